@@ -73,7 +73,8 @@ impl WitnessCs {
 
     /// Appends the private variables of `other`, a part of the same circuit that was synthesised on its own.
     ///
-    /// This is how independent parts of a witness are made in parallel and put together in circuit order. The variables
+    /// This is how independent parts of a witness are made in parallel and put together in circuit order. Variables
+    /// of `other` are meaningless afterwards, and its public inputs (ONE included) are dropped.
     pub fn append_aux(&mut self, other: Self) {
         self.aux.extend(other.aux);
     }

@@ -1,0 +1,129 @@
+//! Field elements and points as bytes in memory, without copying.
+//!
+//! Layout: an element of Fq or Fr is four 64-bit limbs, least significant first, in Montgomery form (value * 2^256 mod
+//! p); Fq2 is c0 then c1; an affine point is x then y; infinity is all zero bytes. On a little-endian machine that is
+//! what halo2curves keeps in memory, so a file of points can be mapped and used in place. The types of halo2curves are
+//! not `repr(C)`: the constant assertions below stop the build, and [`layout_is_as_documented`] the program, should a
+//! compiler ever order their fields in another way.
+
+use std::mem::{align_of, offset_of, size_of};
+
+use halo2curves::CurveAffine;
+
+use crate::{Fq, Fq2, Fr, G1Affine, G2Affine};
+
+#[cfg(not(target_endian = "little"))]
+compile_error!("proofmill maps points from files and needs a little-endian machine");
+
+/// Types that are nothing but 64-bit limbs: any bytes of the right length and alignment are a value.
+///
+/// # Safety
+/// The type has no padding, no invalid bit pattern, no interior mutability and alignment 8.
+pub unsafe trait Limbs: Copy + Send + Sync + 'static {}
+
+macro_rules! limbs {
+    ($($kind:ty: $size:expr),*) => {
+        $(
+            const _: () = assert!(size_of::<$kind>() == $size && align_of::<$kind>() == 8);
+            // SAFETY: the type holds limbs only, and the assertion above shows that they fill it.
+            unsafe impl Limbs for $kind {}
+        )*
+    };
+}
+
+limbs!(Fr: 32, Fq: 32, Fq2: 64, G1Affine: 64, G2Affine: 128);
+const _: () = assert!(offset_of!(G1Affine, x) == 0 && offset_of!(G1Affine, y) == 32);
+const _: () = assert!(offset_of!(G2Affine, x) == 0 && offset_of!(G2Affine, y) == 64);
+const _: () = assert!(offset_of!(Fq, 0) == 0 && offset_of!(Fr, 0) == 0);
+
+/// The bytes of these values as they lie in memory.
+pub fn as_bytes<T: Limbs>(values: &[T]) -> &[u8] {
+    // SAFETY: `Limbs` types have no padding, so every byte is initialised; u8 needs no alignment.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
+/// These bytes as values, or `None` when their address is not a multiple of 8 or their number not one of the size.
+///
+/// The values are not checked: limbs may be at or above the modulus and points off the curve.
+pub fn from_bytes<T: Limbs>(bytes: &[u8]) -> Option<&[T]> {
+    let aligned = bytes.as_ptr().addr().is_multiple_of(align_of::<T>());
+    if !aligned || !bytes.len().is_multiple_of(size_of::<T>()) {
+        return None;
+    }
+    // SAFETY: length and alignment were checked, and every bit pattern is a value of a `Limbs` type.
+    Some(unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() / size_of::<T>()) })
+}
+
+/// q, least significant limb first.
+const Q: [u64; 4] =
+    [0x3c20_8c16_d87c_fd47, 0x9781_6a91_6871_ca8d, 0xb850_45b6_8181_585d, 0x3064_4e72_e131_a029];
+
+/// Whether the limbs of this element are below the modulus.
+pub fn is_reduced(value: &Fq) -> bool {
+    value.0.iter().rev().lt(Q.iter().rev())
+}
+
+/// Whether a G1 point from raw bytes is canonical and on the curve (infinity is).
+pub fn is_valid_g1(point: &G1Affine) -> bool {
+    is_reduced(&point.x) && is_reduced(&point.y) && bool::from(point.is_on_curve())
+}
+
+/// Whether a G2 point from raw bytes is canonical, on the twist and in the subgroup of order r (infinity is).
+pub fn is_valid_g2(point: &G2Affine) -> bool {
+    [point.x.c0(), point.x.c1(), point.y.c0(), point.y.c1()].into_iter().all(is_reduced)
+        && crate::is_in_g2(point)
+}
+
+/// Whether the fields that the compiler does not let us look at lie as this module says.
+pub fn layout_is_as_documented() -> bool {
+    let (c0, c1) = (Fq::from(2), Fq::from(3));
+    as_bytes(&[Fq2::new(c0, c1)]) == as_bytes(&[c0, c1]) && as_bytes(&[G1Affine::default()]) == [0; 64]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ff::{Field, PrimeField};
+    use group::prime::PrimeCurveAffine;
+
+    #[test]
+    fn points_survive_the_way_through_bytes() {
+        assert!(layout_is_as_documented());
+        let points = [G2Affine::generator(), G2Affine::identity(), -G2Affine::generator()];
+        assert_eq!(from_bytes::<G2Affine>(as_bytes(&points)).unwrap(), points);
+        assert!(from_bytes::<G2Affine>(&as_bytes(&points)[8..]).is_none());
+        assert!(from_bytes::<G1Affine>(&as_bytes(&points)[1..65]).is_none());
+    }
+
+    #[test]
+    fn an_element_is_the_limbs_of_its_montgomery_form() {
+        // 1 in Montgomery form is 2^256 mod q.
+        let one = as_bytes(&[Fq::ONE]).to_vec();
+        let two_128 = Fq::from_u128(u128::MAX) + Fq::ONE;
+        let expected: [u8; 32] = crate::fq_to_le_bytes(&(two_128 * two_128));
+        assert_eq!(one, expected);
+        assert!(!is_reduced(&from_bytes::<Fq>(as_bytes(&[Fq([u64::MAX; 4])])).unwrap()[0]));
+    }
+
+    #[test]
+    fn limbs_from_the_modulus_on_are_refused() {
+        // q = 0 - 1 + 1, the limbs of both taken from the field itself.
+        assert_eq!(add_limbs((-Fq::ONE).0, Fq::ONE.0), Q);
+        assert!(!is_reduced(&Fq(Q)));
+        assert!(is_reduced(&Fq([Q[0] - 1, Q[1], Q[2], Q[3]])));
+        assert!(is_reduced(&Fq([u64::MAX, u64::MAX, u64::MAX, Q[3] - 1])));
+        assert!(!is_reduced(&Fq([0, 0, 0, Q[3] + 1])));
+        let good = G1Affine::generator();
+        assert!(is_valid_g1(&good));
+        assert!(!is_valid_g1(&G1Affine { x: Fq(add_limbs(good.x.0, Q)), y: good.y }));
+    }
+
+    fn add_limbs(a: [u64; 4], b: [u64; 4]) -> [u64; 4] {
+        let mut carry = 0_u128;
+        std::array::from_fn(|i| {
+            let sum = u128::from(a[i]) + u128::from(b[i]) + carry;
+            carry = sum >> 64;
+            sum as u64
+        })
+    }
+}
