@@ -1,0 +1,274 @@
+//! What the coordinator offers to the outside, free of GraphQL, HTTP and SQL: the API is written against this trait, the
+//! driver implements it.
+//!
+//! Amounts are coins (quanta), never wei: the API converts with `SystemView::quantum_wei`. Everything returned is a copy
+//! that belongs to the caller.
+
+use async_trait::async_trait;
+use bn254::Fr;
+use circuits::{baby_jubjub::Point, eddsa::Signature, leaf::CoinRange, message::SignedKind, shape::Shape};
+
+pub type Address = [u8; 20];
+
+/// A refusal that the caller can act on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct UserError {
+    /// Stable, e.g. `INSUFFICIENT_BALANCE`.
+    pub code: &'static str,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// The argument it concerns, e.g. `["input", "amount"]`.
+    pub path: Vec<&'static str>,
+    /// Whether the same call can succeed later.
+    pub retryable: bool,
+}
+
+/// How far something has come. The order is the order of life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    Accepted,
+    Sealed,
+    Proving,
+    Proven,
+    Submitted,
+    Final,
+}
+
+/// Coins of an address: accepted by the coordinator, under the proven root, under a final root on L1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Balances {
+    pub accepted: u64,
+    pub proven: u64,
+    pub finalized: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoinView {
+    pub index: u64,
+    pub owner: Address,
+    pub account: Fr,
+    pub key_hash: Fr,
+    pub range: CoinRange,
+    /// The batch that created this state of the leaf, and how far that batch is.
+    pub batch_no: u32,
+    pub stage: Stage,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountView {
+    pub address: Address,
+    pub balances: Balances,
+    /// Unspent coins, spendable in the accepted state.
+    pub coins: Vec<CoinView>,
+    pub operations: Vec<String>,
+}
+
+/// A directory entry as its owner signed it (EIP-712 `DirectoryEntry`); clients verify it themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryEntry {
+    pub owner: Address,
+    pub key: Point,
+    pub key_epoch: u32,
+    pub signature: Vec<u8>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrepareSend {
+    pub sender: Address,
+    pub recipient: Address,
+    pub amount: u64,
+    /// Pay to the key-less account of a recipient without a directory entry.
+    pub allow_vault: bool,
+    /// Default: the open batch plus a small number.
+    pub valid_until: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrepareWithdraw {
+    pub sender: Address,
+    pub amount: u64,
+    pub valid_until: Option<u32>,
+}
+
+/// One leaf to sign for, with all that a wallet needs to compute M itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DraftSpend {
+    pub index: u64,
+    pub range: CoinRange,
+    pub split: u64,
+    pub key: Point,
+    pub leaf: Fr,
+    /// M, for comparison only: a wallet refuses a draft whose M differs from its own.
+    pub message: Fr,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    pub kind: SignedKind,
+    pub sender: Address,
+    pub recipient: Option<Address>,
+    /// The account paid (0 for a withdrawal), and the entry it comes from (none: a vault).
+    pub recipient_account: Fr,
+    pub recipient_entry: Option<DirectoryEntry>,
+    pub amount: u64,
+    pub domain: Fr,
+    pub valid_until: u32,
+    pub spends: Vec<DraftSpend>,
+}
+
+/// A leaf and the signature over M for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpendRequest {
+    pub index: u64,
+    pub range: CoinRange,
+    pub split: u64,
+    pub key: Point,
+    pub signature: Signature,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubmitRequest {
+    pub idempotency_key: String,
+    pub kind: SignedKind,
+    pub sender: Address,
+    /// For a send: who is paid, and to which account.
+    pub recipient: Option<Address>,
+    pub recipient_account: Fr,
+    pub valid_until: u32,
+    pub spends: Vec<SpendRequest>,
+}
+
+/// The operator's EIP-712 promise for one slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PromiseView {
+    pub operation_id: [u8; 32],
+    pub kind: u8,
+    pub batch_no: u32,
+    pub index: u64,
+    pub account: Fr,
+    pub range: CoinRange,
+    /// Unix seconds.
+    pub deadline: u64,
+    pub signer: Address,
+    pub signature: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperationKind {
+    Mint,
+    Send,
+    Withdraw,
+    ForcedExit,
+    ForcedRekey,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimelineEntry {
+    pub stage: Stage,
+    /// Unix milliseconds.
+    pub at: u64,
+    pub l1_tx: Option<[u8; 32]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperationView {
+    /// 32 bytes as 0x-hex.
+    pub id: String,
+    pub kind: OperationKind,
+    pub sender: Option<Address>,
+    pub recipient: Option<Address>,
+    pub amount: u64,
+    pub batch_no: u32,
+    pub stage: Stage,
+    pub timeline: Vec<TimelineEntry>,
+    pub promises: Vec<PromiseView>,
+    /// Forced kinds: whether the state let it happen.
+    pub hit: Option<bool>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchView {
+    pub batch_no: u32,
+    pub shape: Option<Shape>,
+    pub stage: Stage,
+    pub start: u64,
+    pub old_root: Option<Fr>,
+    pub mid_root: Option<Fr>,
+    pub new_root: Option<Fr>,
+    pub public_inputs: Option<[Fr; 3]>,
+    pub proof: Option<Vec<u8>>,
+    pub worker: Option<String>,
+    pub attempts: u32,
+    /// Milliseconds the accepted proof took, and its witness.
+    pub prove_ms: Option<u64>,
+    pub witness_ms: Option<u64>,
+    pub l1_tx: Option<[u8; 32]>,
+    pub l1_block: Option<u64>,
+    pub gas_used: Option<u64>,
+    pub operations: Vec<String>,
+    pub timeline: Vec<TimelineEntry>,
+}
+
+/// A self-contained proof that a leaf stood under a root that L1 knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnershipProofView {
+    pub batch_no: u32,
+    pub root: Fr,
+    pub index: u64,
+    pub owner: Address,
+    pub key_hash: Fr,
+    pub range: CoinRange,
+    pub leaf: Fr,
+    /// From the leaf level up: three siblings a level, in child order with the node left out.
+    pub siblings: Vec<[Fr; 3]>,
+    pub final_on_l1: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SystemView {
+    pub version: String,
+    pub chain_id: u64,
+    pub contract: Address,
+    pub domain: Fr,
+    pub operator: Address,
+    pub promise_signer: Address,
+    pub quantum_wei: u64,
+    pub min_amount: u64,
+    pub max_leaves_per_operation: usize,
+    pub shapes: Vec<(Shape, [u8; 32])>,
+    pub dev_key: bool,
+    pub l1_head: u64,
+    pub l1_finalized: u64,
+    pub open_batch: u32,
+    pub sealed_batch: u32,
+    pub proven_batch: u32,
+    pub final_batch: u32,
+    pub state_root: Fr,
+    pub proven_root: Fr,
+    pub final_root: Fr,
+    /// Why deposits are no longer taken in, if an alarm stopped them.
+    pub intake_alarm: Option<String>,
+    pub draining: bool,
+}
+
+/// The coordinator as its API sees it.
+#[async_trait]
+pub trait Service: Send + Sync {
+    async fn system(&self) -> SystemView;
+    async fn account(&self, address: Address) -> AccountView;
+    async fn directory_entry(&self, owner: Address) -> Option<DirectoryEntry>;
+    async fn operation(&self, id: &str) -> Option<OperationView>;
+    async fn batch(&self, batch_no: u32) -> Option<BatchView>;
+    /// Newest first, below `before`.
+    async fn batches(&self, before: Option<u32>, limit: usize) -> Vec<BatchView>;
+    /// Under `batch_no`, or the last batch that is final (else proven) by default.
+    async fn ownership_proof(&self, index: u64, batch_no: Option<u32>) -> Result<OwnershipProofView, UserError>;
+    async fn prepare_send(&self, request: PrepareSend) -> Result<Draft, UserError>;
+    async fn prepare_withdraw(&self, request: PrepareWithdraw) -> Result<Draft, UserError>;
+    /// Checks, applies, commits durably and promises; all leaves or none.
+    async fn submit(&self, request: SubmitRequest) -> Result<OperationView, UserError>;
+    async fn register_key(&self, entry: DirectoryEntry, idempotency_key: String) -> Result<DirectoryEntry, UserError>;
+    /// `Ok` when the service takes operations; else why not.
+    async fn ready(&self) -> Result<(), String>;
+}
