@@ -6,6 +6,7 @@
 //! | [`witness`] | value-only bellman synthesis |
 //! | [`ntt`] | number-theoretic transforms over `Fr`, without bit reversal |
 //! | [`msm`] | multi-scalar multiplication in G1 and G2 |
+//! | [`fixed_base`] | many multiples of one point |
 //! | [`subgroup`] | membership of G2 points in the subgroup of order r |
 //! | [`raw`] | field elements and points as bytes in memory, without copying |
 //! | [`cpu`] | whether this processor runs the build |
@@ -15,6 +16,7 @@
 
 pub mod cpu;
 pub mod encoding;
+pub mod fixed_base;
 pub mod msm;
 pub mod ntt;
 pub mod raw;
