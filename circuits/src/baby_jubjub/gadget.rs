@@ -1,0 +1,204 @@
+//! Baby Jubjub as constraints.
+//!
+//! Points that a prover chooses are added with the complete Edwards law only. The two scalar multiplications run on the
+//! Montgomery form `v² = u³ + 168698·u² + u`, whose addition is cheaper but has exceptional cases; each place says why
+//! none of them leaves a division 0/0, which would hand the prover a free witness:
+//!
+//! - fixed base, windows 0..83: the multiples of the base are ordered so that equal or opposite points never meet
+//!   (`FixedBase`); the last window is added with the Edwards law.
+//! - variable base: `acc + U` would be 0/0 only if acc = U. The product of all `u(U) − u(acc)` is forced to be non-zero.
+//!   `(acc + U) + acc` divides 2·v(acc) by u(acc) − u(acc + U): v is not 0 on a point of odd order, so a zero
+//!   denominator has no solution at all.
+
+use bn254::Fr;
+use ff::Field;
+
+use super::{A, D, FixedBase, LADDER_STEPS, Point, WINDOWS, fixed_base};
+use crate::r1cs::{Builder, Num, divide, enforce_equal_if, enforce_product, hint, mul};
+
+/// An affine Edwards point.
+#[derive(Clone, Debug)]
+pub struct EdwardsPoint {
+    pub x: Num,
+    pub y: Num,
+}
+
+/// An affine Montgomery point.
+#[derive(Clone, Debug)]
+struct MontgomeryPoint {
+    u: Num,
+    v: Num,
+}
+
+/// The coefficient A = 2(a + d)/(a − d) of the Montgomery form; B = 4/(a − d) = 1.
+const MONTGOMERY_A: u64 = 168_698;
+
+impl EdwardsPoint {
+    /// A prover-chosen point, forced onto the curve: three constraints.
+    pub fn hint<B: Builder>(b: &mut B, point: &Point) -> Self {
+        let point = Self { x: hint(b, point.x), y: hint(b, point.y) };
+        let x2 = mul(b, &point.x, &point.x);
+        let y2 = mul(b, &point.y, &point.y);
+        let right = x2.scale(Fr::from(A)).add(&y2).add_constant(-Fr::ONE);
+        enforce_product(b, &x2.scale(Fr::from(D)), &y2, &right);
+        point
+    }
+
+    pub fn constant(point: &Point) -> Self {
+        Self { x: Num::constant(point.x), y: Num::constant(point.y) }
+    }
+
+    fn neg(&self) -> Self {
+        Self { x: self.x.scale(-Fr::ONE), y: self.y.clone() }
+    }
+
+    /// Complete addition, six constraints. Both points must be on the curve.
+    pub fn add<B: Builder>(&self, b: &mut B, other: &EdwardsPoint) -> Self {
+        let beta = mul(b, &self.x, &other.y);
+        let gamma = mul(b, &self.y, &other.x);
+        let delta = mul(b, &self.y.add_scaled(&self.x, -Fr::from(A)), &other.x.add(&other.y));
+        let tau = mul(b, &beta, &gamma).scale(Fr::from(D));
+        let x = divide(b, &beta.add(&gamma), &tau.add_constant(Fr::ONE));
+        let y = divide(b, &delta.add_scaled(&beta, Fr::from(A)).sub(&gamma), &tau.not());
+        Self { x, y }
+    }
+
+    /// Complete doubling, five constraints. The point must be on the curve.
+    pub fn double<B: Builder>(&self, b: &mut B) -> Self {
+        let ax2 = mul(b, &self.x, &self.x).scale(Fr::from(A));
+        let y2 = mul(b, &self.y, &self.y);
+        let xy = mul(b, &self.x, &self.y);
+        let denominator = ax2.add(&y2);
+        let x = divide(b, &xy.scale(Fr::from(2)), &denominator);
+        let y = divide(b, &y2.sub(&ax2), &denominator.scale(-Fr::ONE).add_constant(Fr::from(2)));
+        Self { x, y }
+    }
+
+    /// The point in Montgomery form. Unsatisfiable for the identity (1 − y = 0 but 1 + y is not) and for (0, −1), whose
+    /// order is 2 (u = 0, so v is free: callers pass points of odd order only).
+    fn to_montgomery<B: Builder>(&self, b: &mut B) -> MontgomeryPoint {
+        let u = divide(b, &self.y.add_constant(Fr::ONE), &self.y.not());
+        let v = divide(b, &u, &self.x);
+        MontgomeryPoint { u, v }
+    }
+
+    /// The two points are equal wherever `gate` is not zero.
+    pub fn enforce_equal_if<B: Builder>(&self, b: &mut B, gate: &Num, other: &EdwardsPoint) {
+        enforce_equal_if(b, gate, &self.x, &other.x);
+        enforce_equal_if(b, gate, &self.y, &other.y);
+    }
+}
+
+impl MontgomeryPoint {
+    /// Incomplete addition, three constraints: the points must differ in u.
+    fn add<B: Builder>(&self, b: &mut B, other: &MontgomeryPoint) -> Self {
+        let slope = divide(b, &other.v.sub(&self.v), &other.u.sub(&self.u));
+        self.third_point(b, &slope, &other.u)
+    }
+
+    /// The sum of two points that lie with `self` on a line of this slope, two constraints.
+    fn third_point<B: Builder>(&self, b: &mut B, slope: &Num, other_u: &Num) -> Self {
+        let u = third_u(b, slope, &self.u, other_u);
+        let v = mul(b, slope, &self.u.sub(&u)).sub(&self.v);
+        Self { u, v }
+    }
+
+    /// Back to Edwards form; unsatisfiable where the form has no image, which a point of odd order never meets.
+    fn to_edwards<B: Builder>(&self, b: &mut B) -> EdwardsPoint {
+        let x = divide(b, &self.u, &self.v);
+        let y = divide(b, &self.u.add_constant(-Fr::ONE), &self.u.add_constant(Fr::ONE));
+        EdwardsPoint { x, y }
+    }
+}
+
+/// slope² − A − u1 − u2, one constraint.
+fn third_u<B: Builder>(b: &mut B, slope: &Num, u1: &Num, u2: &Num) -> Num {
+    let known = u1.add(u2).add_constant(Fr::from(MONTGOMERY_A));
+    let u = hint(b, slope.value.square() - known.value);
+    enforce_product(b, slope, slope, &u.add(&known));
+    u
+}
+
+/// `S·Base8 + 2^253·T0` from the 251 bits of S.
+pub fn fixed_base_mul<B: Builder>(b: &mut B, bits: &[Num]) -> EdwardsPoint {
+    let FixedBase { windows, .. } = fixed_base();
+    let (last, first) = (&windows[WINDOWS - 1], &windows[..WINDOWS - 1]);
+    let mut sum: Option<MontgomeryPoint> = None;
+    for (window, bits) in first.iter().zip(bits.chunks(3)) {
+        let entry = lookup3(b, bits, &window.map(|p| montgomery(&p)));
+        sum = Some(match sum {
+            None => entry,
+            Some(sum) => sum.add(b, &entry),
+        });
+    }
+    let top = &bits[3 * (WINDOWS - 1)..];
+    let both = mul(b, &top[0], &top[1]);
+    let select = |values: [Fr; 4]| lookup2(&top[0], &top[1], &both, values);
+    let entry = EdwardsPoint {
+        x: select([last[0].x, last[1].x, last[2].x, last[3].x]),
+        y: select([last[0].y, last[1].y, last[2].y, last[3].y]),
+    };
+    match sum {
+        Some(sum) => sum.to_edwards(b).add(b, &entry),
+        None => entry,
+    }
+}
+
+/// The value at `b0 + 2·b1` of a table of four constants, linear once `both = b0·b1` is there.
+fn lookup2(b0: &Num, b1: &Num, both: &Num, [c0, c1, c2, c3]: [Fr; 4]) -> Num {
+    Num::constant(c0).add_scaled(b0, c1 - c0).add_scaled(b1, c2 - c0).add_scaled(both, c3 - c2 - c1 + c0)
+}
+
+/// The entry at three bits of a table of eight constant points, three constraints.
+fn lookup3<B: Builder>(b: &mut B, bits: &[Num], table: &[(Fr, Fr); 8]) -> MontgomeryPoint {
+    let both = mul(b, &bits[0], &bits[1]);
+    let mut coordinate = |values: [Fr; 8]| {
+        let low = lookup2(&bits[0], &bits[1], &both, [values[0], values[1], values[2], values[3]]);
+        let step: [Fr; 4] = std::array::from_fn(|i| values[i + 4] - values[i]);
+        let high = lookup2(&bits[0], &bits[1], &both, step);
+        mul(b, &bits[2], &high).add(&low)
+    };
+    MontgomeryPoint { u: coordinate(table.map(|p| p.0)), v: coordinate(table.map(|p| p.1)) }
+}
+
+fn montgomery(p: &Point) -> (Fr, Fr) {
+    let u = (Fr::ONE + p.y) * (Fr::ONE - p.y).invert().unwrap_or(Fr::ZERO);
+    (u, u * p.x.invert().unwrap_or(Fr::ZERO))
+}
+
+/// `2^253·T0 + h·key8` from the 254 bits of h, for a point `key8` of odd order; seven constraints a bit.
+///
+/// The accumulator starts at T0 + key8 and each bit from 253 down to 1 adds ±key8 after a doubling, so that it ends at
+/// `2^253·T0 + (h − bit0 + 1)·key8`; the last step takes `1 − bit0` times the key off again.
+pub fn variable_base_mul<B: Builder>(b: &mut B, key8: &EdwardsPoint, bits: &[Num]) -> EdwardsPoint {
+    let start = EdwardsPoint::constant(&fixed_base().ladder_start).add(b, key8);
+    let key = key8.to_montgomery(b);
+    let mut acc = start.to_montgomery(b);
+    let mut distances: Option<Num> = None;
+    for bit in bits[1..=LADDER_STEPS].iter().rev() {
+        // ±v of the key: (2·bit − 1)·v.
+        let signed_v = mul(b, bit, &key.v).scale(Fr::from(2)).sub(&key.v);
+        let distance = key.u.sub(&acc.u);
+        distances = Some(match distances {
+            None => distance.clone(),
+            Some(product) => mul(b, &product, &distance),
+        });
+        let slope1 = divide(b, &signed_v.sub(&acc.v), &distance);
+        let middle_u = third_u(b, &slope1, &acc.u, &key.u);
+        // acc + (acc + U) without the v of acc + U: slope2 = 2·v/(u − middle_u) − slope1.
+        let turn = divide(b, &acc.v.scale(Fr::from(2)), &acc.u.sub(&middle_u));
+        acc = acc.third_point(b, &turn.sub(&slope1), &middle_u);
+    }
+    if let Some(product) = distances {
+        let inverse = hint(b, product.value.invert().unwrap_or(Fr::ZERO));
+        enforce_product(b, &product, &inverse, &Num::one());
+    }
+    // (1 − bit0)·(−key8): the identity (0, 1) if bit0 is set.
+    let negative = key8.neg();
+    let take = bits[0].not();
+    let correction = EdwardsPoint {
+        x: mul(b, &take, &negative.x),
+        y: mul(b, &take, &negative.y.add_constant(-Fr::ONE)).add_constant(Fr::ONE),
+    };
+    acc.to_edwards(b).add(b, &correction)
+}

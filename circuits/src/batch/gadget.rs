@@ -1,0 +1,185 @@
+//! The whole batch as constraints.
+//!
+//! Order of allocation: public inputs h, c, e; head; mints; first part of each slot; append; second part of each slot;
+//! binding of the public data. The two parts of a slot depend on earlier ones only through values that `Prepared` knows,
+//! so `witness` makes all of them in parallel and puts the pieces in this order.
+
+use bellman::{Circuit, ConstraintSystem, SynthesisError};
+use bn254::{Fr, witness::WitnessCs};
+use ff::Field;
+use rayon::prelude::*;
+
+use super::Prepared;
+use crate::{
+    poseidon::gadget::hash,
+    public_data::gadget::{SlotRecord, bind},
+    r1cs::{Bellman, Builder, Num, boolean, enforce_equal, hint, is_zero, mul, recompose},
+    shape::Shape,
+    slot::gadget::{Common, OpenSlot, open, spend},
+    tree::{
+        DEPTH, empty_root,
+        gadget::{Digit, climb, root},
+    },
+};
+
+/// A batch as a bellman circuit.
+pub struct BatchCircuit<'a>(pub &'a Prepared);
+
+impl Circuit<Fr> for BatchCircuit<'_> {
+    fn synthesize<CS: ConstraintSystem<Fr>>(self, cs: &mut CS) -> Result<(), SynthesisError> {
+        let mut b = Bellman::new(cs);
+        let inputs = self.0.public_inputs().map(|value| Num::from(b.alloc_input(value)));
+        synthesize(&mut b, self.0, &inputs);
+        b.finish()
+    }
+}
+
+/// The batch's parts that stand before the slots.
+struct Frame {
+    common: Common,
+    old_root: Num,
+    mid_root: Num,
+    new_root: Num,
+    start: Num,
+    start_digits: Vec<Digit>,
+    mints: Vec<[Num; 2]>,
+    mint_leaves: Vec<Num>,
+}
+
+/// All constraints of a batch over its public inputs (h, c, e).
+pub(crate) fn synthesize<B: Builder>(b: &mut B, batch: &Prepared, inputs: &[Num; 3]) {
+    let frame = frame(b, batch);
+    let slots: Vec<OpenSlot> = (0..batch.shape().slots()).map(|i| open_slot(b, batch, &frame, i)).collect();
+    let mut nodes = append(b, batch, &frame, &slots);
+    for (slot, siblings) in slots.iter().zip(&batch.siblings) {
+        nodes = spend(b, slot, &nodes, siblings);
+    }
+    close(b, batch.shape(), frame, slots, &nodes, inputs);
+}
+
+fn frame<B: Builder>(b: &mut B, batch: &Prepared) -> Frame {
+    let head = &batch.public_data.head;
+    let common = Common {
+        domain: hint(b, head.domain),
+        batch_no: hint(b, Fr::from(u64::from(head.batch_no))),
+        batch_no_value: head.batch_no,
+    };
+    let [old_root, mid_root, new_root] =
+        [head.old_root, head.mid_root, head.new_root].map(|root| hint(b, root));
+    // The digits below the subtree's level are 0: start is aligned by construction.
+    let low = 2 * batch.shape().subtree_levels();
+    let bits: Vec<Num> = (low..2 * DEPTH).map(|i| boolean(b, head.start >> i & 1 == 1)).collect();
+    let start = recompose(&bits).scale(Fr::from(1 << low));
+    let start_digits = bits.chunks(2).map(|bits| Digit::new(b, &bits[0], &bits[1])).collect();
+    let mints: Vec<[Num; 2]> =
+        batch.public_data.mints.iter().map(|mint| mint.map(|word| hint(b, word))).collect();
+    let mint_leaves = mints
+        .iter()
+        .map(|[account, range]| {
+            // The word 0 means nothing: its leaf is 0, not P2(account, 0).
+            let nothing = is_zero(b, range);
+            let leaf = hash(b, &[account, range]);
+            mul(b, &nothing.not(), &leaf)
+        })
+        .collect();
+    Frame { common, old_root, mid_root, new_root, start, start_digits, mints, mint_leaves }
+}
+
+fn open_slot<B: Builder>(b: &mut B, batch: &Prepared, frame: &Frame, i: usize) -> OpenSlot {
+    let shape = batch.shape();
+    let place = frame.start.add_constant(Fr::from(i as u64));
+    let may_force = i >= shape.slots() - shape.forced_slots();
+    open(b, &frame.common, &place, may_force, &batch.input.slots[i].input)
+}
+
+/// Proves that the subtree at `start` was empty, puts the outputs and mints there, and returns the carried nodes.
+fn append<B: Builder>(b: &mut B, batch: &Prepared, frame: &Frame, slots: &[OpenSlot]) -> Vec<Num> {
+    let leaves: Vec<Num> =
+        slots.iter().map(|slot| slot.output.clone()).chain(frame.mint_leaves.iter().cloned()).collect();
+    let subtree = root(b, &leaves);
+    let empty = Num::constant(empty_root(batch.shape().subtree_levels()));
+    let (old, mid) = climb(b, empty, subtree, &frame.start_digits, &batch.input.append_siblings);
+    enforce_equal(b, &old, &frame.old_root);
+    enforce_equal(b, &mid, &frame.mid_root);
+    let nodes: Vec<Num> = batch.input.carried_nodes.iter().map(|node| hint(b, *node)).collect();
+    let carried = root(b, &nodes);
+    enforce_equal(b, &carried, &frame.mid_root);
+    nodes
+}
+
+fn close<B: Builder>(
+    b: &mut B,
+    shape: Shape,
+    frame: Frame,
+    slots: Vec<OpenSlot>,
+    nodes: &[Num],
+    [h, c, e]: &[Num; 3],
+) {
+    let last = root(b, nodes);
+    enforce_equal(b, &last, &frame.new_root);
+    let number = Num::constant(Fr::from(u64::from(shape.number())));
+    let Common { domain, batch_no, .. } = frame.common;
+    let mut fixed =
+        vec![number, domain, batch_no, frame.old_root, frame.mid_root, frame.new_root, frame.start];
+    fixed.extend(frame.mints.into_iter().flatten());
+    let records: Vec<SlotRecord> = slots.into_iter().map(|slot| slot.record).collect();
+    bind(b, [h, c, e], &fixed, &records);
+}
+
+/// The assignment of a batch: public inputs with the leading 1, then the auxiliary variables in the order of
+/// `BatchCircuit::synthesize`. All slots in parallel.
+///
+/// # Errors
+/// Whatever the constraint system reports; a value-only one reports nothing.
+pub fn witness(batch: &Prepared) -> Result<(Vec<Fr>, Vec<Fr>), SynthesisError> {
+    let public = batch.public_inputs();
+    let inputs = public.map(given);
+    let (frame, mut aux) = piece(|b| frame(b, batch))?;
+    let n = batch.shape().slots();
+    let opened: Vec<(OpenSlot, Vec<Fr>)> = (0..n)
+        .into_par_iter()
+        .map(|i| piece(|b| open_slot(b, batch, &frame, i)))
+        .collect::<Result<_, _>>()?;
+    let (slots, opened): (Vec<OpenSlot>, Vec<Vec<Fr>>) = opened.into_iter().unzip();
+    let (_, appended) = piece(|b| append(b, batch, &frame, &slots))?;
+
+    // The nodes each slot starts from are known from the replay.
+    let mut nodes = batch.input.carried_nodes.clone();
+    let mut before = Vec::with_capacity(n);
+    for update in &batch.node_updates {
+        before.push(nodes.clone());
+        if let Some((position, node)) = update {
+            nodes[*position] = *node;
+        }
+    }
+    let spent: Vec<Vec<Fr>> = (0..n)
+        .into_par_iter()
+        .map(|i| {
+            let nodes: Vec<Num> = before[i].iter().copied().map(given).collect();
+            piece(|b| spend(b, &slots[i], &nodes, &batch.siblings[i])).map(|(_, aux)| aux)
+        })
+        .collect::<Result<_, _>>()?;
+    let last: Vec<Num> = nodes.into_iter().map(given).collect();
+    let (_, closed) = piece(|b| close(b, batch.shape(), frame, slots, &last, &inputs))?;
+
+    aux.extend(opened.into_iter().flatten());
+    aux.extend(appended);
+    aux.extend(spent.into_iter().flatten());
+    aux.extend(closed);
+    Ok((std::iter::once(Fr::ONE).chain(public).collect(), aux))
+}
+
+/// A number known from elsewhere: value-only builders never look at its variable.
+fn given(value: Fr) -> Num {
+    Num { value, constant: Fr::ZERO, terms: vec![(WitnessCs::one(), Fr::ONE)] }
+}
+
+/// Runs a part of the circuit on its own and returns its auxiliary values.
+fn piece<T>(part: impl FnOnce(&mut Bellman<'_, WitnessCs>) -> T) -> Result<(T, Vec<Fr>), SynthesisError> {
+    let mut cs = WitnessCs::default();
+    let mut b = Bellman::new(&mut cs);
+    let out = part(&mut b);
+    b.finish()?;
+    let (_, aux) = cs.into_parts();
+    Ok((out, aux))
+}

@@ -1,0 +1,170 @@
+//! Poseidon over the BN254 scalar field, compatible with circomlib: S-box x⁵, 8 full rounds, the capacity lane first,
+//! the digest is lane 0.
+//!
+//! `P2`, `P4`, `P5` and `P12` are the widths the protocol uses; each is a different permutation, so they never collide
+//! by construction of their inputs. The native function uses the sparse form of the partial rounds (Poseidon paper,
+//! appendix B); the gadget uses the plain form, whose S-box inputs are the same values.
+//!
+//! Source: Grassi et al., "Poseidon", <https://eprint.iacr.org/2019/458>.
+
+mod constants;
+pub mod gadget;
+
+use std::sync::LazyLock;
+
+use bn254::Fr;
+use ff::Field;
+
+pub(crate) use constants::Parameters;
+
+static T3: LazyLock<Parameters> = LazyLock::new(|| Parameters::generate(3));
+static T5: LazyLock<Parameters> = LazyLock::new(|| Parameters::generate(5));
+static T6: LazyLock<Parameters> = LazyLock::new(|| Parameters::generate(6));
+static T13: LazyLock<Parameters> = LazyLock::new(|| Parameters::generate(13));
+
+/// Number of full rounds for every width.
+pub(crate) const FULL_ROUNDS: usize = 8;
+
+/// P2: the hash of leaves, accounts and key hashes.
+pub fn hash2(a: Fr, b: Fr) -> Fr {
+    permute(&T3, [Fr::ZERO, a, b], |_| {})
+}
+
+/// P4: the hash of tree nodes and messages.
+pub fn hash4(x: [Fr; 4]) -> Fr {
+    permute(&T5, [Fr::ZERO, x[0], x[1], x[2], x[3]], |_| {})
+}
+
+/// P5: the challenge of EdDSA.
+pub fn hash5(x: [Fr; 5]) -> Fr {
+    permute(&T6, [Fr::ZERO, x[0], x[1], x[2], x[3], x[4]], |_| {})
+}
+
+/// P12: one step of the chain that commits to the public data.
+pub fn hash12(x: [Fr; 12]) -> Fr {
+    let mut state = [Fr::ZERO; 13];
+    state[1..].copy_from_slice(&x);
+    permute(&T13, state, |_| {})
+}
+
+/// The parameters of the permutation with `inputs` inputs.
+pub(crate) fn parameters(width: usize) -> &'static Parameters {
+    match width {
+        3 => &T3,
+        5 => &T5,
+        6 => &T6,
+        13 => &T13,
+        other => unreachable!("the protocol has no Poseidon of width {other}"),
+    }
+}
+
+fn pow5(x: Fr) -> Fr {
+    let x2 = x.square();
+    x2.square() * x
+}
+
+fn mix<const T: usize>(m: &[Vec<Fr>], state: &[Fr; T]) -> [Fr; T] {
+    std::array::from_fn(|i| {
+        let row = &m[i];
+        let mut sum = row[0] * state[0];
+        for j in 1..T {
+            sum += row[j] * state[j];
+        }
+        sum
+    })
+}
+
+fn full_round<const T: usize>(
+    mut state: [Fr; T],
+    constants: &[Fr],
+    matrix: &[Vec<Fr>],
+    record: &mut impl FnMut(Fr),
+) -> [Fr; T] {
+    for (lane, c) in state.iter_mut().zip(constants) {
+        *lane += c;
+        record(*lane);
+        *lane = pow5(*lane);
+    }
+    mix(matrix, &state)
+}
+
+/// Runs the permutation and returns lane 0. `record` sees the input of every S-box, in order, so that the gadget's
+/// witness needs no second implementation.
+fn permute<const T: usize>(p: &Parameters, mut state: [Fr; T], mut record: impl FnMut(Fr)) -> Fr {
+    debug_assert_eq!(p.width, T);
+    let half = FULL_ROUNDS / 2;
+    for r in 0..half {
+        let matrix = if r + 1 == half { &p.pre_sparse } else { &p.mds };
+        state = full_round(state, &p.full_constants[r], matrix, &mut record);
+    }
+    for round in &p.partial {
+        let x = state[0] + round.constant;
+        record(x);
+        let y = pow5(x);
+        let mut lane0 = round.row[0] * y;
+        for j in 1..T {
+            lane0 += round.row[j] * state[j];
+            state[j] += round.column[j] * y;
+        }
+        state[0] = lane0;
+    }
+    for constants in &p.full_constants[half..] {
+        state = full_round(state, constants, &p.mds, &mut record);
+    }
+    state[0]
+}
+
+/// The inputs of all S-boxes of the permutation over `inputs`, and its digest.
+pub(crate) fn trace(inputs: &[Fr]) -> (Vec<Fr>, Fr) {
+    let mut seen = Vec::new();
+    let mut record = |x| seen.push(x);
+    let digest = match *inputs {
+        [a, b] => permute(&T3, [Fr::ZERO, a, b], &mut record),
+        [a, b, c, d] => permute(&T5, [Fr::ZERO, a, b, c, d], &mut record),
+        [a, b, c, d, e] => permute(&T6, [Fr::ZERO, a, b, c, d, e], &mut record),
+        _ => {
+            let mut state = [Fr::ZERO; 13];
+            state[1..].copy_from_slice(inputs);
+            permute(&T13, state, &mut record)
+        }
+    };
+    (seen, digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use ark_ff::{BigInteger, PrimeField as ArkPrimeField};
+    use ff::PrimeField;
+    use light_poseidon::{Poseidon, PoseidonHasher};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::random_fr;
+
+    fn oracle(inputs: &[Fr]) -> Fr {
+        let ark: Vec<ark_bn254::Fr> =
+            inputs.iter().map(|x| ark_bn254::Fr::from_le_bytes_mod_order(x.to_repr().as_ref())).collect();
+        let digest = Poseidon::<ark_bn254::Fr>::new_circom(inputs.len()).unwrap().hash(&ark).unwrap();
+        let mut repr = [0u8; 32];
+        repr.copy_from_slice(&digest.into_bigint().to_bytes_le());
+        Fr::from_repr(repr.into()).unwrap()
+    }
+
+    #[test]
+    fn the_hash_of_one_and_two_is_the_known_circomlib_value() {
+        let expected = "7853200120776062878684798364095072458815029376092732009249414926327459813530";
+        assert_eq!(hash2(Fr::from(1), Fr::from(2)), Fr::from_str_vartime(expected).unwrap());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn every_width_agrees_with_light_poseidon(seed: u64) {
+            let x: Vec<Fr> = random_fr(seed, 12);
+            prop_assert_eq!(hash2(x[0], x[1]), oracle(&x[..2]));
+            prop_assert_eq!(hash4([x[0], x[1], x[2], x[3]]), oracle(&x[..4]));
+            prop_assert_eq!(hash5([x[0], x[1], x[2], x[3], x[4]]), oracle(&x[..5]));
+            prop_assert_eq!(hash12(x.clone().try_into().unwrap()), oracle(&x));
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The small language the gadgets are written in: numbers that carry both their value and their linear combination.
+//!
+//! Invariant: the value of a `Num` is its linear combination evaluated at the values of its variables. Gadgets are
+//! generic over `Builder`; `Bellman` turns them into bellman constraints, and the builders of the tests let an adversary
+//! choose a variable's value and see what the constraints say.
+//!
+//! `enforce` takes a closure so that a value-only builder never builds the linear combinations of a constraint.
+
+use bellman::{ConstraintSystem, LinearCombination, SynthesisError, Variable};
+use bn254::Fr;
+use ff::{Field, PrimeField};
+
+/// An allocated variable and its value.
+#[derive(Clone, Copy, Debug)]
+pub struct Var {
+    pub value: Fr,
+    pub variable: Variable,
+}
+
+/// A linear combination `constant + Σ coefficient·variable` and its value.
+#[derive(Clone, Debug)]
+pub struct Num {
+    pub value: Fr,
+    pub constant: Fr,
+    pub terms: Vec<(Variable, Fr)>,
+}
+
+/// What a gadget needs from a constraint system.
+pub trait Builder {
+    /// Allocates a variable that a constraint of the form `product = variable` fixes at once.
+    fn alloc(&mut self, value: Fr) -> Var;
+
+    /// Allocates a variable that the prover is free to choose as far as the constraints let him. The value returned
+    /// differs from `value` only in adversarial tests.
+    fn hint(&mut self, value: Fr) -> Var {
+        self.alloc(value)
+    }
+
+    /// Adds the constraint a·b = c.
+    fn enforce(&mut self, constraint: impl FnOnce() -> [Num; 3]);
+}
+
+/// A builder over any bellman constraint system; keeps its first error.
+pub struct Bellman<'a, CS> {
+    cs: &'a mut CS,
+    error: Option<SynthesisError>,
+}
+
+impl<'a, CS: ConstraintSystem<Fr>> Bellman<'a, CS> {
+    pub fn new(cs: &'a mut CS) -> Self {
+        Self { cs, error: None }
+    }
+
+    /// Allocates a public input.
+    pub fn alloc_input(&mut self, value: Fr) -> Var {
+        let result = self.cs.alloc_input(|| "", || Ok(value));
+        self.keep(value, result)
+    }
+
+    /// # Errors
+    /// The first error of the constraint system below.
+    pub fn finish(self) -> Result<(), SynthesisError> {
+        self.error.map_or(Ok(()), Err)
+    }
+
+    fn keep(&mut self, value: Fr, result: Result<Variable, SynthesisError>) -> Var {
+        let variable = result.unwrap_or_else(|error| {
+            self.error.get_or_insert(error);
+            CS::one()
+        });
+        Var { value, variable }
+    }
+}
+
+impl<CS: ConstraintSystem<Fr>> Builder for Bellman<'_, CS> {
+    fn alloc(&mut self, value: Fr) -> Var {
+        let result = self.cs.alloc(|| "", || Ok(value));
+        self.keep(value, result)
+    }
+
+    fn enforce(&mut self, constraint: impl FnOnce() -> [Num; 3]) {
+        // bellman asks for the three sides separately: build once, hand out one by one.
+        let mut sides = None;
+        let mut constraint = Some(constraint);
+        let mut side = |i: usize| {
+            if let Some(build) = constraint.take() {
+                sides = Some(build().map(Some));
+            }
+            sides.as_mut().and_then(|s| s[i].take())
+        };
+        let cell = std::cell::RefCell::new(&mut side);
+        let lc = |i: usize, zero: LinearCombination<Fr>| match (cell.borrow_mut())(i) {
+            Some(num) => num.terms.iter().fold(
+                if num.constant == Fr::ZERO { zero } else { zero + (num.constant, CS::one()) },
+                |lc, (variable, coefficient)| lc + (*coefficient, *variable),
+            ),
+            None => zero,
+        };
+        self.cs.enforce(|| "", |zero| lc(0, zero), |zero| lc(1, zero), |zero| lc(2, zero));
+    }
+}
+
+impl Num {
+    pub fn constant(value: Fr) -> Self {
+        Self { value, constant: value, terms: Vec::new() }
+    }
+
+    pub fn zero() -> Self {
+        Self::constant(Fr::ZERO)
+    }
+
+    pub fn one() -> Self {
+        Self::constant(Fr::ONE)
+    }
+
+    pub fn add(&self, other: &Num) -> Num {
+        self.add_scaled(other, Fr::ONE)
+    }
+
+    pub fn sub(&self, other: &Num) -> Num {
+        self.add_scaled(other, -Fr::ONE)
+    }
+
+    pub fn scale(&self, factor: Fr) -> Num {
+        Num {
+            value: self.value * factor,
+            constant: self.constant * factor,
+            terms: self.terms.iter().map(|(v, c)| (*v, *c * factor)).collect(),
+        }
+    }
+
+    /// self + factor·other.
+    pub fn add_scaled(&self, other: &Num, factor: Fr) -> Num {
+        let mut sum = self.clone();
+        sum.add_assign_scaled(other, factor);
+        sum
+    }
+
+    pub fn add_assign_scaled(&mut self, other: &Num, factor: Fr) {
+        self.value += other.value * factor;
+        self.constant += other.constant * factor;
+        self.terms.extend(other.terms.iter().map(|(v, c)| (*v, *c * factor)));
+    }
+
+    pub fn add_constant(&self, constant: Fr) -> Num {
+        let mut sum = self.clone();
+        sum.value += constant;
+        sum.constant += constant;
+        sum
+    }
+
+    /// 1 − self.
+    pub fn not(&self) -> Num {
+        Num::one().sub(self)
+    }
+}
+
+impl From<Var> for Num {
+    fn from(var: Var) -> Self {
+        Self { value: var.value, constant: Fr::ZERO, terms: vec![(var.variable, Fr::ONE)] }
+    }
+}
+
+impl From<&Var> for Num {
+    fn from(var: &Var) -> Self {
+        Self::from(*var)
+    }
+}
+
+/// A prover-chosen number.
+pub fn hint<B: Builder>(b: &mut B, value: Fr) -> Num {
+    b.hint(value).into()
+}
+
+/// x·y, one constraint.
+pub fn mul<B: Builder>(b: &mut B, x: &Num, y: &Num) -> Num {
+    let product: Num = b.alloc(x.value * y.value).into();
+    b.enforce(|| [x.clone(), y.clone(), product.clone()]);
+    product
+}
+
+/// x·y = z, one constraint.
+pub fn enforce_product<B: Builder>(b: &mut B, x: &Num, y: &Num, z: &Num) {
+    b.enforce(|| [x.clone(), y.clone(), z.clone()]);
+}
+
+/// x = y, one constraint.
+pub fn enforce_equal<B: Builder>(b: &mut B, x: &Num, y: &Num) {
+    b.enforce(|| [x.sub(y), Num::one(), Num::zero()]);
+}
+
+/// x = y wherever `gate` is not zero, one constraint.
+pub fn enforce_equal_if<B: Builder>(b: &mut B, gate: &Num, x: &Num, y: &Num) {
+    b.enforce(|| [gate.clone(), x.sub(y), Num::zero()]);
+}
+
+/// numerator / denominator, one constraint `quotient·denominator = numerator`. Where the denominator can be 0 the caller
+/// has to make sure that the numerator is not 0 with it, or the quotient is free.
+pub fn divide<B: Builder>(b: &mut B, numerator: &Num, denominator: &Num) -> Num {
+    let quotient = hint(b, numerator.value * denominator.value.invert().unwrap_or(Fr::ZERO));
+    enforce_product(b, &quotient, denominator, numerator);
+    quotient
+}
+
+/// A bit, one constraint.
+pub fn boolean<B: Builder>(b: &mut B, value: bool) -> Num {
+    let bit = hint(b, Fr::from(u64::from(value)));
+    enforce_boolean(b, &bit);
+    bit
+}
+
+pub fn enforce_boolean<B: Builder>(b: &mut B, bit: &Num) {
+    b.enforce(|| [bit.clone(), bit.not(), Num::zero()]);
+}
+
+/// Whether x is 0, as a computed bit, two constraints.
+pub fn is_zero<B: Builder>(b: &mut B, x: &Num) -> Num {
+    let inverse = hint(b, x.value.invert().unwrap_or(Fr::ZERO));
+    let zero = hint(b, Fr::from(u64::from(x.value == Fr::ZERO)));
+    b.enforce(|| [x.clone(), inverse.clone(), zero.not()]);
+    b.enforce(|| [x.clone(), zero.clone(), Num::zero()]);
+    zero
+}
+
+fn bit_of(value: &Fr, i: usize) -> bool {
+    let repr = value.to_repr();
+    let bytes: &[u8] = repr.as_ref();
+    bytes[i / 8] >> (i % 8) & 1 == 1
+}
+
+/// Σ 2^i·bit_i.
+pub fn recompose(bits: &[Num]) -> Num {
+    let mut sum = Num::zero();
+    let mut weight = Fr::ONE;
+    for bit in bits {
+        sum.add_assign_scaled(bit, weight);
+        weight = weight.double();
+    }
+    sum
+}
+
+/// The `n` low bits of x, which is forced below 2^n: n + 1 constraints, n < 254.
+pub fn to_bits<B: Builder>(b: &mut B, x: &Num, n: usize) -> Vec<Num> {
+    let bits: Vec<Num> = (0..n).map(|i| boolean(b, bit_of(&x.value, i))).collect();
+    b.enforce(|| [recompose(&bits), Num::one(), x.clone()]);
+    bits
+}
+
+/// The bits of x, least significant first, which as an integer are forced to be at most `max` (given least significant
+/// bit first, its top bit set). With `max = r − 1` the decomposition is the canonical one.
+///
+/// A zero bit of `max` below a prefix in which x equals `max` must be zero (method of bellman's
+/// `into_bits_le_strict`): one constraint a bit and one AND a one-bit of `max`.
+pub fn to_bits_at_most<B: Builder>(b: &mut B, x: &Num, max: &[bool]) -> Vec<Num> {
+    let mut bits = Vec::with_capacity(max.len());
+    // 1 while all one-bits of `max` so far are set in x, that is while the prefixes are equal.
+    let mut equal_so_far: Option<Num> = None;
+    let mut run: Vec<Num> = Vec::new();
+    for (i, max_bit) in max.iter().enumerate().rev() {
+        let bit = hint(b, Fr::from(u64::from(bit_of(&x.value, i))));
+        if *max_bit {
+            enforce_boolean(b, &bit);
+            run.push(bit.clone());
+        } else {
+            for member in run.drain(..) {
+                equal_so_far = Some(match equal_so_far {
+                    Some(prefix) => mul(b, &prefix, &member),
+                    None => member,
+                });
+            }
+            // (1 − equal − bit)·bit = 0: boolean, and zero where the prefix is equal.
+            let equal = equal_so_far.clone().unwrap_or_else(Num::one);
+            b.enforce(|| [equal.not().sub(&bit), bit.clone(), Num::zero()]);
+        }
+        bits.push(bit);
+    }
+    bits.reverse();
+    b.enforce(|| [recompose(&bits), Num::one(), x.clone()]);
+    bits
+}
