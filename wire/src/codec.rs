@@ -1,0 +1,101 @@
+//! The one encoding of everything that crosses a process: `"PMW"`, a version byte, a kind byte, then postcard.
+//!
+//! The version covers the layout of every kind: it rises when any field of any message changes. A reader never guesses
+//! at another version, since a worker and a coordinator of different builds meet during every rolling upgrade.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// First bytes of every message.
+pub const MAGIC: [u8; 3] = *b"PMW";
+/// The layout that this build writes and the only one it reads.
+pub const VERSION: u8 = 1;
+/// Bytes before the payload.
+pub const HEADER: usize = MAGIC.len() + 2;
+/// Longest entry, event or control, header included.
+pub const MAX_MESSAGE: usize = 64 * 1024;
+/// Longest batch input, header included. `s1020m4` with every slot in use takes about 1.9 MiB.
+pub const MAX_INPUT: usize = 4 * 1024 * 1024;
+
+/// What a message is; the fifth byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Entry = 1,
+    Event = 2,
+    Control = 3,
+    BatchInput = 4,
+}
+
+impl Kind {
+    fn limit(self) -> usize {
+        match self {
+            Kind::Entry | Kind::Event | Kind::Control => MAX_MESSAGE,
+            Kind::BatchInput => MAX_INPUT,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    #[error("PM-WIRE-001: these bytes are not a proofmill message; check what else writes to this queue")]
+    NotOurs,
+    #[error(
+        "PM-WIRE-002: the message has version {found}, this build reads {VERSION}; run the same release everywhere"
+    )]
+    Version { found: u8 },
+    #[error("PM-WIRE-003: expected a message of kind {expected:?} ({}), found kind {found}", *expected as u8)]
+    Kind { found: u8, expected: Kind },
+    #[error("PM-WIRE-004: the message ends early; take it again from its source")]
+    Truncated,
+    #[error("PM-WIRE-005: {extra} bytes follow the end of the message; take it again from its source")]
+    Trailing { extra: usize },
+    #[error("PM-WIRE-006: the message of {length} bytes is over the limit of {limit}")]
+    TooLong { length: usize, limit: usize },
+    #[error(
+        "PM-WIRE-007: the message holds a value that its type forbids ({0}); take it again from its source"
+    )]
+    Malformed(String),
+}
+
+/// A type with a place in the encoding.
+pub trait Message: Serialize + DeserializeOwned {
+    const KIND: Kind;
+
+    /// # Errors
+    /// `TooLong` over the limit of the kind.
+    fn encode(&self) -> Result<Vec<u8>, CodecError> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend([VERSION, Self::KIND as u8]);
+        let bytes =
+            postcard::to_extend(self, bytes).map_err(|error| CodecError::Malformed(error.to_string()))?;
+        check_length(bytes.len(), Self::KIND)?;
+        Ok(bytes)
+    }
+
+    /// # Errors
+    /// One variant for each way in which the bytes are not exactly one message of this kind and version.
+    fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        check_length(bytes.len(), Self::KIND)?;
+        let (magic, rest) = bytes.split_at(bytes.len().min(MAGIC.len()));
+        if magic != &MAGIC[..magic.len()] {
+            return Err(CodecError::NotOurs);
+        }
+        let (version, rest) = rest.split_first().ok_or(CodecError::Truncated)?;
+        if *version != VERSION {
+            return Err(CodecError::Version { found: *version });
+        }
+        let (kind, payload) = rest.split_first().ok_or(CodecError::Truncated)?;
+        if *kind != Self::KIND as u8 {
+            return Err(CodecError::Kind { found: *kind, expected: Self::KIND });
+        }
+        let (value, extra) = postcard::take_from_bytes(payload).map_err(|error| match error {
+            postcard::Error::DeserializeUnexpectedEnd => CodecError::Truncated,
+            other => CodecError::Malformed(other.to_string()),
+        })?;
+        if extra.is_empty() { Ok(value) } else { Err(CodecError::Trailing { extra: extra.len() }) }
+    }
+}
+
+fn check_length(length: usize, kind: Kind) -> Result<(), CodecError> {
+    let limit = kind.limit();
+    if length > limit { Err(CodecError::TooLong { length, limit }) } else { Ok(()) }
+}
