@@ -8,7 +8,7 @@ use crate::bindings as abi;
 use crate::convert::{fr_u256, fr_word, h160, u256_fr, u256_u64, u256_u128, u256_word};
 use crate::errors::DecodeError;
 use crate::events::forced_kind;
-use crate::key::{g1_words, g2_words, u256s};
+use crate::key::{VerifyingKey, g1_words, g2_words, u256s};
 use crate::types::{Address, Batch, ChainState, CircuitKey, Config, ForcedEntry, ForcedKind, MintEntry, Record, Word};
 
 /// Creation code with its arguments: the data of the transaction that deploys the contract.
@@ -33,21 +33,28 @@ pub fn deploy_bytecode(config: &Config, circuits: &[CircuitKey]) -> Vec<u8> {
 }
 
 fn circuit(circuit: &CircuitKey) -> abi::Circuit {
-    let key = &circuit.key;
-    let ic: Vec<U256> = key.ic.iter().flat_map(|point| u256s(&g1_words(point))).collect();
     abi::Circuit {
         number: circuit.number,
         slots: circuit.slots,
         mint_places: circuit.mint_places,
         dev_key: circuit.dev_key,
         digest: circuit.digest,
-        key: abi::VerifyingKey {
-            alpha: u256s(&g1_words(&key.alpha)),
-            beta: u256s(&g2_words(&key.beta)),
-            gamma: u256s(&g2_words(&key.gamma)),
-            delta: u256s(&g2_words(&key.delta)),
-            ic: [ic[0], ic[1], ic[2], ic[3], ic[4], ic[5], ic[6], ic[7]],
-        },
+        key: verifying_key(&circuit.key),
+    }
+}
+
+/// A key as the generated bindings take it.
+pub fn verifying_key(key: &VerifyingKey) -> abi::VerifyingKey {
+    let mut ic = [U256::zero(); 8];
+    for (words, point) in ic.chunks_exact_mut(2).zip(&key.ic) {
+        words.copy_from_slice(&u256s(&g1_words(point)));
+    }
+    abi::VerifyingKey {
+        alpha: u256s(&g1_words(&key.alpha)),
+        beta: u256s(&g2_words(&key.beta)),
+        gamma: u256s(&g2_words(&key.gamma)),
+        delta: u256s(&g2_words(&key.delta)),
+        ic,
     }
 }
 
@@ -318,7 +325,8 @@ pub fn word(x: &Fr) -> Word {
     fr_word(x)
 }
 
-fn mint_entry(entry: &MintEntry) -> abi::MintEntry {
+/// A deposit as the generated bindings take it.
+pub fn mint_entry(entry: &MintEntry) -> abi::MintEntry {
     abi::MintEntry {
         account: fr_u256(&entry.account),
         low: entry.low,
@@ -328,7 +336,8 @@ fn mint_entry(entry: &MintEntry) -> abi::MintEntry {
     }
 }
 
-fn forced_entry(entry: &ForcedEntry) -> abi::ForcedEntry {
+/// A forced request as the generated bindings take it.
+pub fn forced_entry(entry: &ForcedEntry) -> abi::ForcedEntry {
     abi::ForcedEntry {
         kind: entry.kind.number(),
         index: entry.index,

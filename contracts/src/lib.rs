@@ -1,6 +1,6 @@
 //! The Proofmill contract as Rust sees it: its bytecode, calls, logs and errors in plain types.
 //!
-//! Sources are in `solidity/`, compiled by `build.mjs` into `abi/` (committed; `tests/build.rs` compares). Invariant: no `ethers` type leaves
+//! Sources are in `solidity/`, compiled by `build.mjs` into `abi/` (committed; `tests/committed_abi.rs` compares). Invariant: no `ethers` type leaves
 //! this crate except through [`bindings`]; everything else speaks `[u8; 20]`, `[u8; 32]`, integers and [`bn254::Fr`], and what
 //! comes from the chain is decoded completely or refused, never guessed.
 //!

@@ -234,7 +234,7 @@ fn quantity(value: &Value) -> u128 {
     u128::from_str_radix(value.as_str().expect("a quantity").trim_start_matches("0x"), 16).unwrap()
 }
 
-fn log(value: &Value) -> Log {
+pub fn log(value: &Value) -> Log {
     Log {
         address: address(&value["address"]),
         topics: value["topics"].as_array().unwrap().iter().map(|topic| bytes(topic).try_into().unwrap()).collect(),

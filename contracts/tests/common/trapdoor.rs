@@ -3,7 +3,7 @@
 //! With A = aG, B = bH and the secrets alpha, beta, gamma, delta, ic, the equation of Groth16 holds for
 //! C = (ab - alpha beta - ic(x) gamma) / delta. So the contract is tested with valid proofs of any statement, without a circuit.
 
-use bn254::{Curve, Field, Fr, G1, G2, Group};
+use bn254::{Curve, Field, Fr, G1, G2};
 use contracts::{VerifyingKey, Word, proof_words};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;

@@ -43,3 +43,99 @@ fn a_key_hash_of_r_or_more_is_refused_b6() {
         assert_eq!(mill.refusal(ALICE, ETHER, &call), "NotInField");
     }
 }
+
+#[test]
+fn the_fee_is_rounded_up_to_whole_coins_and_has_a_floor() {
+    let mill = Mill::deploy_with(BACKEND, |config| {
+        config.deposit_fee_bps = 37;
+        config.deposit_fee_floor = 10;
+    });
+    let mut fees = 0;
+    // (coins sent, coins taken): the floor, the first amount above it, an exact multiple, one more.
+    for (coins, fee) in [(11, 10), (2_702, 10), (2_703, 11), (10_000, 37), (10_001, 38), (1_000_000_007, 3_700_001)] {
+        assert_eq!(mill.config.coins_after_deposit(coins), Some(coins - fee));
+        let owner = mill.who(ALICE);
+        let entry = mill.deposit(ALICE, &owner, &key_hash(ALICE), u128::from(coins) * GWEI);
+        assert_eq!(entry.high - entry.low + 1, coins - fee, "{coins} coins");
+        fees += u128::from(fee) * GWEI;
+        assert_eq!(mill.number(bindings::FeesTotalCall), fees);
+    }
+}
+
+#[test]
+fn a_deposit_must_be_whole_coins_and_leave_at_least_one() {
+    let mill = Mill::deploy(BACKEND);
+    let data = calls::deposit(&mill.who(ALICE), &key_hash(ALICE));
+    assert_eq!(mill.refusal(ALICE, ETHER + 1, &data), "ValueNotWhole");
+    assert_eq!(mill.refusal(ALICE, 0, &data), "DepositTooSmall");
+    let floor = u128::from(mill.config.deposit_fee_floor) * GWEI;
+    assert_eq!(mill.refusal(ALICE, floor, &data), "DepositTooSmall");
+    let entry = mill.deposit(ALICE, &mill.who(ALICE), &key_hash(ALICE), floor + GWEI);
+    assert_eq!((entry.low, entry.high), (1, 1));
+}
+
+#[test]
+fn coin_numbers_stay_below_2_to_63() {
+    let mill = Mill::deploy_with(BACKEND, |config| {
+        config.quantum = 1;
+        config.deposit_fee_bps = 0;
+        config.deposit_fee_floor = 0;
+    });
+    let owner = mill.who(ALICE);
+    let data = calls::deposit(&owner, &key_hash(ALICE));
+    assert_eq!(mill.refusal(ALICE, 1 << 63, &data), "CoinsExhausted");
+    let entry = mill.deposit(ALICE, &owner, &key_hash(ALICE), (1 << 63) - 1);
+    assert_eq!(entry.high, (1 << 63) - 1);
+    assert_eq!(mill.refusal(ALICE, 1, &data), "CoinsExhausted");
+}
+
+#[test]
+fn deadlines_are_spaced_so_that_a_flood_delays_and_never_overloads_a7() {
+    let mill = Mill::deploy_with(BACKEND, |config| {
+        config.queue_delay = 1_000;
+        config.queue_spacing = 600;
+    });
+    let first = mill.deposit_coins(ALICE, 10);
+    assert_eq!(first.deadline, mill.rpc.block_time() + 1_000);
+    let second = mill.deposit_coins(ALICE, 10);
+    let third = mill.deposit_coins(BOB, 10);
+    assert_eq!(second.deadline, first.deadline + 600);
+    assert_eq!(third.deadline, second.deadline + 600);
+    mill.rpc.pass_time(5_000);
+    let later = mill.deposit_coins(BOB, 10);
+    assert_eq!(later.deadline, mill.rpc.block_time() + 1_000);
+}
+
+#[test]
+fn the_entry_of_a_minted_deposit_stays_as_a_proof_of_ownership_a8() {
+    let mill = Mill::deploy(BACKEND);
+    let entry = mill.minted(ALICE, 500);
+    let stored = mill.view(&bindings::DepositHashCall { id: 0 }.encode());
+    assert_eq!(stored, data::deposit_hash(&entry));
+}
+
+#[test]
+fn an_overdue_head_of_the_deposit_queue_can_be_seen() {
+    let mill = Mill::deploy(BACKEND);
+    let (first, second) = (mill.deposit_coins(ALICE, 10), mill.deposit_coins(BOB, 10));
+    let overdue = |entry: &contracts::MintEntry| {
+        let call = bindings::DepositOverdueCall { entry: calls::mint_entry(entry) }.encode();
+        mill.rpc.call(&[0; 20], Some(&mill.address), 0, &call).map(|answer| calls::decode_bool(&answer).unwrap())
+    };
+    assert_eq!(overdue(&first), Ok(false));
+    assert_eq!(overdue(&second).unwrap_err().name, "DepositMismatch");
+    mill.rpc.pass_time(u64::from(mill.config.queue_delay) + 1);
+    assert_eq!(overdue(&first), Ok(true));
+    let mut batch = mill.batch(crate::common::mill::S3M1);
+    batch.mints.push(first);
+    mill.submit(&batch);
+    assert_eq!(overdue(&first).unwrap_err().name, "DepositMismatch");
+    mill.rpc.pass_time(u64::from(mill.config.queue_delay) + 1);
+    assert_eq!(overdue(&second), Ok(true));
+}
+
+#[test]
+fn eth_sent_without_a_call_is_refused() {
+    let mill = Mill::deploy(BACKEND);
+    assert_eq!(mill.refusal(ALICE, ETHER, &[]), "Unknown");
+}

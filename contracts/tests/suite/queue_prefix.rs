@@ -1,0 +1,160 @@
+//! Batches consume prefixes of both queues: nothing is skipped, reordered, invented or taken twice.
+
+use contracts::{ForcedEntry, Record, calls};
+
+use crate::BACKEND;
+use crate::common::mill::{ALICE, BOB, CAROL, Mill, OPERATOR, S3M1, S4M60, S14M2, S60M4, stranger};
+
+#[test]
+fn deposits_are_minted_in_order_none_skipped_none_twice() {
+    let mill = Mill::deploy(BACKEND);
+    let entries: Vec<_> = (0..4).map(|i| mill.deposit_coins(ALICE, 100 + i)).collect();
+    let with = |mints: Vec<contracts::MintEntry>| {
+        let mut batch = mill.batch(S60M4);
+        batch.mints = mints;
+        batch
+    };
+    assert_eq!(mill.batch_refusal(&with(vec![entries[1]])), "DepositMismatch");
+    assert_eq!(mill.batch_refusal(&with(vec![entries[1], entries[0]])), "DepositMismatch");
+    assert_eq!(mill.batch_refusal(&with(vec![entries[0], entries[2]])), "DepositMismatch");
+    assert_eq!(mill.batch_refusal(&with(vec![entries[0], entries[0]])), "DepositMismatch");
+    mill.submit(&with(vec![entries[0], entries[1]]));
+    assert_eq!(mill.state().minted_up_to, 2);
+    assert_eq!(mill.batch_refusal(&with(vec![entries[0]])), "DepositMismatch");
+    assert_eq!(mill.batch_refusal(&with(vec![entries[1], entries[2]])), "DepositMismatch");
+    mill.submit(&with(vec![]));
+    mill.submit(&with(vec![entries[2], entries[3]]));
+    assert_eq!(mill.state().minted_up_to, 4);
+}
+
+#[test]
+fn a_mint_must_be_the_deposit_word_for_word() {
+    let mill = Mill::deploy(BACKEND);
+    let entry = mill.deposit_coins(ALICE, 100);
+    let changes: [fn(&mut contracts::MintEntry); 5] = [
+        |entry| entry.account += bn254::Fr::from(1),
+        |entry| entry.low += 1,
+        |entry| entry.high += 1,
+        |entry| entry.depositor[0] ^= 1,
+        |entry| entry.deadline += 1,
+    ];
+    for change in changes {
+        let mut batch = mill.batch(S3M1);
+        let mut changed = entry;
+        change(&mut changed);
+        batch.mints = vec![changed];
+        assert_eq!(mill.batch_refusal(&batch), "DepositMismatch");
+    }
+}
+
+#[test]
+fn a_deposit_that_never_came_cannot_be_minted() {
+    let mill = Mill::deploy(BACKEND);
+    let mut batch = mill.batch(S3M1);
+    let mut entry = mill.deposit_coins(ALICE, 100);
+    batch.mints = vec![entry];
+    mill.submit(&batch);
+    entry.low = entry.high + 1;
+    entry.high += 100;
+    let mut batch = mill.batch(S3M1);
+    batch.mints = vec![entry];
+    assert_eq!(mill.batch_refusal(&batch), "DepositMismatch");
+}
+
+#[test]
+fn mints_fit_the_circuits_places() {
+    let mill = Mill::deploy(BACKEND);
+    let entries: Vec<_> = (0..3).map(|_| mill.deposit_coins(ALICE, 100)).collect();
+    for (circuit, count) in [(S3M1, 2), (S14M2, 3)] {
+        let mut batch = mill.batch(circuit);
+        batch.mints = entries[..count].to_vec();
+        // The proof cannot exist; the count is refused first.
+        let call = calls::submit_batch(&batch, &[[0; 32]; 8]);
+        assert_eq!(mill.refusal(OPERATOR, 0, &call), "TooManyMints");
+    }
+    let mut batch = mill.batch(S4M60);
+    batch.mints = entries;
+    mill.submit(&batch);
+}
+
+fn exit(entry: ForcedEntry) -> Record {
+    Record::Exit { entry, hit: None }
+}
+
+#[test]
+fn forced_requests_are_answered_in_order_none_skipped_none_twice() {
+    let mill = Mill::deploy(BACKEND);
+    mill.submit(&mill.batch(S3M1));
+    let entries = [mill.force_exit(ALICE, 0), mill.force_exit(BOB, 1), mill.force_exit(CAROL, 2)];
+    let with = |records: Vec<Record>| {
+        let mut batch = mill.batch(S60M4);
+        batch.records = records;
+        batch
+    };
+    assert_eq!(mill.batch_refusal(&with(vec![exit(entries[1])])), "ForcedMismatch");
+    assert_eq!(mill.batch_refusal(&with(vec![exit(entries[1]), exit(entries[0])])), "ForcedMismatch");
+    assert_eq!(mill.batch_refusal(&with(vec![exit(entries[0]), exit(entries[2])])), "ForcedMismatch");
+    assert_eq!(mill.batch_refusal(&with(vec![exit(entries[0]), exit(entries[0])])), "ForcedMismatch");
+    mill.submit(&with(vec![exit(entries[0]), exit(entries[1])]));
+    assert_eq!(mill.state().forced_up_to, 2);
+    assert_eq!(mill.batch_refusal(&with(vec![exit(entries[0])])), "ForcedMismatch");
+    mill.submit(&with(vec![exit(entries[2])]));
+    assert_eq!(mill.batch_refusal(&with(vec![exit(entries[2])])), "ForcedMismatch");
+}
+
+#[test]
+fn a_forced_entry_must_be_the_request_word_for_word_a1() {
+    let mill = Mill::deploy(BACKEND);
+    mill.minted(ALICE, 1_000);
+    let entry = mill.force_exit(ALICE, 0);
+    let changes: [fn(&mut ForcedEntry); 5] = [
+        |entry| entry.index += 1,
+        |entry| entry.account += bn254::Fr::from(1),
+        |entry| entry.new_account += bn254::Fr::from(1),
+        |entry| entry.owner = stranger(1),
+        |entry| entry.deadline += 1,
+    ];
+    for change in changes {
+        let mut changed = entry;
+        change(&mut changed);
+        let mut batch = mill.batch(S3M1);
+        batch.records = vec![Record::Exit { entry: changed, hit: Some((1, 1_000)) }];
+        assert_eq!(mill.batch_refusal(&batch), "ForcedMismatch");
+    }
+    let mut batch = mill.batch(S3M1);
+    let as_rekey = ForcedEntry { kind: contracts::ForcedKind::Rekey, ..entry };
+    batch.records = vec![Record::Rekey { entry: as_rekey, hit: true }];
+    assert_eq!(mill.batch_refusal(&batch), "ForcedMismatch");
+}
+
+#[test]
+fn forced_entries_and_forced_records_come_in_pairs() {
+    let mill = Mill::deploy(BACKEND);
+    mill.submit(&mill.batch(S3M1));
+    let entry = mill.force_exit(ALICE, 0);
+    let mut batch = mill.batch(S3M1);
+    batch.records = vec![exit(entry)];
+    let mut call = mill.proven_call(&batch);
+    let entries = std::mem::take(&mut call.batch.forced);
+    assert_eq!(mill.call_refusal(&call), "ForcedEntriesUnequal");
+    let mut call = mill.proven_call(&mill.batch(S3M1));
+    call.batch.forced = entries;
+    assert_eq!(mill.call_refusal(&call), "ForcedEntriesUnequal");
+}
+
+#[test]
+fn a_batch_answers_at_most_an_eighth_of_its_slots_in_forced_requests() {
+    let mill = Mill::deploy(BACKEND);
+    mill.submit(&mill.batch(S3M1));
+    let entries: Vec<_> = (0..10).map(|_| mill.force_exit(ALICE, 0)).collect();
+    // F = max(1, N / 8): 1 for s3m1 and s14m2, 7 for s60m4.
+    for (circuit, count) in [(S3M1, 1), (S14M2, 1), (S60M4, 7)] {
+        let mut batch = mill.batch(circuit);
+        let from = mill.state().forced_up_to as usize;
+        batch.records = entries[from..=from + count].iter().copied().map(exit).collect();
+        assert_eq!(mill.batch_refusal(&batch), "TooManyForced");
+        batch.records.pop();
+        mill.submit(&batch);
+    }
+    assert_eq!(mill.state().forced_up_to, 9);
+}
