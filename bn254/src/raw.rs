@@ -15,11 +15,14 @@ use crate::{Fq, Fq2, Fr, G1Affine, G2Affine};
 #[cfg(not(target_endian = "little"))]
 compile_error!("proofmill maps points from files and needs a little-endian machine");
 
-/// Types that are nothing but 64-bit limbs: any bytes of the right length and alignment are a value.
+/// Types that are nothing but limbs: any bytes of the right length and alignment are a value.
 ///
 /// # Safety
-/// The type has no padding, no invalid bit pattern, no interior mutability and alignment 8.
+/// The type has no padding, no invalid bit pattern and no interior mutability.
 pub unsafe trait Limbs: Copy + Send + Sync + 'static {}
+
+// SAFETY: every four bytes are a u32.
+unsafe impl Limbs for u32 {}
 
 macro_rules! limbs {
     ($($kind:ty: $size:expr),*) => {
@@ -42,7 +45,7 @@ pub fn as_bytes<T: Limbs>(values: &[T]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 
-/// These bytes as values, or `None` when their address is not a multiple of 8 or their number not one of the size.
+/// These bytes as values, or `None` when address or length do not fit the type (points need a multiple of 8).
 ///
 /// The values are not checked: limbs may be at or above the modulus and points off the curve.
 pub fn from_bytes<T: Limbs>(bytes: &[u8]) -> Option<&[T]> {

@@ -1,1 +1,48 @@
-//! prover
+//! Groth16 over BN254 for any bellman circuit. Nothing here knows what a circuit is for.
+//!
+//! ```text
+//! circuit ──synthesize──> Matrices ──generate──> KeyParts ──write──> file ──open──> Key
+//!    └──synthesize_witness──> Witness ──┐                                           │
+//!                       Matrices, Key ──┴── Backend (unblinded sums) ── Prover ──> Proof ──verify
+//! ```
+//!
+//! | module | purpose |
+//! |---|---|
+//! | [`matrices`] | the constraint system as sparse matrices, and the digest of a circuit |
+//! | [`witness`] | the assignment of all variables |
+//! | [`keygen`] | proving keys from a development trapdoor |
+//! | [`dev`] | that trapdoor, and proofs simulated with it |
+//! | [`key`] | the key file: memory-mapped, checked |
+//! | [`verifying_key`] | the verifying key, its checks and digest |
+//! | [`backend`], [`cpu`] | who does the heavy sums; the portable one |
+//! | [`groth16`] | blinding, assembly, and verification before a proof leaves |
+//! | [`proof`] | proofs with valid points, and verification |
+//! | [`progress`] | progress of long work |
+//!
+//! Invariants: a [`Proof`] has valid points and was verified by the [`Prover`] that made it; a [`Key`] belongs to the
+//! circuit whose digest it was opened with.
+
+pub mod backend;
+pub mod cpu;
+pub mod dev;
+pub mod groth16;
+mod hash;
+pub mod key;
+pub mod keygen;
+pub mod matrices;
+pub mod progress;
+pub mod proof;
+pub mod verifying_key;
+pub mod witness;
+
+pub use backend::{Backend, BackendError, Cancel, KeyId, Sums, Timings};
+pub use cpu::CpuBackend;
+pub use dev::{DevTrapdoor, simulate_proof};
+pub use groth16::{ProveError, Proven, Prover};
+pub use key::{Key, KeyError, KeyParts, Origin};
+pub use keygen::{KeygenError, generate};
+pub use matrices::{CircuitDigest, Matrices};
+pub use progress::{NoProgress, Progress};
+pub use proof::{PreparedVerifyingKey, Proof, ProofError, VerifyError, verify};
+pub use verifying_key::{VerifyingKey, VerifyingKeyError};
+pub use witness::{Witness, synthesize_witness};

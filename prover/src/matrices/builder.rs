@@ -1,0 +1,209 @@
+//! The bellman constraint system that records constraints as sparse rows.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::OnceLock;
+
+use bellman::{ConstraintSystem, Index, LinearCombination, SynthesisError, Variable};
+use bn254::{Field, Fr, PrimeField};
+
+use super::{Matrices, SparseMatrix};
+
+/// Marks a private variable while the number of inputs is not known yet; such columns sort behind all inputs.
+const AUX_FLAG: u32 = 1 << 31;
+
+/// Hash for keys that are limbs of field elements: well mixed already, so one multiplication per limb is enough.
+#[derive(Default)]
+struct LimbHasher(u64);
+
+impl Hasher for LimbHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        // The golden ratio spreads the few low bits that small constants differ in over the high bits of the hash.
+        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+/// Every coefficient once.
+struct CoefficientTable {
+    values: Vec<Fr>,
+    indices: HashMap<[u64; 4], u32, BuildHasherDefault<LimbHasher>>,
+}
+
+impl CoefficientTable {
+    fn new() -> Self {
+        let mut table = Self { values: Vec::new(), indices: HashMap::default() };
+        table.index_of(Fr::ONE);
+        table.index_of(-Fr::ONE);
+        table
+    }
+
+    fn index_of(&mut self, value: Fr) -> u32 {
+        *self.indices.entry(value.0).or_insert_with(|| {
+            self.values.push(value);
+            self.values.len() as u32 - 1
+        })
+    }
+}
+
+pub(super) struct MatrixBuilder {
+    inputs: u32,
+    aux: u32,
+    a: SparseMatrix,
+    b: SparseMatrix,
+    c: SparseMatrix,
+    table: CoefficientTable,
+    terms: Vec<(u32, Fr)>,
+    too_large: bool,
+}
+
+impl MatrixBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            inputs: 1,
+            aux: 0,
+            a: SparseMatrix::default(),
+            b: SparseMatrix::default(),
+            c: SparseMatrix::default(),
+            table: CoefficientTable::new(),
+            terms: Vec::new(),
+            too_large: false,
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Result<Matrices, SynthesisError> {
+        let inputs = self.inputs;
+        let rows = self.a.row_ends.len() + inputs as usize;
+        if self.too_large || rows > 1 << (Fr::S - 1) {
+            return Err(SynthesisError::PolynomialDegreeTooLarge);
+        }
+        for matrix in [&mut self.a, &mut self.b, &mut self.c] {
+            for column in &mut matrix.columns {
+                if *column & AUX_FLAG != 0 {
+                    *column = (*column & !AUX_FLAG) + inputs;
+                }
+            }
+            matrix.columns.shrink_to_fit();
+            matrix.coefficients.shrink_to_fit();
+            matrix.row_ends.shrink_to_fit();
+        }
+        Ok(Matrices {
+            inputs: inputs as usize,
+            aux: self.aux as usize,
+            a: self.a,
+            b: self.b,
+            c: self.c,
+            table: self.table.values,
+            digest: OnceLock::new(),
+        })
+    }
+
+    fn take_number(counter: &mut u32, other: u32) -> Result<usize, SynthesisError> {
+        // Columns are numbered in u32 and the top bit marks private variables, so both kinds together stay below 2^31.
+        if *counter + other >= AUX_FLAG - 1 {
+            return Err(SynthesisError::PolynomialDegreeTooLarge);
+        }
+        *counter += 1;
+        Ok(*counter as usize - 1)
+    }
+}
+
+/// Appends a linear combination as a row: merged, without zeros, columns ascending.
+fn push_row(
+    matrix: &mut SparseMatrix,
+    table: &mut CoefficientTable,
+    terms: &mut Vec<(u32, Fr)>,
+    combination: &LinearCombination<Fr>,
+) {
+    terms.clear();
+    let mut ascending = true;
+    for (variable, coefficient) in combination.as_ref() {
+        let column = match variable.get_unchecked() {
+            Index::Input(i) => i as u32,
+            Index::Aux(i) => i as u32 | AUX_FLAG,
+        };
+        ascending &= terms.last().is_none_or(|(last, _)| *last < column);
+        terms.push((column, *coefficient));
+    }
+    if !ascending {
+        terms.sort_unstable_by_key(|(column, _)| *column);
+        terms.dedup_by(|next, kept| {
+            let same = next.0 == kept.0;
+            if same {
+                kept.1 += next.1;
+            }
+            same
+        });
+    }
+    for (column, coefficient) in terms.iter().filter(|(_, coefficient)| *coefficient != Fr::ZERO) {
+        matrix.columns.push(*column);
+        matrix.coefficients.push(table.index_of(*coefficient));
+    }
+    matrix.row_ends.push(matrix.columns.len() as u64);
+}
+
+impl ConstraintSystem<Fr> for MatrixBuilder {
+    type Root = Self;
+
+    fn alloc<F, A, AR>(&mut self, _: A, _: F) -> Result<Variable, SynthesisError>
+    where
+        F: FnOnce() -> Result<Fr, SynthesisError>,
+        A: FnOnce() -> AR,
+        AR: Into<String>,
+    {
+        let number = Self::take_number(&mut self.aux, self.inputs)?;
+        Ok(Variable::new_unchecked(Index::Aux(number)))
+    }
+
+    fn alloc_input<F, A, AR>(&mut self, _: A, _: F) -> Result<Variable, SynthesisError>
+    where
+        F: FnOnce() -> Result<Fr, SynthesisError>,
+        A: FnOnce() -> AR,
+        AR: Into<String>,
+    {
+        let number = Self::take_number(&mut self.inputs, self.aux)?;
+        Ok(Variable::new_unchecked(Index::Input(number)))
+    }
+
+    fn enforce<A, AR, LA, LB, LC>(&mut self, _: A, a: LA, b: LB, c: LC)
+    where
+        A: FnOnce() -> AR,
+        AR: Into<String>,
+        LA: FnOnce(LinearCombination<Fr>) -> LinearCombination<Fr>,
+        LB: FnOnce(LinearCombination<Fr>) -> LinearCombination<Fr>,
+        LC: FnOnce(LinearCombination<Fr>) -> LinearCombination<Fr>,
+    {
+        if self.a.row_ends.len() >= 1 << (Fr::S - 1) {
+            self.too_large = true;
+            return;
+        }
+        let (table, terms) = (&mut self.table, &mut self.terms);
+        push_row(&mut self.a, table, terms, &a(LinearCombination::zero()));
+        push_row(&mut self.b, table, terms, &b(LinearCombination::zero()));
+        push_row(&mut self.c, table, terms, &c(LinearCombination::zero()));
+    }
+
+    fn push_namespace<NR, N>(&mut self, _: N)
+    where
+        NR: Into<String>,
+        N: FnOnce() -> NR,
+    {
+    }
+
+    fn pop_namespace(&mut self) {}
+
+    fn get_root(&mut self) -> &mut Self::Root {
+        self
+    }
+}
