@@ -54,7 +54,7 @@ const input = {
     ]),
   ),
   settings: {
-    optimizer: { enabled: true, runs: 10000 },
+    optimizer: { enabled: true, runs: 100000 },
     viaIR: true,
     evmVersion: 'cancun',
     metadata: { appendCBOR: false, bytecodeHash: 'none' },

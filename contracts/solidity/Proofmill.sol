@@ -388,7 +388,7 @@ contract Proofmill is ProofmillState {
     function _addCircuit(Circuit memory circuit) private {
         uint256 size = uint256(circuit.slots) + circuit.mintPlaces;
         // A power of 4 up to 1024 has one bit, at an even place.
-        bool power = size & (size - 1) == 0 && size & 0x555 != 0 && size <= START_WINDOW;
+        bool power = size <= START_WINDOW && size & 0x555 == size && (size == 0 || size & (size - 1) == 0);
         if (circuit.slots == 0 || circuit.mintPlaces == 0 || !power) revert CircuitShape(circuit.number);
         if (circuits[circuit.number].slots != 0) revert CircuitTwice(circuit.number);
         if (circuit.devKey && block.chainid != 31337 && block.chainid != 1337) {

@@ -3,3 +3,6 @@
 #![allow(missing_docs, clippy::all, clippy::pedantic, clippy::unwrap_used)]
 
 ethers::contract::abigen!(Proofmill, "abi/Proofmill.json");
+
+// The macro reads the file unseen by cargo; this makes a changed ABI compile the bindings anew.
+const _: &[u8] = include_bytes!("../abi/Proofmill.json");
