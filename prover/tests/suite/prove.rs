@@ -1,10 +1,8 @@
 //! Proofs of real circuits, checked by bellman's verifier and made by bellman's prover from our keys.
 
-mod common;
-
+use crate::common::{Chain, Mixed, prover_of, witness_of};
 use bellman::groth16;
 use bn254::{Bn256, Field, Fr};
-use common::{Chain, Mixed, prover_of, witness_of};
 use prover::{Cancel, VerifyError, Witness, verify};
 use rand_core::OsRng;
 

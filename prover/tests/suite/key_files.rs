@@ -1,0 +1,171 @@
+//! A key file is taken only when it is whole, of this circuit, and fit for use.
+
+use std::fs;
+use std::path::Path;
+
+use crate::common::{Mixed, key_of};
+use bn254::{CurveAffine, Fq, G1Affine, G2Affine, PrimeCurveAffine};
+use prover::key::Origin;
+use prover::{DevTrapdoor, Key, KeyError, KeyParts, Matrices, NoProgress, VerifyingKeyError, generate};
+
+fn written(folder: &Path, parts: &KeyParts) -> std::path::PathBuf {
+    let path = folder.join("mixed.pmkey");
+    parts.write(&path).unwrap();
+    path
+}
+
+fn code(error: &dyn std::error::Error) -> String {
+    error.to_string().chars().take_while(|c| *c != ':').collect()
+}
+
+#[test]
+fn a_written_key_opens_unchanged_and_says_that_it_is_unsafe() {
+    let folder = tempfile::tempdir().unwrap();
+    let (matrices, parts) = key_of(Mixed::shape());
+    let key = Key::open(&written(folder.path(), &parts), Some(matrices.digest())).unwrap();
+    assert_eq!(key.origin(), &Origin::UnsafeDev { seed: "tests".into() });
+    assert!(!key.origin().is_safe());
+    assert_eq!((key.inputs(), key.aux(), key.constraints()), (3, 65, 67));
+    assert_eq!(key.domain_log(), matrices.domain_log());
+    assert_eq!(key.verifying_key(), &parts.vk);
+    assert_eq!((key.a_columns(), key.a()), (&parts.a_columns[..], &parts.a[..]));
+    assert_eq!((key.b_columns(), key.b1(), key.b2()), (&parts.b_columns[..], &parts.b1[..], &parts.b2[..]));
+    assert_eq!((key.l(), key.h()), (&parts.l[..], &parts.h[..]));
+    key.check_points().unwrap();
+    // No temporary file is left.
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn one_seed_gives_one_key_and_another_seed_another() {
+    let matrices = Matrices::synthesize(Mixed::shape()).unwrap();
+    let [first, again, other] =
+        ["a", "a", "b"].map(|seed| generate(&matrices, &DevTrapdoor::from_seed(seed), &NoProgress).unwrap());
+    assert_eq!(first, again);
+    assert_ne!(first.vk.digest(), other.vk.digest());
+}
+
+#[test]
+fn the_key_of_another_circuit_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, parts) = key_of(Mixed::shape());
+    let other = Matrices::synthesize(Mixed { tweak: 1, ..Mixed::shape() }).unwrap();
+    let error = Key::open(&written(folder.path(), &parts), Some(other.digest())).unwrap_err();
+    assert!(matches!(error, KeyError::OtherCircuit { .. }));
+    assert_eq!(code(&error), "PM-KEY-007");
+}
+
+#[test]
+fn every_single_damaged_byte_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (matrices, parts) = key_of(Mixed::shape());
+    let path = written(folder.path(), &parts);
+    let good = fs::read(&path).unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    // Every byte of the header and of the first sections, then a stride that is prime to all sizes.
+    let places = (0..2600).chain((2600..good.len()).step_by(97)).chain(good.len() - 70..good.len());
+    for at in places {
+        let mut bad = good.clone();
+        bad[at] ^= 1 << (at % 8);
+        fs::write(&path, &bad).unwrap();
+        let error = Key::open(&path, Some(matrices.digest())).expect_err(&format!("byte {at}"));
+        seen.insert(match &error {
+            KeyError::CorruptSection(section) => format!("PM-KEY-006 {section}"),
+            other => code(other),
+        });
+    }
+    let sections = ["verifying key", "A columns", "A", "B columns", "B1", "B2", "L", "H"];
+    for expected in sections.map(|name| format!("PM-KEY-006 {name}")) {
+        assert!(seen.contains(&expected), "{expected} not among {seen:?}");
+    }
+    for expected in ["PM-KEY-002", "PM-KEY-003", "PM-KEY-005"] {
+        assert!(seen.contains(expected), "{expected} not among {seen:?}");
+    }
+    fs::write(&path, &good).unwrap();
+    Key::open(&path, Some(matrices.digest())).unwrap();
+}
+
+#[test]
+fn a_file_that_is_cut_or_continued_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (matrices, parts) = key_of(Mixed::shape());
+    let path = written(folder.path(), &parts);
+    let good = fs::read(&path).unwrap();
+    for len in (0..1100).chain((1100..good.len()).step_by(331)).chain([good.len() - 1]) {
+        fs::write(&path, &good[..len]).unwrap();
+        let error = Key::open(&path, Some(matrices.digest())).expect_err(&format!("{len} bytes"));
+        assert!(matches!(error, KeyError::Length { .. }), "{len} bytes: {error}");
+    }
+    let mut longer = good.clone();
+    longer.push(0);
+    fs::write(&path, &longer).unwrap();
+    assert_eq!(code(&Key::open(&path, None).unwrap_err()), "PM-KEY-004");
+    assert_eq!(code(&Key::open(&folder.path().join("none"), None).unwrap_err()), "PM-KEY-001");
+}
+
+#[test]
+fn keys_with_bad_points_are_refused_although_their_checksums_are_right() {
+    let (_, parts) = key_of(Mixed::shape());
+    let refused = |change: &dyn Fn(&mut KeyParts)| {
+        let mut bad = parts.clone();
+        change(&mut bad);
+        match Key::from_parts(&bad).unwrap_err() {
+            KeyError::VerifyingKey(error) => error,
+            other => panic!("{other}"),
+        }
+    };
+    let outside = (0..20).find_map(bn254::subgroup::twist_point_outside_g2).unwrap();
+    assert_eq!(refused(&|key| key.vk.delta_g2 = key.vk.gamma_g2), VerifyingKeyError::DeltaIsGamma);
+    assert_eq!(refused(&|key| key.vk.gamma_g2 = outside), VerifyingKeyError::OutsideSubgroup("gamma in G2"));
+    assert_eq!(
+        refused(&|key| key.vk.alpha_g1.x += Fq::from(1)),
+        VerifyingKeyError::NotOnCurve("alpha in G1")
+    );
+    assert_eq!(
+        refused(&|key| key.vk.ic[1] = G1Affine::identity()),
+        VerifyingKeyError::Infinity("an input point")
+    );
+    assert_eq!(
+        refused(&|key| key.vk.beta_g2 = G2Affine::generator()),
+        VerifyingKeyError::Inconsistent("beta")
+    );
+    assert_eq!(
+        refused(&|key| key.vk.delta_g1 = G1Affine::generator()),
+        VerifyingKeyError::Inconsistent("delta")
+    );
+}
+
+#[test]
+fn checking_all_points_finds_what_checksums_cannot() {
+    let (_, parts) = key_of(Mixed::shape());
+    let outside = (0..20).find_map(bn254::subgroup::twist_point_outside_g2).unwrap();
+    assert!(bool::from(outside.is_on_curve()));
+    let mut bad = parts.clone();
+    bad.b2[3] = outside;
+    let key = Key::from_parts(&bad).unwrap();
+    assert!(matches!(key.check_points(), Err(KeyError::InvalidPoint("B2"))));
+    let mut bad = parts;
+    bad.h[0].y += Fq::from(1);
+    assert!(matches!(Key::from_parts(&bad).unwrap().check_points(), Err(KeyError::InvalidPoint("H"))));
+}
+
+#[test]
+fn bellmans_parameters_come_back_as_a_key_that_proves() {
+    use prover::{Cancel, CpuBackend, Prover};
+    use std::sync::Arc;
+    let (matrices, parts) = key_of(Mixed::shape());
+    let parameters = Key::from_parts(&parts).unwrap().to_bellman_parameters().unwrap();
+    let origin = Origin::Ceremony { transcript: [7; 32] };
+    let back = KeyParts::from_bellman_parameters(&parameters, &matrices, origin.clone()).unwrap();
+    assert_eq!((&back.a_columns, &back.b_columns), (&parts.a_columns, &parts.b_columns));
+    let folder = tempfile::tempdir().unwrap();
+    let key = Key::open(&written(folder.path(), &back), Some(matrices.digest())).unwrap();
+    assert_eq!(key.origin(), &origin);
+    assert!(key.origin().is_safe());
+    let prover = Prover::new(Arc::new(CpuBackend::new()), Arc::new(key), matrices).unwrap();
+    prover.prove(&crate::common::witness_of(Mixed::new(99)), &Cancel::new()).unwrap();
+
+    let other = Matrices::synthesize(crate::common::Chain::shape(5)).unwrap();
+    let error = KeyParts::from_bellman_parameters(&parameters, &other, origin).unwrap_err();
+    assert_eq!(code(&error), "PM-KEY-008");
+}
