@@ -1,5 +1,7 @@
 //! Tests of the prover as others use it, in one binary to link once.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 mod common;
 mod key_files;
 mod matrices;
