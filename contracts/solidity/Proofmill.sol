@@ -164,7 +164,7 @@ contract Proofmill is ProofmillState {
             abi.encode(batch.midRoot, batch.newRoot, batch.start, minted, _hashRecords(data, batch.records.length))
         );
         emit BatchAccepted(number, batch.circuit, batch.midRoot, batch.newRoot, batch.start, end, minted, answered);
-        _credit(batch, number);
+        _credit(batch, data, number);
     }
 
     /// @dev Places are never used twice: `start >= next` is what stops a replay into a place that was emptied.
@@ -226,51 +226,68 @@ contract Proofmill is ProofmillState {
             uint256 limit = circuit.slots < 8 ? 1 : circuit.slots / 8;
             if (forced.length > limit) revert TooManyForced(forced.length, limit);
         }
-        uint256 at = 1 + HEAD + 2 * uint256(circuit.mintPlaces);
+        uint256[3][] calldata records = batch.records;
+        uint256 first = _firstRecord(data, records.length);
+        assembly ("memory-safe") {
+            calldatacopy(first, records.offset, mul(96, records.length))
+        }
+        uint256 minted = mintedCoins;
         uint256 used = 0;
-        for (uint256 i = 0; i < batch.records.length; i++) {
-            (uint256 tag, uint256 second, uint256 third) =
-                (batch.records[i][0], batch.records[i][1], batch.records[i][2]);
+        for (uint256 i = 0; i < records.length; i++) {
+            (uint256 tag, uint256 second, uint256 third) = _record(first, i);
             if (tag == WITHDRAW) {
                 if (second == 0 || second >> 160 != 0) revert BadOwner(i, second);
-                _checkRange(i, third);
+                _checkRange(i, third, minted);
             } else {
                 if (tag & 0xf != EXIT && tag & 0xf != REKEY) revert UnknownRecord(i, tag);
                 if (used == forced.length) revert ForcedEntriesUnequal(used + 1, forced.length);
-                _checkForced(i, forced[used], answered, tag, second, third);
+                ForcedEntry memory entry = forced[used];
+                if (forcedHash[answered] != _hashForced(entry)) revert ForcedMismatch(answered);
+                _checkForced(i, entry, tag, second, third, minted);
                 used++;
                 answered++;
             }
-            data[at] = tag;
-            data[at + 1] = second;
-            data[at + 2] = third;
-            at += 3;
         }
         if (used != forced.length) revert ForcedEntriesUnequal(used, forced.length);
+    }
+
+    /// @dev Where the records begin in memory: they are the last words of D.
+    function _firstRecord(uint256[] memory data, uint256 records) private pure returns (uint256 first) {
+        assembly ("memory-safe") {
+            first := add(add(data, 32), shl(5, sub(mload(data), mul(3, records))))
+        }
+    }
+
+    function _record(uint256 first, uint256 i) private pure returns (uint256 tag, uint256 second, uint256 third) {
+        assembly ("memory-safe") {
+            let at := add(first, mul(96, i))
+            tag := mload(at)
+            second := mload(add(at, 32))
+            third := mload(add(at, 64))
+        }
     }
 
     function _checkForced(
         uint256 position,
         ForcedEntry memory entry,
-        uint64 id,
         uint256 tag,
         uint256 second,
-        uint256 third
-    ) private view {
-        if (forcedHash[id] != _hashForced(entry)) revert ForcedMismatch(id);
+        uint256 third,
+        uint256 minted
+    ) private pure {
         uint256 hit = (tag >> 4) & 1;
         if (tag != entry.kind + 16 * hit + 256 * uint256(entry.index) || second != entry.account) {
             revert ForcedRecordMismatch(position);
         }
-        if (entry.kind == EXIT && hit == 1) _checkRange(position, third);
+        if (entry.kind == EXIT && hit == 1) _checkRange(position, third, minted);
         // No hit: an exit moves nothing. A re-key shows the requested account either way; newAccount of an exit is 0.
         else if (third != entry.newAccount) revert ForcedRecordMismatch(position);
     }
 
     /// @dev A coin that leaves was minted before this batch, since a mint cannot be spent in its own batch.
-    function _checkRange(uint256 position, uint256 range) private view {
+    function _checkRange(uint256 position, uint256 range, uint256 minted) private pure {
         (uint256 low, uint256 high) = (range >> 64, uint64(range));
-        if (low == 0 || low > high || high > mintedCoins) revert BadRange(position, range);
+        if (low == 0 || low > high || high > minted) revert BadRange(position, range);
     }
 
     /// @dev c = keccak256(h, D) mod r and e = sum of D[i] c^i over the same array.
@@ -284,41 +301,48 @@ contract Proofmill is ProofmillState {
         }
     }
 
-    /// @dev The records are the last words of D.
     function _hashRecords(uint256[] memory data, uint256 records) private pure returns (bytes32 digest) {
+        uint256 first = _firstRecord(data, records);
         assembly ("memory-safe") {
-            let size := mul(records, 96)
-            digest := keccak256(sub(add(add(data, 32), shl(5, mload(data))), size), size)
+            digest := keccak256(first, mul(96, records))
         }
     }
 
     /// @dev Fee: min(amount, max(floor, amount * bps / 10^4)), so that no range makes a batch revert.
-    function _credit(Batch calldata batch, uint32 number) private {
+    function _credit(Batch calldata batch, uint256[] memory data, uint32 number) private {
+        uint256 records = batch.records.length;
+        uint256 first = _firstRecord(data, records);
         uint256 exited = 0;
         uint256 credited = 0;
         uint256 used = 0;
-        for (uint256 i = 0; i < batch.records.length; i++) {
-            uint256 tag = batch.records[i][0];
-            address owner = address(uint160(batch.records[i][1]));
-            uint8 kind = uint8(tag & 0xf);
-            if (kind != WITHDRAW) {
+        for (uint256 i = 0; i < records; i++) {
+            (uint256 tag, uint256 second, uint256 range) = _record(first, i);
+            address owner = address(uint160(second));
+            if (tag != WITHDRAW) {
                 owner = batch.forced[used++].owner;
-                if (kind == REKEY || tag & 16 == 0) continue;
+                if (tag & 0x1f != EXIT + 16) continue;
             }
-            uint256 range = batch.records[i][2];
-            uint256 amount = uint64(range) - (range >> 64) + 1;
-            uint256 fee = (amount * exitFeeBps) / 10_000;
-            if (fee < exitFeeFloor) fee = exitFeeFloor;
-            uint256 net = (fee < amount ? amount - fee : 0) * quantum;
+            (uint64 low, uint64 high) = (uint64(range >> 64), uint64(range));
+            uint256 amount = uint256(high) - low + 1;
+            uint256 net = _lessExitFee(amount) * quantum;
             pending[owner] += net;
             exited += amount;
             credited += net;
-            emit Credited(owner, number, net, uint64(range >> 64), uint64(range), kind);
+            emit Credited(owner, number, net, low, high, uint8(tag & 0xf));
         }
         if (exited != 0) {
             exitedCoins += uint64(exited);
             pendingTotal += uint128(credited);
             feesTotal += uint128(exited * quantum - credited);
+        }
+    }
+
+    /// @dev An amount is below 2^63 and bps at most 100.
+    function _lessExitFee(uint256 amount) private view returns (uint256) {
+        unchecked {
+            uint256 fee = (amount * exitFeeBps) / 10_000;
+            if (fee < exitFeeFloor) fee = exitFeeFloor;
+            return fee < amount ? amount - fee : 0;
         }
     }
 
