@@ -136,8 +136,9 @@ impl ScalarDigits {
 /// Affine additions waiting for their common inversion.
 struct Additions<C: AffinePoint> {
     waiting: Vec<(usize, C)>,
-    /// x2 - x1 of each, then their running products.
+    /// x2 - x1 of each, never zero.
     denominators: Vec<C::Base>,
+    /// For each the product of the denominators before it.
     products: Vec<C::Base>,
 }
 

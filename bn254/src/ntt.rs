@@ -78,7 +78,7 @@ fn bit_reversed_powers(base: Fr, log: u32) -> Vec<Fr> {
     powers
 }
 
-/// The number of a size is not a power of two or too large for this field.
+/// The field has no domain of this size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "PM-NTT-001: no domain of 2^{log_size} elements exists in this field; the largest that can be used has 2^27"

@@ -23,11 +23,11 @@ const BN_X: u64 = 4_965_661_367_192_848_881;
 static PSI_FACTORS: LazyLock<(Fq2, Fq2)> = LazyLock::new(|| {
     let xi = Fq2::new(Fq::from(9), Fq::ONE);
     let q_minus_one: [u8; 32] = (-Fq::ONE).to_repr().into();
-    let q_minus_one = num_limbs(&q_minus_one);
+    let q_minus_one = limbs_of(&q_minus_one);
     (xi.pow_vartime(divided(q_minus_one, 3)), xi.pow_vartime(divided(q_minus_one, 2)))
 });
 
-fn num_limbs(bytes: &[u8; 32]) -> [u64; 4] {
+fn limbs_of(bytes: &[u8; 32]) -> [u64; 4] {
     let mut limbs = [0; 4];
     for (i, byte) in bytes.iter().enumerate() {
         limbs[i / 8] |= u64::from(*byte) << (8 * (i % 8));
@@ -95,7 +95,7 @@ mod tests {
     /// [r]P by double and add.
     fn times_r(point: &G2Affine) -> G2 {
         let r_minus_one: [u8; 32] = (-Fr::ONE).to_repr().into();
-        let limbs = num_limbs(&r_minus_one);
+        let limbs = limbs_of(&r_minus_one);
         let almost = (0..256).rev().fold(G2::identity(), |acc, bit| {
             let doubled = acc.double();
             if (limbs[bit / 64] >> (bit % 64)) & 1 == 1 { doubled + point } else { doubled }

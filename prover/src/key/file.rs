@@ -3,12 +3,16 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bn254::raw;
 use memmap2::Mmap;
 
 use super::header::{ALIGNMENT, Header, verifying_key_bytes};
 use super::{KeyError, KeyParts};
+
+/// Key files this process began to write.
+static WRITES: AtomicU64 = AtomicU64::new(0);
 
 /// One alignment unit of a key in memory.
 #[derive(Clone, Copy)]
@@ -92,12 +96,14 @@ impl KeyParts {
     /// [`KeyError::Io`], and [`KeyError::Malformed`] when the origin does not fit.
     pub fn write(&self, path: &Path) -> Result<(), KeyError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+        // Unlike any other writer's, in this process or another.
+        let number = WRITES.fetch_add(1, Ordering::Relaxed);
+        let temporary = path.with_file_name(format!(".{name}.{}.{number}.tmp", std::process::id()));
         let written = self.write_synced(&temporary).and_then(|()| Ok(fs::rename(&temporary, path)?));
         match written {
             Ok(()) => sync_folder(path),
             Err(error) => {
-                // The write error is what the user must see; a leftover temporary file is overwritten next time.
+                // The write error is what the user must see, not that the temporary file stayed.
                 let _ = fs::remove_file(&temporary);
                 Err(error.into_key_error(path))
             }

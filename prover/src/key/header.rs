@@ -178,6 +178,10 @@ impl Header {
             sections: parse_sections(bytes, file.len())?,
         };
         header.check_sizes()?;
+        // One key has one header: reserved bytes are zero, text is padded with zeros, hex is lower case.
+        if header.to_bytes()? != bytes {
+            return Err(KeyError::Malformed("the header is not in its canonical form"));
+        }
         Ok(header)
     }
 

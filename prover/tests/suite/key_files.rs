@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use crate::common::{Mixed, key_of};
 use bn254::{CurveAffine, Fq, G1Affine, G2Affine, PrimeCurveAffine};
+use proptest::prelude::*;
 use prover::key::Origin;
 use prover::{DevTrapdoor, Key, KeyError, KeyParts, Matrices, NoProgress, VerifyingKeyError, generate};
 
@@ -83,6 +85,30 @@ fn every_single_damaged_byte_is_refused() {
     }
     fs::write(&path, &good).unwrap();
     Key::open(&path, Some(matrices.digest())).unwrap();
+}
+
+proptest! {
+    #[test]
+    fn a_forged_header_with_a_right_checksum_is_refused_too(
+        at in prop_oneof![8_usize..128, 384_usize..992],
+        value in any::<u64>(),
+        width in 1_usize..8,
+    ) {
+        static GOOD: LazyLock<Vec<u8>> = LazyLock::new(|| {
+            let folder = tempfile::tempdir().unwrap();
+            fs::read(written(folder.path(), &key_of(Mixed::shape()).1)).unwrap()
+        });
+        let mut bad = GOOD.clone();
+        let end = (at + width).min(992);
+        bad[at..end].copy_from_slice(&value.to_le_bytes()[..end - at]);
+        prop_assume!(bad != *GOOD);
+        let sum = blake3::hash(&bad[..992]);
+        bad[992..1024].copy_from_slice(sum.as_bytes());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), &bad).unwrap();
+        let circuit = GOOD[64..96].try_into().unwrap();
+        prop_assert!(Key::open(file.path(), Some(circuit)).is_err());
+    }
 }
 
 #[test]

@@ -11,6 +11,17 @@ use prover::{
 };
 
 #[test]
+fn keys_matrices_and_provers_are_shared_between_threads() {
+    fn shared<T: Send + Sync + 'static>() {}
+    shared::<Prover>();
+    shared::<Arc<dyn Backend>>();
+    shared::<Key>();
+    shared::<Matrices>();
+    shared::<Witness>();
+    shared::<Cancel>();
+}
+
+#[test]
 fn a_false_witness_is_named_by_its_constraint() {
     let prover = prover_of(Mixed::shape());
     let good = witness_of(Mixed::new(6));
