@@ -29,13 +29,13 @@ pub enum EcdsaError {
 
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorKeyError {
-    #[error("PM-KEY-001: the key is not 64 hexadecimal digits of a number between 1 and the group order")]
+    #[error("PM-OPKEY-001: the key is not 64 hexadecimal digits of a number between 1 and the group order")]
     Invalid,
-    #[error("PM-KEY-002: {path} cannot be used: {source}")]
+    #[error("PM-OPKEY-002: {path} cannot be used: {source}")]
     File { path: String, source: std::io::Error },
-    #[error("PM-KEY-003: {path} can be read by other users; run `chmod 600 {path}`")]
+    #[error("PM-OPKEY-003: {path} can be read by other users; run `chmod 600 {path}`")]
     Exposed { path: String },
-    #[error("PM-KEY-004: the environment variable {0} is not set; set it or give a key file")]
+    #[error("PM-OPKEY-004: the environment variable {0} is not set; set it or give a key file")]
     NotSet(String),
 }
 

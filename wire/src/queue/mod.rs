@@ -27,6 +27,7 @@ use crate::{
 
 pub mod conformance;
 pub mod memory;
+pub mod remote;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueueError {

@@ -1,0 +1,303 @@
+//! The encoding: everything reads back, everything else is refused with an error of its own, nothing panics.
+
+use std::time::Duration;
+
+use bn254::{Fr, fr_from_le_bytes};
+use circuits::{
+    baby_jubjub::Point,
+    batch::{BatchInput, Mint, PlacedSlot, Prepared},
+    eddsa::Signature,
+    leaf::CoinRange,
+    message::SignedKind,
+    shape::Shape,
+    slot::{ForcedEntry, ForcedKind, HeldLeaf, SignedSpend, SlotInput},
+};
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use wire::{
+    Attempt, CircuitSupport, Control, FailureKind, Hold, JobEntry, JobId, ProofBytes, Registration, Stage,
+    Timings, WorkerEvent, WorkerId,
+    codec::{CodecError, HEADER, MAX_INPUT, MAX_MESSAGE, Message, VERSION},
+    job::{decode_batch_input, encode_batch_input, input_hash},
+};
+
+fn field() -> impl Strategy<Value = Fr> {
+    any::<[u8; 32]>().prop_map(|mut bytes| {
+        bytes[31] &= 0x1f;
+        fr_from_le_bytes(&bytes).unwrap()
+    })
+}
+
+fn point() -> impl Strategy<Value = Point> {
+    (field(), field()).prop_map(|(x, y)| Point { x, y })
+}
+
+fn range() -> impl Strategy<Value = CoinRange> {
+    (1..1u64 << 62, 0..1u64 << 62).prop_map(|(low, more)| CoinRange::new(low, low + more).unwrap())
+}
+
+fn shape() -> impl Strategy<Value = Shape> {
+    select(Shape::ALL.to_vec())
+}
+
+fn worker() -> impl Strategy<Value = WorkerId> {
+    "[a-zA-Z0-9._-]{1,64}".prop_map(|name| WorkerId::new(name).unwrap())
+}
+
+fn attempt() -> impl Strategy<Value = (JobId, Attempt)> {
+    (any::<u64>(), any::<u32>()).prop_map(|(job, attempt)| (JobId(job), Attempt(attempt)))
+}
+
+fn entry() -> impl Strategy<Value = JobEntry> {
+    (attempt(), shape(), any::<[u8; 32]>(), any::<[u8; 32]>(), vec(worker(), 0..5)).prop_map(
+        |((job, attempt), shape, circuit_digest, input_hash, excluded)| JobEntry {
+            job,
+            attempt,
+            shape,
+            circuit_digest,
+            input_hash,
+            excluded,
+        },
+    )
+}
+
+fn signed() -> impl Strategy<Value = SlotInput> {
+    let fields = (any::<[u8; 20]>(), point(), range(), field(), point(), field());
+    (any::<(u64, u64, u32)>(), fields, select(vec![SignedKind::Send, SignedKind::Withdraw])).prop_map(
+        |((index, split, valid_until), (owner, key, range, recipient, r8, s), kind)| {
+            let signature = Signature { r8, s };
+            SlotInput::Signed(Box::new(SignedSpend {
+                kind,
+                index,
+                owner,
+                key,
+                range,
+                split,
+                recipient,
+                valid_until,
+                signature,
+            }))
+        },
+    )
+}
+
+fn forced() -> impl Strategy<Value = SlotInput> {
+    let held = option::of((field(), range()).prop_map(|(account, range)| HeldLeaf { account, range }));
+    (select(vec![ForcedKind::Exit, ForcedKind::Rekey]), any::<u64>(), field(), field(), held).prop_map(
+        |(kind, index, account, new_account, held)| {
+            SlotInput::Forced(ForcedEntry { kind, index, account, new_account, held })
+        },
+    )
+}
+
+fn siblings() -> impl Strategy<Value = Vec<[Fr; 3]>> {
+    vec([field(), field(), field()], 0..4)
+}
+
+fn batch_input() -> impl Strategy<Value = BatchInput> {
+    let slot = (prop_oneof![Just(SlotInput::Noop), signed(), forced()], siblings())
+        .prop_map(|(input, siblings)| PlacedSlot { input, siblings });
+    let mint = (field(), range()).prop_map(|(account, range)| Mint { account, range });
+    let lists = (siblings(), vec(field(), 0..5), vec(slot, 0..5), vec(mint, 0..3));
+    (shape(), field(), any::<u32>(), any::<u64>(), lists).prop_map(
+        |(shape, domain, batch_no, start, (append_siblings, carried_nodes, slots, mints))| BatchInput {
+            shape,
+            domain,
+            batch_no,
+            start,
+            append_siblings,
+            carried_nodes,
+            slots,
+            mints,
+        },
+    )
+}
+
+fn timings() -> impl Strategy<Value = Timings> {
+    any::<[u32; 8]>().prop_map(|t| {
+        let [queue_wait, fetch, witness, sparse, ntt, msm, finish, total] =
+            t.map(|micros| Duration::from_micros(micros.into()));
+        Timings { queue_wait, fetch, witness, sparse, ntt, msm, finish, total }
+    })
+}
+
+fn event() -> impl Strategy<Value = WorkerEvent> {
+    let circuit = (shape(), any::<[u8; 32]>()).prop_map(|(shape, digest)| CircuitSupport { shape, digest });
+    let registration = ("\\PC{0,20}", "\\PC{0,20}", any::<u64>(), vec(circuit, 0..6))
+        .prop_map(|(backend, version, memory, circuits)| Registration { backend, version, memory, circuits });
+    let stage = select(vec![Stage::Waiting, Stage::Fetching, Stage::Witness, Stage::Ready, Stage::Proving]);
+    let hold = (attempt(), stage).prop_map(|((job, attempt), stage)| Hold { job, attempt, stage });
+    let kind = select(vec![FailureKind::Infrastructure, FailureKind::Input, FailureKind::Proof]);
+    let proof = vec(any::<u8>(), 256).prop_map(|bytes| ProofBytes(bytes.try_into().unwrap()));
+    prop_oneof![
+        (worker(), registration)
+            .prop_map(|(worker, registration)| WorkerEvent::Register { worker, registration }),
+        (worker(), attempt()).prop_map(|(worker, (job, attempt))| WorkerEvent::Claimed {
+            worker,
+            job,
+            attempt
+        }),
+        (worker(), vec(hold, 0..3)).prop_map(|(worker, holds)| WorkerEvent::Heartbeat { worker, holds }),
+        (worker(), attempt(), proof, [field(), field(), field()], timings()).prop_map(
+            |(worker, (job, attempt), proof, public_inputs, timings)| WorkerEvent::Proved {
+                worker,
+                job,
+                attempt,
+                proof,
+                public_inputs,
+                timings
+            }
+        ),
+        (worker(), attempt(), kind, "\\PC{0,100}").prop_map(|(worker, (job, attempt), kind, message)| {
+            WorkerEvent::Failed { worker, job, attempt, kind, message }
+        }),
+        (worker(), attempt(), "\\PC{0,100}").prop_map(|(worker, (job, attempt), message)| {
+            WorkerEvent::HandedBack { worker, job, attempt, message }
+        }),
+        (worker(), "\\PC{0,100}").prop_map(|(worker, message)| WorkerEvent::Left { worker, message }),
+    ]
+}
+
+fn control() -> impl Strategy<Value = Control> {
+    (attempt(), any::<bool>()).prop_map(|((job, attempt), grant)| {
+        if grant { Control::Grant { job, attempt } } else { Control::Cancel { job, attempt } }
+    })
+}
+
+/// Reads back; any cut, any extra byte and any other header is refused with its own error.
+fn check_message<M: Message + PartialEq + std::fmt::Debug>(
+    message: &M,
+    cut: usize,
+) -> Result<(), TestCaseError> {
+    let bytes = message.encode().unwrap();
+    prop_assert_eq!(&M::decode(&bytes).unwrap(), message);
+    let cut = cut % bytes.len();
+    prop_assert_eq!(M::decode(&bytes[..cut]).unwrap_err(), CodecError::Truncated);
+    let mut longer = bytes.clone();
+    longer.extend([0; 3]);
+    prop_assert_eq!(M::decode(&longer).unwrap_err(), CodecError::Trailing { extra: 3 });
+    let with = |at: usize, byte: u8| {
+        let mut other = bytes.clone();
+        other[at] = byte;
+        M::decode(&other).unwrap_err()
+    };
+    prop_assert_eq!(with(0, b'X'), CodecError::NotOurs);
+    prop_assert_eq!(with(3, VERSION + 1), CodecError::Version { found: VERSION + 1 });
+    prop_assert_eq!(with(4, 99), CodecError::Kind { found: 99, expected: M::KIND });
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn entries_read_back(message in entry(), cut in any::<usize>()) {
+        check_message(&message, cut)?;
+    }
+
+    #[test]
+    fn events_read_back(message in event(), cut in any::<usize>()) {
+        check_message(&message, cut)?;
+    }
+
+    #[test]
+    fn controls_read_back(message in control(), cut in any::<usize>()) {
+        check_message(&message, cut)?;
+    }
+
+    #[test]
+    fn batch_inputs_read_back(message in batch_input(), cut in any::<usize>()) {
+        check_message(&message, cut)?;
+    }
+
+    #[test]
+    fn random_bytes_never_panic(mut bytes in vec(any::<u8>(), 0..2000), header in any::<bool>(), kind in 1..5u8) {
+        if header && bytes.len() >= HEADER {
+            bytes[..HEADER].copy_from_slice(&[b'P', b'M', b'W', VERSION, kind]);
+        }
+        let _ = JobEntry::decode(&bytes);
+        let _ = WorkerEvent::decode(&bytes);
+        let _ = Control::decode(&bytes);
+        let _ = decode_batch_input(&bytes);
+    }
+
+    #[test]
+    fn a_changed_byte_never_panics_and_changes_the_hash(input in batch_input(), at in any::<usize>(), with in 1..=255u8) {
+        let bytes = encode_batch_input(&input).unwrap();
+        let mut changed = bytes.clone();
+        let at = at % bytes.len();
+        changed[at] ^= with;
+        prop_assert_ne!(input_hash(&changed), input_hash(&bytes));
+        if let Ok(other) = decode_batch_input(&changed) {
+            prop_assert_ne!(&other, &input);
+            let _ = Prepared::new(other);
+        }
+    }
+}
+
+#[test]
+fn messages_over_the_limit_are_neither_written_nor_read() {
+    let worker = WorkerId::new("w").unwrap();
+    let long = WorkerEvent::Left { worker, message: "x".repeat(MAX_MESSAGE) };
+    assert!(matches!(long.encode(), Err(CodecError::TooLong { limit: MAX_MESSAGE, .. })));
+    let bytes = vec![0; MAX_INPUT + 1];
+    assert_eq!(
+        decode_batch_input(&bytes),
+        Err(CodecError::TooLong { length: MAX_INPUT + 1, limit: MAX_INPUT })
+    );
+}
+
+#[test]
+fn the_largest_batch_fits_the_limit() {
+    let shape = Shape::S1020M4;
+    let one = Fr::from(1);
+    let point = Point { x: -one, y: -one };
+    let spend = SignedSpend {
+        kind: SignedKind::Send,
+        index: u64::MAX,
+        owner: [255; 20],
+        key: point,
+        range: CoinRange::new((1 << 63) - 1, (1 << 63) - 1).unwrap(),
+        split: u64::MAX,
+        recipient: -one,
+        valid_until: u32::MAX,
+        signature: Signature { r8: point, s: -one },
+    };
+    let level = circuits::batch::carried_level(shape);
+    let slot = PlacedSlot { input: SlotInput::Signed(Box::new(spend)), siblings: vec![[-one; 3]; level] };
+    let mut input = BatchInput { slots: vec![slot; shape.slots()], ..blank(shape) };
+    input.mints =
+        vec![Mint { account: -one, range: CoinRange::new(1, (1 << 63) - 1).unwrap() }; shape.mint_places()];
+    let bytes = encode_batch_input(&input).unwrap();
+    assert!(bytes.len() < MAX_INPUT / 2, "{}", bytes.len());
+}
+
+fn blank(shape: Shape) -> BatchInput {
+    BatchInput {
+        shape,
+        domain: Fr::from(1),
+        batch_no: u32::MAX,
+        start: u64::MAX,
+        append_siblings: vec![[Fr::from(1); 3]; 18],
+        carried_nodes: vec![Fr::from(1); 64],
+        slots: Vec::new(),
+        mints: Vec::new(),
+    }
+}
+
+#[test]
+fn a_worker_is_named_by_plain_characters() {
+    assert_eq!(WorkerId::new("gpu-1.node_2").unwrap().as_str(), "gpu-1.node_2");
+    for bad in ["", "a b", "a:b", "ü", "a\n", &"x".repeat(65)] {
+        assert!(WorkerId::new(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_bad_name_inside_a_message_is_malformed() {
+    let worker = WorkerId::new("aaaa").unwrap();
+    let event = WorkerEvent::Left { worker, message: String::new() };
+    let mut bytes = event.encode().unwrap();
+    let at = bytes.windows(4).position(|w| w == b"aaaa").unwrap();
+    bytes[at] = b'/';
+    assert!(matches!(WorkerEvent::decode(&bytes), Err(CodecError::Malformed(_))));
+}
