@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::service::Address;
 
+pub mod evm;
+
 pub type Hash32 = [u8; 32];
 
 /// A block by number and hash.

@@ -1,0 +1,232 @@
+//! An EVM chain over JSON-RPC, with `ethers` inside and none of its types outside.
+//!
+//! `ethers` 2.0.14 is the last of its line; what it brings is kept to encoding, signing and the JSON-RPC trait, under our own
+//! transport without its TLS stack. To exchange it is to rewrite this folder.
+//!
+//! Invariant: reads are complete or errors; what is signed was estimated on the node and fits into one transaction
+//! (EIP-7825); keys that everybody knows sign nothing on a real chain.
+//!
+//! | part | purpose |
+//! |---|---|
+//! | [`EvmChain`] | the coordinator's [`Chain`] |
+//! | [`deploy()`] | a new contract |
+//! | [`wallet`] | what users call |
+//! | [`contract`] | views of the contract |
+//! | [`key`] | signing |
+//! | [`transport`], [`error`], [`fees`] | HTTP and its limits, words of nodes, EIP-1559 |
+//!
+//! Known limits: `http://` only, for a node next door or behind a local proxy; logs are polled, not pushed; a node that
+//! leaves out the last logs of a range cannot be told from one that has none, which the contract's counters show later.
+
+pub mod contract;
+mod deploy;
+pub mod error;
+pub mod fees;
+pub mod key;
+mod logs;
+mod node;
+pub mod transport;
+mod tx;
+pub mod wallet;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use contract::Contract;
+pub use deploy::{Deployed, deploy};
+pub use error::{TX_GAS_CAP, TxError};
+pub use fees::FeeLimits;
+pub use key::{AccountKey, DEV_CHAIN_IDS};
+pub use transport::TransportLimits;
+pub use tx::Mined;
+pub use wallet::Wallet;
+
+use self::node::{Call, Node, u64_of};
+use crate::{
+    chain::{
+        BlockRef, Chain, ChainError, ContractState, Deployment, DryRun, Fees, Hash32, Logs, Receipt,
+        SendOutcome, SignedTx, SubmitBatch,
+    },
+    service::Address,
+};
+
+/// When a block counts as final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finality {
+    /// The block tagged `finalized`: two epochs of Ethereum's proof of stake.
+    Tag,
+    /// The block so many below the head, for chains without the tag; 0 takes the head itself.
+    Confirmations(u64),
+}
+
+/// Where the contract is, and how to speak to the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EvmSettings {
+    /// `http://host:port/path`; the path is never logged.
+    pub rpc_url: String,
+    pub contract: Address,
+    /// The block of the deployment.
+    pub first_block: u64,
+    /// Refuses a node of any other chain.
+    pub chain_id: Option<u64>,
+    pub finality: Finality,
+    /// Most blocks in one `eth_getLogs`; halved by itself where the node refuses.
+    pub log_span: u64,
+    pub fees: FeeLimits,
+    pub transport: TransportLimits,
+}
+
+impl EvmSettings {
+    /// The finality tag, 2,000 blocks of logs at once, the default limits, whatever chain the node is of.
+    pub fn new(rpc_url: impl Into<String>, contract: Address, first_block: u64) -> Self {
+        Self {
+            rpc_url: rpc_url.into(),
+            contract,
+            first_block,
+            chain_id: None,
+            finality: Finality::Tag,
+            log_span: 2_000,
+            fees: FeeLimits::default(),
+            transport: TransportLimits::default(),
+        }
+    }
+}
+
+/// A chain, a contract on it, and the operator's key.
+#[derive(Debug)]
+pub struct EvmChain {
+    node: Arc<Node>,
+    contract: Contract,
+    key: AccountKey,
+    deployment: Deployment,
+    settings: EvmSettings,
+}
+
+impl EvmChain {
+    /// Asks the node for its chain and the contract for its settings.
+    ///
+    /// # Errors
+    /// `Unreachable` while the node does not answer: try again. `Unexpected` where it is of another chain than
+    /// configured, or has no Proofmill contract at the address. `Signing` where the key is not the operator's, or is one
+    /// that everybody knows and the chain is real.
+    pub async fn connect(settings: EvmSettings, key: AccountKey) -> Result<Self, ChainError> {
+        let node = Arc::new(Node::connect(&settings.rpc_url, settings.transport)?);
+        let chain_id = node.chain_id_checked(settings.chain_id).await?;
+        key.check_chain(chain_id)?;
+        let contract = Contract::checked(Arc::clone(&node), settings.contract, chain_id).await?;
+        let operator = contract.operator().await?;
+        if operator != key.address() {
+            return Err(ChainError::Signing(format!(
+                "the key is of 0x{}, the contract takes batches of 0x{} only",
+                hex::encode(key.address()),
+                hex::encode(operator)
+            )));
+        }
+        let deployment = Deployment {
+            chain_id,
+            contract: settings.contract,
+            operator,
+            quantum_wei: contract.quantum().await?,
+            first_block: settings.first_block,
+        };
+        Ok(Self { node, contract, key, deployment, settings })
+    }
+
+    /// The contract's views beyond those of [`Chain`].
+    pub fn contract(&self) -> &Contract {
+        &self.contract
+    }
+
+    fn submit_call(&self, batch: &SubmitBatch) -> Call {
+        Call {
+            from: self.key.address(),
+            to: Some(self.settings.contract),
+            value: 0,
+            data: logs::submit_call(batch),
+        }
+    }
+}
+
+#[async_trait]
+impl Chain for EvmChain {
+    async fn deployment(&self) -> Result<Deployment, ChainError> {
+        Ok(self.deployment.clone())
+    }
+
+    async fn head(&self) -> Result<BlockRef, ChainError> {
+        self.node.head().await
+    }
+
+    async fn finalized(&self) -> Result<Option<BlockRef>, ChainError> {
+        match self.settings.finality {
+            Finality::Tag => self.node.block("finalized").await,
+            Finality::Confirmations(0) => self.node.head().await.map(Some),
+            Finality::Confirmations(depth) => {
+                let head = self.node.head().await?;
+                self.node.block_at(head.number.saturating_sub(depth)).await
+            }
+        }
+    }
+
+    async fn block_hash(&self, number: u64) -> Result<Option<Hash32>, ChainError> {
+        Ok(self.node.block_at(number).await?.map(|block| block.hash))
+    }
+
+    async fn logs(&self, from: u64, to: u64) -> Result<Logs, ChainError> {
+        logs::sort(&self.node.logs(self.settings.contract, from, to, self.settings.log_span).await?)
+    }
+
+    async fn contract_state(&self) -> Result<ContractState, ChainError> {
+        self.contract.state().await
+    }
+
+    async fn nonce(&self, owner: Address) -> Result<u64, ChainError> {
+        self.node.nonce(owner, "latest").await
+    }
+
+    async fn fees(&self) -> Result<Fees, ChainError> {
+        self.node.fees(&self.settings.fees).await
+    }
+
+    /// Also refuses, as `Unexpected` in the contract's words, what the contract would refuse on the latest block, and what
+    /// does not fit into one transaction.
+    async fn sign_submit(&self, batch: &SubmitBatch, nonce: u64, fees: Fees) -> Result<SignedTx, ChainError> {
+        let call = self.submit_call(batch);
+        let gas = self.node.gas_limit(&call).await?;
+        tx::sign(&self.key, self.deployment.chain_id, &call, nonce, gas, fees)
+    }
+
+    async fn send_raw(&self, tx: &SignedTx) -> Result<SendOutcome, ChainError> {
+        self.node.send_raw(tx).await
+    }
+
+    async fn receipt(&self, tx: Hash32) -> Result<Option<Receipt>, ChainError> {
+        let Some(receipt) = self.node.receipt(tx).await? else { return Ok(None) };
+        let (Some(block), Some(block_hash), Some(status)) =
+            (receipt.block_number, receipt.block_hash, receipt.status)
+        else {
+            return Err(ChainError::Unexpected("a receipt without block or status".into()));
+        };
+        Ok(Some(Receipt {
+            tx,
+            block: block.as_u64(),
+            block_hash: block_hash.0,
+            success: status == 1.into(),
+            gas_used: u64_of("gas used", receipt.gas_used)?,
+        }))
+    }
+
+    async fn dry_run(&self, batch: &SubmitBatch) -> Result<DryRun, ChainError> {
+        match self.node.call(&self.submit_call(batch)).await? {
+            Ok(_) => Ok(DryRun::Accepted),
+            Err(error) => {
+                Ok(DryRun::Reverted(format!("{}: {} ({})", error.name, error.sentence, error.code)))
+            }
+        }
+    }
+
+    async fn key_epoch(&self, owner: Address) -> Result<u32, ChainError> {
+        self.contract.key_epoch(owner).await
+    }
+}

@@ -1,0 +1,150 @@
+//! From a call to its receipt, for callers that wait: deployment and the wallet. Settlement keeps its own nonces and
+//! transactions in the store and uses [`sign`] alone.
+
+use std::time::Duration;
+
+use contracts::Event;
+use ethers::types::{
+    Bytes, Eip1559TransactionRequest, H160, NameOrAddress, transaction::eip2718::TypedTransaction,
+};
+use tokio::time::Instant;
+
+use super::{
+    error::TxError,
+    fees::FeeLimits,
+    key::AccountKey,
+    logs,
+    node::{Call, Node, RawReceipt, u64_of},
+};
+use crate::{
+    chain::{ChainError, Fees, Hash32, SendOutcome, SignedTx},
+    service::Address,
+};
+
+const FIRST_POLL: Duration = Duration::from_millis(40);
+const LONGEST_POLL: Duration = Duration::from_secs(2);
+
+/// A transaction that was mined and did what it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mined {
+    pub tx: Hash32,
+    pub block: u64,
+    pub gas_used: u64,
+    /// Wei paid for gas, where the node says so.
+    pub gas_cost: Option<u128>,
+    /// The contract's events, in order.
+    pub events: Vec<Event>,
+}
+
+pub(super) fn sign(
+    key: &AccountKey,
+    chain_id: u64,
+    call: &Call,
+    nonce: u64,
+    gas: u64,
+    fees: Fees,
+) -> Result<SignedTx, ChainError> {
+    let tx = TypedTransaction::Eip1559(Eip1559TransactionRequest {
+        chain_id: Some(chain_id.into()),
+        from: Some(H160(call.from)),
+        to: call.to.map(|to| NameOrAddress::Address(H160(to))),
+        value: Some(call.value.into()),
+        data: Some(Bytes::from(call.data.clone())),
+        nonce: Some(nonce.into()),
+        gas: Some(gas.into()),
+        max_fee_per_gas: Some(fees.max_fee.into()),
+        max_priority_fee_per_gas: Some(fees.max_priority.into()),
+        access_list: Default::default(),
+    });
+    let (raw, hash) = key.sign(&tx)?;
+    Ok(SignedTx { raw, hash, nonce, fees })
+}
+
+/// Who sends, where, and how long to wait.
+#[derive(Debug)]
+pub(super) struct Sender<'a> {
+    pub node: &'a Node,
+    pub key: &'a AccountKey,
+    pub chain_id: u64,
+    pub fee_limits: FeeLimits,
+    pub patience: Duration,
+}
+
+impl Sender<'_> {
+    /// Tries the call, signs it once, and sends those bytes until they have a receipt: a broken connection never makes two
+    /// transactions out of one.
+    pub async fn send(
+        &self,
+        to: Option<Address>,
+        value: u128,
+        data: Vec<u8>,
+    ) -> Result<(Hash32, RawReceipt), TxError> {
+        self.key.check_chain(self.chain_id)?;
+        let call = Call { from: self.key.address(), to, value, data };
+        let gas = self.node.gas_limit(&call).await?;
+        let nonce = self.node.nonce(call.from, "pending").await?;
+        let fees = self.node.fees(&self.fee_limits).await?;
+        let tx = sign(self.key, self.chain_id, &call, nonce, gas, fees)?;
+        let receipt = self.broadcast(&tx).await?;
+        match receipt.status {
+            Some(status) if status == 1.into() => Ok((tx.hash, receipt)),
+            _ => Err(TxError::Reverted { tx: tx.hash, block: block_of(&receipt) }),
+        }
+    }
+
+    async fn broadcast(&self, tx: &SignedTx) -> Result<RawReceipt, TxError> {
+        let begun = Instant::now();
+        let (mut poll, mut taken, mut in_doubt) = (FIRST_POLL, false, false);
+        loop {
+            if !taken {
+                match self.node.send_raw(tx).await {
+                    Ok(SendOutcome::Sent) => taken = true,
+                    Err(ChainError::Unreachable(_)) => in_doubt = true,
+                    // It may have been taken by an attempt whose answer was lost.
+                    Ok(_) | Err(_) if in_doubt => taken = true,
+                    Ok(SendOutcome::Refused(words)) => return Err(TxError::NotTaken(words)),
+                    Ok(SendOutcome::NonceUsed) => {
+                        let words = "another transaction of this account came first; run the command again";
+                        return Err(TxError::NotTaken(words.into()));
+                    }
+                    Ok(SendOutcome::Underpriced) => {
+                        let words =
+                            "fees have risen, or another transaction of this account waits; try again later";
+                        return Err(TxError::NotTaken(words.into()));
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            match self.node.receipt(tx.hash).await {
+                Ok(Some(receipt)) => return Ok(receipt),
+                Ok(None) | Err(ChainError::Unreachable(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if begun.elapsed() >= self.patience {
+                return Err(TxError::NoReceipt { tx: tx.hash, seconds: self.patience.as_secs() });
+            }
+            tokio::time::sleep(poll).await;
+            poll = (poll * 3 / 2).min(LONGEST_POLL);
+        }
+    }
+
+    /// [`Self::send`] to the contract, with the contract's events.
+    pub async fn transact(&self, contract: Address, value: u128, data: Vec<u8>) -> Result<Mined, TxError> {
+        let (tx, receipt) = self.send(Some(contract), value, data).await?;
+        let logs = receipt.logs.iter().filter(|log| log.address.0 == contract);
+        let events = logs.map(logs::event).collect::<Result<_, ChainError>>()?;
+        let gas_used = u64_of("gas used", receipt.gas_used)?;
+        let price = receipt.effective_gas_price.and_then(|price| u128::try_from(price).ok());
+        Ok(Mined {
+            tx,
+            block: block_of(&receipt),
+            gas_used,
+            gas_cost: price.and_then(|price| price.checked_mul(gas_used.into())),
+            events,
+        })
+    }
+}
+
+pub(super) fn block_of(receipt: &RawReceipt) -> u64 {
+    receipt.block_number.unwrap_or_default().as_u64()
+}
