@@ -5,7 +5,7 @@
 //!
 //! The test is that of Dai, He, Koshelev, Peng and Zhao, "Fast subgroup membership testings for G1, G2 and GT on
 //! pairing-friendly curves" (2022): for BN curves with parameter x, P has order r exactly when
-//! [x+1]P + psi([x]P) + psi^2([x]P) = psi^3([2x]P), where psi is the untwist-Frobenius-twist endomorphism.
+//! `[x+1]P + psi([x]P) + psi^2([x]P) = psi^3([2x]P)`, where psi is the untwist-Frobenius-twist endomorphism.
 //! halo2curves' `is_torsion_free` computes the same but prints a line per bit of x, so it is not used.
 
 use std::sync::LazyLock;

@@ -34,17 +34,17 @@ pub enum VerifyingKeyError {
 /// A Groth16 verifying key: e(A, B) = e(alpha, beta) * e(IC(x), gamma) * e(C, delta).
 #[derive(Clone, Debug, PartialEq)]
 pub struct VerifyingKey {
-    /// [alpha] in G1.
+    /// alpha times the generator of G1.
     pub alpha_g1: G1Affine,
-    /// [beta] in G1, which only provers need.
+    /// beta times the generator of G1, which only provers need.
     pub beta_g1: G1Affine,
-    /// [beta] in G2.
+    /// beta times the generator of G2.
     pub beta_g2: G2Affine,
-    /// [gamma] in G2.
+    /// gamma times the generator of G2.
     pub gamma_g2: G2Affine,
-    /// [delta] in G1, which only provers need.
+    /// delta times the generator of G1, which only provers need.
     pub delta_g1: G1Affine,
-    /// [delta] in G2.
+    /// delta times the generator of G2.
     pub delta_g2: G2Affine,
     /// One point per public input, that of the constant one first.
     pub ic: Vec<G1Affine>,
