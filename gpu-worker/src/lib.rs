@@ -1,1 +1,25 @@
-//! gpu-worker
+//! The worker: takes jobs from the queue, proves them on its backend, verifies each proof, reports.
+//!
+//! Invariant: every attempt that was claimed ends in exactly one of `Proved`, `Failed`, `HandedBack`, and nothing leaves
+//! as `Proved` that was not verified here. If the worker dies instead, its heartbeats stop and its leases run out.
+//!
+//! | file | purpose |
+//! |---|---|
+//! | `state` | every decision, pure |
+//! | `worker` | the loop and tasks that carry the decisions out |
+//! | `prepare` | input bytes → witness, or the reason why not |
+//! | `circuit` | keys and matrices of the circuits it can prove |
+//! | `heartbeat` | the thread that says the worker is alive |
+//! | `memory` | how much memory there is and is used |
+//!
+//! Known issue: a busy worker may claim the next entry, to make its witness ahead, while another worker is idle.
+
+mod circuit;
+mod heartbeat;
+mod memory;
+pub mod prepare;
+pub mod state;
+mod worker;
+
+pub use circuit::{Circuit, LoadError, key_path, matrices};
+pub use worker::{Config, Worker, WorkerError};

@@ -205,7 +205,7 @@ impl RemoteQueue {
             stream.set_nodelay(true).map_err(unreachable)?;
             write(&mut stream, &self.hello()).await?;
             let instance = read::<Welcome>(&mut stream).await?.map_err(unreachable)?;
-            Ok((stream, instance))
+            Ok::<_, QueueError>((stream, instance))
         };
         let (mut stream, instance) = tokio::time::timeout(PATIENCE, opening).await.map_err(unreachable)??;
         let again = {

@@ -1,0 +1,402 @@
+//! The worker's decisions: what to claim, prepare, prove, give back, and when to leave.
+//!
+//! Pure: no clock, no I/O. [`State::step`] gets what happened and the time since the worker started, and says what to do.
+//! At most two attempts are held: one that the backend proves and one whose witness is made meanwhile. Each held attempt
+//! ends in exactly one of `Proved`, `Failed`, `HandedBack`; a result for an attempt that is no longer held is dropped.
+
+use std::time::Duration;
+
+use bn254::Fr;
+use circuits::shape::Shape;
+use wire::{
+    Attempt, Control, FailureKind, Hold, JobEntry, JobId, ProofBytes, Registration, Stage, Timings,
+    WorkerEvent, WorkerId,
+};
+
+/// An attempt of a job.
+pub type Key = (JobId, Attempt);
+
+/// Attempts held at once: one in the backend, one behind it.
+const MAX_HELD: usize = 2;
+/// Times the backend may deliver a proof that does not verify before the attempt fails.
+const INVALID_PROOFS: u32 = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// How long a claim waits for its grant.
+    pub grant_wait: Duration,
+    /// How long to wait after a claim that could not reach the queue.
+    pub claim_backoff: Duration,
+    /// How long a proof under way may take once the worker was told to stop.
+    pub drain: Duration,
+    /// Bytes that the process may use.
+    pub memory: u64,
+}
+
+/// A circuit that the worker can prove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capability {
+    pub shape: Shape,
+    pub digest: [u8; 32],
+    /// Bytes that a proof takes beyond what the process holds when idle.
+    pub working_memory: u64,
+}
+
+/// A verified proof with the times of its backend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proof {
+    pub proof: ProofBytes,
+    pub public_inputs: [Fr; 3],
+    pub sparse: Duration,
+    pub ntt: Duration,
+    pub msm: Duration,
+    pub finish: Duration,
+}
+
+/// Why the backend delivered no proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProveFailure {
+    Cancelled,
+    /// A proof came that does not verify.
+    Invalid(String),
+    Other(FailureKind, String),
+}
+
+#[derive(Clone, Debug)]
+pub enum Event {
+    Started,
+    /// A claim ended, with an entry or without. `memory_used`: bytes the process uses now.
+    Claimed {
+        entry: Option<JobEntry>,
+        memory_used: u64,
+    },
+    ClaimFailed,
+    Control(Control),
+    Fetched(Key),
+    Prepared(Key),
+    PrepareFailed(Key, FailureKind, String),
+    Proved(Key, Box<Proof>),
+    ProveFailed(Key, ProveFailure),
+    Tick,
+    Drain,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Look for an entry of one of the circuits; answered by `Claimed` or `ClaimFailed`.
+    Claim,
+    /// Get, check and decode the input, make the witness; answered by `Fetched`, `Prepared`, `PrepareFailed`.
+    Prepare(JobEntry),
+    /// Answered by `Proved` or `ProveFailed`.
+    Prove(Key, Shape),
+    /// Stop working on the attempt and drop what was made for it.
+    Forget(Key),
+    Emit(WorkerEvent),
+    /// Nothing is held and nothing will be: end.
+    Finish,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    entry: JobEntry,
+    stage: Stage,
+    claimed: Duration,
+    granted: Duration,
+    fetched: Duration,
+    prepared: Duration,
+    invalid_proofs: u32,
+}
+
+impl Held {
+    fn key(&self) -> Key {
+        (self.entry.job, self.entry.attempt)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Working,
+    Draining { until: Duration },
+    Finished,
+}
+
+#[derive(Clone, Debug)]
+pub struct State {
+    id: WorkerId,
+    rules: Rules,
+    registration: Registration,
+    capabilities: Vec<Capability>,
+    mode: Mode,
+    held: Vec<Held>,
+    claiming: bool,
+    claim_after: Duration,
+    /// What is being prepared and proved right now, held or cancelled meanwhile: both are done one at a time.
+    preparing: Option<Key>,
+    proving: Option<Key>,
+}
+
+impl State {
+    pub fn new(
+        id: WorkerId,
+        rules: Rules,
+        registration: Registration,
+        capabilities: Vec<Capability>,
+    ) -> Self {
+        Self {
+            id,
+            rules,
+            registration,
+            capabilities,
+            mode: Mode::Working,
+            held: Vec::new(),
+            claiming: false,
+            claim_after: Duration::ZERO,
+            preparing: None,
+            proving: None,
+        }
+    }
+
+    /// What a heartbeat reports.
+    pub fn holds(&self) -> Vec<Hold> {
+        let hold = |held: &Held| Hold { job: held.entry.job, attempt: held.entry.attempt, stage: held.stage };
+        self.held.iter().map(hold).collect()
+    }
+
+    pub fn step(&mut self, event: Event, now: Duration) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Started => effects.push(Effect::Emit(WorkerEvent::Register {
+                worker: self.id.clone(),
+                registration: self.registration.clone(),
+            })),
+            Event::Claimed { entry, memory_used } => {
+                self.claiming = false;
+                if let Some(entry) = entry {
+                    self.claimed(entry, memory_used, now, &mut effects);
+                }
+            }
+            Event::ClaimFailed => {
+                self.claiming = false;
+                self.claim_after = now + self.rules.claim_backoff;
+            }
+            Event::Control(Control::Grant { job, attempt }) => {
+                if let Some(held) = self.find((job, attempt)).filter(|held| held.stage == Stage::Waiting) {
+                    held.stage = Stage::Fetching;
+                    held.granted = now;
+                }
+            }
+            Event::Control(Control::Cancel { job, attempt }) => {
+                self.hand_back(
+                    "cancelled by the coordinator",
+                    |held| held.key() == (job, attempt),
+                    &mut effects,
+                );
+            }
+            Event::Fetched(key) => {
+                if let Some(held) = self.find(key) {
+                    held.stage = Stage::Witness;
+                    held.fetched = now;
+                }
+            }
+            Event::Prepared(key) => {
+                self.preparing = None;
+                match self.find(key) {
+                    Some(held) => {
+                        held.stage = Stage::Ready;
+                        held.prepared = now;
+                    }
+                    None => effects.push(Effect::Forget(key)),
+                }
+            }
+            Event::PrepareFailed(key, kind, message) => {
+                self.preparing = None;
+                self.fail(key, kind, message, &mut effects);
+            }
+            Event::Proved(key, proof) => {
+                self.proving = None;
+                self.proved(key, &proof, now, &mut effects);
+            }
+            Event::ProveFailed(key, failure) => {
+                self.proving = None;
+                self.prove_failed(key, failure, &mut effects);
+            }
+            Event::Tick => self.tick(now, &mut effects),
+            Event::Drain => self.drain(now, &mut effects),
+        }
+        self.advance(now, &mut effects);
+        effects
+    }
+
+    fn find(&mut self, key: Key) -> Option<&mut Held> {
+        self.held.iter_mut().find(|held| held.key() == key)
+    }
+
+    fn take(&mut self, key: Key) -> Option<Held> {
+        let place = self.held.iter().position(|held| held.key() == key)?;
+        Some(self.held.remove(place))
+    }
+
+    fn claimed(&mut self, entry: JobEntry, memory_used: u64, now: Duration, effects: &mut Vec<Effect>) {
+        let (worker, job, attempt) = (self.id.clone(), entry.job, entry.attempt);
+        let refusal = self.refusal(&entry, memory_used);
+        if self.mode != Mode::Working {
+            let message = "the worker is stopping".to_owned();
+            effects.push(Effect::Emit(WorkerEvent::HandedBack { worker, job, attempt, message }));
+        } else if let Some(message) = refusal {
+            let kind = FailureKind::Infrastructure;
+            effects.push(Effect::Emit(WorkerEvent::Failed { worker, job, attempt, kind, message }));
+        } else if self.find((job, attempt)).is_none() {
+            effects.push(Effect::Emit(WorkerEvent::Claimed { worker, job, attempt }));
+            self.held.push(Held {
+                entry,
+                stage: Stage::Waiting,
+                claimed: now,
+                granted: now,
+                fetched: now,
+                prepared: now,
+                invalid_proofs: 0,
+            });
+        }
+    }
+
+    /// Why this worker cannot prove the entry, if so.
+    fn refusal(&self, entry: &JobEntry, memory_used: u64) -> Option<String> {
+        let shape = entry.shape;
+        let Some(capability) = self.capabilities.iter().find(|capability| capability.shape == shape) else {
+            return Some(format!("PM-WORKER-010: this worker has no key of {shape}; start it with one"));
+        };
+        if capability.digest != entry.circuit_digest {
+            return Some(format!(
+                "PM-WORKER-011: the job is for another version of {shape} than this worker's key; run the same release \
+                 on coordinator and worker"
+            ));
+        }
+        let needed = memory_used.saturating_add(capability.working_memory);
+        (needed > self.rules.memory).then(|| {
+            format!(
+                "PM-WORKER-012: a proof of {shape} needs {} MiB, this worker may use {} MiB; raise its memory limit",
+                needed >> 20,
+                self.rules.memory >> 20
+            )
+        })
+    }
+
+    fn fail(&mut self, key: Key, kind: FailureKind, message: String, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Forget(key));
+        if self.take(key).is_some() {
+            let (worker, (job, attempt)) = (self.id.clone(), key);
+            effects.push(Effect::Emit(WorkerEvent::Failed { worker, job, attempt, kind, message }));
+        }
+    }
+
+    fn proved(&mut self, key: Key, proof: &Proof, now: Duration, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Forget(key));
+        let Some(held) = self.take(key) else { return };
+        let timings = Timings {
+            queue_wait: held.granted - held.claimed,
+            fetch: held.fetched - held.granted,
+            witness: held.prepared - held.fetched,
+            sparse: proof.sparse,
+            ntt: proof.ntt,
+            msm: proof.msm,
+            finish: proof.finish,
+            total: now - held.claimed,
+        };
+        effects.push(Effect::Emit(WorkerEvent::Proved {
+            worker: self.id.clone(),
+            job: key.0,
+            attempt: key.1,
+            proof: proof.proof,
+            public_inputs: proof.public_inputs,
+            timings,
+        }));
+    }
+
+    fn prove_failed(&mut self, key: Key, failure: ProveFailure, effects: &mut Vec<Effect>) {
+        let held = self.find(key);
+        match (failure, held) {
+            (ProveFailure::Invalid(message), Some(held)) => {
+                held.invalid_proofs += 1;
+                if held.invalid_proofs < INVALID_PROOFS {
+                    held.stage = Stage::Ready;
+                } else {
+                    self.fail(key, FailureKind::Proof, message, effects);
+                }
+            }
+            (ProveFailure::Other(kind, message), Some(_)) => self.fail(key, kind, message, effects),
+            // Cancelled by this worker, which took the attempt off its list when it asked for that.
+            (_, None) => effects.push(Effect::Forget(key)),
+            (ProveFailure::Cancelled, Some(_)) => {
+                let message = "the backend stopped although nobody asked".to_owned();
+                self.fail(key, FailureKind::Infrastructure, message, effects);
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        let grant_wait = self.rules.grant_wait;
+        self.hand_back(
+            "no grant came",
+            |held| held.stage == Stage::Waiting && now >= held.claimed + grant_wait,
+            effects,
+        );
+        if matches!(self.mode, Mode::Draining { until } if now >= until) {
+            self.hand_back("the worker is stopping and the proof takes too long", |_| true, effects);
+        }
+    }
+
+    /// Keeps the proof under way and gives everything else back.
+    fn drain(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        if self.mode == Mode::Working {
+            self.mode = Mode::Draining { until: now + self.rules.drain };
+            self.hand_back("the worker is stopping", |held| held.stage != Stage::Proving, effects);
+        }
+    }
+
+    fn hand_back(&mut self, message: &str, which: impl Fn(&Held) -> bool, effects: &mut Vec<Effect>) {
+        for held in self.held.extract_if(.., |held| which(held)) {
+            let (worker, (job, attempt)) = (self.id.clone(), held.key());
+            effects.push(Effect::Forget(held.key()));
+            let message = message.to_owned();
+            effects.push(Effect::Emit(WorkerEvent::HandedBack { worker, job, attempt, message }));
+        }
+    }
+
+    /// Starts whatever can be started now.
+    fn advance(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        if self.preparing.is_none()
+            && let Some(held) = self.held.iter().find(|held| held.stage == Stage::Fetching)
+        {
+            self.preparing = Some(held.key());
+            effects.push(Effect::Prepare(held.entry.clone()));
+        }
+        if self.proving.is_none()
+            && let Some(held) = self.held.iter_mut().find(|held| held.stage == Stage::Ready)
+        {
+            held.stage = Stage::Proving;
+            self.proving = Some(held.key());
+            effects.push(Effect::Prove(held.key(), held.entry.shape));
+        }
+        match self.mode {
+            Mode::Working => {
+                // Ahead of the backend by one: the next witness is made while it proves.
+                let wanted =
+                    self.held.len() < MAX_HELD && self.held.iter().all(|held| held.stage == Stage::Proving);
+                if wanted && !self.claiming && now >= self.claim_after {
+                    self.claiming = true;
+                    effects.push(Effect::Claim);
+                }
+            }
+            Mode::Draining { until } => {
+                let idle = self.preparing.is_none() && self.proving.is_none();
+                if self.held.is_empty() && (idle && !self.claiming || now >= until) {
+                    self.mode = Mode::Finished;
+                    let message = "stopped".to_owned();
+                    effects.push(Effect::Emit(WorkerEvent::Left { worker: self.id.clone(), message }));
+                    effects.push(Effect::Finish);
+                }
+            }
+            Mode::Finished => {}
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The worker's decisions, without clock, threads or proofs.
+
+use std::time::Duration;
+
+use bn254::Fr;
+use circuits::shape::Shape;
+use gpu_worker::state::{Capability, Effect, Event, Proof, ProveFailure, Rules, State};
+use wire::{
+    Attempt, Control, FailureKind, JobEntry, JobId, ProofBytes, Registration, Stage, WorkerEvent, WorkerId,
+};
+
+const RULES: Rules = Rules {
+    grant_wait: Duration::from_secs(60),
+    claim_backoff: Duration::from_secs(1),
+    drain: Duration::from_secs(30),
+    memory: 1000,
+};
+
+fn at(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn id() -> WorkerId {
+    WorkerId::new("w").unwrap()
+}
+
+/// A worker that has started and looks for work.
+fn worker() -> State {
+    let registration =
+        Registration { backend: "cpu".into(), version: "1".into(), memory: 1000, circuits: Vec::new() };
+    let capability = Capability { shape: Shape::S3M1, digest: [1; 32], working_memory: 600 };
+    let mut state = State::new(id(), RULES, registration, vec![capability]);
+    let effects = state.step(Event::Started, at(0));
+    assert!(
+        matches!(effects[..], [Effect::Emit(WorkerEvent::Register { .. }), Effect::Claim]),
+        "{effects:?}"
+    );
+    state
+}
+
+fn entry(job: u64) -> JobEntry {
+    JobEntry {
+        job: JobId(job),
+        attempt: Attempt(1),
+        shape: Shape::S3M1,
+        circuit_digest: [1; 32],
+        input_hash: [0; 32],
+        excluded: Vec::new(),
+    }
+}
+
+fn key(job: u64) -> (JobId, Attempt) {
+    (JobId(job), Attempt(1))
+}
+
+fn claimed(job: u64) -> Event {
+    Event::Claimed { entry: Some(entry(job)), memory_used: 100 }
+}
+
+fn grant(job: u64) -> Event {
+    Event::Control(Control::Grant { job: JobId(job), attempt: Attempt(1) })
+}
+
+fn cancel(job: u64) -> Event {
+    Event::Control(Control::Cancel { job: JobId(job), attempt: Attempt(1) })
+}
+
+fn proof() -> Box<Proof> {
+    let zero = Duration::ZERO;
+    let public_inputs = [Fr::from(1), Fr::from(2), Fr::from(3)];
+    Box::new(Proof {
+        proof: ProofBytes([0; 256]),
+        public_inputs,
+        sparse: zero,
+        ntt: zero,
+        msm: zero,
+        finish: zero,
+    })
+}
+
+/// Takes job `job` until the backend proves it.
+fn proving(state: &mut State, job: u64) {
+    state.step(claimed(job), at(1));
+    assert_eq!(state.step(grant(job), at(2)), [Effect::Prepare(entry(job))]);
+    state.step(Event::Fetched(key(job)), at(3));
+    assert_eq!(
+        state.step(Event::Prepared(key(job)), at(5)),
+        [Effect::Prove(key(job), Shape::S3M1), Effect::Claim],
+        "the next entry is claimed while the backend proves"
+    );
+}
+
+fn ended(effects: &[Effect]) -> Vec<&WorkerEvent> {
+    let event = |effect| match effect {
+        &Effect::Emit(ref event) if event.ends().is_some() => Some(event),
+        _ => None,
+    };
+    effects.iter().filter_map(event).collect()
+}
+
+#[test]
+fn an_attempt_is_timed_from_its_claim_to_its_proof() {
+    let mut state = worker();
+    proving(&mut state, 1);
+    let effects = state.step(Event::Proved(key(1), proof()), at(11));
+    let [WorkerEvent::Proved { timings, .. }] = ended(&effects)[..] else { panic!("{effects:?}") };
+    assert_eq!(
+        (timings.queue_wait, timings.fetch, timings.witness, timings.total),
+        (at(1), at(1), at(2), at(10))
+    );
+    assert!(effects.contains(&Effect::Forget(key(1))));
+}
+
+#[test]
+fn nothing_is_prepared_without_a_grant() {
+    let mut state = worker();
+    let effects = state.step(claimed(1), at(1));
+    assert!(matches!(effects[..], [Effect::Emit(WorkerEvent::Claimed { .. })]), "{effects:?}");
+    assert_eq!(state.step(grant(2), at(2)), [], "a grant of something else");
+    assert_eq!(state.step(Event::Tick, at(60)), []);
+    let effects = state.step(Event::Tick, at(61));
+    assert!(matches!(ended(&effects)[..], [WorkerEvent::HandedBack { .. }]), "{effects:?}");
+    assert_eq!(effects.last(), Some(&Effect::Claim));
+}
+
+#[test]
+fn at_most_two_attempts_are_held() {
+    let mut state = worker();
+    proving(&mut state, 1);
+    state.step(claimed(2), at(6));
+    state.step(grant(2), at(6));
+    let effects = state.step(Event::Prepared(key(2)), at(7));
+    assert_eq!(effects, [], "the backend is busy, and nothing more is claimed");
+    assert_eq!(
+        state.holds().iter().map(|hold| hold.stage).collect::<Vec<_>>(),
+        [Stage::Proving, Stage::Ready]
+    );
+    let effects = state.step(Event::Proved(key(1), proof()), at(8));
+    assert!(effects.contains(&Effect::Prove(key(2), Shape::S3M1)) && effects.contains(&Effect::Claim));
+}
+
+#[test]
+fn a_cancelled_proof_keeps_the_backend_busy_until_it_stops() {
+    let mut state = worker();
+    proving(&mut state, 1);
+    state.step(claimed(2), at(6));
+    state.step(grant(2), at(6));
+    state.step(Event::Prepared(key(2)), at(7));
+    let effects = state.step(cancel(1), at(8));
+    assert!(effects.contains(&Effect::Forget(key(1))));
+    assert!(matches!(ended(&effects)[..], [WorkerEvent::HandedBack { .. }]));
+    assert!(!effects.contains(&Effect::Prove(key(2), Shape::S3M1)));
+    let effects = state.step(Event::ProveFailed(key(1), ProveFailure::Cancelled), at(9));
+    assert!(effects.contains(&Effect::Prove(key(2), Shape::S3M1)));
+    assert!(ended(&effects).is_empty(), "an attempt ends once");
+}
+
+#[test]
+fn a_proof_that_finished_although_it_was_cancelled_is_dropped() {
+    let mut state = worker();
+    proving(&mut state, 1);
+    state.step(cancel(1), at(6));
+    assert!(ended(&state.step(Event::Proved(key(1), proof()), at(7))).is_empty());
+    assert_eq!(state.step(cancel(1), at(8)), [], "cancelling twice changes nothing");
+}
+
+#[test]
+fn a_witness_that_comes_after_its_cancellation_is_dropped() {
+    let mut state = worker();
+    state.step(claimed(1), at(1));
+    state.step(grant(1), at(2));
+    state.step(cancel(1), at(3));
+    assert_eq!(state.step(Event::Prepared(key(1)), at(4)), [Effect::Forget(key(1))]);
+    assert!(state.holds().is_empty());
+}
+
+#[test]
+fn entries_it_cannot_prove_are_refused_with_the_reason() {
+    let other_shape = JobEntry { shape: Shape::S14M2, ..entry(1) };
+    let other_digest = JobEntry { circuit_digest: [2; 32], ..entry(1) };
+    for (entry, memory_used, code) in [
+        (other_shape, 0, "PM-WORKER-010"),
+        (other_digest, 0, "PM-WORKER-011"),
+        (entry(1), 401, "PM-WORKER-012"),
+    ] {
+        let mut state = worker();
+        let effects = state.step(Event::Claimed { entry: Some(entry), memory_used }, at(1));
+        let [WorkerEvent::Failed { kind: FailureKind::Infrastructure, message, .. }] = ended(&effects)[..]
+        else {
+            panic!("{effects:?}")
+        };
+        assert!(message.starts_with(code), "{message}");
+        assert_eq!(effects.last(), Some(&Effect::Claim), "it goes on");
+    }
+}
+
+#[test]
+fn the_second_invalid_proof_fails_the_attempt() {
+    let mut state = worker();
+    proving(&mut state, 1);
+    let invalid = || Event::ProveFailed(key(1), ProveFailure::Invalid("wrong".into()));
+    assert_eq!(state.step(invalid(), at(6)), [Effect::Prove(key(1), Shape::S3M1)]);
+    let effects = state.step(invalid(), at(7));
+    assert!(matches!(ended(&effects)[..], [WorkerEvent::Failed { kind: FailureKind::Proof, .. }]));
+}
+
+#[test]
+fn a_queue_that_cannot_be_reached_is_asked_again_after_a_pause() {
+    let mut state = worker();
+    assert_eq!(state.step(Event::ClaimFailed, at(5)), []);
+    assert_eq!(state.step(Event::Tick, Duration::from_millis(5999)), []);
+    assert_eq!(state.step(Event::Tick, at(6)), [Effect::Claim]);
+    assert_eq!(state.step(Event::Tick, at(7)), [], "one claim at a time");
+}
+
+#[test]
+fn an_idle_worker_leaves_when_its_last_look_into_the_queue_ends() {
+    let mut state = worker();
+    assert_eq!(state.step(Event::Drain, at(1)), []);
+    let effects = state.step(claimed(1), at(2));
+    assert!(
+        matches!(
+            effects[..],
+            [
+                Effect::Emit(WorkerEvent::HandedBack { .. }),
+                Effect::Emit(WorkerEvent::Left { .. }),
+                Effect::Finish
+            ]
+        ),
+        "{effects:?}"
+    );
+}
+
+#[test]
+fn a_draining_worker_finishes_its_proof_within_its_time() {
+    let mut state = worker();
+    proving(&mut state, 1);
+    state.step(Event::Claimed { entry: None, memory_used: 0 }, at(6));
+    let mut slow = state.clone();
+    state.step(Event::Claimed { entry: None, memory_used: 0 }, at(6));
+    state.step(Event::Drain, at(7));
+    let effects = state.step(Event::Proved(key(1), proof()), at(8));
+    assert!(matches!(ended(&effects)[..], [WorkerEvent::Proved { .. }]));
+
+    slow.step(Event::Drain, at(7));
+    assert_eq!(slow.step(Event::Tick, at(36)), []);
+    let effects = slow.step(Event::Tick, at(37));
+    assert!(matches!(ended(&effects)[..], [WorkerEvent::HandedBack { .. }]));
+    assert_eq!(effects.last(), Some(&Effect::Finish));
+}

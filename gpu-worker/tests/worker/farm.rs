@@ -1,0 +1,268 @@
+//! The other side of the queue, and backends that misbehave.
+
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use circuits::{batch::BatchInput, shape::Shape};
+use gpu_worker::{Circuit, Config, Worker, WorkerError};
+use prover::{
+    Backend, BackendError, Cancel, CpuBackend, DevTrapdoor, Key, KeyId, Matrices, NoProgress, Sums, Timings,
+    Witness,
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use wire::{
+    Attempt, Control, CoordinatorQueue, FailureKind, Hold, JobEntry, JobId, Priority, Stage, WorkerEvent,
+    WorkerId,
+    job::{encode_batch_input, input_hash},
+    queue::memory::{MemoryCoordinator, MemoryQueue},
+};
+
+const SOON: Duration = Duration::from_secs(120);
+
+pub fn worker_id() -> WorkerId {
+    WorkerId::new("under-test").unwrap()
+}
+
+/// The `s3m1` circuit with its development key, which is made once per version of the circuit.
+pub fn circuit() -> &'static Circuit {
+    static CIRCUIT: OnceLock<Circuit> = OnceLock::new();
+    CIRCUIT.get_or_init(|| Circuit::load(Shape::S3M1, key_file().parent().unwrap()).unwrap())
+}
+
+pub fn key_file() -> &'static Path {
+    static FILE: OnceLock<PathBuf> = OnceLock::new();
+    FILE.get_or_init(|| {
+        let matrices = gpu_worker::matrices(Shape::S3M1).unwrap();
+        let digest: String = matrices.digest().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(digest);
+        let file = gpu_worker::key_path(&folder, Shape::S3M1);
+        if Key::open(&file, Some(matrices.digest())).is_err() {
+            std::fs::create_dir_all(&folder).unwrap();
+            let parts =
+                prover::generate(&matrices, &DevTrapdoor::from_seed("worker tests"), &NoProgress).unwrap();
+            // Renamed when whole: a test run that is interrupted leaves no half key.
+            let fresh = folder.join(format!("{}.new", std::process::id()));
+            parts.write(&fresh).unwrap();
+            std::fs::rename(&fresh, &file).unwrap();
+        }
+        file
+    })
+}
+
+pub fn config() -> Config {
+    let mut config = Config::new(worker_id(), key_file().parent().unwrap().to_owned(), vec![Shape::S3M1]);
+    config.heartbeat = Duration::from_millis(20);
+    config.poll = Duration::from_millis(50);
+    config
+}
+
+/// A worker under test and the coordinator it talks to.
+pub struct Farm {
+    coordinator: MemoryCoordinator,
+    shutdown: CancellationToken,
+    worker: JoinHandle<Result<(), WorkerError>>,
+    /// Events that came and were not asked for yet.
+    seen: Mutex<VecDeque<WorkerEvent>>,
+}
+
+impl Farm {
+    pub async fn start(backend: Arc<dyn Backend>) -> Self {
+        Self::with(backend, |_| {}).await
+    }
+
+    pub async fn with(backend: Arc<dyn Backend>, change: impl FnOnce(&mut Config)) -> Self {
+        let queue = MemoryQueue::default();
+        let mut config = config();
+        change(&mut config);
+        let circuits = [circuit().clone()];
+        let worker =
+            Worker::with_circuits(config, &circuits, backend, Arc::new(queue.worker(worker_id()))).unwrap();
+        let shutdown = CancellationToken::new();
+        let worker = tokio::spawn(worker.run(shutdown.clone()));
+        Self { coordinator: queue.coordinator(), shutdown, worker, seen: Mutex::default() }
+    }
+
+    pub fn entry(&self, job: JobId, input: &[u8]) -> JobEntry {
+        JobEntry {
+            job,
+            attempt: Attempt(1),
+            shape: Shape::S3M1,
+            circuit_digest: circuit().matrices.digest(),
+            input_hash: input_hash(input),
+            excluded: Vec::new(),
+        }
+    }
+
+    pub async fn publish(&self, input: &BatchInput) -> JobEntry {
+        let bytes = encode_batch_input(input).unwrap();
+        let entry = self.entry(JobId::of_batch(input.batch_no), &bytes);
+        self.publish_bytes(&entry, &bytes).await;
+        entry
+    }
+
+    pub async fn publish_bytes(&self, entry: &JobEntry, input: &[u8]) {
+        self.coordinator.publish(entry, input, Priority::Normal).await.unwrap();
+    }
+
+    pub async fn control(&self, control: Control) {
+        self.coordinator.control(&worker_id(), control).await.unwrap();
+    }
+
+    /// The next event, whatever it is.
+    pub async fn next(&self) -> WorkerEvent {
+        self.find("any event", |_| true).await
+    }
+
+    /// The first event that fits; those before it are passed over.
+    async fn find(&self, what: &str, fits: impl Fn(&WorkerEvent) -> bool) -> WorkerEvent {
+        let deadline = tokio::time::Instant::now() + SOON;
+        loop {
+            while let Some(event) = self.seen.lock().unwrap().pop_front() {
+                if fits(&event) {
+                    return event;
+                }
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{what} did not come");
+            let batch = self.coordinator.next_events(Duration::from_secs(1)).await.unwrap();
+            if let Some(cursor) = batch.up_to {
+                self.coordinator.acknowledge(cursor).await.unwrap();
+            }
+            self.seen.lock().unwrap().extend(batch.events);
+        }
+    }
+
+    /// Waits for the claim and grants it.
+    pub async fn grant(&self, entry: &JobEntry) {
+        let (job, attempt) = (entry.job, entry.attempt);
+        let claimed = WorkerEvent::Claimed { worker: worker_id(), job, attempt };
+        self.find("the claim", |event| *event == claimed).await;
+        self.control(Control::Grant { job, attempt }).await;
+    }
+
+    /// The event that ends the attempt.
+    pub async fn end_of(&self, entry: &JobEntry) -> WorkerEvent {
+        self.find("the end", |event| event.ends() == Some((entry.job, entry.attempt))).await
+    }
+
+    pub async fn expect_failure(&self, entry: &JobEntry, expected: FailureKind, reason: &str) {
+        let event = self.end_of(entry).await;
+        let WorkerEvent::Failed { kind, ref message, .. } = event else { panic!("{event:?}") };
+        assert!(kind == expected && message.contains(reason), "expected {expected:?} {reason}: {event:?}");
+    }
+
+    /// Waits for a heartbeat that reports exactly these.
+    pub async fn until_held(&self, expected: &[(JobId, Stage)]) {
+        let reports =
+            |holds: &[Hold]| holds.iter().map(|hold| (hold.job, hold.stage)).collect::<Vec<_>>() == expected;
+        self.find(
+            "that heartbeat",
+            |event| matches!(event, WorkerEvent::Heartbeat { holds, .. } if reports(holds)),
+        )
+        .await;
+    }
+
+    pub async fn until_left(&self) {
+        self.find("the farewell", |event| matches!(event, WorkerEvent::Left { .. })).await;
+    }
+
+    pub fn shutdown(&self) {
+        self.shutdown.cancel();
+    }
+
+    pub async fn joined(self) {
+        tokio::time::timeout(SOON, self.worker).await.unwrap().unwrap().unwrap();
+    }
+
+    /// Stops the worker, whatever it does; a proof that waits for ever is cancelled first.
+    pub async fn stop(self) {
+        for batch_no in 1..=3 {
+            self.control(Control::Cancel { job: JobId::of_batch(batch_no), attempt: Attempt(1) }).await;
+        }
+        self.shutdown();
+        self.until_left().await;
+        self.joined().await;
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Proves.
+    Cpu,
+    /// Waits until cancelled or told to behave otherwise.
+    Wait,
+    Panic,
+    /// Sums of another statement.
+    Wrong,
+    WrongOnce,
+}
+
+/// A backend that behaves as it is told, at each moment.
+pub struct FaultyBackend {
+    cpu: CpuBackend,
+    behaviour: Mutex<Behaviour>,
+    proofs: AtomicUsize,
+}
+
+impl FaultyBackend {
+    pub fn new(behaviour: Behaviour) -> Arc<Self> {
+        Arc::new(Self {
+            cpu: CpuBackend::new(),
+            behaviour: Mutex::new(behaviour),
+            proofs: AtomicUsize::new(0),
+        })
+    }
+
+    pub fn now(&self, behaviour: Behaviour) {
+        *self.behaviour.lock().unwrap() = behaviour;
+    }
+
+    /// How often it was asked for a proof.
+    pub fn proofs(&self) -> usize {
+        self.proofs.load(Ordering::SeqCst)
+    }
+}
+
+impl Backend for FaultyBackend {
+    fn name(&self) -> &'static str {
+        "faulty"
+    }
+
+    fn prepare(&self, key: Arc<Key>, matrices: Arc<Matrices>) -> Result<KeyId, BackendError> {
+        self.cpu.prepare(key, matrices)
+    }
+
+    fn prove(&self, key: KeyId, witness: &Witness, cancel: &Cancel) -> Result<(Sums, Timings), BackendError> {
+        self.proofs.fetch_add(1, Ordering::SeqCst);
+        loop {
+            let behaviour = *self.behaviour.lock().unwrap();
+            match behaviour {
+                Behaviour::Cpu => return self.cpu.prove(key, witness, cancel),
+                Behaviour::Panic => panic!("the device is on fire"),
+                Behaviour::Wait => {
+                    cancel.check()?;
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Behaviour::Wrong | Behaviour::WrongOnce => {
+                    if behaviour == Behaviour::WrongOnce {
+                        self.now(Behaviour::Cpu);
+                    }
+                    let g1 = bn254::Group::generator();
+                    let sums = Sums { a: g1, b1: g1, b2: bn254::Group::generator(), l: g1, h: g1 };
+                    return Ok((sums, Timings::default()));
+                }
+            }
+        }
+    }
+
+    fn release(&self, key: KeyId) {
+        self.cpu.release(key);
+    }
+}

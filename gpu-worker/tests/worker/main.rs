@@ -1,0 +1,224 @@
+//! A worker on the in-process queue, with the real `s3m1` circuit and a development key.
+
+mod batches;
+mod decisions;
+mod farm;
+
+use std::{sync::Arc, time::Duration};
+
+use batches::Ledger;
+use circuits::{batch::Prepared, shape::Shape};
+use farm::{Behaviour, Farm, FaultyBackend, circuit};
+use gpu_worker::{LoadError, Worker, WorkerError};
+use prover::{CpuBackend, PreparedVerifyingKey, verify};
+use wire::{
+    Attempt, Control, FailureKind, JobEntry, JobId, Stage, WorkerEvent,
+    job::{encode_batch_input, input_hash},
+};
+
+/// Publishes the batch, grants its claim, and checks the proof that comes.
+async fn prove_batch(farm: &Farm, input: circuits::batch::BatchInput) {
+    let expected = Prepared::new(input.clone()).unwrap().public_inputs();
+    let entry = farm.publish(&input).await;
+    farm.grant(&entry).await;
+    let event = farm.end_of(&entry).await;
+    let WorkerEvent::Proved { proof, public_inputs, timings, .. } = event else { panic!("{event:?}") };
+    assert_eq!(public_inputs, expected);
+    let key = PreparedVerifyingKey::new(circuit().key.verifying_key()).unwrap();
+    verify(&key, &prover::Proof::from_bytes(&proof.0).unwrap(), &expected).unwrap();
+    for (stage, time) in
+        [("witness", timings.witness), ("sparse", timings.sparse), ("ntt", timings.ntt), ("msm", timings.msm)]
+    {
+        assert!(
+            time > Duration::ZERO && time < timings.total,
+            "{stage} took {time:?} of {:?}",
+            timings.total
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_with_and_without_operations_are_proved() {
+    let farm = Farm::start(Arc::new(CpuBackend::new())).await;
+    let mut ledger = Ledger::new();
+    prove_batch(&farm, ledger.empty()).await;
+    prove_batch(&farm, ledger.mint()).await;
+    prove_batch(&farm, ledger.send_withdraw_exit()).await;
+    farm.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_says_what_it_is_before_anything_else() {
+    let farm = Farm::start(FaultyBackend::new(Behaviour::Wait)).await;
+    let event = farm.next().await;
+    let WorkerEvent::Register { registration, .. } = event else { panic!("{event:?}") };
+    assert_eq!(registration.backend, "faulty");
+    assert_eq!(registration.circuits, [circuit().support()]);
+    assert!(registration.memory > 0);
+    farm.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_for_another_circuit_version_is_refused() {
+    let farm = Farm::start(FaultyBackend::new(Behaviour::Wait)).await;
+    let bytes = encode_batch_input(&Ledger::new().empty()).unwrap();
+    let entry = JobEntry { circuit_digest: [9; 32], ..farm.entry(JobId(1), &bytes) };
+    farm.publish_bytes(&entry, &bytes).await;
+    farm.expect_failure(&entry, FailureKind::Infrastructure, "PM-WORKER-011").await;
+    farm.stop().await;
+}
+
+#[tokio::test]
+async fn damaged_inputs_are_refused_with_the_reason() {
+    let farm = Farm::start(FaultyBackend::new(Behaviour::Wait)).await;
+    let mut ledger = Ledger::new();
+    ledger.mint();
+    let good = ledger.send_withdraw_exit();
+    let bytes = encode_batch_input(&good).unwrap();
+
+    let mut flipped = bytes.clone();
+    flipped[100] ^= 1;
+    let mut forged = good.clone();
+    let circuits::slot::SlotInput::Signed(spend) = &mut forged.slots[0].input else {
+        panic!("slot 0 is signed")
+    };
+    spend.signature.s += bn254::Fr::from(1);
+    let mut wrong_path = good.clone();
+    wrong_path.slots[0].siblings[3][1] += bn254::Fr::from(1);
+    let mut other_batch = good.clone();
+    other_batch.batch_no += 1;
+    let mut future_version = bytes.clone();
+    future_version[3] += 1;
+
+    let input = FailureKind::Input;
+    let cases = [
+        (flipped, input_hash(&bytes), input, "PM-WORKER-020"),
+        (bytes[..bytes.len() - 1].to_vec(), input_hash(&bytes[..bytes.len() - 1]), input, "PM-WIRE-004"),
+        (future_version.clone(), input_hash(&future_version), FailureKind::Infrastructure, "PM-WIRE-002"),
+        with_hash(&forged, input, "PM-EDDSA-005"),
+        with_hash(&wrong_path, input, "PM-BATCH-005"),
+        with_hash(&other_batch, input, "PM-WORKER-022"),
+    ];
+    for (attempt, (bytes, hash, kind, code)) in (1..).zip(cases) {
+        let job = JobId::of_batch(good.batch_no);
+        let entry = JobEntry { input_hash: hash, attempt: Attempt(attempt), ..farm.entry(job, &bytes) };
+        farm.publish_bytes(&entry, &bytes).await;
+        farm.grant(&entry).await;
+        farm.expect_failure(&entry, kind, code).await;
+    }
+    farm.stop().await;
+}
+
+fn with_hash(
+    input: &circuits::batch::BatchInput,
+    kind: FailureKind,
+    code: &'static str,
+) -> (Vec<u8>, [u8; 32], FailureKind, &'static str) {
+    let bytes = encode_batch_input(input).unwrap();
+    let hash = input_hash(&bytes);
+    (bytes, hash, kind, code)
+}
+
+#[tokio::test]
+async fn a_backend_that_panics_costs_the_attempt_and_not_the_worker() {
+    let backend = FaultyBackend::new(Behaviour::Panic);
+    let farm = Farm::start(backend.clone()).await;
+    let entry = farm.publish(&Ledger::new().empty()).await;
+    farm.grant(&entry).await;
+    farm.expect_failure(&entry, FailureKind::Infrastructure, "the device is on fire").await;
+
+    backend.now(Behaviour::Cpu);
+    prove_batch(&farm, Ledger::new().empty_number(2)).await;
+    farm.stop().await;
+}
+
+#[tokio::test]
+async fn one_invalid_proof_is_made_again_and_two_fail_the_attempt() {
+    let backend = FaultyBackend::new(Behaviour::WrongOnce);
+    let farm = Farm::start(backend.clone()).await;
+    prove_batch(&farm, Ledger::new().empty()).await;
+
+    backend.now(Behaviour::Wrong);
+    let entry = farm.publish(&Ledger::new().empty_number(2)).await;
+    farm.grant(&entry).await;
+    farm.expect_failure(&entry, FailureKind::Proof, "PM-PROVE-001").await;
+    assert_eq!(backend.proofs(), 4, "two for each");
+    farm.stop().await;
+}
+
+#[tokio::test]
+async fn the_next_witness_is_made_while_the_backend_proves_and_heartbeats_show_it() {
+    let farm = Farm::start(FaultyBackend::new(Behaviour::Wait)).await;
+    let first = farm.publish(&Ledger::new().empty()).await;
+    farm.grant(&first).await;
+    let second = farm.publish(&Ledger::new().empty_number(2)).await;
+    farm.grant(&second).await;
+    farm.until_held(&[(first.job, Stage::Proving), (second.job, Stage::Ready)]).await;
+    farm.stop().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_proof_stops_and_the_next_one_starts() {
+    let farm = Farm::start(FaultyBackend::new(Behaviour::Wait)).await;
+    let first = farm.publish(&Ledger::new().empty()).await;
+    farm.grant(&first).await;
+    let second = farm.publish(&Ledger::new().empty_number(2)).await;
+    farm.grant(&second).await;
+    farm.until_held(&[(first.job, Stage::Proving), (second.job, Stage::Ready)]).await;
+    farm.control(Control::Cancel { job: first.job, attempt: first.attempt }).await;
+    assert!(matches!(farm.end_of(&first).await, WorkerEvent::HandedBack { .. }));
+    farm.until_held(&[(second.job, Stage::Proving)]).await;
+    farm.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_stopped_finishes_its_proof_and_gives_the_rest_back() {
+    let backend = FaultyBackend::new(Behaviour::Wait);
+    let farm = Farm::start(backend.clone()).await;
+    let first = farm.publish(&Ledger::new().empty()).await;
+    farm.grant(&first).await;
+    let second = farm.publish(&Ledger::new().empty_number(2)).await;
+    farm.grant(&second).await;
+    farm.until_held(&[(first.job, Stage::Proving), (second.job, Stage::Ready)]).await;
+    farm.shutdown();
+    assert!(matches!(farm.end_of(&second).await, WorkerEvent::HandedBack { .. }));
+    backend.now(Behaviour::Cpu);
+    assert!(matches!(farm.end_of(&first).await, WorkerEvent::Proved { .. }));
+    farm.until_left().await;
+    farm.joined().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_stopped_gives_a_proof_back_that_takes_too_long() {
+    let farm = Farm::with(FaultyBackend::new(Behaviour::Wait), |config| config.drain = Duration::ZERO).await;
+    let entry = farm.publish(&Ledger::new().empty()).await;
+    farm.grant(&entry).await;
+    farm.until_held(&[(entry.job, Stage::Proving)]).await;
+    farm.shutdown();
+    assert!(matches!(farm.end_of(&entry).await, WorkerEvent::HandedBack { .. }));
+    farm.until_left().await;
+    farm.joined().await;
+}
+
+#[test]
+fn a_worker_does_not_start_without_memory_or_with_a_foreign_key() {
+    let queue = Arc::new(wire::queue::memory::MemoryQueue::default().worker(farm::worker_id()));
+    let backend = || FaultyBackend::new(Behaviour::Wait);
+    let mut config = farm::config();
+    config.memory_limit = Some(1 << 20);
+    let small = Worker::with_circuits(config, &[circuit().clone()], backend(), queue.clone());
+    assert!(matches!(small.err(), Some(WorkerError::Load(LoadError::Memory { shape: Shape::S3M1, .. }))));
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = farm::config();
+    config.keys_dir = folder.path().to_owned();
+    config.shapes = vec![Shape::S14M2];
+    std::fs::copy(farm::key_file(), gpu_worker::key_path(folder.path(), Shape::S14M2)).unwrap();
+    let foreign = Worker::new(config.clone(), backend(), queue.clone()).err().unwrap();
+    assert!(foreign.to_string().contains("PM-KEY-007"), "{foreign}");
+    config.shapes = vec![Shape::S3M1];
+    let missing = Worker::new(config, backend(), queue.clone()).err().unwrap();
+    assert!(missing.to_string().contains("s3m1.pmkey"), "{missing}");
+    let none = Worker::with_circuits(farm::config(), &[], backend(), queue);
+    assert!(matches!(none.err(), Some(WorkerError::NoCircuit)));
+}
