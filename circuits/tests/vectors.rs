@@ -47,7 +47,7 @@ fn text(name: &str) -> String {
 }
 
 fn read<T: DeserializeOwned>(name: &str) -> Vec<T> {
-    let file: File<T> = serde_json::from_str(&text(name)).unwrap();
+    let file: File<T> = serde_json::from_str(&text(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
     assert!(!file.cases.is_empty(), "{name} has no cases");
     file.cases
 }

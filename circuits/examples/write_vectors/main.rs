@@ -27,7 +27,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
         _ => {
-            return Err("give no argument to write the files, or `random N SEED` to print random cases".into());
+            return Err(
+                "give no argument to write the files, or `random N SEED` to print random cases".into()
+            );
         }
     }
     Ok(())
