@@ -5,8 +5,32 @@
 //!
 //! | module | purpose |
 //! |---|---|
-//! | [`service`] | what the outside may ask |
+//! | [`service`], [`refusal`] | what the outside may ask, and every refusal it can meet |
+//! | [`ledger`] | who holds which coins, and whether an operation is acceptable |
+//! | [`tree`] | the state, proven and final trees |
+//! | [`batcher`] | the open batch |
+//! | [`farm`] | who proves what |
+//! | [`settlement`] | from a proven batch to a final one |
+//! | [`state`] | the cores as one, moved by the event log |
+//! | [`store`] | where the log and its projections live |
+//! | [`verifier`] | which proofs are believed |
+//! | [`driver`] | the loop that owns the cores, and the tasks at its sides |
 //! | [`chain`] | what is needed of an EVM chain |
+//! | [`config`] | settings |
 
+pub mod batcher;
 pub mod chain;
+pub mod config;
+pub mod driver;
+pub mod farm;
+pub mod ledger;
+pub mod refusal;
 pub mod service;
+pub mod settlement;
+pub mod state;
+pub mod store;
+pub mod tree;
+pub mod verifier;
+
+pub use config::{Config, Finality};
+pub use driver::{Handle, Parts, StartError, start};

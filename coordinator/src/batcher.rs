@@ -1,0 +1,285 @@
+//! The open batch: where the next operation stands, when it is sealed, and with which circuit.
+//!
+//! Invariants: `start` is fixed at opening by the class alone, so slot i's output stands at `start + i` whatever circuit
+//! seals the batch (attack C1); the slots of one operation lie in one batch (C3); forced requests go behind everything
+//! accepted, in the order of their queue, never skipped (C6); at most 256 records a batch.
+//!
+//! While forced requests wait, accepted operations leave them up to F slots. An operation that needs the whole batch goes
+//! behind a batch of forced requests, so neither can starve the other.
+
+use std::collections::VecDeque;
+
+use circuits::{
+    shape::{MAX_RECORDS, Shape},
+    slot::{SlotEffect, SlotInput},
+    tree::CAPACITY,
+};
+
+use crate::{
+    chain::{Deposit, ForcedRequest},
+    ledger::accept::Placement,
+    state::event::OperationId,
+};
+
+/// Batches whose load decides the next class.
+const LOAD_MEMORY: usize = 4;
+
+/// When a batch is sealed before it is full. All in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealRules {
+    /// After its first operation.
+    pub age_ms: u64,
+    /// After the oldest waiting deposit was taken in.
+    pub deposit_wait_ms: u64,
+    /// After the oldest waiting forced request was taken in.
+    pub forced_wait_ms: u64,
+}
+
+/// An accepted spend and what it does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filled {
+    pub input: SlotInput,
+    pub effect: SlotEffect,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenBatch {
+    pub batch_no: u32,
+    pub start: u64,
+    /// The class: places that every circuit it may be sealed with fits into.
+    pub places: usize,
+    pub slots: Vec<Filled>,
+    pub operations: Vec<OperationId>,
+    pub records: usize,
+    pub first_at: Option<u64>,
+}
+
+/// A queue entry of L1 and when it was taken in.
+#[derive(Clone, Debug, PartialEq)]
+struct Waiting<T> {
+    entry: T,
+    since: u64,
+}
+
+/// What an operation needs of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    pub slots: usize,
+    pub records: usize,
+}
+
+/// Where an operation can stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    Here(Placement),
+    /// The open batch is empty, and its class too small.
+    AfterReopening,
+    AfterSealing,
+}
+
+/// How the open batch is to be sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealPlan {
+    pub shape: Shape,
+    /// Deposits minted, a prefix of the queue.
+    pub mints: usize,
+    /// Forced requests answered, a prefix of the queue.
+    pub forced: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batcher {
+    /// Configured circuits, smallest first.
+    shapes: Vec<Shape>,
+    rules: SealRules,
+    /// The first place no batch has passed.
+    next: u64,
+    pub open: OpenBatch,
+    deposits: VecDeque<Waiting<Deposit>>,
+    forced: VecDeque<Waiting<ForcedRequest>>,
+    /// Slots used by the last batches.
+    load: VecDeque<usize>,
+}
+
+impl Batcher {
+    /// `shapes` is not empty; `Config::validate` sees to it.
+    pub fn new(mut shapes: Vec<Shape>, rules: SealRules) -> Self {
+        shapes.sort_by_key(|shape| (shape.places(), shape.slots()));
+        let mut batcher = Self {
+            shapes,
+            rules,
+            next: 0,
+            open: OpenBatch {
+                batch_no: 1,
+                start: 0,
+                places: 0,
+                slots: Vec::new(),
+                operations: Vec::new(),
+                records: 0,
+                first_at: None,
+            },
+            deposits: VecDeque::new(),
+            forced: VecDeque::new(),
+            load: VecDeque::new(),
+        };
+        batcher.open.places = batcher.class_for(1);
+        batcher
+    }
+
+    /// Spends that one operation can hold at most.
+    pub fn most_slots(&self) -> usize {
+        self.shapes.iter().map(|shape| shape.slots()).max().unwrap_or(0)
+    }
+
+    pub fn next_place(&self) -> u64 {
+        self.next
+    }
+
+    pub fn waiting(&self) -> (usize, usize) {
+        (self.deposits.len(), self.forced.len())
+    }
+
+    fn fitting(&self, places: usize) -> impl Iterator<Item = Shape> {
+        self.shapes.iter().copied().filter(move |shape| shape.places() <= places)
+    }
+
+    fn most_in(&self, places: usize, of: impl Fn(Shape) -> usize) -> usize {
+        self.fitting(places).map(of).max().unwrap_or(0)
+    }
+
+    /// The class to open with: the smallest that holds the need and twice the recent load, and mints a burst of deposits.
+    pub fn class_for(&self, slots: usize) -> usize {
+        let load = self.load.iter().copied().max().unwrap_or(0);
+        let wanted = slots.max(2 * load).min(self.most_slots());
+        let most_mints = self.shapes.iter().map(|shape| shape.mint_places()).max().unwrap_or(0);
+        let fits = |places: usize| {
+            let mints = self.most_in(places, Shape::mint_places);
+            self.most_in(places, Shape::slots) >= wanted
+                && (self.deposits.len() <= 4 * mints || mints == most_mints)
+        };
+        let largest = self.shapes.last().map_or(0, |shape| shape.places());
+        self.shapes.iter().map(|shape| shape.places()).find(|places| fits(*places)).unwrap_or(largest)
+    }
+
+    /// Slots of the open batch left to forced requests that wait.
+    fn reserve(&self) -> usize {
+        self.forced.len().min(self.most_in(self.open.places, Shape::forced_slots))
+    }
+
+    pub fn room(&self, need: Need) -> Room {
+        let used = self.open.slots.len();
+        let most = self.most_in(self.open.places, Shape::slots);
+        let reserve = self.reserve();
+        let fits = |reserve: usize| {
+            used + need.slots + reserve <= most && self.open.records + need.records + reserve <= MAX_RECORDS
+        };
+        // An operation too large to leave a reserve comes after one batch of forced requests, then without reserve.
+        let oversized = need.slots + reserve > most;
+        if fits(reserve)
+            || (oversized && used == 0 && self.open.first_at.is_none() && self.yielded() && fits(0))
+        {
+            return Room::Here(Placement {
+                batch_no: self.open.batch_no,
+                place: self.open.start + used as u64,
+            });
+        }
+        if used == 0 && need.slots > most { Room::AfterReopening } else { Room::AfterSealing }
+    }
+
+    /// Whether the batch before was sealed for forced requests only.
+    fn yielded(&self) -> bool {
+        self.load.back() == Some(&0)
+    }
+
+    /// Opens the batch after the last sealed one, or the empty open one again, with a class.
+    pub fn open(&mut self, batch_no: u32, places: usize) {
+        debug_assert!(
+            self.open.slots.is_empty(),
+            "an open batch with operations is sealed, not opened again"
+        );
+        let start = self.next.div_ceil(places as u64) * places as u64;
+        self.open = OpenBatch {
+            batch_no,
+            start,
+            places,
+            slots: Vec::new(),
+            operations: Vec::new(),
+            records: 0,
+            first_at: None,
+        };
+    }
+
+    pub fn fill(&mut self, operation: OperationId, slots: Vec<Filled>, now: u64) {
+        self.open.records += slots.iter().filter(|slot| slot.effect.record.is_some()).count();
+        self.open.slots.extend(slots);
+        self.open.operations.push(operation);
+        self.open.first_at.get_or_insert(now);
+    }
+
+    pub fn take_in(&mut self, deposits: Vec<Deposit>, forced: Vec<ForcedRequest>, now: u64) {
+        self.deposits.extend(deposits.into_iter().map(|entry| Waiting { entry, since: now }));
+        self.forced.extend(forced.into_iter().map(|entry| Waiting { entry, since: now }));
+    }
+
+    /// How to seal now, if it is time: full, old, or L1's queues have waited long enough.
+    pub fn due(&self, now: u64) -> Option<SealPlan> {
+        let used = self.open.slots.len();
+        let reserve = self.reserve();
+        let full = used > 0 && used + reserve >= self.most_in(self.open.places, Shape::slots);
+        let recorded = used > 0 && self.open.records + reserve >= MAX_RECORDS;
+        let passed =
+            |since: Option<u64>, wait: u64| since.is_some_and(|since| since.saturating_add(wait) <= now);
+        let old = passed(self.open.first_at, self.rules.age_ms);
+        let deposits = passed(self.deposits.front().map(|w| w.since), self.rules.deposit_wait_ms)
+            || (!self.deposits.is_empty()
+                && self.deposits.len() >= self.most_in(self.open.places, Shape::mint_places));
+        let forced = passed(self.forced.front().map(|w| w.since), self.rules.forced_wait_ms);
+        (full || recorded || old || deposits || forced).then(|| self.plan())
+    }
+
+    /// The circuit that answers most forced requests, then mints most, then is smallest.
+    pub fn plan(&self) -> SealPlan {
+        let used = self.open.slots.len();
+        let plan_with = |shape: Shape| SealPlan {
+            shape,
+            mints: self.deposits.len().min(shape.mint_places()),
+            forced: self
+                .forced
+                .len()
+                .min(shape.forced_slots())
+                .min(shape.slots() - used)
+                .min(MAX_RECORDS - self.open.records),
+        };
+        let plans = self.fitting(self.open.places).filter(|shape| shape.slots() >= used).map(plan_with);
+        match plans.max_by_key(|plan| (plan.forced, plan.mints, std::cmp::Reverse(plan.shape.slots()))) {
+            Some(plan) => plan,
+            None => unreachable!("a batch never takes more slots than a circuit of its class has"),
+        }
+    }
+
+    /// Takes the sealed batch out with the queue entries it answers, and moves on by its circuit's places.
+    pub fn seal(&mut self, plan: &SealPlan) -> (OpenBatch, Vec<Deposit>, Vec<ForcedRequest>) {
+        let deposits = self.deposits.drain(..plan.mints).map(|waiting| waiting.entry).collect();
+        let forced = self.forced.drain(..plan.forced).map(|waiting| waiting.entry).collect();
+        self.next = self.open.start + plan.shape.places() as u64;
+        debug_assert!(self.next <= CAPACITY, "the tree has room for every batch that was opened");
+        if self.load.len() == LOAD_MEMORY {
+            self.load.pop_front();
+        }
+        self.load.push_back(self.open.slots.len());
+        let batch_no = self.open.batch_no + 1;
+        let sealed = std::mem::replace(
+            &mut self.open,
+            OpenBatch {
+                batch_no,
+                start: self.next,
+                places: 0,
+                slots: Vec::new(),
+                operations: Vec::new(),
+                records: 0,
+                first_at: None,
+            },
+        );
+        (sealed, deposits, forced)
+    }
+}

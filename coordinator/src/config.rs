@@ -1,0 +1,211 @@
+//! Settings, checked before anything starts.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bn254::Fr;
+use circuits::shape::{MAX_RECORDS, Shape};
+use wire::eip712::SigningDomain;
+
+use crate::{batcher::SealRules, farm::FarmRules, ledger::Limits, settlement::SettlementRules};
+
+/// Promises with deadlines further away are refused by wallets.
+pub const MAX_PROMISE_DEADLINE: Duration = Duration::from_secs(3600);
+
+/// Which block counts as final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finality {
+    /// This many blocks are on top of it: for chains without the `finalized` tag.
+    Confirmations(u64),
+    /// The node's `finalized` tag.
+    Tag,
+}
+
+/// What an operator may set. `Config::default()` suits a demo on a development chain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Circuits a batch may be sealed with; each needs a verifier among the parts.
+    pub shapes: Vec<Shape>,
+    /// Coins of a send.
+    pub min_amount: u64,
+    /// Leaves one operation may spend; lowered to what the largest circuit takes.
+    pub max_leaves: usize,
+    /// Leaves one account may spend per `quota_window`.
+    pub quota: u32,
+    pub quota_window: Duration,
+    /// An open batch is sealed this long after its first operation.
+    pub seal_age: Duration,
+    /// … and when a deposit, or a forced request, has waited this long.
+    pub deposit_wait: Duration,
+    pub forced_wait: Duration,
+    /// Batches for which a draft is valid.
+    pub valid_for: u32,
+    /// From acceptance to the deadline of the promise.
+    pub promise_deadline: Duration,
+    pub finality: Finality,
+    /// Between two looks at the chain.
+    pub poll: Duration,
+    /// Blocks asked for at once.
+    pub log_range: u64,
+    pub resend_after: Duration,
+    pub bump_after: Duration,
+    pub bump_percent: u32,
+    pub lease: Duration,
+    pub claim_timeout: Duration,
+    pub poison_after: u32,
+    /// Requests committed together at most, and how long the first of them waits for others.
+    pub commit_max: usize,
+    pub commit_window: Duration,
+    /// Requests waiting at most; more are answered `BUSY`.
+    pub waiting_max: usize,
+    /// Whether the verifier keys come from a public seed.
+    pub dev_key: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            shapes: vec![Shape::S3M1],
+            min_amount: 1_000,
+            max_leaves: 64,
+            quota: 600,
+            quota_window: Duration::from_secs(60),
+            seal_age: Duration::from_secs(2),
+            deposit_wait: Duration::from_secs(2),
+            forced_wait: Duration::from_secs(2),
+            valid_for: 1_000,
+            promise_deadline: Duration::from_secs(3000),
+            finality: Finality::Confirmations(2),
+            poll: Duration::from_millis(500),
+            log_range: 2_000,
+            resend_after: Duration::from_secs(15),
+            bump_after: Duration::from_secs(60),
+            bump_percent: 25,
+            lease: Duration::from_secs(20),
+            claim_timeout: Duration::from_secs(120),
+            poison_after: 4,
+            commit_max: 512,
+            commit_window: Duration::from_millis(2),
+            waiting_max: 8_192,
+            dev_key: true,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("PM-CONFIG-001: {setting} {problem}")]
+pub struct ConfigError {
+    pub setting: &'static str,
+    pub problem: String,
+}
+
+impl Config {
+    /// # Errors
+    /// `ConfigError` for the first setting that cannot work.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let check = |good: bool, setting: &'static str, problem: &str| {
+            if good { Ok(()) } else { Err(ConfigError { setting, problem: problem.to_owned() }) }
+        };
+        check(!self.shapes.is_empty(), "shapes", "is empty; name at least one circuit")?;
+        check(self.min_amount >= 1, "min_amount", "is 0; sends are free, so ask for at least one coin")?;
+        check(self.max_leaves >= 1, "max_leaves", "is 0; an operation spends at least one leaf")?;
+        check(self.quota >= 1, "quota", "is 0; nobody could send")?;
+        check(!self.quota_window.is_zero(), "quota_window", "is 0; take a minute")?;
+        let deadline = self.promise_deadline;
+        check(!deadline.is_zero(), "promise_deadline", "is 0; batches take time")?;
+        check(deadline <= MAX_PROMISE_DEADLINE, "promise_deadline", "is over an hour, which wallets refuse")?;
+        check(!self.poll.is_zero(), "poll", "is 0; take half a second or more")?;
+        check(self.log_range >= 1, "log_range", "is 0; ask for at least one block at once")?;
+        check(self.bump_percent >= 10, "bump_percent", "is below 10, which nodes refuse as underpriced")?;
+        check(
+            self.lease >= Duration::from_secs(1),
+            "lease",
+            "is under a second; heartbeats come once a second",
+        )?;
+        check(self.poison_after >= 1, "poison_after", "is 0; a job needs at least one attempt")?;
+        check(self.commit_max >= 1, "commit_max", "is 0; commit at least one request at a time")?;
+        check(self.commit_window < self.lease, "commit_window", "is longer than a lease")?;
+        check(self.waiting_max >= self.commit_max, "waiting_max", "is below commit_max")
+    }
+
+    /// The part of the settings that the cores know, with what the deployment and the verifiers add.
+    pub(crate) fn rules(
+        &self,
+        domain: Fr,
+        signing: SigningDomain,
+        circuits: BTreeMap<Shape, [u8; 32]>,
+    ) -> Rules {
+        let most = self.shapes.iter().map(|shape| shape.slots()).max().unwrap_or(0);
+        Rules {
+            domain,
+            signing,
+            shapes: self.shapes.clone(),
+            circuits,
+            limits: Limits {
+                min_amount: self.min_amount,
+                max_leaves: self.max_leaves.min(most).min(MAX_RECORDS),
+                quota: self.quota,
+                quota_window_ms: millis(self.quota_window),
+            },
+            seal: SealRules {
+                age_ms: millis(self.seal_age),
+                deposit_wait_ms: millis(self.deposit_wait),
+                forced_wait_ms: millis(self.forced_wait),
+            },
+            farm: FarmRules {
+                lease_ms: millis(self.lease),
+                claim_ms: millis(self.claim_timeout),
+                poison_after: self.poison_after,
+            },
+            settlement: SettlementRules {
+                resend_ms: millis(self.resend_after),
+                bump_ms: millis(self.bump_after),
+                bump_percent: self.bump_percent,
+            },
+            valid_for: self.valid_for,
+            promise_deadline_s: self.promise_deadline.as_secs(),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What the cores go by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rules {
+    pub domain: Fr,
+    pub signing: SigningDomain,
+    pub shapes: Vec<Shape>,
+    /// Digest of each circuit.
+    pub circuits: BTreeMap<Shape, [u8; 32]>,
+    pub limits: Limits,
+    pub seal: SealRules,
+    pub farm: FarmRules,
+    pub settlement: SettlementRules,
+    pub valid_for: u32,
+    pub promise_deadline_s: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid_and_each_impossible_setting_is_named() {
+        assert_eq!(Config::default().validate(), Ok(()));
+        let broken: [(&str, fn(&mut Config)); 6] = [
+            ("shapes", |c| c.shapes.clear()),
+            ("min_amount", |c| c.min_amount = 0),
+            ("promise_deadline", |c| c.promise_deadline = Duration::from_secs(3601)),
+            ("bump_percent", |c| c.bump_percent = 9),
+            ("poison_after", |c| c.poison_after = 0),
+            ("waiting_max", |c| c.waiting_max = 1),
+        ];
+        for (setting, breaks) in broken {
+            let mut config = Config::default();
+            breaks(&mut config);
+            assert_eq!(config.validate().map_err(|error| error.setting), Err(setting));
+        }
+    }
+}

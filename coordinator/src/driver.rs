@@ -1,0 +1,426 @@
+//! The one loop that owns the cores: the single writer.
+//!
+//! A round: collect what waits (the group), decide and apply it, commit everything in **one** durable transaction, and only
+//! then answer, promise and let effects out. If the commit fails nobody hears of success: the state is read again from the
+//! store. Questions are answered in the same loop after the commit, so nobody sees what is not durable.
+//!
+//! The three flows of the design, by where their steps are:
+//!
+//! | flow | steps |
+//! |---|---|
+//! | send | `Handle::prepare_send` (balance check, find leaves, reply what to sign) → `Handle::submit` (check signatures in the pool) → `Driver::decide` (apply to the ledger, take a slot) → `Driver::commit` → `Handle::promise` → `State::seal_due` (tree updated, paths taken) → `FarmEffect::Publish` (enqueue) → `queue_task` (verify the proof) → `State::accept_proof` (the proven tree moves) → `chain_task` (gates, sign, record, broadcast, follow until final) |
+//! | mint | `chain_task` (watch final blocks) → `State::take_in` → a mint place at `State::seal_due` → sealed, proven, final |
+//! | withdraw | `Handle::prepare_withdraw` → `Handle::submit` → ledger → batch → proven → the contract credits the owner |
+//!
+//! | file | concept |
+//! |---|---|
+//! | `driver` | the loop, on a thread of its own |
+//! | `start` | from a store and adapters to a running coordinator |
+//! | `handle` | the `Service` |
+//! | `chain_task` | eyes and hands on L1 |
+//! | `queue_task` | eyes and hands on the queue |
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
+use wire::{
+    Attempt, Control, JobEntry, JobId, ProofBytes, Timings, WorkerEvent, WorkerId,
+    queue::{EventCursor, Priority},
+};
+
+use crate::{
+    chain::{Logs, SignedTx, SubmitBatch},
+    farm::{FarmEffect, FarmEvent},
+    ledger::Verified,
+    refusal,
+    service::{OperationView, UserError},
+    settlement::{ChainView, SettlementEffect},
+    state::{
+        State, StateError,
+        decide::IntakeError,
+        event::{Cursor, Event, KeyRegistered, ProofAccepted, Stamped},
+    },
+    store::{Store, StoreError},
+};
+
+mod chain_task;
+mod handle;
+mod queue_task;
+mod start;
+
+pub use handle::Handle;
+pub use start::{Parts, StartError, start};
+
+/// The loop looks at its clocks at least this often.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Something from the queue, proofs already verified.
+pub(crate) enum FromQueue {
+    Event(WorkerEvent),
+    Proof {
+        worker: WorkerId,
+        job: JobId,
+        attempt: Attempt,
+        proof: Box<ProofBytes>,
+        timings: Timings,
+        valid: bool,
+    },
+}
+
+/// Something to be done on L1, with all it takes.
+pub(crate) enum OnChain {
+    Submit { batch: Box<SubmitBatch>, public_inputs: [bn254::Fr; 3], nonce: u64, fees: crate::chain::Fees },
+    Send(SignedTx),
+    Alarm(String),
+}
+
+type Question = Box<dyn FnOnce(&State) + Send>;
+
+pub(crate) enum Message {
+    Submit(Box<Verified>, oneshot::Sender<Result<OperationView, UserError>>),
+    Register(Box<KeyRegistered>, oneshot::Sender<Result<(), UserError>>),
+    Ask(Question),
+    TakeIn {
+        to: Cursor,
+        logs: Box<Logs>,
+        reply: oneshot::Sender<Result<(), IntakeError>>,
+    },
+    Observed {
+        view: Box<ChainView>,
+        reply: oneshot::Sender<Vec<OnChain>>,
+    },
+    Signed {
+        batch_no: u32,
+        tx: Box<SignedTx>,
+        reply: oneshot::Sender<()>,
+    },
+    FromQueue {
+        events: Vec<FromQueue>,
+        up_to: Option<EventCursor>,
+    },
+    /// Seals the open batch.
+    Seal(oneshot::Sender<()>),
+    Stop,
+}
+
+/// Something for the queue, in order.
+pub(crate) enum ToQueue {
+    Publish { entry: JobEntry, input: Arc<[u8]>, priority: Priority },
+    Control { worker: WorkerId, control: Control },
+    Retire { job: JobId, attempt: Attempt },
+    Remove { job: JobId },
+    Acknowledge(EventCursor),
+}
+
+/// What goes wrong without stopping the service; shown by `ready` and `system`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Status {
+    pub intake_alarm: Option<String>,
+    pub settlement_alarm: Option<String>,
+    pub chain_unreachable: Option<String>,
+    pub fatal: Option<String>,
+    pub head: u64,
+    pub final_block: u64,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct SharedStatus(Arc<Mutex<Status>>);
+
+impl SharedStatus {
+    pub fn set(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub fn get(&self) -> Status {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What happens after the commit, told whether it succeeded.
+type AfterCommit = Box<dyn FnOnce(&State, Committed)>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Committed {
+    Yes,
+    No,
+}
+
+pub(crate) struct Driver {
+    pub state: State,
+    pub store: Box<dyn Store>,
+    pub inbox: crossbeam_channel::Receiver<Message>,
+    pub outbox: UnboundedSender<ToQueue>,
+    pub status: SharedStatus,
+    pub commit_max: usize,
+    pub commit_window: Duration,
+    pub last_now: u64,
+}
+
+/// One group on its way to the store.
+#[derive(Default)]
+struct Round {
+    log: Vec<Stamped>,
+    to_queue: Vec<ToQueue>,
+    after: Vec<AfterCommit>,
+}
+
+impl Driver {
+    /// Runs until `Stop`, or until neither the store nor a fresh replay of it can be trusted.
+    pub fn run(mut self) {
+        loop {
+            let (group, stop) = self.collect();
+            if let Err(error) = self.round(group) {
+                tracing::error!(%error, "the coordinator stops");
+                self.status.set(|status| status.fatal = Some(error.to_string()));
+                return;
+            }
+            if stop {
+                return;
+            }
+        }
+    }
+
+    /// Unix milliseconds, never running backwards.
+    fn now(&mut self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.last_now = self.last_now.max(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        self.last_now
+    }
+
+    /// What waits; if something is to be committed, a little longer for company.
+    fn collect(&mut self) -> (Vec<Message>, bool) {
+        let mut group = Vec::new();
+        let Ok(first) = self.inbox.recv_timeout(TICK) else { return (group, false) };
+        let deadline = Instant::now() + self.commit_window;
+        let mut next = Some(first);
+        let mut writes = false;
+        while let Some(message) = next {
+            if matches!(message, Message::Stop) {
+                return (group, true);
+            }
+            writes |= matches!(message, Message::Submit(..));
+            group.push(message);
+            if group.len() >= self.commit_max {
+                break;
+            }
+            next = self.inbox.try_recv().ok();
+            if next.is_none() && writes {
+                next = self.inbox.recv_deadline(deadline).ok();
+            }
+        }
+        (group, false)
+    }
+
+    fn round(&mut self, group: Vec<Message>) -> Result<(), StartError> {
+        let now = self.now();
+        let mut round = Round::default();
+        let size = group.len();
+        self.decide(group, now, &mut round)?;
+        let committed = self.commit(&round.log);
+        let outcome = match &committed {
+            Ok(()) => Committed::Yes,
+            Err(error) => {
+                tracing::error!(%error, "nothing of this round is durable; the state is read again");
+                metrics::counter!("proofmill_commit_failures_total").increment(1);
+                let rules = Arc::new(self.state.rules().clone());
+                self.state = start::replay(self.store.as_mut(), rules)?;
+                Committed::No
+            }
+        };
+        if outcome == Committed::Yes && !round.log.is_empty() {
+            metrics::histogram!("proofmill_commit_group_size").record(size as f64);
+            self.count(&round.log);
+        }
+        for after in round.after {
+            after(&self.state, outcome);
+        }
+        if outcome == Committed::Yes {
+            for effect in round.to_queue {
+                // The queue's task ends only when the coordinator does.
+                let _ = self.outbox.send(effect);
+            }
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self, group: Vec<Message>, now: u64, round: &mut Round) -> Result<(), StateError> {
+        for message in group {
+            self.message(message, now, round)?;
+        }
+        self.state.seal_due(now, &mut round.log)?;
+        let effects = self.state.farm_step(FarmEvent::Tick, now, &mut round.log);
+        self.farm_effects(effects, round);
+        Ok(())
+    }
+
+    /// One durable transaction for the whole group.
+    fn commit(&mut self, log: &[Stamped]) -> Result<(), StartError> {
+        let rows = self.state.take_rows();
+        if log.is_empty() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        self.store.commit(log, &rows)?;
+        metrics::histogram!("proofmill_commit_seconds").record(began.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    fn message(&mut self, message: Message, now: u64, round: &mut Round) -> Result<(), StateError> {
+        match message {
+            Message::Submit(operation, reply) => {
+                let outcome = self.state.submit(&operation, now, &mut round.log)?;
+                round.after.push(Box::new(move |state, committed| {
+                    let view = |id| state.operation(&id).ok_or_else(refusal::unavailable);
+                    let answer = match committed {
+                        Committed::Yes => outcome.and_then(view),
+                        Committed::No => Err(refusal::unavailable()),
+                    };
+                    let _ = reply.send(answer);
+                }));
+            }
+            Message::Register(entry, reply) => {
+                let outcome = self.state.register_key(*entry, now, &mut round.log)?;
+                round.after.push(Box::new(move |_, committed| {
+                    let answer =
+                        if committed == Committed::Yes { outcome } else { Err(refusal::unavailable()) };
+                    let _ = reply.send(answer);
+                }));
+            }
+            Message::Ask(question) => round.after.push(Box::new(move |state, _| question(state))),
+            Message::TakeIn { to, logs, reply } => {
+                let outcome = self.state.take_in(to, *logs, now, &mut round.log)?;
+                round.after.push(Box::new(move |_, committed| {
+                    // Without an answer the task reads the cursor again.
+                    if committed == Committed::Yes {
+                        let _ = reply.send(outcome);
+                    }
+                }));
+            }
+            Message::Observed { view, reply } => {
+                let effects = self.state.settlement_step(&view, now, &mut round.log)?;
+                round.after.push(Box::new(move |state, committed| {
+                    if committed == Committed::Yes {
+                        let wanted =
+                            effects.into_iter().filter_map(|effect| on_chain(state, effect)).collect();
+                        let _ = reply.send(wanted);
+                    }
+                }));
+            }
+            Message::Signed { batch_no, tx, reply } => {
+                self.state.signed(batch_no, *tx, now, &mut round.log)?;
+                round.after.push(Box::new(move |_, committed| {
+                    if committed == Committed::Yes {
+                        let _ = reply.send(());
+                    }
+                }));
+            }
+            Message::FromQueue { events, up_to } => {
+                for event in events {
+                    self.from_queue(event, now, round)?;
+                }
+                round.to_queue.extend(up_to.map(ToQueue::Acknowledge));
+            }
+            Message::Seal(reply) => {
+                self.state.seal_now(now, &mut round.log)?;
+                round.after.push(Box::new(move |_, _| {
+                    let _ = reply.send(());
+                }));
+            }
+            Message::Stop => {}
+        }
+        Ok(())
+    }
+
+    fn from_queue(&mut self, event: FromQueue, now: u64, round: &mut Round) -> Result<(), StateError> {
+        let effects = match event {
+            FromQueue::Event(event) => self.state.farm_step(FarmEvent::Worker(event), now, &mut round.log),
+            FromQueue::Proof { worker, job, attempt, valid: false, .. } => {
+                metrics::counter!("proofmill_proofs_refused_total").increment(1);
+                tracing::warn!(%worker, %job, %attempt, "PM-FARM-001: a proof does not verify; the job is tried again");
+                self.state.farm_step(FarmEvent::ProofRefused { worker, job, attempt }, now, &mut round.log)
+            }
+            FromQueue::Proof { worker, job, attempt, proof, timings, valid: true } => {
+                let Some(batch_no) = job.batch_no() else { return Ok(()) };
+                let accepted = ProofAccepted {
+                    batch_no,
+                    attempt: attempt.0,
+                    worker,
+                    proof: proof.0.to_vec(),
+                    prove_ms: u64::try_from(timings.total.as_millis()).unwrap_or(u64::MAX),
+                    witness_ms: u64::try_from(timings.witness.as_millis()).unwrap_or(u64::MAX),
+                };
+                self.state.accept_proof(accepted, now, &mut round.log)?
+            }
+        };
+        self.farm_effects(effects, round);
+        Ok(())
+    }
+
+    fn farm_effects(&self, effects: Vec<FarmEffect>, round: &mut Round) {
+        round.to_queue.extend(effects.into_iter().filter_map(|effect| match effect {
+            FarmEffect::Record(_) => None,
+            FarmEffect::Publish { entry, priority } => {
+                let input = self.state.batch(entry.job.batch_no()?)?.input.clone()?;
+                Some(ToQueue::Publish { entry, input, priority })
+            }
+            FarmEffect::Control { worker, control } => Some(ToQueue::Control { worker, control }),
+            FarmEffect::Retire { job, attempt } => Some(ToQueue::Retire { job, attempt }),
+            FarmEffect::Remove { job } => Some(ToQueue::Remove { job }),
+        }));
+    }
+
+    fn count(&self, log: &[Stamped]) {
+        for stamped in log {
+            match &stamped.event {
+                Event::Accepted(accepted) => {
+                    let kind = match accepted.kind {
+                        circuits::message::SignedKind::Send => "send",
+                        circuits::message::SignedKind::Withdraw => "withdraw",
+                    };
+                    metrics::counter!("proofmill_operations_accepted_total", "kind" => kind).increment(1);
+                }
+                Event::Sealed(sealed) => {
+                    metrics::counter!("proofmill_batches_sealed_total", "shape" => sealed.shape.name())
+                        .increment(1);
+                }
+                Event::Proven(_) => metrics::counter!("proofmill_proofs_accepted_total").increment(1),
+                _ => {}
+            }
+        }
+        let tree = &self.state.tree;
+        for (stage, batch_no) in
+            [("sealed", tree.state_batch()), ("proven", tree.proven_batch()), ("final", tree.final_batch())]
+        {
+            metrics::gauge!("proofmill_batch", "stage" => stage).set(f64::from(batch_no));
+        }
+    }
+}
+
+fn on_chain(state: &State, effect: SettlementEffect) -> Option<OnChain> {
+    match effect {
+        SettlementEffect::Record(_) => None,
+        SettlementEffect::Submit { batch_no, nonce, fees } => {
+            let public_inputs = state.batch(batch_no)?.public_inputs;
+            Some(OnChain::Submit { batch: Box::new(state.submission(batch_no)?), public_inputs, nonce, fees })
+        }
+        SettlementEffect::Send { tx, .. } => Some(OnChain::Send(tx)),
+        SettlementEffect::Alarm { batch_no, reason } => {
+            Some(OnChain::Alarm(format!("batch {batch_no}: {reason}")))
+        }
+    }
+}
+
+impl From<StateError> for StartError {
+    fn from(error: StateError) -> Self {
+        StartError::State(error)
+    }
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        StartError::Store(error)
+    }
+}

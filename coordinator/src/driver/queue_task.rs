@@ -1,0 +1,110 @@
+//! Eyes and hands on the queue. A proof is verified here, in the blocking pool, before it becomes an event; events are
+//! acknowledged only after their effects are durable.
+
+use std::{sync::Arc, time::Duration};
+
+use bn254::Fr;
+use circuits::shape::Shape;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::sync::CancellationToken;
+use wire::{
+    WorkerEvent,
+    queue::{CoordinatorQueue, QueueError},
+};
+
+use super::{FromQueue, Message, ToQueue, handle::Link};
+use crate::verifier::ProofVerifier;
+
+const WAIT: Duration = Duration::from_millis(500);
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Carries effects to the queue, in order, each until it succeeds.
+pub(super) async fn write(
+    queue: Arc<dyn CoordinatorQueue>,
+    mut effects: UnboundedReceiver<ToQueue>,
+    cancel: CancellationToken,
+) {
+    while let Some(effect) = next(&mut effects, &cancel).await {
+        while let Err(error) = carry(queue.as_ref(), &effect).await {
+            tracing::warn!(%error, "the queue does not take an effect; it is tried again");
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = tokio::time::sleep(RETRY) => {}
+            }
+        }
+    }
+}
+
+async fn next(effects: &mut UnboundedReceiver<ToQueue>, cancel: &CancellationToken) -> Option<ToQueue> {
+    tokio::select! {
+        () = cancel.cancelled() => None,
+        effect = effects.recv() => effect,
+    }
+}
+
+async fn carry(queue: &dyn CoordinatorQueue, effect: &ToQueue) -> Result<(), QueueError> {
+    match effect {
+        ToQueue::Publish { entry, input, priority } => queue.publish(entry, input, *priority).await,
+        // A control that finds no room costs a lease, not a job.
+        ToQueue::Control { worker, control } => match queue.control(worker, *control).await {
+            Err(QueueError::Full { .. }) => Ok(()),
+            other => other,
+        },
+        ToQueue::Retire { job, attempt } => queue.retire(*job, *attempt).await,
+        ToQueue::Remove { job } => queue.remove(*job).await,
+        ToQueue::Acknowledge(up_to) => queue.acknowledge(*up_to).await,
+    }
+}
+
+/// Reads what workers report.
+pub(super) async fn read(
+    queue: Arc<dyn CoordinatorQueue>,
+    verifier: Arc<dyn ProofVerifier>,
+    link: Link,
+    cancel: CancellationToken,
+) {
+    while !cancel.is_cancelled() {
+        let batch = match queue.next_events(WAIT).await {
+            Ok(batch) => batch,
+            Err(error) => {
+                tracing::warn!(%error, "the queue's events cannot be read; they are asked for again");
+                tokio::time::sleep(RETRY).await;
+                continue;
+            }
+        };
+        if batch.malformed > 0 {
+            metrics::counter!("proofmill_queue_malformed_total").increment(batch.malformed as u64);
+        }
+        if batch.up_to.is_none() {
+            continue;
+        }
+        let mut events = Vec::with_capacity(batch.events.len());
+        for event in batch.events {
+            events.extend(check(event, &verifier, &link).await);
+        }
+        if !link.send(Message::FromQueue { events, up_to: batch.up_to }) {
+            return;
+        }
+    }
+}
+
+/// A proof is verified against the public inputs that were computed at sealing, whatever the worker says they are. One for
+/// a batch that is proven already is dropped.
+async fn check(event: WorkerEvent, verifier: &Arc<dyn ProofVerifier>, link: &Link) -> Option<FromQueue> {
+    let WorkerEvent::Proved { worker, job, attempt, proof, timings, .. } = event else {
+        return Some(FromQueue::Event(event));
+    };
+    let batch_no = job.batch_no()?;
+    let wanted: Option<(Shape, [Fr; 3])> = link
+        .ask(move |state| {
+            let batch = state.batch(batch_no).filter(|_| state.wants_proof(batch_no))?;
+            Some((batch.shape, batch.public_inputs))
+        })
+        .await
+        .flatten();
+    let (shape, public_inputs) = wanted?;
+    let verifier = Arc::clone(verifier);
+    let verified = tokio::task::spawn_blocking(move || verifier.verify(shape, &public_inputs, &proof.0));
+    let valid = verified.await.unwrap_or(false);
+    Some(FromQueue::Proof { worker, job, attempt, proof: Box::new(proof), timings, valid })
+}

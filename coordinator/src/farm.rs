@@ -1,0 +1,402 @@
+//! Which worker proves which batch, and what happens when it does not.
+//!
+//! Each job is handed out as numbered attempts. An attempt is published, claimed, granted (a lease kept by heartbeats) and
+//! ends with a verified proof or goes to another worker. A lease that runs out, a hand-back and an infrastructure failure
+//! are not the job's fault; proofs that do not verify and inputs that cannot be proved are, and after k of them the job is
+//! poisoned: it waits for a person, with an alarm. A proof that verifies is accepted whoever brings it and however late.
+//!
+//! Leases live in memory only: after a restart every job is published again under its next attempt.
+
+use std::collections::BTreeMap;
+
+use circuits::shape::Shape;
+use wire::{
+    Control, FailureKind, Registration, WorkerEvent,
+    job::{Attempt, JobEntry, JobId, WorkerId},
+    queue::Priority,
+};
+
+/// Workers excluded from a job at most; the oldest is let in again so that a small farm never excludes itself.
+const MAX_EXCLUDED: usize = 8;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FarmRules {
+    /// A lease without a heartbeat ends after this.
+    pub lease_ms: u64,
+    /// A published attempt that nobody claims is published again after this.
+    pub claim_ms: u64,
+    /// Attempts charged to a job before it is poisoned.
+    pub poison_after: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// To be published at the next tick.
+    Due,
+    Published {
+        since: u64,
+    },
+    Leased {
+        worker: WorkerId,
+        until: u64,
+    },
+    Poisoned {
+        message: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    pub shape: Shape,
+    pub circuit_digest: [u8; 32],
+    pub input_hash: [u8; 32],
+    pub attempt: u32,
+    pub charged: u32,
+    pub excluded: Vec<WorkerId>,
+    pub phase: Phase,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Worker {
+    pub registration: Option<Registration>,
+    pub seen: u64,
+}
+
+/// What the farm is told.
+#[derive(Clone, Debug)]
+pub enum FarmEvent {
+    /// Anything a worker reports but a proof, which is verified first.
+    Worker(WorkerEvent),
+    /// A proof of this attempt does not verify.
+    ProofRefused {
+        worker: WorkerId,
+        job: JobId,
+        attempt: Attempt,
+    },
+    Tick,
+}
+
+/// What the farm wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FarmEffect {
+    /// To be recorded before anything else happens.
+    Record(FarmRecord),
+    Publish {
+        entry: JobEntry,
+        priority: Priority,
+    },
+    Control {
+        worker: WorkerId,
+        control: Control,
+    },
+    /// The attempt ended without an event of its own.
+    Retire {
+        job: JobId,
+        attempt: Attempt,
+    },
+    Remove {
+        job: JobId,
+    },
+}
+
+/// What must survive a restart.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum FarmRecord {
+    Published {
+        batch_no: u32,
+        attempt: u32,
+    },
+    Granted {
+        batch_no: u32,
+        attempt: u32,
+        worker: WorkerId,
+    },
+    /// `charged`: whether it counts towards poisoning.
+    Ended {
+        batch_no: u32,
+        attempt: u32,
+        worker: Option<WorkerId>,
+        charged: bool,
+        message: String,
+    },
+    Poisoned {
+        batch_no: u32,
+        message: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Farm {
+    rules: FarmRules,
+    jobs: BTreeMap<u32, Job>,
+    workers: BTreeMap<WorkerId, Worker>,
+}
+
+impl Farm {
+    pub fn new(rules: FarmRules) -> Self {
+        Self { rules, jobs: BTreeMap::new(), workers: BTreeMap::new() }
+    }
+
+    pub fn job(&self, batch_no: u32) -> Option<&Job> {
+        self.jobs.get(&batch_no)
+    }
+
+    pub fn jobs(&self) -> impl Iterator<Item = (u32, &Job)> {
+        self.jobs.iter().map(|(batch_no, job)| (*batch_no, job))
+    }
+
+    pub fn workers(&self) -> impl Iterator<Item = (&WorkerId, &Worker)> {
+        self.workers.iter()
+    }
+
+    /// A sealed batch waits to be proved.
+    pub fn enqueue(&mut self, batch_no: u32, shape: Shape, circuit_digest: [u8; 32], input_hash: [u8; 32]) {
+        let job = Job {
+            shape,
+            circuit_digest,
+            input_hash,
+            attempt: 0,
+            charged: 0,
+            excluded: Vec::new(),
+            phase: Phase::Due,
+        };
+        self.jobs.insert(batch_no, job);
+    }
+
+    /// The batch is proven, by whomever. The worker that holds another attempt of it is told to stop.
+    pub fn proven(&mut self, batch_no: u32, by: &WorkerId) -> Vec<FarmEffect> {
+        let Some(job) = self.jobs.remove(&batch_no) else { return Vec::new() };
+        let id = JobId::of_batch(batch_no);
+        let mut effects = Vec::new();
+        if let Phase::Leased { worker, .. } = job.phase
+            && worker != *by
+        {
+            let control = Control::Cancel { job: id, attempt: Attempt(job.attempt) };
+            effects.push(FarmEffect::Control { worker, control });
+        }
+        effects.push(FarmEffect::Remove { job: id });
+        effects
+    }
+
+    /// Repeats what was recorded before a restart.
+    pub fn replay(&mut self, record: &FarmRecord) {
+        let batch_no = match record {
+            FarmRecord::Published { batch_no, .. }
+            | FarmRecord::Granted { batch_no, .. }
+            | FarmRecord::Ended { batch_no, .. }
+            | FarmRecord::Poisoned { batch_no, .. } => *batch_no,
+        };
+        let Some(job) = self.jobs.get_mut(&batch_no) else { return };
+        match record {
+            FarmRecord::Published { attempt, .. } => job.attempt = *attempt,
+            FarmRecord::Granted { .. } => {}
+            FarmRecord::Ended { worker, charged, .. } => job.end(worker.as_ref(), *charged),
+            FarmRecord::Poisoned { message, .. } => job.phase = Phase::Poisoned { message: message.clone() },
+        }
+    }
+
+    pub fn step(&mut self, event: FarmEvent, now: u64) -> Vec<FarmEffect> {
+        let mut effects = Vec::new();
+        match event {
+            FarmEvent::Worker(event) => self.worker(event, now, &mut effects),
+            FarmEvent::ProofRefused { worker, job, attempt } => {
+                let message = "the proof does not verify".to_owned();
+                self.end(job, attempt, &worker, true, message, &mut effects);
+            }
+            FarmEvent::Tick => self.expire(now, &mut effects),
+        }
+        self.publish(now, &mut effects);
+        effects
+    }
+
+    fn worker(&mut self, event: WorkerEvent, now: u64, effects: &mut Vec<FarmEffect>) {
+        let name = event.worker().clone();
+        let worker = self.workers.entry(name.clone()).or_insert(Worker { registration: None, seen: now });
+        worker.seen = now;
+        match event {
+            WorkerEvent::Register { registration, .. } => {
+                worker.registration = Some(registration);
+                // A worker that registers has just started: what it held before is lost.
+                self.release(&name, "the worker started again", effects);
+            }
+            WorkerEvent::Claimed { job, attempt, .. } => self.claimed(name, job, attempt, now, effects),
+            WorkerEvent::Heartbeat { holds, .. } => {
+                let until = now + self.rules.lease_ms;
+                for hold in holds {
+                    let leased = self.leased(hold.job, hold.attempt, &name);
+                    match leased {
+                        Some(job) => job.phase = Phase::Leased { worker: name.clone(), until },
+                        // Claimed and not granted yet, or taken away: a repeated claim is answered, a lost one cancelled.
+                        None if hold.stage == wire::Stage::Waiting => {
+                            self.claimed(name.clone(), hold.job, hold.attempt, now, effects);
+                        }
+                        None => effects.push(FarmEffect::Control {
+                            worker: name.clone(),
+                            control: Control::Cancel { job: hold.job, attempt: hold.attempt },
+                        }),
+                    }
+                }
+            }
+            WorkerEvent::Failed { job, attempt, kind, message, .. } => {
+                let charged = kind != FailureKind::Infrastructure;
+                self.end(job, attempt, &name, charged, message, effects);
+            }
+            WorkerEvent::HandedBack { job, attempt, message, .. } => {
+                self.end(job, attempt, &name, false, message, effects);
+            }
+            WorkerEvent::Left { message, .. } => {
+                self.release(&name, &message, effects);
+                self.workers.remove(&name);
+            }
+            // Verified first: a proof reaches the farm as `proven` or `ProofRefused`.
+            WorkerEvent::Proved { .. } => {}
+        }
+    }
+
+    fn leased(&mut self, job: JobId, attempt: Attempt, worker: &WorkerId) -> Option<&mut Job> {
+        let job = self.jobs.get_mut(&job.batch_no()?)?;
+        let held = matches!(&job.phase, Phase::Leased { worker: holder, .. } if holder == worker);
+        (held && job.attempt == attempt.0).then_some(job)
+    }
+
+    fn claimed(
+        &mut self,
+        worker: WorkerId,
+        id: JobId,
+        attempt: Attempt,
+        now: u64,
+        effects: &mut Vec<FarmEffect>,
+    ) {
+        let until = now + self.rules.lease_ms;
+        let job = id.batch_no().and_then(|batch_no| Some((batch_no, self.jobs.get_mut(&batch_no)?)));
+        let grantable = job.filter(|(_, job)| {
+            job.attempt == attempt.0
+                && match &job.phase {
+                    Phase::Published { .. } => !job.excluded.contains(&worker),
+                    // The grant was lost on the way.
+                    Phase::Leased { worker: holder, .. } => *holder == worker,
+                    Phase::Due | Phase::Poisoned { .. } => false,
+                }
+        });
+        let control = match grantable {
+            Some((batch_no, job)) => {
+                if matches!(job.phase, Phase::Published { .. }) {
+                    let record = FarmRecord::Granted { batch_no, attempt: attempt.0, worker: worker.clone() };
+                    effects.push(FarmEffect::Record(record));
+                }
+                job.phase = Phase::Leased { worker: worker.clone(), until };
+                Control::Grant { job: id, attempt }
+            }
+            None => Control::Cancel { job: id, attempt },
+        };
+        effects.push(FarmEffect::Control { worker, control });
+    }
+
+    /// Ends the attempt if the worker still holds it.
+    fn end(
+        &mut self,
+        id: JobId,
+        attempt: Attempt,
+        worker: &WorkerId,
+        charged: bool,
+        message: String,
+        effects: &mut Vec<FarmEffect>,
+    ) {
+        let poison_after = self.rules.poison_after;
+        let Some(batch_no) = id.batch_no() else { return };
+        let Some(job) = self.leased(id, attempt, worker) else { return };
+        job.end(Some(worker), charged);
+        let poisoned = job.charged >= poison_after;
+        if poisoned {
+            job.phase = Phase::Poisoned { message: message.clone() };
+        }
+        let (attempt, worker) = (attempt.0, Some(worker.clone()));
+        effects.push(FarmEffect::Record(FarmRecord::Ended {
+            batch_no,
+            attempt,
+            worker,
+            charged,
+            message: message.clone(),
+        }));
+        if poisoned {
+            effects.push(FarmEffect::Record(FarmRecord::Poisoned { batch_no, message }));
+        }
+    }
+
+    /// Ends every attempt a worker holds, for no fault of the jobs.
+    fn release(&mut self, worker: &WorkerId, message: &str, effects: &mut Vec<FarmEffect>) {
+        let held: Vec<(u32, u32)> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| matches!(&job.phase, Phase::Leased { worker: holder, .. } if holder == worker))
+            .map(|(batch_no, job)| (*batch_no, job.attempt))
+            .collect();
+        for (batch_no, attempt) in held {
+            let (id, attempt) = (JobId::of_batch(batch_no), Attempt(attempt));
+            self.end(id, attempt, worker, false, message.to_owned(), effects);
+            effects.push(FarmEffect::Retire { job: id, attempt });
+        }
+    }
+
+    fn expire(&mut self, now: u64, effects: &mut Vec<FarmEffect>) {
+        let mut expired = Vec::new();
+        for (batch_no, job) in &mut self.jobs {
+            match &job.phase {
+                Phase::Leased { worker, until } if *until <= now => {
+                    expired.push((*batch_no, job.attempt, worker.clone()));
+                }
+                Phase::Published { since } if since + self.rules.claim_ms <= now => {
+                    let id = JobId::of_batch(*batch_no);
+                    effects.push(FarmEffect::Retire { job: id, attempt: Attempt(job.attempt) });
+                    job.phase = Phase::Due;
+                }
+                _ => {}
+            }
+        }
+        for (batch_no, attempt, worker) in expired {
+            let (job, attempt) = (JobId::of_batch(batch_no), Attempt(attempt));
+            self.end(job, attempt, &worker, false, "the worker fell silent".to_owned(), effects);
+            effects.push(FarmEffect::Retire { job, attempt });
+            effects.push(FarmEffect::Control { worker, control: Control::Cancel { job, attempt } });
+        }
+    }
+
+    /// Publishes what is due, oldest batch first.
+    fn publish(&mut self, now: u64, effects: &mut Vec<FarmEffect>) {
+        for (batch_no, job) in self.jobs.iter_mut().filter(|(_, job)| job.phase == Phase::Due) {
+            job.attempt += 1;
+            job.phase = Phase::Published { since: now };
+            // Nobody whom the job lets in is there: let everybody in.
+            if self.workers.keys().all(|worker| job.excluded.contains(worker)) {
+                job.excluded.clear();
+            }
+            let record = FarmRecord::Published { batch_no: *batch_no, attempt: job.attempt };
+            effects.push(FarmEffect::Record(record));
+            let entry = JobEntry {
+                job: JobId::of_batch(*batch_no),
+                attempt: Attempt(job.attempt),
+                shape: job.shape,
+                circuit_digest: job.circuit_digest,
+                input_hash: job.input_hash,
+                excluded: job.excluded.clone(),
+            };
+            let priority = if job.attempt == 1 { Priority::Normal } else { Priority::Urgent };
+            effects.push(FarmEffect::Publish { entry, priority });
+        }
+    }
+}
+
+impl Job {
+    fn end(&mut self, worker: Option<&WorkerId>, charged: bool) {
+        self.charged += u32::from(charged);
+        self.phase = Phase::Due;
+        if let Some(worker) = worker
+            && !self.excluded.contains(worker)
+        {
+            self.excluded.push(worker.clone());
+            if self.excluded.len() > MAX_EXCLUDED {
+                self.excluded.remove(0);
+            }
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! The rules of a signed operation: all of its leaves or none.
+//!
+//! `verify` needs no state and runs in a pool before an operation reaches the ledger (structure and signatures);
+//! `Ledger::check` is the rest; `Ledger::spend` applies one checked spend.
+
+use std::collections::HashSet;
+
+use bn254::Fr;
+use circuits::{
+    message::SignedKind,
+    slot::{SignedSpend, SlotContext, SlotEffect, SlotError},
+    tree::CAPACITY,
+};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::{Leaf, Ledger, Quota, directory::vault};
+use crate::{
+    refusal,
+    service::{Address, SubmitRequest, UserError},
+};
+
+/// Longest idempotency key in bytes.
+pub const MAX_IDEMPOTENCY_KEY: usize = 128;
+/// Sends stop here; the places above are kept for exits (attack B7).
+pub const LAST_SEND_PLACE: u64 = CAPACITY - (1 << 32);
+
+/// What guards a service whose sends are free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Coins of a send, all its leaves together.
+    pub min_amount: u64,
+    /// Leaves that one operation may spend; not more than a batch takes.
+    pub max_leaves: usize,
+    /// Leaves that one account may spend per window.
+    pub quota: u32,
+    pub quota_window_ms: u64,
+}
+
+/// A request whose structure and signatures are in order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verified {
+    pub idempotency_key: String,
+    pub request_hash: [u8; 32],
+    pub kind: SignedKind,
+    pub sender: Address,
+    pub recipient: Option<Address>,
+    /// The recipient's account without a key.
+    pub vault: Fr,
+    pub spends: Vec<SignedSpend>,
+}
+
+/// Where an operation will stand: its first slot's batch and place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    pub batch_no: u32,
+    pub place: u64,
+}
+
+/// Who receives a send, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payee {
+    pub owner: Address,
+    pub key_hash: Option<Fr>,
+}
+
+/// Checks everything about a request that needs no state.
+///
+/// # Errors
+/// A refusal for the first rule that is broken.
+pub fn verify(domain: &Fr, limits: &Limits, request: SubmitRequest) -> Result<Verified, UserError> {
+    check_idempotency_key(&request.idempotency_key)?;
+    let request_hash = hash_request(&request);
+    let SubmitRequest { idempotency_key, kind, sender, recipient, recipient_account, valid_until, spends } =
+        request;
+    match (kind, recipient) {
+        (SignedKind::Send, Some(recipient)) if recipient == [0; 20] => return Err(refusal::recipient_zero()),
+        (SignedKind::Send, None) | (SignedKind::Withdraw, Some(_)) => {
+            return Err(refusal::recipient_missing());
+        }
+        (SignedKind::Withdraw, None) if recipient_account != Fr::default() => {
+            return Err(refusal::recipient_account_mismatch());
+        }
+        (SignedKind::Withdraw, None) if sender == [0; 20] => return Err(refusal::owner_zero()),
+        _ => {}
+    }
+    if spends.is_empty() {
+        return Err(refusal::no_leaves());
+    }
+    if spends.len() > limits.max_leaves {
+        return Err(refusal::operation_too_large(spends.len(), limits.max_leaves));
+    }
+    let mut seen = HashSet::new();
+    let spends = spends
+        .into_iter()
+        .map(|spend| {
+            let index = spend.index;
+            if !seen.insert(index) {
+                return Err(refusal::leaf_twice(index));
+            }
+            if index >= CAPACITY {
+                return Err(refusal::leaf_not_found(index));
+            }
+            if spend.range.split_at(spend.split).is_none() {
+                let (low, high) = (spend.range.low(), spend.range.high());
+                return Err(refusal::split_outside(index, spend.split, low, high));
+            }
+            let signed = SignedSpend {
+                kind,
+                index,
+                owner: sender,
+                key: spend.key,
+                range: spend.range,
+                split: spend.split,
+                recipient: recipient_account,
+                valid_until,
+                signature: spend.signature,
+            };
+            signed.verify_signature(domain).map_err(|error| slot_refusal(index, &error))?;
+            Ok(signed)
+        })
+        .collect::<Result<Vec<_>, UserError>>()?;
+    let vault = recipient.map_or_else(Fr::default, |recipient| vault(&recipient));
+    Ok(Verified { idempotency_key, request_hash, kind, sender, recipient, vault, spends })
+}
+
+/// # Errors
+/// A refusal for an empty or overlong key.
+pub fn check_idempotency_key(key: &str) -> Result<(), UserError> {
+    if key.is_empty() || key.len() > MAX_IDEMPOTENCY_KEY {
+        return Err(refusal::idempotency_key(MAX_IDEMPOTENCY_KEY));
+    }
+    Ok(())
+}
+
+fn slot_refusal(index: u64, error: &SlotError) -> UserError {
+    match error {
+        SlotError::SplitOutside { split, low, high } => refusal::split_outside(index, *split, *low, *high),
+        SlotError::NotOlder { .. } => refusal::leaf_not_spendable_yet(index),
+        SlotError::Expired { valid_until, batch_no } => refusal::expired(*valid_until, *batch_no),
+        SlotError::WithdrawalWithRecipient => refusal::recipient_account_mismatch(),
+        SlotError::NoOwner => refusal::owner_zero(),
+        SlotError::Signature(error) => refusal::bad_signature(index, error),
+    }
+}
+
+/// A request as it is hashed: the key is left out, everything else that the caller says is in.
+#[derive(Serialize)]
+struct Canonical<'a> {
+    kind: SignedKind,
+    sender: Address,
+    recipient: Option<Address>,
+    #[serde(with = "bn254::serde_fr")]
+    recipient_account: Fr,
+    valid_until: u32,
+    spends: Vec<CanonicalSpend<'a>>,
+}
+
+#[derive(Serialize)]
+struct CanonicalSpend<'a> {
+    index: u64,
+    range: (u64, u64),
+    split: u64,
+    key: &'a circuits::baby_jubjub::Point,
+    signature: &'a circuits::eddsa::Signature,
+}
+
+fn hash_request(request: &SubmitRequest) -> [u8; 32] {
+    let spends = request.spends.iter().map(|spend| CanonicalSpend {
+        index: spend.index,
+        range: spend.range.into(),
+        split: spend.split,
+        key: &spend.key,
+        signature: &spend.signature,
+    });
+    let canonical = Canonical {
+        kind: request.kind,
+        sender: request.sender,
+        recipient: request.recipient,
+        recipient_account: request.recipient_account,
+        valid_until: request.valid_until,
+        spends: spends.collect(),
+    };
+    // Writing integers and field elements to memory cannot fail.
+    Sha256::digest(postcard::to_stdvec(&canonical).unwrap_or_default()).into()
+}
+
+impl Ledger {
+    /// Checks a verified operation against the state, as if its slots ran at `at`, and returns what they do.
+    ///
+    /// # Errors
+    /// A refusal for the first rule that is broken.
+    pub fn check(
+        &self,
+        operation: &Verified,
+        limits: &Limits,
+        domain: Fr,
+        at: Placement,
+        now: u64,
+    ) -> Result<Vec<SlotEffect>, UserError> {
+        let most = limits.max_leaves;
+        if operation.spends.len() > most {
+            return Err(refusal::operation_too_large(operation.spends.len(), most));
+        }
+        if !self.knows(&operation.sender) {
+            return Err(refusal::unknown_sender());
+        }
+        if operation.kind == SignedKind::Send {
+            self.check_send(operation, limits, at)?;
+        }
+        let effects = operation
+            .spends
+            .iter()
+            .enumerate()
+            .map(|(i, spend)| {
+                let held = self.leaf(spend.index).ok_or_else(|| refusal::leaf_not_found(spend.index))?;
+                if held.owner != spend.owner || held.account != spend.account() {
+                    return Err(refusal::leaf_not_owned(spend.index));
+                }
+                if held.range != spend.range {
+                    return Err(refusal::leaf_changed(spend.index));
+                }
+                let context = SlotContext { domain, batch_no: at.batch_no, place: at.place + i as u64 };
+                spend.effect(&context).map_err(|error| slot_refusal(spend.index, &error))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let used = self.quota_used(&operation.sender, limits, now);
+        if used.saturating_add(operation.spends.len() as u32) > limits.quota {
+            return Err(refusal::quota_exceeded(limits.quota, limits.quota_window_ms / 1000));
+        }
+        Ok(effects)
+    }
+
+    fn check_send(&self, operation: &Verified, limits: &Limits, at: Placement) -> Result<(), UserError> {
+        if at.place > LAST_SEND_PLACE {
+            return Err(refusal::tree_full());
+        }
+        let amount: u128 = operation.spends.iter().map(|s| u128::from(s.split - s.range.low() + 1)).sum();
+        if amount < u128::from(limits.min_amount) {
+            return Err(refusal::amount_too_small(limits.min_amount));
+        }
+        let Some(recipient) = operation.recipient else { return Err(refusal::recipient_missing()) };
+        let paid = operation.spends.first().map(|spend| spend.recipient).unwrap_or_default();
+        let registered = self.directory.entry(&recipient).is_some_and(|entry| entry.account == paid);
+        if registered || paid == operation.vault {
+            Ok(())
+        } else {
+            Err(refusal::recipient_account_mismatch())
+        }
+    }
+
+    fn quota_used(&self, sender: &Address, limits: &Limits, now: u64) -> u32 {
+        let window = now / limits.quota_window_ms.max(1);
+        self.quotas.get(sender).filter(|quota| quota.window == window).map_or(0, |quota| quota.used)
+    }
+
+    /// Counts leaves spent by a sender.
+    pub fn count(&mut self, sender: Address, leaves: u32, limits: &Limits, now: u64) {
+        let used = self.quota_used(&sender, limits, now).saturating_add(leaves);
+        self.quotas.insert(sender, Quota { window: now / limits.quota_window_ms.max(1), used });
+    }
+
+    /// The payee of a checked send.
+    pub fn payee(&self, recipient: Address, account: &Fr) -> Payee {
+        Payee { owner: recipient, key_hash: self.directory.key_hash_of(&recipient, account) }
+    }
+
+    /// Applies one checked spend that stands at `at`.
+    pub fn spend(&mut self, at: Placement, spend: &SignedSpend, payee: Option<Payee>) {
+        let Some(before) = self.leaf(spend.index).copied() else {
+            unreachable!("leaf {} was checked before it is spent", spend.index)
+        };
+        let change = spend.change().map(|held| Leaf { range: held.range, batch_no: at.batch_no, ..before });
+        self.put(at.batch_no, spend.index, change);
+        if let (Some(held), Some(payee)) = (spend.output(), payee) {
+            let Payee { owner, key_hash } = payee;
+            let leaf =
+                Leaf { owner, key_hash, account: held.account, range: held.range, batch_no: at.batch_no };
+            self.put(at.batch_no, at.place, Some(leaf));
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! All cores as one state, moved by events only.
+//!
+//! Invariant: `State::apply` over the event log gives the same state again, whatever died when. A decision looks at the
+//! state, makes events, applies them; the driver commits them before anybody hears of it.
+//!
+//! | file | concept |
+//! |---|---|
+//! | `event` | the log |
+//! | `state` | the records of operations and batches, `apply` |
+//! | `decide` | requests to events |
+//! | `sealing` | the open batch to a `BatchInput` |
+//! | `views` | answers to questions |
+//! | `rows` | what changed, for the store's projections |
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use bn254::Fr;
+use circuits::{message::SignedKind, public_data::Record, shape::Shape, slot::SlotContext, slot::SlotInput};
+
+use crate::{
+    batcher::{Batcher, Filled},
+    chain::{Deposit, ForcedRequest},
+    config::Rules,
+    farm::{Farm, FarmEffect, FarmRecord},
+    ledger::{Ledger, Remembered, accept::Placement, directory::Registered},
+    service::{Address, OperationKind, Stage, TimelineEntry},
+    settlement::{Settlement, SettlementRecord},
+    tree::{Tree, TreeError},
+};
+
+pub mod decide;
+pub mod event;
+pub mod rows;
+mod sealing;
+mod views;
+
+use event::{Accepted, Cursor, Event, KeyRegistered, OperationId, ProofAccepted, Stamped};
+
+/// What the operator promises for one slot.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Promised {
+    pub kind: u8,
+    pub index: u64,
+    pub account: Fr,
+    pub range: circuits::leaf::CoinRange,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation {
+    pub id: OperationId,
+    pub kind: OperationKind,
+    pub sender: Option<Address>,
+    pub recipient: Option<Address>,
+    pub amount: u64,
+    pub batch_no: u32,
+    pub at: u64,
+    /// Unix seconds.
+    pub deadline: u64,
+    pub promised: Vec<Promised>,
+    pub hit: Option<bool>,
+}
+
+/// A sealed batch. The parts that only proving and settling need are dropped when they are done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    pub batch_no: u32,
+    pub shape: Shape,
+    pub start: u64,
+    pub old_root: Fr,
+    pub mid_root: Fr,
+    pub new_root: Fr,
+    pub public_inputs: [Fr; 3],
+    pub input_hash: [u8; 32],
+    /// The encoded `BatchInput`, until the batch is proven.
+    pub input: Option<Arc<[u8]>>,
+    /// Until the batch is final.
+    pub mints: Vec<Deposit>,
+    pub forced: Vec<ForcedRequest>,
+    pub records: Vec<Record>,
+    pub operations: Vec<OperationId>,
+    pub timeline: Vec<TimelineEntry>,
+    pub attempts: u32,
+    pub worker: Option<String>,
+    pub proof: Option<Vec<u8>>,
+    pub prove_ms: Option<u64>,
+    pub witness_ms: Option<u64>,
+    pub l1_tx: Option<[u8; 32]>,
+    pub l1_block: Option<u64>,
+    pub gas_used: Option<u64>,
+}
+
+impl Batch {
+    pub fn stage(&self) -> Stage {
+        self.timeline.last().map_or(Stage::Sealed, |entry| entry.stage)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    #[error("PM-STATE-001: the log does not fit the state ({0}); restore the data folder from a backup")]
+    Log(String),
+    #[error(
+        "PM-STATE-002: batch {batch_no} was sealed with another root than its replay gives; the data folder is damaged or \
+         of another version: restore it from a backup"
+    )]
+    Root { batch_no: u32 },
+    #[error("PM-STATE-003: batch {batch_no} cannot be proved ({detail}); report this, it is a bug")]
+    Unprovable { batch_no: u32, detail: String },
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+}
+
+/// What changed since the store last heard.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Touched {
+    operations: BTreeSet<OperationId>,
+    batches: BTreeSet<u32>,
+    owners: BTreeSet<Address>,
+    keys: Vec<(Address, String)>,
+    cursor: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    rules: Arc<Rules>,
+    pub ledger: Ledger,
+    pub tree: Tree,
+    pub batcher: Batcher,
+    pub farm: Farm,
+    pub settlement: Settlement,
+    batches: BTreeMap<u32, Batch>,
+    operations: HashMap<OperationId, Operation>,
+    operations_of: HashMap<Address, Vec<OperationId>>,
+    /// Proofs of batches whose predecessors are not proven yet.
+    early_proofs: BTreeMap<u32, ProofAccepted>,
+    cursor: Option<Cursor>,
+    taken_deposits: u64,
+    taken_forced: u64,
+    touched: Touched,
+}
+
+impl State {
+    pub fn new(rules: Arc<Rules>) -> Self {
+        Self {
+            ledger: Ledger::default(),
+            tree: Tree::default(),
+            batcher: Batcher::new(rules.shapes.clone(), rules.seal),
+            farm: Farm::new(rules.farm),
+            settlement: Settlement::new(rules.settlement),
+            batches: BTreeMap::new(),
+            operations: HashMap::new(),
+            operations_of: HashMap::new(),
+            early_proofs: BTreeMap::new(),
+            cursor: None,
+            taken_deposits: 0,
+            taken_forced: 0,
+            touched: Touched::default(),
+            rules,
+        }
+    }
+
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub fn batch(&self, batch_no: u32) -> Option<&Batch> {
+        self.batches.get(&batch_no)
+    }
+
+    /// The last block whose logs were taken in.
+    pub fn cursor(&self) -> Option<Cursor> {
+        self.cursor
+    }
+
+    /// The ids that the next deposit and the next forced request must have.
+    pub fn next_ids(&self) -> (u64, u64) {
+        (self.taken_deposits, self.taken_forced)
+    }
+
+    /// Applies an event of the log.
+    ///
+    /// # Errors
+    /// `StateError` if the log cannot have been written by this state.
+    pub fn apply(&mut self, stamped: &Stamped) -> Result<(), StateError> {
+        let at = stamped.at;
+        match &stamped.event {
+            Event::KeyRegistered(registered) => self.register(registered),
+            Event::Accepted(accepted) => self.accept(accepted, at)?,
+            Event::Opened { batch_no, places } => {
+                if !self.batcher.open.slots.is_empty() || *batch_no != self.tree.state_batch() + 1 {
+                    return Err(StateError::Log(format!("batch {batch_no} opened out of order")));
+                }
+                self.batcher.open(*batch_no, *places as usize);
+            }
+            Event::Sealed(sealed) => self.replay_sealing(sealed, at)?,
+            Event::TakenIn { to, deposits, forced } => {
+                self.cursor = Some(*to);
+                self.taken_deposits += deposits.len() as u64;
+                self.taken_forced += forced.len() as u64;
+                self.batcher.take_in(deposits.clone(), forced.clone(), at);
+                self.touched.cursor = true;
+            }
+            Event::Farm(record) => {
+                self.farm.replay(record);
+                self.note_farm(record, at);
+            }
+            Event::Proven(proof) => {
+                self.proven(proof, at)?;
+            }
+            Event::Settlement(record) => self.settle(record, at)?,
+        }
+        Ok(())
+    }
+
+    fn register(&mut self, registered: &KeyRegistered) {
+        self.ledger.directory.insert(Registered::new(registered.entry()));
+        self.ledger.learn_key(&registered.owner);
+        self.remember(
+            registered.owner,
+            &registered.idempotency_key,
+            Remembered { request_hash: registered.request_hash, operation: None },
+        );
+        self.touched.owners.insert(registered.owner);
+    }
+
+    fn remember(&mut self, sender: Address, key: &str, remembered: Remembered) {
+        self.ledger.remember(sender, key.to_owned(), remembered);
+        self.touched.keys.push((sender, key.to_owned()));
+    }
+
+    fn accept(&mut self, accepted: &Accepted, at: u64) -> Result<(), StateError> {
+        let mut slots = Vec::with_capacity(accepted.spends.len());
+        for (i, spend) in accepted.spends.iter().enumerate() {
+            let place = accepted.place + i as u64;
+            let context = SlotContext { domain: self.rules.domain, batch_no: accepted.batch_no, place };
+            let effect = spend.effect(&context).map_err(|error| StateError::Log(error.to_string()))?;
+            slots.push(Filled { input: SlotInput::Signed(Box::new(spend.clone())), effect });
+        }
+        self.accept_filled(accepted, slots, at)
+    }
+
+    /// As `accept`, with effects that are known already.
+    fn accept_filled(&mut self, accepted: &Accepted, slots: Vec<Filled>, at: u64) -> Result<(), StateError> {
+        let open = &self.batcher.open;
+        if accepted.batch_no != open.batch_no || accepted.place != open.start + open.slots.len() as u64 {
+            return Err(StateError::Log(format!("operation {} stands in the wrong place", accepted.id)));
+        }
+        let mut promised = Vec::with_capacity(accepted.spends.len());
+        let mut amount = 0;
+        for (i, spend) in accepted.spends.iter().enumerate() {
+            if self.ledger.leaf(spend.index).is_none_or(|leaf| leaf.range != spend.range) {
+                return Err(StateError::Log(format!(
+                    "leaf {} is not as operation {} found it",
+                    spend.index, accepted.id
+                )));
+            }
+            let place = accepted.place + i as u64;
+            let payee = accepted.recipient.map(|recipient| self.ledger.payee(recipient, &spend.recipient));
+            self.ledger.spend(Placement { batch_no: accepted.batch_no, place }, spend, payee);
+            let Some((range, _)) = spend.range.split_at(spend.split) else { continue };
+            amount += range.amount();
+            promised.push(match spend.kind {
+                SignedKind::Send => Promised { kind: 1, index: place, account: spend.recipient, range },
+                SignedKind::Withdraw => {
+                    let account = circuits::leaf::address_word(&spend.owner);
+                    Promised { kind: 2, index: 0, account, range }
+                }
+            });
+        }
+        self.ledger.count(accepted.sender, accepted.spends.len() as u32, &self.rules.limits, at);
+        let remembered = Remembered { request_hash: accepted.request_hash, operation: Some(accepted.id.0) };
+        self.remember(accepted.sender, &accepted.idempotency_key, remembered);
+        self.batcher.fill(accepted.id, slots, at);
+        self.add_operation(Operation {
+            id: accepted.id,
+            kind: match accepted.kind {
+                SignedKind::Send => OperationKind::Send,
+                SignedKind::Withdraw => OperationKind::Withdraw,
+            },
+            sender: Some(accepted.sender),
+            recipient: accepted.recipient.or(Some(accepted.sender)),
+            amount,
+            batch_no: accepted.batch_no,
+            at,
+            deadline: accepted.deadline,
+            promised,
+            hit: None,
+        });
+        Ok(())
+    }
+
+    fn add_operation(&mut self, operation: Operation) {
+        let parties: BTreeSet<Address> = operation.sender.into_iter().chain(operation.recipient).collect();
+        for party in parties {
+            self.operations_of.entry(party).or_default().push(operation.id);
+        }
+        self.touched.operations.insert(operation.id);
+        self.operations.insert(operation.id, operation);
+    }
+
+    fn stamp(&mut self, batch_no: u32, stage: Stage, at: u64, l1_tx: Option<[u8; 32]>) {
+        if let Some(batch) = self.batches.get_mut(&batch_no) {
+            batch.timeline.push(TimelineEntry { stage, at, l1_tx });
+            self.touched.batches.insert(batch_no);
+        }
+    }
+
+    fn note_farm(&mut self, record: &FarmRecord, at: u64) {
+        match record {
+            FarmRecord::Published { batch_no, attempt } => {
+                if let Some(batch) = self.batches.get_mut(batch_no) {
+                    batch.attempts = *attempt;
+                    self.touched.batches.insert(*batch_no);
+                }
+            }
+            FarmRecord::Granted { batch_no, worker, .. } => {
+                let first = self.batches.get_mut(batch_no).is_some_and(|batch| {
+                    batch.worker = Some(worker.as_str().to_owned());
+                    batch.stage() == Stage::Sealed
+                });
+                if first {
+                    self.stamp(*batch_no, Stage::Proving, at, None);
+                }
+                self.touched.batches.insert(*batch_no);
+            }
+            FarmRecord::Ended { batch_no, .. } | FarmRecord::Poisoned { batch_no, .. } => {
+                self.touched.batches.insert(*batch_no);
+            }
+        }
+    }
+
+    /// A verified proof: the batch leaves the farm; the proven view moves over it once all before it are proven.
+    fn proven(&mut self, proof: &ProofAccepted, at: u64) -> Result<Vec<FarmEffect>, StateError> {
+        let effects = self.farm.proven(proof.batch_no, &proof.worker);
+        self.early_proofs.insert(proof.batch_no, proof.clone());
+        while let Some(next) = self.early_proofs.remove(&(self.tree.proven_batch() + 1)) {
+            self.tree.prove(next.batch_no)?;
+            self.ledger.prove(next.batch_no);
+            self.stamp(next.batch_no, Stage::Proven, at, None);
+            let Some(batch) = self.batches.get_mut(&next.batch_no) else {
+                return Err(StateError::Log(format!("batch {} proven before it was sealed", next.batch_no)));
+            };
+            batch.worker = Some(next.worker.as_str().to_owned());
+            batch.attempts = batch.attempts.max(next.attempt);
+            batch.proof = Some(next.proof);
+            batch.prove_ms = Some(next.prove_ms);
+            batch.witness_ms = Some(next.witness_ms);
+            batch.input = None;
+            self.settlement.proven(next.batch_no, batch.old_root, batch.new_root);
+        }
+        Ok(effects)
+    }
+
+    fn settle(&mut self, record: &SettlementRecord, at: u64) -> Result<(), StateError> {
+        self.settlement.apply(record, at);
+        match record {
+            SettlementRecord::Signed { batch_no, tx } => {
+                self.stamp(*batch_no, Stage::Submitted, at, Some(tx.hash))
+            }
+            SettlementRecord::Mined { batch_no, receipt } => {
+                if let Some(batch) = self.batches.get_mut(batch_no) {
+                    batch.l1_tx = Some(receipt.tx);
+                    batch.l1_block = Some(receipt.block);
+                    batch.gas_used = (receipt.gas_used > 0).then_some(receipt.gas_used);
+                }
+            }
+            SettlementRecord::Dropped { batch_no }
+            | SettlementRecord::Reverted { batch_no, .. }
+            | SettlementRecord::Displaced { batch_no } => {
+                if let Some(batch) = self.batches.get_mut(batch_no) {
+                    (batch.l1_tx, batch.l1_block, batch.gas_used) = (None, None, None);
+                }
+            }
+            SettlementRecord::Finalised { batch_no } => {
+                self.tree.finalise(*batch_no)?;
+                self.ledger.finalise(*batch_no);
+                let l1_tx = self.batches.get(batch_no).and_then(|batch| batch.l1_tx);
+                self.stamp(*batch_no, Stage::Final, at, l1_tx);
+                if let Some(batch) = self.batches.get_mut(batch_no) {
+                    batch.mints = Vec::new();
+                    batch.forced = Vec::new();
+                    batch.records = Vec::new();
+                }
+            }
+        }
+        self.touched.batches.insert(record.batch_no());
+        Ok(())
+    }
+}

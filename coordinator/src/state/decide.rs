@@ -1,0 +1,297 @@
+//! Requests become events. A refusal leaves the state as it was; whatever is decided is applied at once and logged.
+
+use super::{
+    Remembered, State, StateError,
+    event::{Accepted, Cursor, Event, KeyRegistered, OperationId, ProofAccepted, Stamped},
+};
+use crate::{
+    batcher::{Filled, Need, Room},
+    chain::Logs,
+    farm::{FarmEffect, FarmEvent},
+    ledger::{Verified, accept::Placement, prepare::Outlook},
+    refusal,
+    service::{Draft, PrepareSend, PrepareWithdraw, UserError},
+    settlement::{ChainView, SettlementEffect},
+};
+use circuits::{message::SignedKind, slot::SlotInput};
+
+/// Why nothing is taken in from L1 any more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IntakeError {
+    #[error(
+        "PM-INTAKE-001: {what} {found} follows where {expected} was due; a log is missing, deposits stop"
+    )]
+    Gap { what: &'static str, found: u64, expected: u64 },
+    #[error("PM-INTAKE-002: blocks up to {to} were taken in before; deposits stop")]
+    Backwards { to: u64 },
+}
+
+impl State {
+    fn log(&mut self, at: u64, event: Event, log: &mut Vec<Stamped>) -> Result<(), StateError> {
+        let stamped = Stamped { at, event };
+        self.apply(&stamped)?;
+        log.push(stamped);
+        Ok(())
+    }
+
+    /// The very first event: the class of batch 1.
+    ///
+    /// # Errors
+    /// `StateError` never, on a new state.
+    pub fn begin(&mut self, now: u64, log: &mut Vec<Stamped>) -> Result<(), StateError> {
+        self.reopen(1, now, log);
+        Ok(())
+    }
+
+    fn outlook(&self) -> Outlook {
+        Outlook {
+            domain: self.rules.domain,
+            open_batch: self.batcher.open.batch_no,
+            open_start: self.batcher.open.start,
+            valid_for: self.rules.valid_for,
+        }
+    }
+
+    /// # Errors
+    /// A refusal for the first rule that is broken.
+    pub fn prepare_send(&self, ask: &PrepareSend) -> Result<Draft, UserError> {
+        self.ledger.prepare_send(ask, &self.rules.limits, &self.outlook())
+    }
+
+    /// # Errors
+    /// A refusal for the first rule that is broken.
+    pub fn prepare_withdraw(&self, ask: &PrepareWithdraw) -> Result<Draft, UserError> {
+        self.ledger.prepare_withdraw(ask, &self.rules.limits, &self.outlook())
+    }
+
+    /// Accepts an operation: all its leaves, in consecutive slots of one batch, or none.
+    ///
+    /// If the open batch has no room it is sealed first, which stays even in the case that a forced request in it takes
+    /// the very leaf the operation spends.
+    ///
+    /// # Errors
+    /// `StateError` if the cores disagree, which would be a bug.
+    pub fn submit(
+        &mut self,
+        operation: &Verified,
+        now: u64,
+        log: &mut Vec<Stamped>,
+    ) -> Result<Result<OperationId, UserError>, StateError> {
+        if let Some(known) = self.ledger.remembered(operation.sender, &operation.idempotency_key) {
+            return Ok(match known {
+                Remembered { request_hash, operation: Some(id) }
+                    if request_hash == operation.request_hash =>
+                {
+                    Ok(OperationId(id))
+                }
+                _ => Err(refusal::idempotency_conflict()),
+            });
+        }
+        let slots = operation.spends.len();
+        let records = if operation.kind == SignedKind::Withdraw { slots } else { 0 };
+        let need = Need { slots, records };
+        let tentative = match self.batcher.room(need) {
+            Room::Here(placement) => placement,
+            Room::AfterReopening | Room::AfterSealing => {
+                let open = &self.batcher.open;
+                let later = u32::from(!open.slots.is_empty());
+                Placement { batch_no: open.batch_no + later, place: open.start + open.places as u64 }
+            }
+        };
+        let mut effects = match self.check(operation, tentative, now) {
+            Ok(effects) => effects,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let mut moved = false;
+        let placement = loop {
+            match self.batcher.room(need) {
+                Room::Here(placement) => break placement,
+                Room::AfterReopening => self.reopen(slots, now, log),
+                Room::AfterSealing => self.seal(self.batcher.plan(), slots, now, log)?,
+            }
+            moved = true;
+        };
+        if moved {
+            effects = match self.check(operation, placement, now) {
+                Ok(effects) => effects,
+                Err(refused) => return Ok(Err(refused)),
+            };
+        }
+        let accepted = Accepted {
+            id: OperationId::of_request(
+                &operation.sender,
+                &operation.idempotency_key,
+                &operation.request_hash,
+            ),
+            idempotency_key: operation.idempotency_key.clone(),
+            request_hash: operation.request_hash,
+            kind: operation.kind,
+            sender: operation.sender,
+            recipient: operation.recipient,
+            batch_no: placement.batch_no,
+            place: placement.place,
+            spends: operation.spends.clone(),
+            deadline: now / 1000 + self.rules.promise_deadline_s,
+        };
+        let slots = operation.spends.iter().zip(effects);
+        let slots =
+            slots.map(|(spend, effect)| Filled { input: SlotInput::Signed(Box::new(spend.clone())), effect });
+        self.accept_filled(&accepted, slots.collect(), now)?;
+        let id = accepted.id;
+        log.push(Stamped { at: now, event: Event::Accepted(Box::new(accepted)) });
+        Ok(Ok(id))
+    }
+
+    fn check(
+        &self,
+        operation: &Verified,
+        at: Placement,
+        now: u64,
+    ) -> Result<Vec<circuits::slot::SlotEffect>, UserError> {
+        self.ledger.check(operation, &self.rules.limits, self.rules.domain, at, now)
+    }
+
+    /// Registers a directory entry whose signature, key and epoch were verified. An entry with an older epoch than the
+    /// one that is there is refused.
+    ///
+    /// # Errors
+    /// `StateError` never; the inner result is a refusal.
+    pub fn register_key(
+        &mut self,
+        registered: KeyRegistered,
+        now: u64,
+        log: &mut Vec<Stamped>,
+    ) -> Result<Result<(), UserError>, StateError> {
+        if let Some(known) = self.ledger.remembered(registered.owner, &registered.idempotency_key) {
+            let same = known.request_hash == registered.request_hash && known.operation.is_none();
+            return Ok(if same { Ok(()) } else { Err(refusal::idempotency_conflict()) });
+        }
+        let current = self.ledger.directory.entry(&registered.owner).map(|known| known.entry.key_epoch);
+        if let Some(current) = current.filter(|current| *current > registered.key_epoch) {
+            return Ok(Err(refusal::key_epoch(registered.key_epoch, current)));
+        }
+        self.log(now, Event::KeyRegistered(Box::new(registered)), log)?;
+        Ok(Ok(()))
+    }
+
+    /// Takes in the logs up to and including block `to`.
+    ///
+    /// # Errors
+    /// `StateError` never; the inner result stops the intake.
+    pub fn take_in(
+        &mut self,
+        to: Cursor,
+        logs: Logs,
+        now: u64,
+        log: &mut Vec<Stamped>,
+    ) -> Result<Result<(), IntakeError>, StateError> {
+        if self.cursor.is_some_and(|cursor| to.number <= cursor.number) {
+            return Ok(Err(IntakeError::Backwards { to: to.number }));
+        }
+        let deposits = logs.deposits.iter().map(|deposit| deposit.id).zip(self.taken_deposits..);
+        let forced = logs.forced.iter().map(|request| request.id).zip(self.taken_forced..);
+        for (what, mut ids) in [
+            ("deposit", Box::new(deposits) as Box<dyn Iterator<Item = (u64, u64)>>),
+            ("forced request", Box::new(forced)),
+        ] {
+            if let Some((found, expected)) = ids.find(|(found, expected)| found != expected) {
+                return Ok(Err(IntakeError::Gap { what, found, expected }));
+            }
+        }
+        let Logs { deposits, forced, .. } = logs;
+        self.log(now, Event::TakenIn { to, deposits, forced }, log)?;
+        Ok(Ok(()))
+    }
+
+    /// Seals what is due.
+    ///
+    /// # Errors
+    /// `StateError::Unprovable`, a bug.
+    pub fn seal_due(&mut self, now: u64, log: &mut Vec<Stamped>) -> Result<(), StateError> {
+        while let Some(plan) = self.batcher.due(now) {
+            self.seal(plan, 1, now, log)?;
+        }
+        Ok(())
+    }
+
+    /// Seals the open batch if it holds anything.
+    ///
+    /// # Errors
+    /// `StateError::Unprovable`, a bug.
+    pub fn seal_now(&mut self, now: u64, log: &mut Vec<Stamped>) -> Result<(), StateError> {
+        if self.batcher.open.slots.is_empty() { Ok(()) } else { self.seal(self.batcher.plan(), 1, now, log) }
+    }
+
+    /// One step of the farm; what it wants recorded is in the log.
+    pub fn farm_step(&mut self, event: FarmEvent, now: u64, log: &mut Vec<Stamped>) -> Vec<FarmEffect> {
+        let mut effects = self.farm.step(event, now);
+        effects.retain(|effect| match effect {
+            FarmEffect::Record(record) => {
+                self.note_farm(record, now);
+                log.push(Stamped { at: now, event: Event::Farm(record.clone()) });
+                false
+            }
+            _ => true,
+        });
+        effects
+    }
+
+    /// Whether a proof for this batch is still of use.
+    pub fn wants_proof(&self, batch_no: u32) -> bool {
+        self.batches.get(&batch_no).is_some_and(|batch| batch.proof.is_none())
+            && !self.early_proofs.contains_key(&batch_no)
+    }
+
+    /// Records a verified proof, if none was before.
+    ///
+    /// # Errors
+    /// `StateError` if the views disagree, which would be a bug.
+    pub fn accept_proof(
+        &mut self,
+        proof: ProofAccepted,
+        now: u64,
+        log: &mut Vec<Stamped>,
+    ) -> Result<Vec<FarmEffect>, StateError> {
+        if !self.wants_proof(proof.batch_no) {
+            return Ok(Vec::new());
+        }
+        let effects = self.proven(&proof, now)?;
+        log.push(Stamped { at: now, event: Event::Proven(Box::new(proof)) });
+        Ok(effects)
+    }
+
+    /// One look at the chain; what follows of it is in the log or among the effects.
+    ///
+    /// # Errors
+    /// `StateError` if the views disagree, which would be a bug.
+    pub fn settlement_step(
+        &mut self,
+        view: &ChainView,
+        now: u64,
+        log: &mut Vec<Stamped>,
+    ) -> Result<Vec<SettlementEffect>, StateError> {
+        let mut effects = Vec::new();
+        for effect in self.settlement.step(view, now) {
+            match effect {
+                SettlementEffect::Record(record) => self.log(now, Event::Settlement(record), log)?,
+                effect => effects.push(effect),
+            }
+        }
+        Ok(effects)
+    }
+
+    /// Records a signed transaction before it is sent.
+    ///
+    /// # Errors
+    /// `StateError` never.
+    pub fn signed(
+        &mut self,
+        batch_no: u32,
+        tx: crate::chain::SignedTx,
+        now: u64,
+        log: &mut Vec<Stamped>,
+    ) -> Result<(), StateError> {
+        let record = crate::settlement::SettlementRecord::Signed { batch_no, tx };
+        self.log(now, Event::Settlement(record), log)
+    }
+}

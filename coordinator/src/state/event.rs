@@ -1,0 +1,164 @@
+//! The event log: everything that was decided, in order. It is the truth; all else can be computed from it again.
+//!
+//! The layout is part of the store's format: variants and fields are only ever added at the end, with a new `VERSION`.
+
+use std::fmt;
+
+use bn254::Fr;
+use circuits::{baby_jubjub::Point, message::SignedKind, shape::Shape, slot::SignedSpend};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use wire::WorkerId;
+
+use crate::{
+    chain::{Deposit, ForcedRequest, Hash32},
+    farm::FarmRecord,
+    service::{self, Address},
+    settlement::SettlementRecord,
+};
+
+/// Layout of the events in a store.
+pub const VERSION: u32 = 1;
+
+/// 32 bytes that name an operation: a hash of what makes it unique.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OperationId(pub [u8; 32]);
+
+impl OperationId {
+    fn of(label: &[u8], parts: &[&[u8]]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(label);
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        Self(hash.finalize().into())
+    }
+
+    pub fn of_request(sender: &Address, key: &str, request_hash: &[u8; 32]) -> Self {
+        Self::of(b"proofmill.operation.request", &[sender, key.as_bytes(), request_hash])
+    }
+
+    pub fn of_deposit(id: u64) -> Self {
+        Self::of(b"proofmill.operation.deposit", &[&id.to_be_bytes()])
+    }
+
+    pub fn of_forced(id: u64) -> Self {
+        Self::of(b"proofmill.operation.forced", &[&id.to_be_bytes()])
+    }
+
+    /// `0x` and 64 digits; nothing for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text.strip_prefix("0x")?, &mut bytes).ok()?;
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "0x{}", hex::encode(self.0))
+    }
+}
+
+/// A signed operation that was accepted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Accepted {
+    pub id: OperationId,
+    pub idempotency_key: String,
+    pub request_hash: [u8; 32],
+    pub kind: SignedKind,
+    pub sender: Address,
+    pub recipient: Option<Address>,
+    pub batch_no: u32,
+    /// The first slot's place; the others follow.
+    pub place: u64,
+    pub spends: Vec<SignedSpend>,
+    /// Of the promises, Unix seconds.
+    pub deadline: u64,
+}
+
+/// A directory entry that was registered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeyRegistered {
+    pub owner: Address,
+    pub key: Point,
+    pub key_epoch: u32,
+    pub signature: Vec<u8>,
+    pub idempotency_key: String,
+    pub request_hash: [u8; 32],
+}
+
+impl KeyRegistered {
+    pub fn entry(&self) -> service::DirectoryEntry {
+        service::DirectoryEntry {
+            owner: self.owner,
+            key: self.key,
+            key_epoch: self.key_epoch,
+            signature: self.signature.clone(),
+        }
+    }
+}
+
+/// A batch was sealed, with what came out; a replay must come to the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sealed {
+    pub batch_no: u32,
+    pub shape: Shape,
+    pub mints: u32,
+    pub forced: u32,
+    #[serde(with = "bn254::serde_fr")]
+    pub mid_root: Fr,
+    #[serde(with = "bn254::serde_fr")]
+    pub new_root: Fr,
+    /// (h, c, e).
+    #[serde(with = "bn254::serde_fr_array")]
+    pub public_inputs: [Fr; 3],
+    pub input_hash: [u8; 32],
+}
+
+/// A proof of the batch was verified here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProofAccepted {
+    pub batch_no: u32,
+    pub attempt: u32,
+    pub worker: WorkerId,
+    pub proof: Vec<u8>,
+    pub prove_ms: u64,
+    pub witness_ms: u64,
+}
+
+/// A final block of L1, up to which logs were taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    pub number: u64,
+    pub hash: Hash32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    KeyRegistered(Box<KeyRegistered>),
+    Accepted(Box<Accepted>),
+    /// The next batch (or the empty open one again) was opened in the class with this many places.
+    Opened {
+        batch_no: u32,
+        places: u32,
+    },
+    Sealed(Box<Sealed>),
+    /// All logs up to this block were taken in.
+    TakenIn {
+        to: Cursor,
+        deposits: Vec<Deposit>,
+        forced: Vec<ForcedRequest>,
+    },
+    Farm(FarmRecord),
+    Proven(Box<ProofAccepted>),
+    Settlement(SettlementRecord),
+}
+
+/// An event and when it happened, in Unix milliseconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stamped {
+    pub at: u64,
+    pub event: Event,
+}

@@ -1,0 +1,193 @@
+//! Answers to questions about the state. Promises come without their signature, which the caller adds outside the driver.
+
+use circuits::tree::DEPTH;
+
+use super::{Batch, Operation, Promised, State, event::OperationId};
+use crate::{
+    chain::SubmitBatch,
+    ledger::Leaf,
+    refusal,
+    service::{
+        AccountView, Address, BatchView, CoinView, DirectoryEntry, OperationView, OwnershipProofView,
+        PromiseView, Stage, TimelineEntry, UserError,
+    },
+};
+
+/// Operations listed with an account at most, newest first.
+const OPERATIONS_LISTED: usize = 1000;
+
+impl State {
+    fn stage_of(&self, batch_no: u32) -> Stage {
+        self.batches.get(&batch_no).map_or(Stage::Accepted, Batch::stage)
+    }
+
+    pub fn account(&self, address: Address) -> AccountView {
+        let coins = self.ledger.leaves_of(&address).map(|(index, leaf)| self.coin(index, leaf)).collect();
+        let operations = self.operations_of.get(&address);
+        let newest = operations.into_iter().flatten().rev().take(OPERATIONS_LISTED);
+        AccountView {
+            address,
+            balances: self.ledger.balances(&address),
+            coins,
+            operations: newest.map(OperationId::to_string).collect(),
+        }
+    }
+
+    fn coin(&self, index: u64, leaf: &Leaf) -> CoinView {
+        CoinView {
+            index,
+            owner: leaf.owner,
+            account: leaf.account,
+            key_hash: leaf.key_hash.unwrap_or_default(),
+            range: leaf.range,
+            batch_no: leaf.batch_no,
+            stage: self.stage_of(leaf.batch_no),
+        }
+    }
+
+    pub fn directory_entry(&self, owner: &Address) -> Option<DirectoryEntry> {
+        self.ledger.directory.entry(owner).map(|registered| registered.entry.clone())
+    }
+
+    pub fn operation(&self, id: &OperationId) -> Option<OperationView> {
+        self.operations.get(id).map(|operation| self.view(operation))
+    }
+
+    fn view(&self, operation: &Operation) -> OperationView {
+        let mut timeline = vec![TimelineEntry { stage: Stage::Accepted, at: operation.at, l1_tx: None }];
+        if let Some(batch) = self.batches.get(&operation.batch_no) {
+            timeline.extend(batch.timeline.iter().cloned());
+        }
+        let promise = |promised: &Promised| PromiseView {
+            operation_id: operation.id.0,
+            kind: promised.kind,
+            batch_no: operation.batch_no,
+            index: promised.index,
+            account: promised.account,
+            range: promised.range,
+            deadline: operation.deadline,
+            signer: [0; 20],
+            signature: Vec::new(),
+        };
+        OperationView {
+            id: operation.id.to_string(),
+            kind: operation.kind,
+            sender: operation.sender,
+            recipient: operation.recipient,
+            amount: operation.amount,
+            batch_no: operation.batch_no,
+            stage: self.stage_of(operation.batch_no),
+            timeline,
+            promises: operation.promised.iter().map(promise).collect(),
+            hit: operation.hit,
+        }
+    }
+
+    pub fn batch_view(&self, batch_no: u32) -> Option<BatchView> {
+        let open = &self.batcher.open;
+        if batch_no == open.batch_no {
+            return Some(BatchView {
+                batch_no,
+                shape: None,
+                stage: Stage::Accepted,
+                start: open.start,
+                old_root: Some(self.tree.root()),
+                mid_root: None,
+                new_root: None,
+                public_inputs: None,
+                proof: None,
+                worker: None,
+                attempts: 0,
+                prove_ms: None,
+                witness_ms: None,
+                l1_tx: None,
+                l1_block: None,
+                gas_used: None,
+                operations: open.operations.iter().map(OperationId::to_string).collect(),
+                timeline: Vec::new(),
+            });
+        }
+        let batch = self.batches.get(&batch_no)?;
+        Some(BatchView {
+            batch_no,
+            shape: Some(batch.shape),
+            stage: batch.stage(),
+            start: batch.start,
+            old_root: Some(batch.old_root),
+            mid_root: Some(batch.mid_root),
+            new_root: Some(batch.new_root),
+            public_inputs: Some(batch.public_inputs),
+            proof: batch.proof.clone(),
+            worker: batch.worker.clone(),
+            attempts: batch.attempts,
+            prove_ms: batch.prove_ms,
+            witness_ms: batch.witness_ms,
+            l1_tx: batch.l1_tx,
+            l1_block: batch.l1_block,
+            gas_used: batch.gas_used,
+            operations: batch.operations.iter().map(OperationId::to_string).collect(),
+            timeline: batch.timeline.clone(),
+        })
+    }
+
+    /// Newest first, below `before`; the open batch counts.
+    pub fn batches(&self, before: Option<u32>, limit: usize) -> Vec<BatchView> {
+        let end = before.unwrap_or(u32::MAX).min(self.batcher.open.batch_no + 1);
+        (1..end).rev().take(limit).filter_map(|batch_no| self.batch_view(batch_no)).collect()
+    }
+
+    /// # Errors
+    /// A refusal if that tree is not kept, or the leaf is empty in it.
+    pub fn ownership_proof(
+        &self,
+        index: u64,
+        batch_no: Option<u32>,
+    ) -> Result<OwnershipProofView, UserError> {
+        let (proven, finalized) = (self.tree.proven_batch(), self.tree.final_batch());
+        if proven == 0 {
+            return Err(refusal::nothing_proven());
+        }
+        let batch_no = batch_no.unwrap_or(if finalized > 0 { finalized } else { proven });
+        let kept = (finalized..=proven).contains(&batch_no);
+        let (Some(root), Some(siblings), true) =
+            (self.tree.root_after(batch_no), self.tree.path_after(batch_no, index), kept)
+        else {
+            return Err(refusal::proof_not_available(batch_no, finalized, proven));
+        };
+        let leaf =
+            self.ledger.leaf_after(batch_no, index).ok_or_else(|| refusal::leaf_empty(index, batch_no))?;
+        let key_hash = leaf
+            .key_hash
+            .or_else(|| self.ledger.directory.key_hash_of(&leaf.owner, &leaf.account))
+            .ok_or_else(|| refusal::key_hash_unknown(index))?;
+        debug_assert_eq!(siblings.len(), DEPTH);
+        Ok(OwnershipProofView {
+            batch_no,
+            root,
+            index,
+            owner: leaf.owner,
+            key_hash,
+            range: leaf.range,
+            leaf: leaf.held().hash(),
+            siblings,
+            final_on_l1: batch_no <= finalized,
+        })
+    }
+
+    /// What `submitBatch` is called with; nothing until the batch is proven and after it is final.
+    pub fn submission(&self, batch_no: u32) -> Option<SubmitBatch> {
+        let batch = self.batches.get(&batch_no).filter(|batch| batch.stage() < Stage::Final)?;
+        Some(SubmitBatch {
+            shape: batch.shape,
+            batch_no,
+            start: batch.start,
+            mid_root: batch.mid_root,
+            new_root: batch.new_root,
+            h: batch.public_inputs[0],
+            mints: batch.mints.clone(),
+            records: batch.records.clone(),
+            forced: batch.forced.clone(),
+            proof: batch.proof.as_deref()?.try_into().ok()?,
+        })
+    }
+}

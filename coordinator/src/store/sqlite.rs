@@ -1,0 +1,258 @@
+//! SQLite, embedded: one file in a locked data folder, write-ahead log, `synchronous = FULL` (a commit is on the disk when
+//! it returns).
+
+use std::{fs, path::Path};
+
+use bn254::{Fr, fr_from_be_bytes, fr_to_be_bytes};
+use fs4::fs_std::FileExt;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use super::{Store, StoreError};
+use crate::{
+    service::OperationKind,
+    state::{
+        event::{Stamped, VERSION},
+        rows::{BatchRow, Checkpoint, Row, stage_name},
+    },
+};
+
+const SCHEMA: &str = include_str!("sqlite/schema.sql");
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        StoreError::Unusable(error.to_string())
+    }
+}
+
+pub struct SqliteStore {
+    connection: Connection,
+    /// Held as long as the store: the operating system lets go of it when the process dies, however it dies.
+    _lock: fs::File,
+}
+
+impl SqliteStore {
+    /// Opens or makes the store in a folder.
+    ///
+    /// # Errors
+    /// `Locked` if another process has it, `Version`, `Unusable`.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        let unusable = |error: std::io::Error| StoreError::Unusable(format!("{}: {error}", folder.display()));
+        fs::create_dir_all(folder).map_err(unusable)?;
+        let lock = fs::File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(folder.join("coordinator.lock"))
+            .map_err(unusable)?;
+        if !FileExt::try_lock_exclusive(&lock).map_err(unusable)? {
+            return Err(StoreError::Locked(folder.display().to_string()));
+        }
+        let connection = Connection::open(folder.join("coordinator.sqlite"))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", "ON")?;
+        connection.set_prepared_statement_cache_capacity(64);
+        connection.execute_batch(SCHEMA)?;
+        let store = Self { connection, _lock: lock };
+        let found = store.meta("version", &VERSION.to_string())?;
+        if found != VERSION.to_string() {
+            return Err(StoreError::Version { found, expected: VERSION });
+        }
+        Ok(store)
+    }
+
+    /// The value of a setting, written now if it was not there.
+    fn meta(&self, name: &str, value: &str) -> Result<String, StoreError> {
+        self.connection.execute("INSERT OR IGNORE INTO meta (name, value) VALUES (?1, ?2)", [name, value])?;
+        Ok(self.connection.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))?)
+    }
+
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        let last = "SELECT batch_no, new_root FROM batches ORDER BY batch_no DESC LIMIT 1";
+        let row: Option<(u32, [u8; 32])> =
+            self.connection.query_row(last, [], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        row.map(|(batch_no, root)| {
+            let root = fr_from_be_bytes(&root)
+                .map_err(|error| StoreError::Unusable(format!("root of batch {batch_no}: {error}")))?;
+            Ok(Checkpoint { batch_no, root })
+        })
+        .transpose()
+    }
+}
+
+impl Store for SqliteStore {
+    fn bind(&mut self, deployment: &str) -> Result<(), StoreError> {
+        let found = self.meta("deployment", deployment)?;
+        if found == deployment {
+            return Ok(());
+        }
+        Err(StoreError::Deployment { found, expected: deployment.to_owned() })
+    }
+
+    fn replay(
+        &mut self,
+        each: &mut dyn FnMut(Stamped) -> Result<(), StoreError>,
+    ) -> Result<Option<Checkpoint>, StoreError> {
+        let mut select = self.connection.prepare("SELECT sequence, body FROM events ORDER BY sequence")?;
+        let mut rows = select.query([])?;
+        let mut expected = 1;
+        while let Some(row) = rows.next()? {
+            let (sequence, body): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            let damaged = |detail: String| StoreError::Damaged { sequence, detail };
+            if sequence != expected {
+                return Err(damaged(format!("event {expected} is missing")));
+            }
+            expected += 1;
+            each(postcard::from_bytes(&body).map_err(|error| damaged(error.to_string()))?)?;
+        }
+        self.checkpoint()
+    }
+
+    fn commit(&mut self, events: &[Stamped], rows: &[Row]) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        {
+            let mut insert = transaction.prepare_cached("INSERT INTO events (at, body) VALUES (?1, ?2)")?;
+            for event in events {
+                let body =
+                    postcard::to_stdvec(event).map_err(|error| StoreError::Unusable(error.to_string()))?;
+                insert.execute(params![event.at as i64, body])?;
+            }
+        }
+        for row in rows {
+            write(&transaction, row)?;
+        }
+        Ok(transaction.commit()?)
+    }
+}
+
+fn word(value: &Fr) -> [u8; 32] {
+    fr_to_be_bytes(value)
+}
+
+fn write(transaction: &Transaction<'_>, row: &Row) -> Result<(), StoreError> {
+    let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| -> Result<(), StoreError> {
+        transaction.prepare_cached(sql)?.execute(values)?;
+        Ok(())
+    };
+    match row {
+        Row::Balance(address, balances) => run(
+            "INSERT INTO user_balance (address, balance, proven, final) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (address) DO \
+             UPDATE SET balance = ?2, proven = ?3, final = ?4",
+            params![address, balances.accepted as i64, balances.proven as i64, balances.finalized as i64],
+        ),
+        Row::Leaf(place, Some(leaf)) => run(
+            "INSERT OR REPLACE INTO leaves (place, owner, account, key_hash, low, high, batch_no) VALUES (?1, ?2, ?3, ?4, \
+             ?5, ?6, ?7)",
+            params![
+                *place as i64,
+                leaf.owner,
+                word(&leaf.account),
+                leaf.key_hash.as_ref().map(word),
+                leaf.range.low() as i64,
+                leaf.range.high() as i64,
+                leaf.batch_no
+            ],
+        ),
+        Row::Leaf(place, None) => run("DELETE FROM leaves WHERE place = ?1", params![*place as i64]),
+        Row::Operation(operation) => run(
+            "INSERT OR REPLACE INTO operations (id, kind, sender, recipient, amount, batch_no, at, hit) VALUES (?1, ?2, ?3, \
+             ?4, ?5, ?6, ?7, ?8)",
+            params![
+                operation.id.0,
+                kind_name(operation.kind),
+                operation.sender,
+                operation.recipient,
+                operation.amount as i64,
+                operation.batch_no,
+                operation.at as i64,
+                operation.hit
+            ],
+        ),
+        Row::Batch(row) => write_batch(transaction, row),
+        Row::Directory(entry) => run(
+            "INSERT OR REPLACE INTO directory (owner, ax, ay, key_epoch, signature) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![entry.owner, word(&entry.key.x), word(&entry.key.y), entry.key_epoch, entry.signature],
+        ),
+        Row::Idempotency(sender, key, remembered) => run(
+            "INSERT OR REPLACE INTO idempotency (sender, key, request_hash, operation) VALUES (?1, ?2, ?3, ?4)",
+            params![sender, key, remembered.request_hash, remembered.operation],
+        ),
+        Row::Cursor(cursor) => run(
+            "INSERT OR REPLACE INTO chain_cursor (id, number, hash) VALUES (1, ?1, ?2)",
+            params![cursor.number as i64, cursor.hash],
+        ),
+    }
+}
+
+fn write_batch(transaction: &Transaction<'_>, row: &BatchRow) -> Result<(), StoreError> {
+    let BatchRow { batch, transactions, job } = row;
+    transaction
+        .prepare_cached(
+            "INSERT INTO batches (batch_no, shape, stage, start, old_root, mid_root, new_root, input_hash, input, l1_tx, \
+             l1_block, gas_used) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (batch_no) DO UPDATE \
+             SET stage = ?3, input = ?9, l1_tx = ?10, l1_block = ?11, gas_used = ?12",
+        )?
+        .execute(params![
+            batch.batch_no,
+            batch.shape.name(),
+            stage_name(batch.stage()),
+            batch.start as i64,
+            word(&batch.old_root),
+            word(&batch.mid_root),
+            word(&batch.new_root),
+            batch.input_hash,
+            batch.input.as_deref(),
+            batch.l1_tx,
+            batch.l1_block.map(|block| block as i64),
+            batch.gas_used.map(|gas| gas as i64)
+        ])?;
+    if let Some(proof) = &batch.proof {
+        transaction
+            .prepare_cached(
+                "INSERT OR IGNORE INTO proofs (batch_no, proof, worker, prove_ms, witness_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                batch.batch_no,
+                proof,
+                batch.worker,
+                batch.prove_ms.map(|ms| ms as i64),
+                batch.witness_ms.map(|ms| ms as i64)
+            ])?;
+    }
+    match job {
+        Some(job) => transaction
+            .prepare_cached(
+                "INSERT OR REPLACE INTO jobs (batch_no, attempt, charged, phase, worker) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![batch.batch_no, job.attempt, job.charged, job.phase, job.worker])?,
+        None => transaction
+            .prepare_cached("DELETE FROM jobs WHERE batch_no = ?1")?
+            .execute(params![batch.batch_no])?,
+    };
+    for tx in transactions {
+        transaction
+            .prepare_cached(
+                "INSERT OR IGNORE INTO transactions (hash, batch_no, nonce, raw, max_fee, max_priority) VALUES (?1, ?2, ?3, \
+                 ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                tx.hash,
+                batch.batch_no,
+                tx.nonce as i64,
+                tx.raw,
+                tx.fees.max_fee.to_string(),
+                tx.fees.max_priority.to_string()
+            ])?;
+    }
+    Ok(())
+}
+
+fn kind_name(kind: OperationKind) -> &'static str {
+    match kind {
+        OperationKind::Mint => "mint",
+        OperationKind::Send => "send",
+        OperationKind::Withdraw => "withdraw",
+        OperationKind::ForcedExit => "forced_exit",
+        OperationKind::ForcedRekey => "forced_rekey",
+    }
+}

@@ -1,0 +1,297 @@
+//! The state tree as a data structure: 4-ary, append-only, hashed once per sealed batch.
+//!
+//! Invariant: the **state**, **proven** and **final** trees are views of one structure, `final <= proven <= state` by
+//! batch number, and a view moves forward one batch at a time. Each batch leaves an undo (the nodes it changed, as they
+//! were), dropped when the batch is final: only those batches whose outcome L1 may still change cost extra memory.
+//!
+//! Nodes live in one dense `Vec` per level up to the last place used: 32 bytes a node, 43 bytes a place all in.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bn254::Fr;
+use circuits::{
+    batch::carried_level,
+    poseidon,
+    shape::Shape,
+    tree::{ARITY, DEPTH, Siblings, digit, empty_root},
+};
+use rayon::prelude::*;
+
+/// Fewer hashes than this are not worth a thread.
+const PARALLEL_FROM: usize = 64;
+
+/// What a sealed batch does to the tree.
+#[derive(Clone, Debug)]
+pub struct Change<'a> {
+    pub batch_no: u32,
+    pub shape: Shape,
+    pub start: u64,
+    /// The leaves of the appended subtree, at most N + M; missing ones are empty.
+    pub appended: &'a [Fr],
+    /// The leaf that each slot opens, if it opens one.
+    pub opened: &'a [Option<u64>],
+    /// New leaves in slot order; a later one on the same index wins.
+    pub written: &'a [(u64, Fr)],
+}
+
+/// Roots and paths of a batch, as `circuits::batch::BatchInput` wants them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    pub old_root: Fr,
+    pub append_siblings: Vec<Siblings>,
+    pub mid_root: Fr,
+    /// After the append and before the first spend.
+    pub carried_nodes: Vec<Fr>,
+    /// For each slot, after the append and before the first spend; empty where it opens nothing.
+    pub paths: Vec<Vec<Siblings>>,
+    pub new_root: Fr,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TreeError {
+    #[error(
+        "PM-TREE-001: batch {given} cannot become {view} after batch {last}; views move one batch at a time"
+    )]
+    OutOfOrder { view: &'static str, given: u32, last: u32 },
+    #[error("PM-TREE-002: the {view} view cannot pass batch {limit}; prove or settle that batch first")]
+    Ahead { view: &'static str, limit: u32 },
+}
+
+type Undo = HashMap<(usize, u64), Fr>;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tree {
+    /// `levels[k][i]`: node i on level k; nodes past the end are empty.
+    levels: Vec<Vec<Fr>>,
+    /// Nodes changed by each batch that is not final, as they were before it.
+    undo: BTreeMap<u32, Undo>,
+    /// Roots after each batch from the final one on.
+    roots: BTreeMap<u32, Fr>,
+    state: u32,
+    proven: u32,
+    finalized: u32,
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self {
+            levels: vec![Vec::new(); DEPTH + 1],
+            undo: BTreeMap::new(),
+            roots: BTreeMap::from([(0, empty_root(DEPTH))]),
+            state: 0,
+            proven: 0,
+            finalized: 0,
+        }
+    }
+}
+
+impl Tree {
+    pub fn state_batch(&self) -> u32 {
+        self.state
+    }
+
+    pub fn proven_batch(&self) -> u32 {
+        self.proven
+    }
+
+    pub fn final_batch(&self) -> u32 {
+        self.finalized
+    }
+
+    pub fn root(&self) -> Fr {
+        self.node(DEPTH, 0)
+    }
+
+    /// The root after `batch_no`; nothing before the final batch or after the last.
+    pub fn root_after(&self, batch_no: u32) -> Option<Fr> {
+        self.roots.get(&batch_no).copied()
+    }
+
+    fn node(&self, level: usize, index: u64) -> Fr {
+        self.levels[level].get(index as usize).copied().unwrap_or_else(|| empty_root(level))
+    }
+
+    /// A node as it was after `batch_no`, which is not below the final batch.
+    fn node_after(&self, batch_no: u32, level: usize, index: u64) -> Fr {
+        self.undo
+            .range(batch_no + 1..)
+            .find_map(|(_, undo)| undo.get(&(level, index)).copied())
+            .unwrap_or_else(|| self.node(level, index))
+    }
+
+    fn siblings_by(index: u64, from: usize, to: usize, node: impl Fn(usize, u64) -> Fr) -> Vec<Siblings> {
+        (from..to)
+            .map(|level| {
+                let own = index >> (2 * level);
+                let first = own - digit(index, level) as u64;
+                let mut others = (first..first + ARITY as u64).filter(|i| *i != own).map(|i| node(level, i));
+                std::array::from_fn(|_| others.next().unwrap_or_default())
+            })
+            .collect()
+    }
+
+    /// The path of a leaf after `batch_no`, from the leaf level to the root; nothing if that view is not kept.
+    pub fn path_after(&self, batch_no: u32, index: u64) -> Option<Vec<Siblings>> {
+        self.roots
+            .contains_key(&batch_no)
+            .then(|| Self::siblings_by(index, 0, DEPTH, |level, i| self.node_after(batch_no, level, i)))
+    }
+
+    fn set(&mut self, undo: &mut Undo, level: usize, index: u64, value: Fr) {
+        undo.entry((level, index)).or_insert_with(|| self.node(level, index));
+        let nodes = &mut self.levels[level];
+        if nodes.len() <= index as usize {
+            nodes.resize(index as usize + 1, empty_root(level));
+        }
+        nodes[index as usize] = value;
+    }
+
+    /// Writes leaves and hashes every node above them once.
+    fn write(&mut self, undo: &mut Undo, leaves: impl Iterator<Item = (u64, Fr)>) {
+        let mut touched: Vec<u64> = Vec::new();
+        for (index, leaf) in leaves {
+            self.set(undo, 0, index, leaf);
+            touched.push(index / ARITY as u64);
+        }
+        for level in 1..=DEPTH {
+            touched.sort_unstable();
+            touched.dedup();
+            let hash = |parent: &u64| {
+                let child = |i: usize| self.node(level - 1, parent * ARITY as u64 + i as u64);
+                poseidon::hash4(std::array::from_fn(child))
+            };
+            let hashes: Vec<Fr> = if touched.len() < PARALLEL_FROM {
+                touched.iter().map(hash).collect()
+            } else {
+                touched.par_iter().map(hash).collect()
+            };
+            for (parent, value) in touched.iter_mut().zip(hashes) {
+                self.set(undo, level, *parent, value);
+                *parent /= ARITY as u64;
+            }
+        }
+    }
+
+    /// Appends and spends one batch, the next in order.
+    ///
+    /// # Errors
+    /// `OutOfOrder` for any other batch; the tree is unchanged then.
+    pub fn apply(&mut self, change: &Change<'_>) -> Result<Applied, TreeError> {
+        if change.batch_no != self.state + 1 {
+            return Err(TreeError::OutOfOrder { view: "sealed", given: change.batch_no, last: self.state });
+        }
+        let old_root = self.root();
+        let mut undo = Undo::new();
+        let level = change.shape.subtree_levels();
+        let append_siblings = Self::siblings_by(change.start, level, DEPTH, |l, i| self.node(l, i));
+        let outputs = change.appended.iter().enumerate().filter(|(_, leaf)| **leaf != Fr::default());
+        let outputs: Vec<(u64, Fr)> = outputs.map(|(i, leaf)| (change.start + i as u64, *leaf)).collect();
+        self.write(&mut undo, outputs.into_iter());
+        let mid_root = self.root();
+        let top = carried_level(change.shape);
+        let carried_nodes = (0..1u64 << (2 * (DEPTH - top))).map(|i| self.node(top, i)).collect();
+        let paths = change
+            .opened
+            .iter()
+            .map(|index| {
+                index.map_or_else(Vec::new, |i| Self::siblings_by(i, 0, top, |l, i| self.node(l, i)))
+            })
+            .collect();
+        self.write(&mut undo, change.written.iter().copied());
+        let new_root = self.root();
+        self.state = change.batch_no;
+        self.undo.insert(change.batch_no, undo);
+        self.roots.insert(change.batch_no, new_root);
+        Ok(Applied { old_root, append_siblings, mid_root, carried_nodes, paths, new_root })
+    }
+
+    /// Moves the proven view over `batch_no`.
+    ///
+    /// # Errors
+    /// `OutOfOrder` unless it is the next, `Ahead` if it is not sealed.
+    pub fn prove(&mut self, batch_no: u32) -> Result<(), TreeError> {
+        if batch_no != self.proven + 1 {
+            return Err(TreeError::OutOfOrder { view: "proven", given: batch_no, last: self.proven });
+        }
+        if batch_no > self.state {
+            return Err(TreeError::Ahead { view: "proven", limit: self.state });
+        }
+        self.proven = batch_no;
+        Ok(())
+    }
+
+    /// Moves the final view over `batch_no` and forgets how to undo it.
+    ///
+    /// # Errors
+    /// `OutOfOrder` unless it is the next, `Ahead` if it is not proven.
+    pub fn finalise(&mut self, batch_no: u32) -> Result<(), TreeError> {
+        if batch_no != self.finalized + 1 {
+            return Err(TreeError::OutOfOrder { view: "final", given: batch_no, last: self.finalized });
+        }
+        if batch_no > self.proven {
+            return Err(TreeError::Ahead { view: "final", limit: self.proven });
+        }
+        self.finalized = batch_no;
+        self.undo.remove(&batch_no);
+        self.roots.remove(&(batch_no - 1));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use circuits::tree::root_from;
+
+    use super::*;
+
+    fn change<'a>(batch_no: u32, appended: &'a [Fr], written: &'a [(u64, Fr)]) -> Change<'a> {
+        let start = u64::from(batch_no - 1) * 4;
+        Change { batch_no, shape: Shape::S3M1, start, appended, opened: &[], written }
+    }
+
+    fn leaves(seed: u64) -> Vec<Fr> {
+        (0..4).map(|i| Fr::from(seed * 10 + i + 1)).collect()
+    }
+
+    #[test]
+    fn roots_and_paths_of_kept_batches_stay_what_they_were() {
+        let mut tree = Tree::default();
+        let mut roots = vec![tree.root()];
+        for n in 1..=5u32 {
+            let spent = [(u64::from(n.saturating_sub(2)) * 4, Fr::from(1000 + u64::from(n)))];
+            let applied = tree.apply(&change(n, &leaves(u64::from(n)), &spent)).unwrap();
+            assert_eq!(applied.old_root, roots[n as usize - 1]);
+            roots.push(applied.new_root);
+        }
+        for n in 1..=5u32 {
+            tree.prove(n).unwrap();
+        }
+        tree.finalise(1).unwrap();
+        tree.finalise(2).unwrap();
+        assert_eq!(tree.root_after(1), None);
+        assert_eq!(tree.path_after(1, 0), None);
+        for n in 2..=5u32 {
+            assert_eq!(tree.root_after(n), Some(roots[n as usize]));
+            for index in 0..20 {
+                let leaf = tree.node_after(n, 0, index);
+                let path = tree.path_after(n, index).unwrap();
+                assert_eq!(root_from(leaf, 0, index, &path), roots[n as usize], "batch {n} leaf {index}");
+            }
+        }
+    }
+
+    #[test]
+    fn views_move_one_batch_at_a_time_and_never_past_each_other() {
+        let mut tree = Tree::default();
+        assert_eq!(tree.prove(1), Err(TreeError::Ahead { view: "proven", limit: 0 }));
+        assert!(tree.apply(&change(2, &[], &[])).is_err());
+        tree.apply(&change(1, &leaves(1), &[])).unwrap();
+        tree.apply(&change(2, &leaves(2), &[])).unwrap();
+        assert_eq!(tree.prove(2), Err(TreeError::OutOfOrder { view: "proven", given: 2, last: 0 }));
+        assert_eq!(tree.finalise(1), Err(TreeError::Ahead { view: "final", limit: 0 }));
+        tree.prove(1).unwrap();
+        tree.finalise(1).unwrap();
+        assert_eq!(tree.finalise(1), Err(TreeError::OutOfOrder { view: "final", given: 1, last: 1 }));
+        assert_eq!((tree.state_batch(), tree.proven_batch(), tree.final_batch()), (2, 1, 1));
+    }
+}
