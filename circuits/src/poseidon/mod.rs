@@ -102,9 +102,9 @@ fn permute<const T: usize>(p: &Parameters, mut state: [Fr; T], mut record: impl 
         record(x);
         let y = pow5(x);
         let mut lane0 = round.row[0] * y;
-        for j in 1..T {
-            lane0 += round.row[j] * state[j];
-            state[j] += round.column[j] * y;
+        for ((lane, row), column) in state.iter_mut().zip(&round.row).zip(&round.column).skip(1) {
+            lane0 += *row * *lane;
+            *lane += *column * y;
         }
         state[0] = lane0;
     }
