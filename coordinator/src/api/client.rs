@@ -1,0 +1,263 @@
+//! A typed client of the API, for the wallet and the demo. Amounts are wei; nothing that comes back is trusted here:
+//! wallets check drafts with [`Draft::messages`] and promises and entries by their signatures.
+
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+mod codec;
+mod documents;
+mod types;
+
+pub use types::*;
+
+/// Leaves or operations asked for at once: their fields times this stay within the complexity limit.
+const PAGE: u32 = 50;
+
+/// Why a call gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("PM-CLIENT-001: no answer from {url}: {source}; check that the coordinator runs there")]
+    Transport { url: String, source: reqwest::Error },
+    #[error("PM-CLIENT-002: the answer (HTTP {status}) is not GraphQL: {reason}; check the URL")]
+    Unreadable { status: u16, reason: String },
+    /// The request itself was refused, e.g. `RATE_LIMITED` or `BAD_USER_INPUT`.
+    #[error("{code}: {message}")]
+    Request { code: String, message: String },
+    /// A business refusal: nothing was changed.
+    #[error("{}: {}", .0.code, .0.message)]
+    Refused(UserError),
+}
+
+impl ClientError {
+    /// The stable code.
+    pub fn code(&self) -> &str {
+        match self {
+            ClientError::Transport { .. } => "PM-CLIENT-001",
+            ClientError::Unreadable { .. } => "PM-CLIENT-002",
+            ClientError::Request { code, .. } => code,
+            ClientError::Refused(error) => &error.code,
+        }
+    }
+
+    /// Whether the same call, with the same idempotency key, can succeed later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            ClientError::Transport { .. } => true,
+            ClientError::Unreadable { status, .. } => *status >= 500,
+            ClientError::Request { code, .. } => code == "RATE_LIMITED" || code == "UNAVAILABLE",
+            ClientError::Refused(error) => error.retryable,
+        }
+    }
+}
+
+type Result<T> = std::result::Result<T, ClientError>;
+
+/// A client of one coordinator. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    url: String,
+}
+
+#[derive(Deserialize)]
+struct Reply {
+    #[serde(default)]
+    data: Value,
+    #[serde(default)]
+    errors: Vec<ReplyError>,
+}
+
+#[derive(Deserialize)]
+struct ReplyError {
+    message: String,
+    #[serde(default)]
+    extensions: Extensions,
+}
+
+#[derive(Default, Deserialize)]
+struct Extensions {
+    code: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct PageOf<T> {
+    nodes: Vec<T>,
+    #[serde(rename = "pageInfo")]
+    info: PageInfo,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PageInfo {
+    has_next_page: bool,
+    end_cursor: Option<String>,
+}
+
+impl Client {
+    /// `url` as `Server::url` gives it, e.g. `http://127.0.0.1:8080`.
+    pub fn new(url: &str) -> Self {
+        let base = url.trim_end_matches('/').trim_end_matches("/graphql");
+        Self { http: reqwest::Client::new(), url: format!("{base}/graphql") }
+    }
+
+    /// Sends a document; for what the methods below do not cover.
+    ///
+    /// # Errors
+    /// All but `Refused`.
+    pub async fn request<T: DeserializeOwned>(&self, document: &str, variables: Value) -> Result<T> {
+        let body = json!({ "query": document, "variables": variables });
+        let lost = |source| ClientError::Transport { url: self.url.clone(), source };
+        let request =
+            self.http.post(&self.url).header("accept", "application/graphql-response+json").json(&body);
+        let response = request.send().await.map_err(lost)?;
+        let status = response.status().as_u16();
+        let text = response.bytes().await.map_err(lost)?;
+        let unreadable =
+            |error: serde_json::Error| ClientError::Unreadable { status, reason: error.to_string() };
+        let reply: Reply = serde_json::from_slice(&text).map_err(unreadable)?;
+        if let Some(error) = reply.errors.into_iter().next() {
+            let code = error.extensions.code.unwrap_or_else(|| "UNKNOWN".to_owned());
+            return Err(ClientError::Request { code, message: error.message });
+        }
+        serde_json::from_value(reply.data).map_err(unreadable)
+    }
+
+    /// One root field of the answer.
+    async fn field<T: DeserializeOwned>(&self, document: &str, name: &str, variables: Value) -> Result<T> {
+        let mut data: Value = self.request(document, variables).await?;
+        serde_json::from_value(data[name].take())
+            .map_err(|error| ClientError::Unreadable { status: 200, reason: error.to_string() })
+    }
+
+    /// A result with `userErrors` next to what was asked for.
+    async fn outcome<T: DeserializeOwned>(
+        &self,
+        document: &str,
+        [name, part]: [&str; 2],
+        variables: Value,
+    ) -> Result<T> {
+        let unreadable = |reason: String| ClientError::Unreadable { status: 200, reason };
+        let mut payload: Value = self.field(document, name, variables).await?;
+        let errors: Vec<UserError> =
+            serde_json::from_value(payload["userErrors"].take()).map_err(|e| unreadable(e.to_string()))?;
+        match errors.into_iter().next() {
+            Some(error) => Err(ClientError::Refused(error)),
+            None => serde_json::from_value(payload[part].take()).map_err(|e| unreadable(e.to_string())),
+        }
+    }
+
+    /// # Errors
+    /// As [`Client::request`], like all methods without their own section.
+    pub async fn system(&self) -> Result<System> {
+        self.field(documents::SYSTEM, "system", json!({})).await
+    }
+
+    /// The balances and all coins of an address.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub async fn account(&self, address: [u8; 20]) -> Result<Account> {
+        #[derive(Deserialize)]
+        struct Part {
+            balances: Balances,
+            coins: PageOf<Coin>,
+        }
+        let mut account = Account { address, balances: Balances::default(), coins: Vec::new() };
+        let mut after = None;
+        loop {
+            let variables = json!({ "address": codec::hex_text(&address), "first": PAGE, "after": after });
+            let part: Part = self.field(documents::ACCOUNT, "account", variables).await?;
+            account.balances = part.balances;
+            account.coins.extend(part.coins.nodes);
+            after = part.coins.info.end_cursor.filter(|_| part.coins.info.has_next_page);
+            if after.is_none() {
+                return Ok(account);
+            }
+        }
+    }
+
+    /// All operations of an address, in the order of the coordinator; promises and timelines are left out.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub async fn history(&self, address: [u8; 20]) -> Result<Vec<OperationSummary>> {
+        #[derive(Deserialize)]
+        struct Part {
+            operations: PageOf<OperationSummary>,
+        }
+        let mut operations = Vec::new();
+        let mut after = None;
+        loop {
+            let variables = json!({ "address": codec::hex_text(&address), "first": PAGE, "after": after });
+            let part: Part = self.field(documents::HISTORY, "account", variables).await?;
+            operations.extend(part.operations.nodes);
+            after = part.operations.info.end_cursor.filter(|_| part.operations.info.has_next_page);
+            if after.is_none() {
+                return Ok(operations);
+            }
+        }
+    }
+
+    /// # Errors
+    /// As [`Client::request`].
+    pub async fn directory_entry(&self, owner: [u8; 20]) -> Result<Option<DirectoryEntry>> {
+        let variables = json!({ "owner": codec::hex_text(&owner) });
+        self.field(documents::DIRECTORY_ENTRY, "directoryEntry", variables).await
+    }
+
+    /// By the id as it was given, 32 bytes as 0x-hex.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub async fn operation(&self, id: &str) -> Result<Option<Operation>> {
+        self.field(documents::OPERATION, "operation", json!({ "id": id })).await
+    }
+
+    /// # Errors
+    /// As [`Client::request`].
+    pub async fn batch(&self, number: u32) -> Result<Option<Batch>> {
+        self.field(documents::BATCH, "batch", json!({ "number": number })).await
+    }
+
+    /// # Errors
+    /// `Refused`, else as [`Client::request`].
+    pub async fn ownership_proof(&self, index: u64, batch: Option<u32>) -> Result<OwnershipProof> {
+        let variables = json!({ "index": index.to_string(), "batch": batch });
+        self.outcome(documents::OWNERSHIP_PROOF, ["ownershipProof", "proof"], variables).await
+    }
+
+    /// # Errors
+    /// `Refused`, else as [`Client::request`].
+    pub async fn prepare_send(&self, request: &PrepareSend) -> Result<Draft> {
+        self.outcome(documents::PREPARE_SEND, ["prepareSend", "draft"], json!({ "input": request })).await
+    }
+
+    /// # Errors
+    /// `Refused`, else as [`Client::request`].
+    pub async fn prepare_withdraw(&self, request: &PrepareWithdraw) -> Result<Draft> {
+        self.outcome(documents::PREPARE_WITHDRAW, ["prepareWithdraw", "draft"], json!({ "input": request }))
+            .await
+    }
+
+    /// Sends a payment: [`Draft::signed`] makes the request.
+    ///
+    /// # Errors
+    /// `Refused`, else as [`Client::request`].
+    pub async fn send(&self, request: &Submit) -> Result<Operation> {
+        self.outcome(documents::SEND, ["send", "operation"], json!({ "input": request })).await
+    }
+
+    /// Submits a withdrawal: [`Draft::signed`] makes the request.
+    ///
+    /// # Errors
+    /// `Refused`, else as [`Client::request`].
+    pub async fn withdraw(&self, request: &Submit) -> Result<Operation> {
+        self.outcome(documents::WITHDRAW, ["withdraw", "operation"], json!({ "input": request })).await
+    }
+
+    /// # Errors
+    /// `Refused`, else as [`Client::request`].
+    pub async fn register_key(&self, request: &RegisterKey) -> Result<DirectoryEntry> {
+        self.outcome(documents::REGISTER_KEY, ["registerKey", "entry"], json!({ "input": request })).await
+    }
+}

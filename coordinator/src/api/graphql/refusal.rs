@@ -1,0 +1,42 @@
+//! Refusals: business errors inside a payload, and errors of the request itself.
+
+use async_graphql::{Error, ErrorExtensions, SimpleObject};
+
+use crate::service;
+
+/// A refusal that the caller can act on. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, SimpleObject)]
+#[graphql(name = "UserError")]
+pub struct UserError {
+    /// Stable, for programs: `INSUFFICIENT_BALANCE`, `AMOUNT_OUT_OF_RANGE`, …
+    pub code: String,
+    /// What is wrong and what to do, for people.
+    pub message: String,
+    /// The argument it concerns, e.g. `["input", "leaves", "0", "split"]`.
+    pub path: Vec<String>,
+    /// Whether the same call can succeed later.
+    pub retryable: bool,
+}
+
+impl UserError {
+    pub fn new(code: &str, message: impl Into<String>, path: &[&str]) -> Self {
+        Self {
+            code: code.to_owned(),
+            message: message.into(),
+            path: path.iter().map(|part| (*part).to_owned()).collect(),
+            retryable: false,
+        }
+    }
+}
+
+impl From<service::UserError> for UserError {
+    fn from(error: service::UserError) -> Self {
+        let path = error.path.into_iter().map(str::to_owned).collect();
+        Self { code: error.code.to_owned(), message: error.message, path, retryable: error.retryable }
+    }
+}
+
+/// A field error with `extensions.code` `BAD_USER_INPUT`, for an argument of a query that has no payload.
+pub fn bad_input(message: impl Into<String>) -> Error {
+    Error::new(message).extend_with(|_, extensions| extensions.set("code", "BAD_USER_INPUT"))
+}

@@ -1,0 +1,246 @@
+//! `/graphql`: from an HTTP request to an HTTP response, by GraphQL-over-HTTP.
+//!
+//! The steps, in order: media type, rate, method, body, parameters, document, execution. Each can refuse, and none
+//! before execution touches the service.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    panic::AssertUnwindSafe,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderName, HeaderValue},
+    },
+    web,
+};
+use async_graphql::{Request, Response, Value as ConstValue, Variables, parser::types::OperationType};
+use futures::{FutureExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::{
+    ApiConfig,
+    accept::{self, MediaType},
+    document::{self, Bounded},
+    graphql::{MAX_COMPLEXITY, Schema, argument_hint},
+    metrics,
+    rate_limit::RateLimiter,
+    refusal::{Fault, Refusal},
+    request::{self, Parameters},
+};
+
+/// What every request shares.
+pub struct Endpoint {
+    schema: Schema,
+    config: ApiConfig,
+    limiter: Option<Mutex<RateLimiter>>,
+    started: Instant,
+}
+
+/// How much of a body that is too large is read on, so that its sender gets to see the answer.
+const DRAIN_FACTOR: usize = 16;
+
+impl Endpoint {
+    pub fn new(schema: Schema, config: ApiConfig) -> Self {
+        let limiter = config.rate_limit.map(|limit| Mutex::new(RateLimiter::new(limit)));
+        Self { schema, config, limiter, started: Instant::now() }
+    }
+
+    /// The origin to name in `Access-Control-Allow-Origin`, if its pages may read the answer.
+    fn allowed_origin(&self, request: &HttpRequest) -> Option<HeaderValue> {
+        let origin = request.headers().get(header::ORIGIN)?;
+        let allowed = |known: &String| known == "*" || known.as_bytes() == origin.as_bytes();
+        self.config.allowed_origins.iter().any(allowed).then(|| origin.clone())
+    }
+
+    fn check_rate(&self, request: &HttpRequest) -> Result<(), Refusal> {
+        let Some(limiter) = &self.limiter else { return Ok(()) };
+        let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        let taken = limiter.lock().unwrap_or_else(PoisonError::into_inner).take(peer, self.started.elapsed());
+        taken.map_err(|wait| {
+            let wait = Duration::from_secs(wait.as_secs_f64().ceil() as u64);
+            let message = format!("too many requests; wait {} s", wait.as_secs().max(1));
+            let refusal = Refusal::http(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message);
+            Refusal { retry_after: Some(wait), ..refusal }
+        })
+    }
+
+    async fn read_body(&self, request: &HttpRequest, mut payload: web::Payload) -> Result<Vec<u8>, Refusal> {
+        let text = |name: HeaderName| request.headers().get(name).map(|value| value.to_str().unwrap_or("?"));
+        request::check_content_type(text(header::CONTENT_TYPE), text(header::CONTENT_ENCODING))?;
+        let max = self.config.max_body;
+        let mut body = Vec::new();
+        let mut length = 0_usize;
+        let read = async {
+            while let Some(chunk) = payload.next().await {
+                let chunk = chunk.map_err(|error| {
+                    Refusal::http(
+                        StatusCode::BAD_REQUEST,
+                        "BAD_REQUEST",
+                        format!("the body broke off: {error}"),
+                    )
+                })?;
+                length += chunk.len();
+                if length <= max {
+                    body.extend_from_slice(&chunk);
+                } else if length > max.saturating_mul(DRAIN_FACTOR) {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        timeout(self.config.timeout, read).await.map_err(|_| {
+            let message = "the body did not arrive in time; send it again";
+            Refusal::http(StatusCode::REQUEST_TIMEOUT, "REQUEST_TIMEOUT", message)
+        })??;
+        if length > max {
+            let message = format!("the body has more than {max} bytes; send less at once");
+            return Err(Refusal::http(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", message));
+        }
+        Ok(body)
+    }
+
+    async fn answer(&self, request: &HttpRequest, payload: web::Payload) -> Result<Response, Refusal> {
+        self.check_rate(request)?;
+        let parameters = match *request.method() {
+            Method::GET => request::from_query_string(request.query_string())?,
+            Method::POST => request::from_body(&self.read_body(request, payload).await?)?,
+            _ => return Err(Refusal::method_not_allowed("GET, POST", "send the request by POST")),
+        };
+        let Parameters { query, operation_name, variables } = parameters;
+        let Bounded { document, operation } = document::bound(&query, operation_name.as_deref(), &variables)?;
+        match operation {
+            OperationType::Query => {}
+            OperationType::Mutation if request.method() == Method::GET => {
+                return Err(Refusal::method_not_allowed(
+                    "POST",
+                    "a GET changes nothing; send mutations by POST",
+                ));
+            }
+            OperationType::Mutation => {}
+            OperationType::Subscription => {
+                let message = "there are no subscriptions; ask `operation` or `batch` again";
+                return Err(Refusal::graphql("GRAPHQL_VALIDATION_FAILED", message, vec![]));
+            }
+        }
+        let mut execution = Request::new(query).variables(Variables::from_json(Value::Object(variables)));
+        execution.operation_name = operation_name;
+        execution.set_parsed_query(document);
+        let execution = AssertUnwindSafe(self.schema.execute(execution)).catch_unwind();
+        match timeout(self.config.timeout, execution).await {
+            Ok(Ok(response)) => sort_errors(response),
+            Ok(Err(_)) => {
+                tracing::error!("a resolver panicked");
+                let message = "an internal error; the operators see it in their log";
+                Err(Refusal::http(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", message))
+            }
+            Err(_) => {
+                let message = "no answer in time; repeat the call with the same idempotency key";
+                let refusal = Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message);
+                Err(Refusal { retry_after: Some(Duration::from_secs(1)), ..refusal })
+            }
+        }
+    }
+}
+
+/// Tells errors of the request, which have no path and no data, from errors of fields, and gives each its code.
+fn sort_errors(mut response: Response) -> Result<Response, Refusal> {
+    if response.errors.is_empty() {
+        return Ok(response);
+    }
+    if response.data == ConstValue::Null && response.errors.iter().all(|error| error.path.is_empty()) {
+        let faults = response.errors.into_iter().map(|error| {
+            let (code, message) = classify(&error.message);
+            Fault { code, message, locations: error.locations }
+        });
+        return Err(Refusal::graphql_errors(faults.collect()));
+    }
+    for error in &mut response.errors {
+        let extensions = error.extensions.get_or_insert_default();
+        if extensions.get("code").is_none() {
+            // Resolvers give their errors a code; what has none is an argument that could not be read.
+            extensions.set("code", "BAD_USER_INPUT");
+        }
+    }
+    Ok(response)
+}
+
+/// The code of a validation error, and its message with advice where the library gives none.
+fn classify(message: &str) -> (&'static str, String) {
+    if message == "Query is too complex." {
+        let advice = format!(
+            "the query costs more than {} (a field costs 1, a connection `first` times its nodes); ask for less at once",
+            MAX_COMPLEXITY
+        );
+        ("QUERY_TOO_COMPLEX", advice)
+    } else if message.starts_with("The recursion depth of the query") {
+        ("QUERY_TOO_DEEP", message.to_owned())
+    } else if message.starts_with("Invalid value for argument") {
+        let hint = argument_hint(message).map(|hint| format!("; {hint}")).unwrap_or_default();
+        ("BAD_USER_INPUT", format!("{message}{hint}"))
+    } else {
+        ("GRAPHQL_VALIDATION_FAILED", message.to_owned())
+    }
+}
+
+fn render(response: &Response) -> String {
+    let mut body = json!({ "data": response.data });
+    if !response.errors.is_empty() {
+        body["errors"] = json!(response.errors);
+    }
+    body.to_string()
+}
+
+/// Answers every method on `/graphql`.
+pub async fn graphql(
+    request: HttpRequest,
+    payload: web::Payload,
+    endpoint: web::Data<Endpoint>,
+) -> HttpResponse {
+    let begun = Instant::now();
+    let origin = endpoint.allowed_origin(&request);
+    let mut response = if request.method() == Method::OPTIONS {
+        preflight(origin.is_some())
+    } else {
+        let lines: Vec<_> =
+            request.headers().get_all(header::ACCEPT).map(|line| line.to_str().unwrap_or("?")).collect();
+        let asked = (!lines.is_empty()).then(|| lines.join(","));
+        match accept::negotiate(asked.as_deref()) {
+            None => {
+                let message = "send `Accept: application/graphql-response+json` or `application/json`";
+                let refusal = Refusal::http(StatusCode::NOT_ACCEPTABLE, "NOT_ACCEPTABLE", message);
+                refusal.respond(MediaType::GraphqlResponse)
+            }
+            Some(media) => match endpoint.answer(&request, payload).await {
+                Ok(response) => HttpResponse::Ok().content_type(media.content_type()).body(render(&response)),
+                Err(refusal) => refusal.respond(media),
+            },
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("Accept, Origin"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
+    }
+    metrics::answered(response.status(), begun.elapsed());
+    response
+}
+
+fn preflight(allowed: bool) -> HttpResponse {
+    let mut response = HttpResponse::NoContent();
+    response.insert_header((header::ALLOW, "GET, POST"));
+    if allowed {
+        response
+            .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"))
+            .insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, "accept, content-type"))
+            .insert_header((header::ACCESS_CONTROL_MAX_AGE, "600"));
+    }
+    response.finish()
+}

@@ -1,0 +1,72 @@
+//! The HTTP face of the coordinator: GraphQL over HTTP to the letter, GraphiQL from our own files, health and metrics.
+//!
+//! Invariant: whatever comes in over the network is answered within a bounded time and with bounded work, in the shape
+//! that was asked for; a request that is refused has changed nothing. No rule of the ledger is here.
+//!
+//! | file | part |
+//! |---|---|
+//! | `server` | the routes, `serve` |
+//! | `http` | `/graphql`: from an HTTP request to an HTTP response |
+//! | `accept` | which media type answers |
+//! | `request` | body or query string → document, operation name, variables |
+//! | `document` | parse, then bound depth and size before anything walks the document |
+//! | `refusal` | errors of the request, with their codes and statuses |
+//! | `rate_limit` | a token bucket for each peer |
+//! | `graphql` | the schema |
+//! | `assets` | GraphiQL |
+//! | `metrics` | what `/metrics` tells |
+//! | `client` | a typed client for wallets and the demo |
+//!
+//! Sources: GraphQL specification (October 2021), GraphQL-over-HTTP (draft after the 2025 watershed), RFC 9110.
+
+use std::{net::IpAddr, time::Duration};
+
+mod accept;
+mod assets;
+pub mod client;
+mod document;
+pub mod graphql;
+mod http;
+pub mod metrics;
+mod rate_limit;
+mod refusal;
+mod request;
+mod server;
+
+pub use rate_limit::RateLimit;
+pub use server::{ApiError, Server, serve};
+
+/// What the operator of the API decides.
+#[derive(Clone, Debug)]
+pub struct ApiConfig {
+    pub bind: IpAddr,
+    /// 0: any free port.
+    pub port: u16,
+    /// Whether `/graphiql` is served.
+    pub graphiql: bool,
+    /// For each IPv4 address or IPv6 /64; none: no limit. Behind a proxy, let the proxy limit.
+    pub rate_limit: Option<RateLimit>,
+    /// Origins (`https://wallet.example`) whose pages may read the answers; `*` for all.
+    pub allowed_origins: Vec<String>,
+    /// The largest body of a request, in bytes.
+    pub max_body: usize,
+    /// For reading a body, and again for executing it.
+    pub timeout: Duration,
+    /// Threads that answer.
+    pub threads: usize,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            bind: IpAddr::from([127, 0, 0, 1]),
+            port: 0,
+            graphiql: true,
+            rate_limit: Some(RateLimit { per_second: 200, burst: 1000 }),
+            allowed_origins: Vec::new(),
+            max_body: 256 * 1024,
+            timeout: Duration::from_secs(20),
+            threads: 2,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The routes, and the server that runs them.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use actix_web::{
+    App, HttpResponse, HttpServer,
+    dev::ServerHandle,
+    http::{StatusCode, header},
+    middleware::{Compress, DefaultHeaders},
+    web,
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::json;
+
+use super::{
+    ApiConfig, assets,
+    graphql::{self, Units},
+    http::{self, Endpoint},
+    metrics,
+};
+use crate::service::Service;
+
+/// Why the API does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    #[error("PM-API-001: cannot listen on {address}: {source}; choose another address or port 0")]
+    Bind { address: SocketAddr, source: std::io::Error },
+    #[error("PM-API-002: no metrics recorder: {0}; let `api::metrics::handle` install the only one")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    #[error("PM-API-003: the contract reports a quantum of 0 wei; check its address and chain")]
+    NoQuantum,
+}
+
+/// A running API. Dropping it leaves it running.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Without a slash at the end, e.g. `http://127.0.0.1:8080`.
+    pub url: String,
+    pub address: SocketAddr,
+    pub handle: ServerHandle,
+}
+
+impl Server {
+    /// Takes no new connections and waits until all requests are answered (at most 30 s).
+    pub async fn stop(&self) {
+        self.handle.stop(true).await;
+    }
+}
+
+struct Health {
+    service: Arc<dyn Service>,
+    metrics: PrometheusHandle,
+}
+
+async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "live" }))
+}
+
+async fn ready(health: web::Data<Health>) -> HttpResponse {
+    match health.service.ready().await {
+        Ok(()) => HttpResponse::Ok().json(json!({ "status": "ready" })),
+        Err(reason) => {
+            HttpResponse::ServiceUnavailable().json(json!({ "status": "not ready", "reason": reason }))
+        }
+    }
+}
+
+async fn prometheus(health: web::Data<Health>) -> HttpResponse {
+    health.metrics.run_upkeep();
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(health.metrics.render())
+}
+
+async fn home() -> HttpResponse {
+    HttpResponse::build(StatusCode::TEMPORARY_REDIRECT)
+        .insert_header((header::LOCATION, "/graphiql"))
+        .finish()
+}
+
+fn routes(app: &mut web::ServiceConfig, graphiql: bool) {
+    app.service(web::resource("/graphql").to(http::graphql))
+        .route("/health/live", web::get().to(live))
+        .route("/health/ready", web::get().to(ready))
+        .route("/metrics", web::get().to(prometheus));
+    if graphiql {
+        app.route("/", web::get().to(home))
+            .route("/graphiql", web::get().to(assets::index))
+            .route("/graphiql/{file}", web::get().to(assets::file));
+    }
+}
+
+/// Serves the API until the handle stops it. Needs a tokio runtime; requests are answered on threads of their own.
+///
+/// # Errors
+/// `ApiError` when it cannot listen, when another metrics recorder is installed, or without a quantum.
+pub async fn serve(service: Arc<dyn Service>, config: ApiConfig) -> Result<Server, ApiError> {
+    let quantum_wei = service.system().await.quantum_wei;
+    if quantum_wei == 0 {
+        return Err(ApiError::NoQuantum);
+    }
+    let schema = graphql::schema(service.clone(), Units { quantum_wei });
+    let health = web::Data::new(Health { service, metrics: metrics::handle()? });
+    let address = SocketAddr::new(config.bind, config.port);
+    let graphiql = config.graphiql;
+    let threads = config.threads.max(1);
+    let endpoint = web::Data::new(Endpoint::new(schema, config));
+    let app = move || {
+        App::new()
+            .wrap(Compress::default())
+            .wrap(
+                DefaultHeaders::new()
+                    .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+                    .add((header::REFERRER_POLICY, "no-referrer")),
+            )
+            .app_data(endpoint.clone())
+            .app_data(health.clone())
+            .configure(|app| routes(app, graphiql))
+    };
+    let failed = |source| ApiError::Bind { address, source };
+    let server = HttpServer::new(app).workers(threads).disable_signals().bind(address).map_err(failed)?;
+    let bound = server.addrs().first().copied().unwrap_or(address);
+    let running = server.run();
+    let handle = running.handle();
+    tokio::spawn(running);
+    let host = if bound.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { bound.ip() };
+    let url = format!("http://{}", SocketAddr::new(host, bound.port()));
+    tracing::info!(%url, "the API listens");
+    Ok(Server { url, address: bound, handle })
+}

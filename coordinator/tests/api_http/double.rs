@@ -1,0 +1,307 @@
+//! A small `Service` in memory: the seam that lets these tests drive the API over real HTTP. It knows Alice, who holds
+//! three leaves, and Bob, who can be paid; it checks signatures for real.
+
+use std::{
+    sync::{Mutex, atomic::AtomicBool, atomic::Ordering},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bn254::Fr;
+use circuits::{
+    eddsa::{self, PrivateKey},
+    leaf::{self, CoinRange},
+    message::{Message, SignedKind},
+    shape::Shape,
+};
+use coordinator::service::*;
+
+pub const ALICE: Address = [0xaa; 20];
+pub const BOB: Address = [0xbb; 20];
+/// Asking for this account never returns.
+pub const SLEEPER: Address = [0x51; 20];
+/// Asking for this account panics.
+pub const PANICKER: Address = [0x99; 20];
+pub const QUANTUM: u64 = 1_000_000_000;
+pub const NEWEST_BATCH: u32 = 45;
+pub const OPERATIONS: u8 = 30;
+const LEAVES: [(u64, u64, u64); 3] = [(0, 1, 100), (5, 201, 250), (9, 301, 310)];
+
+pub fn alice_key() -> PrivateKey {
+    PrivateKey::new([1; 32])
+}
+
+pub fn bob_entry() -> DirectoryEntry {
+    DirectoryEntry {
+        owner: BOB,
+        key: PrivateKey::new([2; 32]).public(),
+        key_epoch: 3,
+        signature: vec![7; 65],
+    }
+}
+
+pub fn domain() -> Fr {
+    Fr::from(77)
+}
+
+pub fn operation_id(number: u8) -> String {
+    format!("0x{}", hex::encode([number; 32]))
+}
+
+/// What changed, so that a test can say that nothing did.
+#[derive(Default)]
+pub struct Double {
+    pub submitted: Mutex<Vec<SubmitRequest>>,
+    pub registered: Mutex<Vec<DirectoryEntry>>,
+    pub draining: AtomicBool,
+}
+
+fn refuse<T>(code: &'static str, path: Vec<&'static str>) -> Result<T, UserError> {
+    Err(UserError {
+        code,
+        message: format!("refused with {code}; do something else"),
+        path,
+        retryable: false,
+    })
+}
+
+fn range(place: usize) -> CoinRange {
+    CoinRange::new(LEAVES[place].1, LEAVES[place].2).unwrap()
+}
+
+fn alice_account() -> Fr {
+    leaf::account(&ALICE, &leaf::key_hash(&alice_key().public()))
+}
+
+fn operation(id: &str) -> OperationView {
+    OperationView {
+        id: id.to_owned(),
+        kind: OperationKind::Send,
+        sender: Some(ALICE),
+        recipient: Some(BOB),
+        amount: 12,
+        batch_no: 7,
+        stage: Stage::Accepted,
+        timeline: vec![TimelineEntry { stage: Stage::Accepted, at: 1_700_000_000_123, l1_tx: Some([6; 32]) }],
+        promises: vec![PromiseView {
+            operation_id: [1; 32],
+            kind: 1,
+            batch_no: 7,
+            index: 64,
+            account: Fr::from(5),
+            range: range(0),
+            deadline: u64::MAX,
+            signer: [0x0f; 20],
+            signature: vec![1; 65],
+        }],
+        hit: None,
+    }
+}
+
+fn batch(batch_no: u32) -> BatchView {
+    BatchView {
+        batch_no,
+        shape: Some(Shape::S3M1),
+        stage: Stage::Final,
+        start: u64::from(batch_no) * 4,
+        old_root: Some(Fr::from(1)),
+        mid_root: Some(Fr::from(2)),
+        new_root: None,
+        public_inputs: Some([1, 2, 3].map(Fr::from)),
+        proof: Some(vec![9; 256]),
+        worker: Some("worker-1".to_owned()),
+        attempts: 1,
+        prove_ms: Some(2_345),
+        witness_ms: None,
+        l1_tx: Some([4; 32]),
+        l1_block: Some(u64::from(u32::MAX) + 1),
+        gas_used: Some(456_789),
+        operations: vec![operation_id(1), operation_id(2)],
+        timeline: vec![],
+    }
+}
+
+impl Double {
+    fn draft(
+        &self,
+        kind: SignedKind,
+        recipient: Option<Address>,
+        amount: u64,
+        vault: bool,
+    ) -> Result<Draft, UserError> {
+        let place = match amount {
+            1..=100 => 0,
+            _ => return refuse("INSUFFICIENT_BALANCE", vec!["input", "amount"]),
+        };
+        let entry = recipient.filter(|recipient| *recipient == BOB).map(|_| bob_entry());
+        let recipient_account = match (recipient, &entry) {
+            (None, _) => Fr::from(0),
+            (Some(owner), Some(entry)) => leaf::account(&owner, &leaf::key_hash(&entry.key)),
+            (Some(owner), None) if vault => leaf::account(&owner, &Fr::from(0)),
+            _ => return refuse("NO_DIRECTORY_ENTRY", vec!["input", "recipient"]),
+        };
+        let range = range(place);
+        let message = Message {
+            domain: domain(),
+            leaf: leaf::leaf(&alice_account(), &range),
+            index: LEAVES[place].0,
+            split: range.low() + amount - 1,
+            kind,
+            valid_until: 50,
+            recipient: recipient_account,
+        };
+        let spend = DraftSpend {
+            index: message.index,
+            range,
+            split: message.split,
+            key: alice_key().public(),
+            leaf: message.leaf,
+            message: message.hash(),
+        };
+        Ok(Draft {
+            kind,
+            sender: ALICE,
+            recipient,
+            recipient_account,
+            recipient_entry: entry,
+            amount,
+            domain: domain(),
+            valid_until: 50,
+            spends: vec![spend],
+        })
+    }
+}
+
+#[async_trait]
+impl Service for Double {
+    async fn system(&self) -> SystemView {
+        SystemView {
+            version: "0.1.0".to_owned(),
+            chain_id: 31337,
+            contract: [0xcc; 20],
+            domain: domain(),
+            operator: [0x0e; 20],
+            promise_signer: [0x0f; 20],
+            quantum_wei: QUANTUM,
+            min_amount: 10,
+            max_leaves_per_operation: 3,
+            shapes: vec![(Shape::S3M1, [3; 32])],
+            dev_key: true,
+            l1_head: 12,
+            l1_finalized: 10,
+            open_batch: 8,
+            sealed_batch: 7,
+            proven_batch: 6,
+            final_batch: 5,
+            state_root: Fr::from(3),
+            proven_root: Fr::from(2),
+            final_root: Fr::from(1),
+            intake_alarm: None,
+            draining: false,
+        }
+    }
+
+    async fn account(&self, address: Address) -> AccountView {
+        if address == SLEEPER {
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+        }
+        assert_ne!(address, PANICKER, "asked to panic");
+        if address != ALICE {
+            return AccountView { address, balances: Balances::default(), coins: vec![], operations: vec![] };
+        }
+        let coins = LEAVES.iter().rev().map(|(index, low, high)| CoinView {
+            index: *index,
+            owner: ALICE,
+            account: alice_account(),
+            key_hash: leaf::key_hash(&alice_key().public()),
+            range: CoinRange::new(*low, *high).unwrap(),
+            batch_no: 2,
+            stage: Stage::Proven,
+        });
+        AccountView {
+            address,
+            // More than 2^64 wei, as real balances are.
+            balances: Balances { accepted: 1 << 62, proven: 150, finalized: 100 },
+            coins: coins.collect(),
+            operations: (1..=OPERATIONS).map(operation_id).collect(),
+        }
+    }
+
+    async fn directory_entry(&self, owner: Address) -> Option<DirectoryEntry> {
+        (owner == BOB).then(bob_entry)
+    }
+
+    async fn operation(&self, id: &str) -> Option<OperationView> {
+        (1..=OPERATIONS).map(operation_id).any(|known| known == id).then(|| operation(id))
+    }
+
+    async fn batch(&self, batch_no: u32) -> Option<BatchView> {
+        (1..=NEWEST_BATCH).contains(&batch_no).then(|| batch(batch_no))
+    }
+
+    async fn batches(&self, before: Option<u32>, limit: usize) -> Vec<BatchView> {
+        let below = before.unwrap_or(NEWEST_BATCH + 1).min(NEWEST_BATCH + 1);
+        (1..below).rev().take(limit).map(batch).collect()
+    }
+
+    async fn ownership_proof(
+        &self,
+        index: u64,
+        batch_no: Option<u32>,
+    ) -> Result<OwnershipProofView, UserError> {
+        if index != LEAVES[1].0 {
+            return refuse("LEAF_UNKNOWN", vec!["index"]);
+        }
+        Ok(OwnershipProofView {
+            batch_no: batch_no.unwrap_or(5),
+            root: Fr::from(1),
+            index,
+            owner: ALICE,
+            key_hash: leaf::key_hash(&alice_key().public()),
+            range: range(1),
+            leaf: leaf::leaf(&alice_account(), &range(1)),
+            siblings: vec![[Fr::from(0); 3]; 18],
+            final_on_l1: true,
+        })
+    }
+
+    async fn prepare_send(&self, request: PrepareSend) -> Result<Draft, UserError> {
+        if request.sender != ALICE {
+            return refuse("UNKNOWN_SENDER", vec!["input", "sender"]);
+        }
+        self.draft(SignedKind::Send, Some(request.recipient), request.amount, request.allow_vault)
+    }
+
+    async fn prepare_withdraw(&self, request: PrepareWithdraw) -> Result<Draft, UserError> {
+        self.draft(SignedKind::Withdraw, None, request.amount, false)
+    }
+
+    async fn submit(&self, request: SubmitRequest) -> Result<OperationView, UserError> {
+        for spend in &request.spends {
+            let account = leaf::account(&request.sender, &leaf::key_hash(&spend.key));
+            let message = Message {
+                domain: domain(),
+                leaf: leaf::leaf(&account, &spend.range),
+                index: spend.index,
+                split: spend.split,
+                kind: request.kind,
+                valid_until: request.valid_until,
+                recipient: request.recipient_account,
+            };
+            if eddsa::verify(&spend.key, &message.hash(), &spend.signature).is_err() {
+                return refuse("BAD_SIGNATURE", vec!["input", "spends"]);
+            }
+        }
+        self.submitted.lock().unwrap().push(request);
+        Ok(operation(&operation_id(1)))
+    }
+
+    async fn register_key(&self, entry: DirectoryEntry, _: String) -> Result<DirectoryEntry, UserError> {
+        self.registered.lock().unwrap().push(entry.clone());
+        Ok(entry)
+    }
+
+    async fn ready(&self) -> Result<(), String> {
+        if self.draining.load(Ordering::SeqCst) { Err("it is draining".to_owned()) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,11 @@
+//! The API over real HTTP: the protocol to the letter, every bad input, limits, the committed schema, the client.
+
+mod client;
+mod double;
+mod fuzz;
+mod harness;
+mod inputs;
+mod limits;
+mod protocol;
+mod queries;
+mod site;
