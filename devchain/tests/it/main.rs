@@ -1,0 +1,17 @@
+//! Drives a dev chain over HTTP with an Ethereum client library.
+//!
+//! | scenario | what it pins down |
+//! |---|---|
+//! | `ethereum` | what every chain does: deploy, call, logs, reverts, fees, pool rules, snapshots, precompiles |
+//! | `against_anvil` | the same observations from the anvil of npm, where it is installed |
+//! | `reorg` | dropped blocks, returned transactions, finality, old states |
+//! | `restart` | the log: restart, SIGKILL under load, torn ends, damage, the folder's lock |
+//! | `wire` | JSON-RPC envelopes, batches, limits |
+
+mod against_anvil;
+mod common;
+mod contract;
+mod ethereum;
+mod reorg;
+mod restart;
+mod wire;
