@@ -2,11 +2,11 @@
 
 use std::fs;
 
-/// Resident bytes of this process.
+/// Resident bytes of this process without mapped files: the pages of a key come and go as the system likes.
 pub fn used() -> u64 {
     let resident = || {
         let status = fs::read_to_string("/proc/self/status").ok()?;
-        kibibytes(&status, "VmRSS:")
+        kibibytes(&status, "RssAnon:")
     };
     resident().unwrap_or(0)
 }

@@ -33,15 +33,6 @@ pub struct Rules {
     pub memory: u64,
 }
 
-/// A circuit that the worker can prove.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capability {
-    pub shape: Shape,
-    pub digest: [u8; 32],
-    /// Bytes that a proof takes beyond what the process holds when idle.
-    pub working_memory: u64,
-}
-
 /// A verified proof with the times of its backend.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Proof {
@@ -82,6 +73,7 @@ pub enum Event {
 }
 
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a handful per batch, carried out at once")]
 pub enum Effect {
     /// Look for an entry of one of the circuits; answered by `Claimed` or `ClaimFailed`.
     Claim,
@@ -125,7 +117,6 @@ pub struct State {
     id: WorkerId,
     rules: Rules,
     registration: Registration,
-    capabilities: Vec<Capability>,
     mode: Mode,
     held: Vec<Held>,
     claiming: bool,
@@ -136,17 +127,11 @@ pub struct State {
 }
 
 impl State {
-    pub fn new(
-        id: WorkerId,
-        rules: Rules,
-        registration: Registration,
-        capabilities: Vec<Capability>,
-    ) -> Self {
+    pub fn new(id: WorkerId, rules: Rules, registration: Registration) -> Self {
         Self {
             id,
             rules,
             registration,
-            capabilities,
             mode: Mode::Working,
             held: Vec::new(),
             claiming: false,
@@ -262,20 +247,19 @@ impl State {
     /// Why this worker cannot prove the entry, if so.
     fn refusal(&self, entry: &JobEntry, memory_used: u64) -> Option<String> {
         let shape = entry.shape;
-        let Some(capability) = self.capabilities.iter().find(|capability| capability.shape == shape) else {
+        let Some(circuit) = self.registration.circuits.iter().find(|circuit| circuit.shape == shape) else {
             return Some(format!("PM-WORKER-010: this worker has no key of {shape}; start it with one"));
         };
-        if capability.digest != entry.circuit_digest {
+        if circuit.digest != entry.circuit_digest {
             return Some(format!(
                 "PM-WORKER-011: the job is for another version of {shape} than this worker's key; run the same release \
                  on coordinator and worker"
             ));
         }
-        let needed = memory_used.saturating_add(capability.working_memory);
-        (needed > self.rules.memory).then(|| {
+        (memory_used > self.rules.memory).then(|| {
             format!(
-                "PM-WORKER-012: a proof of {shape} needs {} MiB, this worker may use {} MiB; raise its memory limit",
-                needed >> 20,
+                "PM-WORKER-012: this worker uses {} MiB and may use {} MiB; restart it or raise its memory limit",
+                memory_used >> 20,
                 self.rules.memory >> 20
             )
         })

@@ -124,8 +124,7 @@ impl Worker {
         };
         let rules =
             Rules { grant_wait: config.grant_wait, claim_backoff: config.poll, drain: config.drain, memory };
-        let capabilities = circuits.iter().map(Circuit::capability).collect();
-        let state = State::new(config.id.clone(), rules, registration, capabilities);
+        let state = State::new(config.id.clone(), rules, registration);
         Ok(Self { config, queue, provers, state })
     }
 

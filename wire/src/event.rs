@@ -108,6 +108,7 @@ pub enum FailureKind {
 }
 
 /// What a worker writes to the one stream of events.
+#[expect(clippy::large_enum_variant, reason = "half a kilobyte, a few times per batch")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WorkerEvent {
     Register {

@@ -1,5 +1,7 @@
 //! Digests, signatures and derived keys against vectors of viem and zk-kit (`eip712-vectors.mjs` makes them).
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use bn254::Fr;
 use circuits::{baby_jubjub::Point, eddsa::Signature, leaf::CoinRange};
 use ff::PrimeField;

@@ -1,5 +1,7 @@
 //! The in-process adapter: the promises of every adapter, and its own limits.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;

@@ -1,5 +1,7 @@
 //! The encoding: everything reads back, everything else is refused with an error of its own, nothing panics.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use std::time::Duration;
 
 use bn254::{Fr, fr_from_le_bytes};

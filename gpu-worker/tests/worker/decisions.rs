@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use bn254::Fr;
 use circuits::shape::Shape;
-use gpu_worker::state::{Capability, Effect, Event, Proof, ProveFailure, Rules, State};
+use gpu_worker::state::{Effect, Event, Proof, ProveFailure, Rules, State};
 use wire::{
-    Attempt, Control, FailureKind, JobEntry, JobId, ProofBytes, Registration, Stage, WorkerEvent, WorkerId,
+    Attempt, CircuitSupport, Control, FailureKind, JobEntry, JobId, ProofBytes, Registration, Stage,
+    WorkerEvent, WorkerId,
 };
 
 const RULES: Rules = Rules {
@@ -26,10 +27,9 @@ fn id() -> WorkerId {
 
 /// A worker that has started and looks for work.
 fn worker() -> State {
-    let registration =
-        Registration { backend: "cpu".into(), version: "1".into(), memory: 1000, circuits: Vec::new() };
-    let capability = Capability { shape: Shape::S3M1, digest: [1; 32], working_memory: 600 };
-    let mut state = State::new(id(), RULES, registration, vec![capability]);
+    let circuits = vec![CircuitSupport { shape: Shape::S3M1, digest: [1; 32] }];
+    let registration = Registration { backend: "cpu".into(), version: "1".into(), memory: 1000, circuits };
+    let mut state = State::new(id(), RULES, registration);
     let effects = state.step(Event::Started, at(0));
     assert!(
         matches!(effects[..], [Effect::Emit(WorkerEvent::Register { .. }), Effect::Claim]),
@@ -91,11 +91,9 @@ fn proving(state: &mut State, job: u64) {
 }
 
 fn ended(effects: &[Effect]) -> Vec<&WorkerEvent> {
-    let event = |effect| match effect {
-        &Effect::Emit(ref event) if event.ends().is_some() => Some(event),
-        _ => None,
-    };
-    effects.iter().filter_map(event).collect()
+    let events =
+        effects.iter().filter_map(|effect| if let Effect::Emit(event) = effect { Some(event) } else { None });
+    events.filter(|event| event.ends().is_some()).collect()
 }
 
 #[test]
@@ -181,7 +179,7 @@ fn entries_it_cannot_prove_are_refused_with_the_reason() {
     for (entry, memory_used, code) in [
         (other_shape, 0, "PM-WORKER-010"),
         (other_digest, 0, "PM-WORKER-011"),
-        (entry(1), 401, "PM-WORKER-012"),
+        (entry(1), 1001, "PM-WORKER-012"),
     ] {
         let mut state = worker();
         let effects = state.step(Event::Claimed { entry: Some(entry), memory_used }, at(1));

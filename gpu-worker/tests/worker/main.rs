@@ -1,5 +1,7 @@
 //! A worker on the in-process queue, with the real `s3m1` circuit and a development key.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 mod batches;
 mod decisions;
 mod farm;
