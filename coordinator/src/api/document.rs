@@ -48,7 +48,11 @@ pub fn bound(text: &str, name: Option<&str>, variables: &Map<String, Value>) -> 
         return Err(Refusal::graphql("QUERY_TOO_LARGE", message, vec![]));
     }
     let document = parse_query(text).map_err(|error| {
-        Refusal::graphql("GRAPHQL_PARSE_FAILED", error.to_string().trim(), error.positions().collect())
+        let text = error.to_string();
+        // The parser draws the place below the text; `locations` says the same.
+        let reason = text.rsplit("= ").next().unwrap_or(&text).trim();
+        let message = format!("the document does not parse: {reason}; correct it");
+        Refusal::graphql("GRAPHQL_PARSE_FAILED", message, error.positions().collect())
     })?;
     let mut ruler = Ruler { document: &document, fragments: HashMap::new() };
     let mut fields = 0_usize;

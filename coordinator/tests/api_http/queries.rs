@@ -92,7 +92,7 @@ async fn an_operation_tells_its_timeline_promises_and_batch() {
             "index": "64",
             "account": format!("0x{:064x}", 5),
             "deadline": u64::MAX.to_string(),
-            "signer": "0x0f0F0F0f0f0F0F0f0F0F0F0F0F0F0f0f0F0F0F0F",
+            "signer": "0x0f0f0F0f0f0F0F0f0F0F0F0F0F0F0f0f0F0F0F0F",
         }],
         "batch": { "number": 7, "circuit": "s3m1" },
     });
@@ -111,7 +111,7 @@ async fn a_batch_shows_numbers_that_are_too_large_for_json_as_strings() {
         "start": "28",
         "oldRoot": format!("0x{:064x}", 1),
         "newRoot": null,
-        "publicInputs": [1, 2, 3].map(|word| format!("0x{word:064x}")),
+        "publicInputs": ([1, 2, 3].map(|word| format!("0x{word:064x}"))),
         "l1Block": "4294967296",
         "gasUsed": "456789",
         "proveMs": "2345",

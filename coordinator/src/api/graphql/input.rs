@@ -25,7 +25,9 @@ pub struct SpendingKeyInput {
 /// An EdDSA-Poseidon signature over M.
 #[derive(Clone, Debug, InputObject)]
 pub struct SignatureInput {
+    #[graphql(name = "r8x")]
     pub r8x: Bytes32,
+    #[graphql(name = "r8y")]
     pub r8y: Bytes32,
     pub s: Bytes32,
 }
@@ -156,7 +158,8 @@ impl LeafInput {
         })?;
         let split =
             self.split.as_u64().filter(|split| range.split_at(*split).is_some()).ok_or_else(|| {
-                let message = "the split is the last coin that moves: low <= split <= high";
+                let message =
+                    "the split lies outside low..=high; take the last coin that moves from the draft";
                 UserError::new("SPLIT_OUTSIDE_LEAF", message, &at(&["split"]))
             })?;
         let part = |value, name| field(value, &at(&["signature", name]));
