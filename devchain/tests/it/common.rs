@@ -8,9 +8,9 @@ use ethers::providers::{Http, Middleware, Provider, RpcError};
 use ethers::signers::{LocalWallet, Signer};
 use ethers::types::transaction::eip2718::TypedTransaction;
 use ethers::types::{
-    Address, Bytes, Eip1559TransactionRequest, H256, NameOrAddress, TransactionReceipt, TransactionRequest,
-    U256,
+    Address, Bytes, Eip1559TransactionRequest, H256, TransactionReceipt, TransactionRequest, U256,
 };
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -82,16 +82,15 @@ pub struct Failure {
 #[derive(Clone, Debug)]
 pub struct Client {
     pub provider: Provider<Http>,
-    pub url: String,
 }
 
 impl Client {
     pub fn new(url: &str) -> Self {
         let provider = Provider::<Http>::try_from(url).expect("a URL").interval(Duration::from_millis(5));
-        Self { provider, url: url.to_owned() }
+        Self { provider }
     }
 
-    pub async fn try_call<T: DeserializeOwned + std::fmt::Debug + Send>(
+    pub async fn try_call<T: DeserializeOwned + Serialize + std::fmt::Debug + Send>(
         &self,
         method: &str,
         params: Value,
@@ -102,7 +101,11 @@ impl Client {
         })
     }
 
-    pub async fn call<T: DeserializeOwned + std::fmt::Debug + Send>(&self, method: &str, params: Value) -> T {
+    pub async fn call<T: DeserializeOwned + Serialize + std::fmt::Debug + Send>(
+        &self,
+        method: &str,
+        params: Value,
+    ) -> T {
         let shown = params.to_string();
         self.try_call(method, params).await.unwrap_or_else(|error| panic!("{method} {shown}: {error:?}"))
     }
@@ -159,9 +162,4 @@ impl Client {
         let nonce: U256 = self.call("eth_getTransactionCount", json!([account, block])).await;
         nonce.as_u64()
     }
-}
-
-/// The receiver of a call to an address.
-pub fn to(address: Address) -> NameOrAddress {
-    NameOrAddress::Address(address)
 }

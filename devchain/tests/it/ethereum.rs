@@ -110,8 +110,7 @@ pub async fn observe(client: &Client) -> Observations {
         "nonce without",
         json!([client.nonce(sender, "latest").await, client.nonce(sender, "pending").await]),
     );
-    let little_more = tx(0, Some(to), vec![]).max_fee_per_gas(10 * GWEI + GWEI / 2);
-    see("underpriced", refusal(client.try_send(&sign(2, little_more)).await));
+    see("underpriced", refusal(client.try_send(&sign(2, tx(0, Some(to), vec![9]))).await));
     let more = tx(0, Some(to), vec![1]).max_fee_per_gas(11 * GWEI).max_priority_fee_per_gas(2 * GWEI);
     let replacement = client.send(&sign(2, more)).await;
     client.call::<Value>("evm_mine", json!([])).await;
@@ -214,9 +213,11 @@ async fn unprotected_malleable_and_padded_transactions_are_refused() {
 
     let request: ethers::types::transaction::eip2718::TypedTransaction = tx(0, Some(to), vec![]).into();
     let mut signature = wallet(0).sign_transaction_sync(&request).expect("signs");
+    // The wallet gives EIP-155's v = 35 + 2 * chain id + parity, here too.
+    let parity = (signature.v + 1) % 2;
     let order = U256::from_str_radix("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141", 16);
     signature.s = order.expect("a number") - signature.s;
-    signature.v ^= 1;
+    signature.v = 1 - parity;
     let failure = client.try_send(&request.rlp_signed(&signature)).await.expect_err("refused");
     assert!(failure.message.contains("EIP-2"), "{}", failure.message);
 
@@ -389,4 +390,25 @@ async fn a_balance_can_be_set() {
     client.call::<Value>("anvil_setBalance", json!([account, "0x1234"])).await;
     let balance: U256 = client.call("eth_getBalance", json!([account, "latest"])).await;
     assert_eq!(balance, 0x1234.into());
+}
+
+#[tokio::test]
+async fn a_replacement_pays_a_tenth_more_in_both_fees() {
+    let (chain, client) = start().await;
+    chain.node().set_mining(devchain::Mining::Manual).expect("set");
+    let to = wallet_address(1);
+    let with = |fee: u64, tip: u64| {
+        sign(0, tx(0, Some(to), vec![]).max_fee_per_gas(fee).max_priority_fee_per_gas(tip))
+    };
+    let first = client.send(&with(10 * GWEI, GWEI)).await;
+    let (fee, tip) = (11 * GWEI, GWEI / 10 * 11);
+    for (fee, tip) in [(fee - 1, tip), (fee, tip - 1), (fee, GWEI), (9 * GWEI, 2 * GWEI)] {
+        let failure = client.try_send(&with(fee, tip)).await.expect_err("refused");
+        assert_eq!(failure.message, "replacement transaction underpriced");
+    }
+    let second = client.send(&with(fee, tip)).await;
+    chain.mine(1).expect("mined");
+    client.receipt(second).await;
+    let gone: Value = client.call("eth_getTransactionByHash", json!([first])).await;
+    assert_eq!(gone, Value::Null);
 }
