@@ -6,6 +6,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`service`], [`refusal`] | what the outside may ask, and every refusal it can meet |
+//! | [`api`] | GraphQL over HTTP, health, metrics, a typed client |
 //! | [`ledger`] | who holds which coins, and whether an operation is acceptable |
 //! | [`tree`] | the state, proven and final trees |
 //! | [`batcher`] | the open batch |
@@ -18,6 +19,7 @@
 //! | [`chain`] | what is needed of an EVM chain |
 //! | [`config`] | settings |
 
+pub mod api;
 pub mod batcher;
 pub mod chain;
 pub mod config;

@@ -1,5 +1,7 @@
 //! The API over real HTTP: the protocol to the letter, every bad input, limits, the committed schema, the client.
 
+#![allow(clippy::unwrap_used)]
+
 mod client;
 mod double;
 mod fuzz;
