@@ -99,6 +99,8 @@ pub struct Batcher {
     forced: VecDeque<Waiting<ForcedRequest>>,
     /// Slots used by the last batches.
     load: VecDeque<usize>,
+    /// Whether the last batch answered forced requests.
+    yielded: bool,
 }
 
 impl Batcher {
@@ -121,6 +123,7 @@ impl Batcher {
             deposits: VecDeque::new(),
             forced: VecDeque::new(),
             load: VecDeque::new(),
+            yielded: false,
         };
         batcher.open.places = batcher.class_for(1);
         batcher
@@ -176,7 +179,7 @@ impl Batcher {
         // An operation too large to leave a reserve comes after one batch of forced requests, then without reserve.
         let oversized = need.slots + reserve > most;
         if fits(reserve)
-            || (oversized && used == 0 && self.open.first_at.is_none() && self.yielded() && fits(0))
+            || (oversized && used == 0 && self.open.first_at.is_none() && self.yielded && fits(0))
         {
             return Room::Here(Placement {
                 batch_no: self.open.batch_no,
@@ -184,11 +187,6 @@ impl Batcher {
             });
         }
         if used == 0 && need.slots > most { Room::AfterReopening } else { Room::AfterSealing }
-    }
-
-    /// Whether the batch before was sealed for forced requests only.
-    fn yielded(&self) -> bool {
-        self.load.back() == Some(&0)
     }
 
     /// Opens the batch after the last sealed one, or the empty open one again, with a class.
@@ -267,6 +265,7 @@ impl Batcher {
             self.load.pop_front();
         }
         self.load.push_back(self.open.slots.len());
+        self.yielded = plan.forced > 0;
         let batch_no = self.open.batch_no + 1;
         let sealed = std::mem::replace(
             &mut self.open,

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::service::Address;
 
 pub mod evm;
+pub mod memory;
 
 pub type Hash32 = [u8; 32];
 

@@ -424,3 +424,6 @@ impl From<StoreError> for StartError {
         StartError::Store(error)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,11 @@ use wire::{
 
 /// Workers excluded from a job at most; the oldest is let in again so that a small farm never excludes itself.
 const MAX_EXCLUDED: usize = 8;
+/// Entries published and not claimed, for each worker that is there, and at least.
+const ENTRIES_PER_WORKER: usize = 2;
+const MIN_ENTRIES: usize = 4;
+/// A worker that was silent for so many leases is forgotten.
+const FORGET_AFTER_LEASES: u64 = 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FarmRules {
@@ -339,6 +344,8 @@ impl Farm {
     }
 
     fn expire(&mut self, now: u64, effects: &mut Vec<FarmEffect>) {
+        let forget = self.rules.lease_ms.saturating_mul(FORGET_AFTER_LEASES);
+        self.workers.retain(|_, worker| worker.seen.saturating_add(forget) > now);
         let mut expired = Vec::new();
         for (batch_no, job) in &mut self.jobs {
             match &job.phase {
@@ -361,9 +368,12 @@ impl Farm {
         }
     }
 
-    /// Publishes what is due, oldest batch first.
+    /// Publishes what is due, oldest batch first, and not much more than the workers can take: what waits in the queue can
+    /// neither be reordered nor kept from a worker.
     fn publish(&mut self, now: u64, effects: &mut Vec<FarmEffect>) {
-        for (batch_no, job) in self.jobs.iter_mut().filter(|(_, job)| job.phase == Phase::Due) {
+        let published = self.jobs.values().filter(|job| matches!(job.phase, Phase::Published { .. })).count();
+        let room = (ENTRIES_PER_WORKER * self.workers.len()).max(MIN_ENTRIES).saturating_sub(published);
+        for (batch_no, job) in self.jobs.iter_mut().filter(|(_, job)| job.phase == Phase::Due).take(room) {
             job.attempt += 1;
             job.phase = Phase::Published { since: now };
             // Nobody whom the job lets in is there: let everybody in.
@@ -400,3 +410,6 @@ impl Job {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

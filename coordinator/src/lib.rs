@@ -34,5 +34,8 @@ pub mod store;
 pub mod tree;
 pub mod verifier;
 
+#[cfg(test)]
+mod testkit;
+
 pub use config::{Config, Finality};
 pub use driver::{Handle, Parts, StartError, start};

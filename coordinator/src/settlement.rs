@@ -276,3 +276,6 @@ fn bump(before: Fees, market: Fees, percent: u32) -> Fees {
         max_priority: raise(before.max_priority).max(market.max_priority),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -390,3 +390,6 @@ impl State {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

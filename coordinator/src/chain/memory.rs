@@ -1,0 +1,347 @@
+//! A chain in memory: blocks on demand, the contract's bookkeeping, reorganisations. For tests and measurements, where an
+//! EVM would only cost time; it checks no proof and moves no money.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use bn254::Fr;
+use circuits::{
+    leaf::{CoinRange, account},
+    slot::ForcedKind,
+    tree::{DEPTH, empty_root},
+};
+use sha2::{Digest, Sha256};
+
+use super::{
+    BatchAccepted, BlockRef, Chain, ChainError, ContractState, Deployment, Deposit, DryRun, Fees,
+    ForcedRequest, Hash32, Logs, Receipt, SendOutcome, SignedTx, SubmitBatch,
+};
+use crate::service::Address;
+
+const DEADLINE: u64 = u64::MAX >> 1;
+
+#[derive(Clone)]
+struct Block {
+    hash: Hash32,
+    logs: Logs,
+    receipts: Vec<Receipt>,
+    contract: ContractState,
+    nonce: u64,
+    coins: u64,
+}
+
+#[derive(Default)]
+struct Inner {
+    blocks: Vec<Block>,
+    pool: Vec<SignedTx>,
+    signed: HashMap<Hash32, SubmitBatch>,
+    deposits: Vec<(Address, Fr, u64)>,
+    forced: Vec<(ForcedKind, u64, Fr, Fr, Address)>,
+    epochs: HashMap<Address, u32>,
+    /// Makes blocks of another branch differ.
+    branch: u64,
+    sent: usize,
+    down: bool,
+}
+
+/// See the module.
+pub struct MemoryChain {
+    deployment: Deployment,
+    inner: Mutex<Inner>,
+}
+
+impl Default for MemoryChain {
+    fn default() -> Self {
+        let deployment = Deployment {
+            chain_id: 31337,
+            contract: [0xc0; 20],
+            operator: [0x0e; 20],
+            quantum_wei: 1_000_000_000,
+            first_block: 0,
+        };
+        let contract = ContractState {
+            root: empty_root(DEPTH),
+            batch_no: 0,
+            next: 0,
+            minted_up_to: 0,
+            forced_up_to: 0,
+            deposit_count: 0,
+            forced_count: 0,
+        };
+        let genesis = Block {
+            hash: [1; 32],
+            logs: Logs::default(),
+            receipts: Vec::new(),
+            contract,
+            nonce: 0,
+            coins: 0,
+        };
+        let inner = Inner { blocks: vec![genesis], ..Inner::default() };
+        Self { deployment, inner: Mutex::new(inner) }
+    }
+}
+
+impl MemoryChain {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Deposits coins in the next block.
+    pub fn deposit(&self, owner: Address, key_hash: Fr, coins: u64) {
+        self.lock().deposits.push((owner, key_hash, coins));
+    }
+
+    /// Asks for a forced exit or re-key in the next block.
+    pub fn force(&self, kind: ForcedKind, index: u64, account: Fr, new_account: Fr, owner: Address) {
+        self.lock().forced.push((kind, index, account, new_account, owner));
+    }
+
+    pub fn bump_key_epoch(&self, owner: Address) {
+        *self.lock().epochs.entry(owner).or_default() += 1;
+    }
+
+    /// While it is down every read fails.
+    pub fn set_down(&self, down: bool) {
+        self.lock().down = down;
+    }
+
+    /// Mines blocks, the first of them with everything that waits.
+    pub fn mine(&self, blocks: usize) {
+        let mut inner = self.lock();
+        for _ in 0..blocks {
+            inner.mine();
+        }
+    }
+
+    /// Replaces the last `depth` blocks by empty ones; their transactions are forgotten by the node.
+    pub fn reorg(&self, depth: usize) {
+        let mut inner = self.lock();
+        let kept = inner.blocks.len().saturating_sub(depth).max(1);
+        inner.blocks.truncate(kept);
+        inner.branch += 1;
+        inner.pool.clear();
+        for _ in 0..depth {
+            inner.mine();
+        }
+    }
+
+    /// Gives every block from `number` on another hash, as if final blocks had been replaced.
+    pub fn rewrite_from(&self, number: usize) {
+        self.lock().blocks.iter_mut().skip(number).for_each(|block| block.hash[0] ^= 0xff);
+    }
+
+    /// Transactions that were broadcast.
+    pub fn sent(&self) -> usize {
+        self.lock().sent
+    }
+
+    pub fn contract(&self) -> ContractState {
+        self.lock().tip().contract
+    }
+
+    fn up(&self) -> Result<MutexGuard<'_, Inner>, ChainError> {
+        let inner = self.lock();
+        if inner.down { Err(ChainError::Unreachable("it is down".to_owned())) } else { Ok(inner) }
+    }
+}
+
+impl Inner {
+    fn tip(&self) -> &Block {
+        match self.blocks.last() {
+            Some(block) => block,
+            None => unreachable!("the genesis block is never removed"),
+        }
+    }
+
+    fn mine(&mut self) {
+        let number = self.blocks.len() as u64;
+        let mut hash = Sha256::new();
+        hash.update(self.tip().hash);
+        hash.update(number.to_be_bytes());
+        hash.update(self.branch.to_be_bytes());
+        let mut block = Block {
+            hash: hash.finalize().into(),
+            logs: Logs::default(),
+            receipts: Vec::new(),
+            ..self.tip().clone()
+        };
+        for (owner, key_hash, coins) in std::mem::take(&mut self.deposits) {
+            let Ok(range) = CoinRange::new(block.coins + 1, block.coins + coins) else { continue };
+            block.coins += coins;
+            block.logs.deposits.push(Deposit {
+                id: block.contract.deposit_count,
+                owner,
+                key_hash,
+                account: account(&owner, &key_hash),
+                range,
+                depositor: owner,
+                deadline: DEADLINE,
+                block: number,
+                tx: [0; 32],
+            });
+            block.contract.deposit_count += 1;
+        }
+        for (kind, index, account, new_account, owner) in std::mem::take(&mut self.forced) {
+            block.logs.forced.push(ForcedRequest {
+                id: block.contract.forced_count,
+                kind,
+                index,
+                account,
+                new_account,
+                owner,
+                deadline: DEADLINE,
+                block: number,
+                tx: [0; 32],
+            });
+            block.contract.forced_count += 1;
+        }
+        let mut pool = std::mem::take(&mut self.pool);
+        pool.sort_by_key(|tx| (tx.nonce, std::cmp::Reverse(tx.fees.max_priority)));
+        for tx in pool {
+            if tx.nonce != block.nonce {
+                continue;
+            }
+            block.nonce += 1;
+            let Some(batch) = self.signed.get(&tx.hash) else { continue };
+            let accepted = accept(&block.contract, batch);
+            block.receipts.push(Receipt {
+                tx: tx.hash,
+                block: number,
+                block_hash: block.hash,
+                success: accepted.is_ok(),
+                gas_used: 400_000,
+            });
+            if let Ok(contract) = accepted {
+                block.logs.batches.push(BatchAccepted {
+                    batch_no: batch.batch_no,
+                    shape: batch.shape,
+                    mid_root: batch.mid_root,
+                    new_root: batch.new_root,
+                    start: batch.start,
+                    next: contract.next,
+                    minted_up_to: contract.minted_up_to,
+                    forced_up_to: contract.forced_up_to,
+                    block: number,
+                    tx: tx.hash,
+                });
+                block.contract = contract;
+            }
+        }
+        self.blocks.push(block);
+    }
+}
+
+/// The contract's bookkeeping, without proof and money.
+fn accept(contract: &ContractState, batch: &SubmitBatch) -> Result<ContractState, String> {
+    let places = batch.shape.places() as u64;
+    if batch.batch_no != contract.batch_no + 1 {
+        return Err(format!("WrongBatch({}, {})", batch.batch_no, contract.batch_no + 1));
+    }
+    if batch.start < contract.next
+        || !batch.start.is_multiple_of(places)
+        || batch.start >= contract.next + 1024
+    {
+        return Err(format!("WrongStart({})", batch.start));
+    }
+    if batch.mints.iter().map(|mint| mint.id).ne((contract.minted_up_to..).take(batch.mints.len())) {
+        return Err("WrongMint".to_owned());
+    }
+    if batch.forced.iter().map(|entry| entry.id).ne((contract.forced_up_to..).take(batch.forced.len())) {
+        return Err("WrongForced".to_owned());
+    }
+    Ok(ContractState {
+        root: batch.new_root,
+        batch_no: batch.batch_no,
+        next: batch.start + places,
+        minted_up_to: contract.minted_up_to + batch.mints.len() as u64,
+        forced_up_to: contract.forced_up_to + batch.forced.len() as u64,
+        ..*contract
+    })
+}
+
+#[async_trait]
+impl Chain for MemoryChain {
+    async fn deployment(&self) -> Result<Deployment, ChainError> {
+        Ok(self.deployment.clone())
+    }
+
+    async fn head(&self) -> Result<BlockRef, ChainError> {
+        let inner = self.up()?;
+        let number = inner.blocks.len() as u64 - 1;
+        Ok(BlockRef { number, hash: inner.tip().hash, timestamp: number })
+    }
+
+    async fn finalized(&self) -> Result<Option<BlockRef>, ChainError> {
+        Ok(None)
+    }
+
+    async fn block_hash(&self, number: u64) -> Result<Option<Hash32>, ChainError> {
+        Ok(self.up()?.blocks.get(number as usize).map(|block| block.hash))
+    }
+
+    async fn logs(&self, from: u64, to: u64) -> Result<Logs, ChainError> {
+        let inner = self.up()?;
+        let mut logs = Logs::default();
+        for block in inner.blocks.iter().skip(from as usize).take((to + 1).saturating_sub(from) as usize) {
+            logs.deposits.extend(block.logs.deposits.iter().cloned());
+            logs.forced.extend(block.logs.forced.iter().cloned());
+            logs.batches.extend(block.logs.batches.iter().cloned());
+        }
+        Ok(logs)
+    }
+
+    async fn contract_state(&self) -> Result<ContractState, ChainError> {
+        Ok(self.up()?.tip().contract)
+    }
+
+    async fn nonce(&self, _owner: Address) -> Result<u64, ChainError> {
+        Ok(self.up()?.tip().nonce)
+    }
+
+    async fn fees(&self) -> Result<Fees, ChainError> {
+        Ok(Fees { max_fee: 10, max_priority: 1 })
+    }
+
+    async fn sign_submit(&self, batch: &SubmitBatch, nonce: u64, fees: Fees) -> Result<SignedTx, ChainError> {
+        let mut hash = Sha256::new();
+        hash.update(nonce.to_be_bytes());
+        hash.update(batch.batch_no.to_be_bytes());
+        hash.update(fees.max_fee.to_be_bytes());
+        hash.update(fees.max_priority.to_be_bytes());
+        let hash: Hash32 = hash.finalize().into();
+        self.up()?.signed.insert(hash, batch.clone());
+        Ok(SignedTx { raw: hash.to_vec(), hash, nonce, fees })
+    }
+
+    async fn send_raw(&self, tx: &SignedTx) -> Result<SendOutcome, ChainError> {
+        let mut inner = self.up()?;
+        inner.sent += 1;
+        if tx.nonce < inner.tip().nonce {
+            return Ok(SendOutcome::NonceUsed);
+        }
+        if !inner.pool.contains(tx) {
+            inner.pool.push(tx.clone());
+        }
+        Ok(SendOutcome::Sent)
+    }
+
+    async fn receipt(&self, tx: Hash32) -> Result<Option<Receipt>, ChainError> {
+        let inner = self.up()?;
+        Ok(inner.blocks.iter().flat_map(|block| &block.receipts).find(|receipt| receipt.tx == tx).cloned())
+    }
+
+    async fn dry_run(&self, batch: &SubmitBatch) -> Result<DryRun, ChainError> {
+        let inner = self.up()?;
+        Ok(match accept(&inner.tip().contract, batch) {
+            Ok(_) => DryRun::Accepted,
+            Err(reason) => DryRun::Reverted(reason),
+        })
+    }
+
+    async fn key_epoch(&self, owner: Address) -> Result<u32, ChainError> {
+        Ok(self.up()?.epochs.get(&owner).copied().unwrap_or_default())
+    }
+}

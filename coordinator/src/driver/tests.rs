@@ -1,0 +1,437 @@
+//! The whole coordinator in one process: a real store, the in-process queue, a worker that makes real batches of its inputs,
+//! and a chain in memory. Only the proof is a tag.
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use circuits::{batch::Prepared, shape::Shape};
+use tokio::task::JoinHandle;
+use wire::{
+    CircuitSupport, Registration,
+    job::decode_batch_input,
+    queue::{
+        CoordinatorQueue, WorkerQueue,
+        memory::{Limits, MemoryQueue},
+    },
+};
+
+use super::*;
+use crate::{
+    chain::{Chain, memory::MemoryChain},
+    config::{Config, Finality},
+    service::{PrepareSend, PrepareWithdraw, Service, Stage},
+    state::rows::{Checkpoint, Row},
+    store::SqliteStore,
+    testkit::{Holder, TagVerifier},
+};
+
+fn config() -> Config {
+    Config {
+        shapes: vec![Shape::S3M1, Shape::S14M2],
+        min_amount: 10,
+        seal_age: Duration::from_millis(40),
+        deposit_wait: Duration::from_millis(20),
+        forced_wait: Duration::from_millis(20),
+        poll: Duration::from_millis(10),
+        finality: Finality::Confirmations(2),
+        resend_after: Duration::from_millis(50),
+        lease: Duration::from_secs(5),
+        quota: 100_000,
+        ..Config::default()
+    }
+}
+
+struct World {
+    chain: Arc<MemoryChain>,
+    queue: MemoryQueue,
+    /// Proofs the worker makes badly before it makes good ones.
+    bad_proofs: Arc<AtomicUsize>,
+    worker: JoinHandle<()>,
+    miner: JoinHandle<()>,
+    mining: Arc<AtomicBool>,
+}
+
+impl World {
+    fn new() -> Self {
+        let (chain, queue) = (Arc::new(MemoryChain::default()), MemoryQueue::new(Limits::default()));
+        let bad_proofs = Arc::new(AtomicUsize::new(0));
+        let worker = tokio::spawn(work(queue.clone(), Arc::clone(&bad_proofs)));
+        let mining = Arc::new(AtomicBool::new(true));
+        let (mined, goes_on) = (Arc::clone(&chain), Arc::clone(&mining));
+        let miner = tokio::spawn(async move {
+            loop {
+                if goes_on.load(Ordering::Acquire) {
+                    mined.mine(1);
+                }
+                tokio::time::sleep(Duration::from_millis(15)).await;
+            }
+        });
+        Self { chain, queue, bad_proofs, worker, miner, mining }
+    }
+
+    async fn start_with(&self, store: Box<dyn Store>) -> Result<Arc<Handle>, StartError> {
+        let parts = Parts {
+            store,
+            queue: Arc::new(self.queue.coordinator()) as Arc<dyn CoordinatorQueue>,
+            chain: Arc::clone(&self.chain) as Arc<dyn Chain>,
+            verifier: Arc::new(TagVerifier),
+            operator: Holder::new(200).ethereum,
+        };
+        start(config(), parts).await
+    }
+
+    async fn start(&self, folder: &Path) -> Arc<Handle> {
+        self.start_with(Box::new(SqliteStore::open(folder).unwrap())).await.unwrap()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.worker.abort();
+        self.miner.abort();
+    }
+}
+
+/// A worker whose proofs are tags, made from the input alone.
+async fn work(queue: MemoryQueue, bad_proofs: Arc<AtomicUsize>) {
+    let name = WorkerId::new("tagger").unwrap();
+    let queue = queue.worker(name.clone());
+    let wait = Duration::from_millis(20);
+    let circuits = vec![CircuitSupport { shape: Shape::S3M1, digest: [1; 32] }];
+    let registration =
+        Registration { backend: "tag".to_owned(), version: "1".to_owned(), memory: 1, circuits };
+    queue.emit(&WorkerEvent::Register { worker: name.clone(), registration }).await.unwrap();
+    loop {
+        let Some(entry) = queue.claim(&Shape::ALL, wait).await.unwrap() else { continue };
+        let (job, attempt) = (entry.job, entry.attempt);
+        queue.emit(&WorkerEvent::Claimed { worker: name.clone(), job, attempt }).await.unwrap();
+        let granted = loop {
+            match queue.next_control(wait).await.unwrap() {
+                Some(Control::Grant { job: j, attempt: a }) if (j, a) == (job, attempt) => break true,
+                Some(Control::Cancel { job: j, attempt: a }) if (j, a) == (job, attempt) => break false,
+                _ => {}
+            }
+        };
+        if !granted {
+            continue;
+        }
+        let input = decode_batch_input(&queue.input(job).await.unwrap()).unwrap();
+        let prepared = Prepared::new(input).unwrap();
+        prepared.check_signatures().unwrap();
+        let public_inputs = prepared.public_inputs();
+        let mut proof = TagVerifier::proof(&public_inputs);
+        if bad_proofs.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)).is_ok() {
+            proof[0] ^= 1;
+        }
+        let proved = WorkerEvent::Proved {
+            worker: name.clone(),
+            job,
+            attempt,
+            proof: ProofBytes(proof),
+            public_inputs,
+            timings: Timings::default(),
+        };
+        queue.emit(&proved).await.unwrap();
+    }
+}
+
+async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..3_000 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never came true: {what}");
+}
+
+async fn settle(handle: &Handle) {
+    eventually("everything is final", async || handle.settled().await).await;
+}
+
+async fn fund(world: &World, handle: &Handle, holder: &Holder, coins: u64) {
+    let before = handle.account(holder.owner).await.balances.accepted;
+    world.chain.deposit(holder.owner, holder.key_hash, coins);
+    eventually("the deposit is minted", async || {
+        handle.account(holder.owner).await.balances.accepted == before + coins
+    })
+    .await;
+}
+
+async fn send(
+    handle: &Handle,
+    from: &Holder,
+    to: &Holder,
+    amount: u64,
+    key: &str,
+) -> Result<OperationView, UserError> {
+    let ask = PrepareSend {
+        sender: from.owner,
+        recipient: to.owner,
+        amount,
+        allow_vault: false,
+        valid_until: None,
+    };
+    let draft = handle.prepare_send(ask).await?;
+    handle.submit(from.sign(&draft, key)).await
+}
+
+fn people() -> (Holder, Holder) {
+    (Holder::new(1), Holder::new(2))
+}
+
+async fn register(handle: &Handle, holder: &Holder) {
+    handle.register_key(holder.entry(0), format!("key of {:?}", holder.owner[0])).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deposit_send_and_withdraw_go_all_the_way_and_end_final() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let handle = world.start(folder.path()).await;
+    let (alice, bob) = people();
+    register(&handle, &alice).await;
+    register(&handle, &bob).await;
+    fund(&world, &handle, &alice, 1_000).await;
+    fund(&world, &handle, &alice, 500).await;
+
+    let sent = send(&handle, &alice, &bob, 1_200, "s").await.unwrap();
+    assert_eq!(sent.promises.len(), 2, "two leaves, two promises");
+    for promise in &sent.promises {
+        let message = wire::eip712::Promise {
+            operation_id: promise.operation_id,
+            kind: promise.kind,
+            batch_no: promise.batch_no,
+            index: promise.index,
+            account: promise.account,
+            range: promise.range,
+            deadline: promise.deadline,
+        };
+        use wire::eip712::TypedMessage;
+        let signer = message.recover(&crate::testkit::SIGNING, &promise.signature).unwrap();
+        assert_eq!(signer, Holder::new(200).owner);
+    }
+    let draft = handle
+        .prepare_withdraw(PrepareWithdraw { sender: bob.owner, amount: 700, valid_until: None })
+        .await
+        .unwrap();
+    let withdrawn = handle.submit(bob.sign(&draft, "w")).await.unwrap();
+    settle(&handle).await;
+
+    let view = handle.operation(&withdrawn.id).await.unwrap();
+    assert_eq!(view.stage, Stage::Final);
+    let stages: Vec<Stage> = view.timeline.iter().map(|entry| entry.stage).collect();
+    assert!(stages.is_sorted(), "{stages:?}");
+    let balances = handle.account(bob.owner).await.balances;
+    assert_eq!((balances.accepted, balances.proven, balances.finalized), (500, 500, 500));
+    let system = handle.system().await;
+    assert_eq!(system.final_root, world.chain.contract().root);
+    assert_eq!(system.final_batch, world.chain.contract().batch_no);
+    assert_eq!(handle.ready().await, Ok(()));
+    let coin = &handle.account(alice.owner).await.coins[0];
+    assert!(handle.ownership_proof(coin.index, None).await.unwrap().final_on_l1);
+    handle.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_at_any_time_loses_and_doubles_nothing() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let (alice, bob) = people();
+    let mut handle = world.start(folder.path()).await;
+    register(&handle, &alice).await;
+    register(&handle, &bob).await;
+    fund(&world, &handle, &alice, 10_000).await;
+    let mut ids = Vec::new();
+    for round in 0..8u64 {
+        let key = format!("send {round}");
+        let ask = PrepareSend {
+            sender: alice.owner,
+            recipient: bob.owner,
+            amount: 100 + round,
+            allow_vault: false,
+            valid_until: None,
+        };
+        let request = alice.sign(&handle.prepare_send(ask).await.unwrap(), &key);
+        let sent = handle.submit(request.clone()).await.unwrap();
+        // Whatever is under way now (an open batch, a job, a transaction) is cut off.
+        tokio::time::sleep(Duration::from_millis(round * 13)).await;
+        handle.shutdown().await;
+        drop(handle);
+        handle = world.start(folder.path()).await;
+        // The client did not hear and asks again: the same operation, the same promise.
+        let again = handle.submit(request).await.unwrap();
+        assert_eq!((&again.id, &again.promises), (&sent.id, &sent.promises));
+        ids.push(sent.id);
+    }
+    settle(&handle).await;
+    let total: u64 = (0..8).map(|round| 100 + round).sum();
+    let balances = handle.account(bob.owner).await.balances;
+    assert_eq!((balances.accepted, balances.finalized), (total, total));
+    assert_eq!(handle.account(alice.owner).await.balances.finalized, 10_000 - total);
+    for id in ids {
+        assert_eq!(handle.operation(&id).await.unwrap().stage, Stage::Final);
+    }
+    assert_eq!(handle.system().await.final_root, world.chain.contract().root);
+    handle.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_proof_is_refused_and_its_job_goes_to_another_attempt() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    world.bad_proofs.store(2, Ordering::Release);
+    let handle = world.start(folder.path()).await;
+    let (alice, _) = people();
+    fund(&world, &handle, &alice, 1_000).await;
+    settle(&handle).await;
+    let batch = handle.batch(1).await.unwrap();
+    assert_eq!((batch.stage, batch.attempts), (Stage::Final, 3));
+    assert_eq!(world.chain.sent(), 1, "no bad proof was broadcast");
+    handle.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reorganisation_brings_a_submitted_batch_back() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let handle = world.start(folder.path()).await;
+    let (alice, _) = people();
+    world.chain.deposit(alice.owner, alice.key_hash, 1_000);
+    eventually("the batch is mined", async || world.chain.contract().batch_no == 1).await;
+    world.mining.store(false, Ordering::Release);
+    // The block of the batch, or the one after it, goes; the deposit's is deeper.
+    world.chain.reorg(1);
+    world.mining.store(true, Ordering::Release);
+    settle(&handle).await;
+    assert_eq!(world.chain.contract().batch_no, 1);
+    assert_eq!(handle.account(alice.owner).await.balances.finalized, 1_000);
+    assert_eq!(handle.ready().await, Ok(()));
+    handle.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_final_block_that_is_replaced_stops_deposits_and_nothing_else() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let handle = world.start(folder.path()).await;
+    let (alice, bob) = people();
+    register(&handle, &alice).await;
+    register(&handle, &bob).await;
+    fund(&world, &handle, &alice, 1_000).await;
+    settle(&handle).await;
+    world.chain.rewrite_from(1);
+    eventually("the alarm", async || handle.system().await.intake_alarm.is_some()).await;
+    assert!(handle.system().await.intake_alarm.unwrap().contains("PM-INTAKE-003"));
+    send(&handle, &alice, &bob, 100, "still works").await.unwrap();
+    handle.shutdown().await;
+}
+
+/// A store whose commits can be made to fail.
+struct Flaky {
+    inner: SqliteStore,
+    broken: Arc<AtomicBool>,
+}
+
+impl Store for Flaky {
+    fn bind(&mut self, deployment: &str) -> Result<(), StoreError> {
+        self.inner.bind(deployment)
+    }
+
+    fn replay(
+        &mut self,
+        each: &mut dyn FnMut(Stamped) -> Result<(), StoreError>,
+    ) -> Result<Option<Checkpoint>, StoreError> {
+        self.inner.replay(each)
+    }
+
+    fn commit(&mut self, events: &[Stamped], rows: &[Row]) -> Result<(), StoreError> {
+        if self.broken.load(Ordering::Acquire) {
+            return Err(StoreError::Unusable("the disk is full".to_owned()));
+        }
+        self.inner.commit(events, rows)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_commit_answers_nobody_with_success_and_nothing_of_it_stays() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let broken = Arc::new(AtomicBool::new(false));
+    let inner = SqliteStore::open(folder.path()).unwrap();
+    let handle = world.start_with(Box::new(Flaky { inner, broken: Arc::clone(&broken) })).await.unwrap();
+    let (alice, bob) = people();
+    register(&handle, &alice).await;
+    register(&handle, &bob).await;
+    fund(&world, &handle, &alice, 1_000).await;
+    settle(&handle).await;
+    broken.store(true, Ordering::Release);
+    let refused = send(&handle, &alice, &bob, 100, "k").await.unwrap_err();
+    assert_eq!((refused.code, refused.retryable), ("UNAVAILABLE", true));
+    broken.store(false, Ordering::Release);
+    assert_eq!(handle.account(bob.owner).await.balances.accepted, 0);
+    send(&handle, &alice, &bob, 100, "k").await.unwrap();
+    assert_eq!(handle.account(bob.owner).await.balances.accepted, 100);
+    handle.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn draining_refuses_new_operations_and_seals_what_is_open() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let handle = world.start(folder.path()).await;
+    let (alice, bob) = people();
+    register(&handle, &alice).await;
+    register(&handle, &bob).await;
+    fund(&world, &handle, &alice, 1_000).await;
+    let sent = send(&handle, &alice, &bob, 100, "k").await.unwrap();
+    handle.drain().await;
+    assert!(handle.operation(&sent.id).await.unwrap().stage >= Stage::Sealed);
+    let refused = send(&handle, &alice, &bob, 100, "k2").await.unwrap_err();
+    assert_eq!((refused.code, refused.retryable), ("DRAINING", true));
+    handle.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_are_registered_only_by_their_owner_at_the_current_epoch() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let handle = world.start(folder.path()).await;
+    let (alice, bob) = people();
+    let code = async |entry, key: &str| {
+        handle.register_key(entry, key.to_owned()).await.map(|_| ()).map_err(|error| error.code)
+    };
+    let mut foreign = alice.entry(0);
+    foreign.owner = bob.owner;
+    assert_eq!(code(foreign, "k").await, Err("INVALID_ENTRY_SIGNATURE"));
+    let mut small = alice.entry(0);
+    small.key = circuits::baby_jubjub::Point::IDENTITY;
+    assert_eq!(code(small, "k").await, Err("INVALID_KEY"));
+    assert_eq!(code(alice.entry(1), "k").await, Err("KEY_EPOCH_STALE"));
+    assert_eq!(code(alice.entry(0), "k").await, Ok(()));
+    assert_eq!(code(alice.entry(0), "k").await, Ok(()));
+    world.chain.bump_key_epoch(alice.owner);
+    assert_eq!(code(alice.entry(0), "k2").await, Err("KEY_EPOCH_STALE"));
+    assert_eq!(code(alice.entry(1), "k").await, Err("IDEMPOTENCY_CONFLICT"));
+    assert_eq!(code(alice.entry(1), "k3").await, Ok(()));
+    assert_eq!(handle.directory_entry(alice.owner).await.unwrap().key_epoch, 1);
+    handle.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_is_locked_and_tied_to_its_deployment() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let handle = world.start(folder.path()).await;
+    assert!(matches!(SqliteStore::open(folder.path()), Err(StoreError::Locked(_))));
+    handle.shutdown().await;
+    let mut store = SqliteStore::open(folder.path()).unwrap();
+    assert!(matches!(store.bind("chain 1 contract 0x00"), Err(StoreError::Deployment { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_older_than_the_contract_refuses_to_start() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let handle = world.start(folder.path()).await;
+    let (alice, _) = people();
+    fund(&world, &handle, &alice, 1_000).await;
+    settle(&handle).await;
+    handle.shutdown().await;
+    let fresh = tempfile::tempdir().unwrap();
+    let refused = world.start_with(Box::new(SqliteStore::open(fresh.path()).unwrap())).await;
+    assert!(matches!(refused.err(), Some(StartError::Contract { contract: 1, proven: 0 })));
+}

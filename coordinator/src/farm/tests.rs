@@ -1,0 +1,184 @@
+use wire::Hold;
+
+use super::*;
+
+const RULES: FarmRules = FarmRules { lease_ms: 100, claim_ms: 10_000, poison_after: 2 };
+
+fn worker(name: &str) -> WorkerId {
+    WorkerId::new(name).unwrap()
+}
+
+fn farm(jobs: u32) -> Farm {
+    let mut farm = Farm::new(RULES);
+    for batch_no in 1..=jobs {
+        farm.enqueue(batch_no, Shape::S3M1, [1; 32], [batch_no as u8; 32]);
+    }
+    farm
+}
+
+fn entries(effects: &[FarmEffect]) -> Vec<(u64, u32, Priority)> {
+    let published = effects.iter().filter_map(|effect| match effect {
+        FarmEffect::Publish { entry, priority } => Some((entry.job.0, entry.attempt.0, *priority)),
+        _ => None,
+    });
+    published.collect()
+}
+
+fn controls(effects: &[FarmEffect]) -> Vec<(String, Control)> {
+    let sent = effects.iter().filter_map(|effect| match effect {
+        FarmEffect::Control { worker, control } => Some((worker.as_str().to_owned(), *control)),
+        _ => None,
+    });
+    sent.collect()
+}
+
+fn claim(farm: &mut Farm, name: &str, job: u64, attempt: u32, now: u64) -> Vec<FarmEffect> {
+    let event = WorkerEvent::Claimed { worker: worker(name), job: JobId(job), attempt: Attempt(attempt) };
+    farm.step(FarmEvent::Worker(event), now)
+}
+
+fn grant(job: u64, attempt: u32) -> Control {
+    Control::Grant { job: JobId(job), attempt: Attempt(attempt) }
+}
+
+fn cancel(job: u64, attempt: u32) -> Control {
+    Control::Cancel { job: JobId(job), attempt: Attempt(attempt) }
+}
+
+#[test]
+fn the_oldest_batch_is_published_first_and_granted_to_one_worker() {
+    let mut farm = farm(3);
+    let effects = farm.step(FarmEvent::Tick, 0);
+    assert_eq!(entries(&effects), [1, 2, 3].map(|job| (job, 1, Priority::Normal)));
+    assert_eq!(controls(&claim(&mut farm, "a", 1, 1, 1)), [("a".to_owned(), grant(1, 1))]);
+    assert_eq!(controls(&claim(&mut farm, "b", 1, 1, 2)), [("b".to_owned(), cancel(1, 1))]);
+    // The same claim again means that the grant was lost.
+    assert_eq!(controls(&claim(&mut farm, "a", 1, 1, 3)), [("a".to_owned(), grant(1, 1))]);
+}
+
+#[test]
+fn no_more_is_published_than_workers_can_take_soon() {
+    let mut farm = farm(20);
+    assert_eq!(entries(&farm.step(FarmEvent::Tick, 0)).len(), MIN_ENTRIES);
+    assert_eq!(entries(&claim(&mut farm, "a", 1, 1, 1)), [(5, 1, Priority::Normal)]);
+}
+
+#[test]
+fn heartbeats_keep_a_lease_and_silence_gives_the_job_to_another_worker_uncharged() {
+    let mut farm = farm(1);
+    farm.step(FarmEvent::Tick, 0);
+    claim(&mut farm, "a", 1, 1, 0);
+    claim(&mut farm, "b", 9, 1, 0);
+    let hold = Hold { job: JobId(1), attempt: Attempt(1), stage: wire::Stage::Proving };
+    let beat = WorkerEvent::Heartbeat { worker: worker("a"), holds: vec![hold] };
+    farm.step(FarmEvent::Worker(beat.clone()), 90);
+    assert!(entries(&farm.step(FarmEvent::Tick, 150)).is_empty());
+    let effects = farm.step(FarmEvent::Tick, 190);
+    assert_eq!(entries(&effects), [(1, 2, Priority::Urgent)]);
+    assert!(effects.contains(&FarmEffect::Retire { job: JobId(1), attempt: Attempt(1) }));
+    let job = farm.job(1).unwrap();
+    assert_eq!((job.charged, &job.excluded), (0, &vec![worker("a")]));
+    // It wakes up and is told to stop; the excluded worker's claim of the next attempt is refused too.
+    assert_eq!(controls(&farm.step(FarmEvent::Worker(beat), 200)), [("a".to_owned(), cancel(1, 1))]);
+    assert_eq!(controls(&claim(&mut farm, "a", 1, 2, 201)), [("a".to_owned(), cancel(1, 2))]);
+    assert_eq!(controls(&claim(&mut farm, "b", 1, 2, 202)), [("b".to_owned(), grant(1, 2))]);
+}
+
+#[test]
+fn bad_proofs_are_charged_and_poison_the_job_after_k() {
+    let mut farm = farm(1);
+    farm.step(FarmEvent::Tick, 0);
+    for attempt in 1..=RULES.poison_after {
+        claim(&mut farm, "a", 1, attempt, 1);
+        let refused =
+            FarmEvent::ProofRefused { worker: worker("a"), job: JobId(1), attempt: Attempt(attempt) };
+        let effects = farm.step(refused, 2);
+        assert_eq!(entries(&effects).len(), usize::from(attempt < RULES.poison_after));
+    }
+    assert!(matches!(farm.job(1).unwrap().phase, Phase::Poisoned { .. }));
+    assert_eq!(controls(&claim(&mut farm, "b", 1, 2, 3)), [("b".to_owned(), cancel(1, 2))]);
+}
+
+#[test]
+fn infrastructure_failures_never_poison_a_job() {
+    let mut farm = farm(1);
+    farm.step(FarmEvent::Tick, 0);
+    for attempt in 1..=10 {
+        claim(&mut farm, "a", 1, attempt, 1);
+        let failed = WorkerEvent::Failed {
+            worker: worker("a"),
+            job: JobId(1),
+            attempt: Attempt(attempt),
+            kind: FailureKind::Infrastructure,
+            message: "no memory".to_owned(),
+        };
+        // The only worker is let in again.
+        assert_eq!(entries(&farm.step(FarmEvent::Worker(failed), 2)), [(1, attempt + 1, Priority::Urgent)]);
+    }
+    assert_eq!(farm.job(1).unwrap().charged, 0);
+}
+
+#[test]
+fn an_event_of_an_earlier_attempt_changes_nothing() {
+    let mut farm = farm(1);
+    farm.step(FarmEvent::Tick, 0);
+    claim(&mut farm, "a", 1, 1, 0);
+    farm.step(FarmEvent::Tick, 100);
+    claim(&mut farm, "b", 1, 2, 101);
+    let before = farm.job(1).cloned();
+    let late = FarmEvent::ProofRefused { worker: worker("a"), job: JobId(1), attempt: Attempt(1) };
+    assert!(farm.step(late, 102).is_empty());
+    assert_eq!(farm.job(1).cloned(), before);
+}
+
+#[test]
+fn a_late_proof_ends_the_job_and_stops_whoever_holds_it_now() {
+    let mut farm = farm(1);
+    farm.step(FarmEvent::Tick, 0);
+    claim(&mut farm, "a", 1, 1, 0);
+    farm.step(FarmEvent::Tick, 100);
+    claim(&mut farm, "b", 1, 2, 101);
+    let effects = farm.proven(1, &worker("a"));
+    assert_eq!(controls(&effects), [("b".to_owned(), cancel(1, 2))]);
+    assert!(effects.contains(&FarmEffect::Remove { job: JobId(1) }));
+    assert_eq!(farm.job(1), None);
+    assert!(farm.proven(1, &worker("b")).is_empty());
+}
+
+#[test]
+fn a_worker_that_leaves_or_starts_again_gives_its_jobs_back() {
+    let mut farm = farm(2);
+    farm.step(FarmEvent::Tick, 0);
+    claim(&mut farm, "a", 1, 1, 0);
+    claim(&mut farm, "b", 2, 1, 0);
+    let left = WorkerEvent::Left { worker: worker("a"), message: "drained".to_owned() };
+    assert_eq!(entries(&farm.step(FarmEvent::Worker(left), 1)), [(1, 2, Priority::Urgent)]);
+    let registration =
+        Registration { backend: "cpu".to_owned(), version: "1".to_owned(), memory: 1, circuits: Vec::new() };
+    let again = WorkerEvent::Register { worker: worker("b"), registration };
+    assert_eq!(entries(&farm.step(FarmEvent::Worker(again), 2)), [(2, 2, Priority::Urgent)]);
+}
+
+#[test]
+fn after_a_restart_the_records_give_attempts_and_charges_and_everything_is_published_again() {
+    let mut before = farm(2);
+    let mut records = Vec::new();
+    let mut keep = |effects: Vec<FarmEffect>| {
+        records.extend(effects.into_iter().filter_map(|effect| match effect {
+            FarmEffect::Record(record) => Some(record),
+            _ => None,
+        }));
+    };
+    keep(before.step(FarmEvent::Tick, 0));
+    keep(claim(&mut before, "a", 1, 1, 1));
+    keep(before.step(FarmEvent::ProofRefused { worker: worker("a"), job: JobId(1), attempt: Attempt(1) }, 2));
+    keep(claim(&mut before, "b", 1, 2, 3));
+    let mut after = farm(2);
+    records.iter().for_each(|record| after.replay(record));
+    let job = after.job(1).unwrap();
+    assert_eq!((job.attempt, job.charged), (2, 1));
+    assert_eq!(
+        entries(&after.step(FarmEvent::Tick, 0)),
+        [(1, 3, Priority::Urgent), (2, 2, Priority::Urgent)]
+    );
+}

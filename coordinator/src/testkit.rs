@@ -1,0 +1,246 @@
+//! Holders, proofs that verify by a tag, and a state without a driver: what the tests of this crate share.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bn254::Fr;
+use circuits::{
+    baby_jubjub::Point,
+    eddsa::{PrivateKey, Signature},
+    leaf::{account, key_hash},
+    public_data::domain,
+    shape::Shape,
+    slot::SignedSpend,
+};
+use sha2::{Digest, Sha256};
+use wire::{
+    ecdsa::OperatorKey,
+    eip712::{self, SigningDomain, TypedMessage},
+};
+
+use crate::{
+    chain::{Deposit, ForcedRequest, Logs},
+    config::{Config, Rules},
+    ledger::accept::verify,
+    service::{Address, DirectoryEntry, Draft, SpendRequest, SubmitRequest, UserError},
+    state::{
+        State,
+        event::{Cursor, KeyRegistered, OperationId, ProofAccepted, Stamped},
+    },
+    verifier::ProofVerifier,
+};
+
+pub const SIGNING: SigningDomain = SigningDomain { chain_id: 31337, contract: [0xc0; 20] };
+
+pub fn domain_word() -> Fr {
+    domain(SIGNING.chain_id, &SIGNING.contract)
+}
+
+/// Accepts a proof that is the hash of what it proves.
+pub struct TagVerifier;
+
+impl TagVerifier {
+    pub fn proof(public_inputs: &[Fr; 3]) -> [u8; 256] {
+        let mut hash = Sha256::new();
+        public_inputs.iter().for_each(|word| hash.update(bn254::fr_to_be_bytes(word)));
+        let mut proof = [0; 256];
+        proof[..32].copy_from_slice(&hash.finalize());
+        proof
+    }
+}
+
+impl ProofVerifier for TagVerifier {
+    fn digest(&self, shape: Shape) -> Option<[u8; 32]> {
+        Some([shape.number() as u8; 32])
+    }
+
+    fn verify(&self, _shape: Shape, public_inputs: &[Fr; 3], proof: &[u8; 256]) -> bool {
+        *proof == Self::proof(public_inputs)
+    }
+}
+
+/// Somebody with an Ethereum key and a spending key.
+#[derive(Clone)]
+pub struct Holder {
+    pub ethereum: OperatorKey,
+    pub private: PrivateKey,
+    pub owner: Address,
+    pub key: Point,
+    pub key_hash: Fr,
+    pub account: Fr,
+}
+
+impl Holder {
+    pub fn new(seed: u8) -> Self {
+        let ethereum = OperatorKey::from_bytes(&[seed; 32]).unwrap();
+        let private = PrivateKey::new([seed; 32]);
+        let (owner, key) = (ethereum.address(), private.public());
+        let key_hash = key_hash(&key);
+        let account = account(&owner, &key_hash);
+        Self { ethereum, private, owner, key, key_hash, account }
+    }
+
+    pub fn entry(&self, key_epoch: u32) -> DirectoryEntry {
+        let message = eip712::DirectoryEntry { owner: self.owner, key: self.key, key_epoch };
+        let signature = message.sign(&SIGNING, &self.ethereum).to_vec();
+        DirectoryEntry { owner: self.owner, key: self.key, key_epoch, signature }
+    }
+
+    /// Signs a draft as a wallet does: from its own data, not from the hash it was given.
+    pub fn sign(&self, draft: &Draft, idempotency_key: &str) -> SubmitRequest {
+        let spends = draft.spends.iter().map(|spend| {
+            let mut signed = SignedSpend {
+                kind: draft.kind,
+                index: spend.index,
+                owner: self.owner,
+                key: self.key,
+                range: spend.range,
+                split: spend.split,
+                recipient: draft.recipient_account,
+                valid_until: draft.valid_until,
+                signature: Signature { r8: Point::IDENTITY, s: Fr::default() },
+            };
+            signed.signature = self.private.sign(&signed.message(&draft.domain));
+            SpendRequest {
+                index: spend.index,
+                range: spend.range,
+                split: spend.split,
+                key: self.key,
+                signature: signed.signature,
+            }
+        });
+        SubmitRequest {
+            idempotency_key: idempotency_key.to_owned(),
+            kind: draft.kind,
+            sender: draft.sender,
+            recipient: draft.recipient,
+            recipient_account: draft.recipient_account,
+            valid_until: draft.valid_until,
+            spends: spends.collect(),
+        }
+    }
+}
+
+pub fn rules(shapes: &[Shape]) -> Arc<Rules> {
+    let config = Config { shapes: shapes.to_vec(), min_amount: 10, ..Config::default() };
+    let circuits: BTreeMap<Shape, [u8; 32]> =
+        Shape::ALL.into_iter().map(|shape| (shape, [shape.number() as u8; 32])).collect();
+    Arc::new(config.rules(domain_word(), SIGNING, circuits))
+}
+
+/// A state with its log, moved by hand.
+pub struct Bench {
+    pub state: State,
+    pub log: Vec<Stamped>,
+    pub now: u64,
+    block: u64,
+    coins: u64,
+    keys: u64,
+}
+
+impl Bench {
+    pub fn new(rules: Arc<Rules>) -> Self {
+        let mut bench =
+            Self { state: State::new(rules), log: Vec::new(), now: 1_000, block: 0, coins: 0, keys: 0 };
+        bench.state.begin(bench.now, &mut bench.log).unwrap();
+        bench
+    }
+
+    pub fn register(&mut self, holder: &Holder) {
+        self.keys += 1;
+        let entry = holder.entry(0);
+        let registered = KeyRegistered {
+            owner: entry.owner,
+            key: entry.key,
+            key_epoch: 0,
+            signature: entry.signature,
+            idempotency_key: format!("register {}", self.keys),
+            request_hash: [0; 32],
+        };
+        self.state.register_key(registered, self.now, &mut self.log).unwrap().unwrap();
+    }
+
+    pub fn deposit(&mut self, holder: &Holder, coins: u64) {
+        let (id, _) = self.state.next_ids();
+        let deposit = Deposit {
+            id,
+            owner: holder.owner,
+            key_hash: holder.key_hash,
+            account: holder.account,
+            range: circuits::leaf::CoinRange::new(self.coins + 1, self.coins + coins).unwrap(),
+            depositor: holder.owner,
+            deadline: 0,
+            block: self.block,
+            tx: [0; 32],
+        };
+        self.coins += coins;
+        self.take_in(Logs { deposits: vec![deposit], ..Logs::default() });
+    }
+
+    pub fn force(&mut self, request: ForcedRequest) {
+        let (_, id) = self.state.next_ids();
+        self.take_in(Logs { forced: vec![ForcedRequest { id, ..request }], ..Logs::default() });
+    }
+
+    fn take_in(&mut self, logs: Logs) {
+        self.block += 1;
+        let to = Cursor { number: self.block, hash: [self.block as u8; 32] };
+        self.state.take_in(to, logs, self.now, &mut self.log).unwrap().unwrap();
+    }
+
+    /// Lets the deposits and forced requests that wait into a batch.
+    pub fn wait(&mut self) {
+        self.now += 60_000;
+        self.state.seal_due(self.now, &mut self.log).unwrap();
+    }
+
+    pub fn submit(&mut self, request: SubmitRequest) -> Result<OperationId, UserError> {
+        let verified = verify(&domain_word(), &self.state.rules().limits, request)?;
+        self.state.submit(&verified, self.now, &mut self.log).unwrap()
+    }
+
+    /// Prepares, signs and submits a send.
+    pub fn send(&mut self, from: &Holder, to: &Holder, amount: u64) -> Result<OperationId, UserError> {
+        let draft = self.state.prepare_send(&crate::service::PrepareSend {
+            sender: from.owner,
+            recipient: to.owner,
+            amount,
+            allow_vault: false,
+            valid_until: None,
+        })?;
+        self.keys += 1;
+        self.submit(from.sign(&draft, &format!("send {}", self.keys)))
+    }
+
+    pub fn withdraw(&mut self, from: &Holder, amount: u64) -> Result<OperationId, UserError> {
+        let draft = self.state.prepare_withdraw(&crate::service::PrepareWithdraw {
+            sender: from.owner,
+            amount,
+            valid_until: None,
+        })?;
+        self.keys += 1;
+        self.submit(from.sign(&draft, &format!("withdraw {}", self.keys)))
+    }
+
+    /// Has the next batch proven.
+    pub fn prove(&mut self, batch_no: u32) {
+        let proof = ProofAccepted {
+            batch_no,
+            attempt: 1,
+            worker: wire::WorkerId::new("w").unwrap(),
+            proof: vec![0; 256],
+            prove_ms: 1,
+            witness_ms: 1,
+        };
+        self.state.accept_proof(proof, self.now, &mut self.log).unwrap();
+    }
+
+    /// The state that the log gives again.
+    pub fn replayed(&self) -> State {
+        let mut state = State::new(Arc::new(self.state.rules().clone()));
+        for stamped in &self.log {
+            let bytes = postcard::to_stdvec(stamped).unwrap();
+            state.apply(&postcard::from_bytes(&bytes).unwrap()).unwrap();
+        }
+        state
+    }
+}
