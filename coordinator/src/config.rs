@@ -194,7 +194,8 @@ mod tests {
     #[test]
     fn the_defaults_are_valid_and_each_impossible_setting_is_named() {
         assert_eq!(Config::default().validate(), Ok(()));
-        let broken: [(&str, fn(&mut Config)); 6] = [
+        type Break = fn(&mut Config);
+        let broken: [(&str, Break); 6] = [
             ("shapes", |c| c.shapes.clear()),
             ("min_amount", |c| c.min_amount = 0),
             ("promise_deadline", |c| c.promise_deadline = Duration::from_secs(3601)),

@@ -59,7 +59,7 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// Something from the queue, proofs already verified.
 pub(crate) enum FromQueue {
-    Event(WorkerEvent),
+    Event(Box<WorkerEvent>),
     Proof {
         worker: WorkerId,
         job: JobId,
@@ -319,7 +319,7 @@ impl Driver {
             }
             Message::FromQueue { events, up_to } => {
                 for event in events {
-                    self.from_queue(event, now, round)?;
+                    self.worker_event(event, now, round)?;
                 }
                 round.to_queue.extend(up_to.map(ToQueue::Acknowledge));
             }
@@ -334,7 +334,7 @@ impl Driver {
         Ok(())
     }
 
-    fn from_queue(&mut self, event: FromQueue, now: u64, round: &mut Round) -> Result<(), StateError> {
+    fn worker_event(&mut self, event: FromQueue, now: u64, round: &mut Round) -> Result<(), StateError> {
         let effects = match event {
             FromQueue::Event(event) => self.state.farm_step(FarmEvent::Worker(event), now, &mut round.log),
             FromQueue::Proof { worker, job, attempt, valid: false, .. } => {

@@ -71,7 +71,7 @@ pub struct Worker {
 #[derive(Clone, Debug)]
 pub enum FarmEvent {
     /// Anything a worker reports but a proof, which is verified first.
-    Worker(WorkerEvent),
+    Worker(Box<WorkerEvent>),
     /// A proof of this attempt does not verify.
     ProofRefused {
         worker: WorkerId,
@@ -203,7 +203,7 @@ impl Farm {
     pub fn step(&mut self, event: FarmEvent, now: u64) -> Vec<FarmEffect> {
         let mut effects = Vec::new();
         match event {
-            FarmEvent::Worker(event) => self.worker(event, now, &mut effects),
+            FarmEvent::Worker(event) => self.worker(*event, now, &mut effects),
             FarmEvent::ProofRefused { worker, job, attempt } => {
                 let message = "the proof does not verify".to_owned();
                 self.end(job, attempt, &worker, true, message, &mut effects);

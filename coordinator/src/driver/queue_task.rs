@@ -92,7 +92,7 @@ pub(super) async fn read(
 /// a batch that is proven already is dropped.
 async fn check(event: WorkerEvent, verifier: &Arc<dyn ProofVerifier>, link: &Link) -> Option<FromQueue> {
     let WorkerEvent::Proved { worker, job, attempt, proof, timings, .. } = event else {
-        return Some(FromQueue::Event(event));
+        return Some(FromQueue::Event(Box::new(event)));
     };
     let batch_no = job.batch_no()?;
     let wanted: Option<(Shape, [Fr; 3])> = link

@@ -34,7 +34,7 @@ fn controls(effects: &[FarmEffect]) -> Vec<(String, Control)> {
 
 fn claim(farm: &mut Farm, name: &str, job: u64, attempt: u32, now: u64) -> Vec<FarmEffect> {
     let event = WorkerEvent::Claimed { worker: worker(name), job: JobId(job), attempt: Attempt(attempt) };
-    farm.step(FarmEvent::Worker(event), now)
+    farm.step(FarmEvent::Worker(Box::new(event)), now)
 }
 
 fn grant(job: u64, attempt: u32) -> Control {
@@ -71,7 +71,7 @@ fn heartbeats_keep_a_lease_and_silence_gives_the_job_to_another_worker_uncharged
     claim(&mut farm, "b", 9, 1, 0);
     let hold = Hold { job: JobId(1), attempt: Attempt(1), stage: wire::Stage::Proving };
     let beat = WorkerEvent::Heartbeat { worker: worker("a"), holds: vec![hold] };
-    farm.step(FarmEvent::Worker(beat.clone()), 90);
+    farm.step(FarmEvent::Worker(Box::new(beat.clone())), 90);
     assert!(entries(&farm.step(FarmEvent::Tick, 150)).is_empty());
     let effects = farm.step(FarmEvent::Tick, 190);
     assert_eq!(entries(&effects), [(1, 2, Priority::Urgent)]);
@@ -79,7 +79,10 @@ fn heartbeats_keep_a_lease_and_silence_gives_the_job_to_another_worker_uncharged
     let job = farm.job(1).unwrap();
     assert_eq!((job.charged, &job.excluded), (0, &vec![worker("a")]));
     // It wakes up and is told to stop; the excluded worker's claim of the next attempt is refused too.
-    assert_eq!(controls(&farm.step(FarmEvent::Worker(beat), 200)), [("a".to_owned(), cancel(1, 1))]);
+    assert_eq!(
+        controls(&farm.step(FarmEvent::Worker(Box::new(beat)), 200)),
+        [("a".to_owned(), cancel(1, 1))]
+    );
     assert_eq!(controls(&claim(&mut farm, "a", 1, 2, 201)), [("a".to_owned(), cancel(1, 2))]);
     assert_eq!(controls(&claim(&mut farm, "b", 1, 2, 202)), [("b".to_owned(), grant(1, 2))]);
 }
@@ -113,7 +116,10 @@ fn infrastructure_failures_never_poison_a_job() {
             message: "no memory".to_owned(),
         };
         // The only worker is let in again.
-        assert_eq!(entries(&farm.step(FarmEvent::Worker(failed), 2)), [(1, attempt + 1, Priority::Urgent)]);
+        assert_eq!(
+            entries(&farm.step(FarmEvent::Worker(Box::new(failed)), 2)),
+            [(1, attempt + 1, Priority::Urgent)]
+        );
     }
     assert_eq!(farm.job(1).unwrap().charged, 0);
 }
@@ -152,11 +158,11 @@ fn a_worker_that_leaves_or_starts_again_gives_its_jobs_back() {
     claim(&mut farm, "a", 1, 1, 0);
     claim(&mut farm, "b", 2, 1, 0);
     let left = WorkerEvent::Left { worker: worker("a"), message: "drained".to_owned() };
-    assert_eq!(entries(&farm.step(FarmEvent::Worker(left), 1)), [(1, 2, Priority::Urgent)]);
+    assert_eq!(entries(&farm.step(FarmEvent::Worker(Box::new(left)), 1)), [(1, 2, Priority::Urgent)]);
     let registration =
         Registration { backend: "cpu".to_owned(), version: "1".to_owned(), memory: 1, circuits: Vec::new() };
     let again = WorkerEvent::Register { worker: worker("b"), registration };
-    assert_eq!(entries(&farm.step(FarmEvent::Worker(again), 2)), [(2, 2, Priority::Urgent)]);
+    assert_eq!(entries(&farm.step(FarmEvent::Worker(Box::new(again)), 2)), [(2, 2, Priority::Urgent)]);
 }
 
 #[test]
