@@ -60,6 +60,14 @@ impl Session<'_> {
         Ok(effect)
     }
 
+    /// With automine, makes a block if a transaction can run.
+    fn automine(&mut self) -> Result<(), Error> {
+        if self.inner.mining == Mining::Automine && self.inner.chain.has_ready() {
+            self.mine_one()?;
+        }
+        Ok(())
+    }
+
     fn mine_one(&mut self) -> Result<(), Error> {
         let timestamp = self.inner.chain.next_timestamp(now());
         self.apply(&Op::Mine { timestamp }).map(|_| ())
@@ -87,7 +95,10 @@ impl Node {
         };
         let period = watch::Sender::new(period_of(config.mining));
         let inner = Inner { chain, log, mining: config.mining, halted: false };
-        Ok(Self { inner: Mutex::new(inner), finality_depth: config.finality_depth, period })
+        let node = Self { inner: Mutex::new(inner), finality_depth: config.finality_depth, period };
+        // A kill may have come between a transaction's entry and its block's; nobody else would make that block.
+        node.change(|session| session.automine())?;
+        Ok(node)
     }
 
     fn lock(&self) -> Result<MutexGuard<'_, Inner>, Error> {
@@ -127,9 +138,7 @@ impl Node {
         self.change(|session| {
             let effect = session.apply(&Op::Submit(raw))?;
             let Effect::Queued(hash) = effect else { return Ok(B256::ZERO) };
-            if session.inner.mining == Mining::Automine && session.inner.chain.has_ready() {
-                session.mine_one()?;
-            }
+            session.automine()?;
             Ok(hash)
         })
     }

@@ -1,11 +1,12 @@
 //! Serves a node over HTTP and makes blocks at intervals. Holds no decision about the chain.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use actix_web::dev::ServerHandle;
 use actix_web::http::header::ContentType;
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpMessage, HttpRequest, HttpResponse, HttpServer, web};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::chain::Dropped;
@@ -29,6 +30,8 @@ pub struct Handle {
     server: ServerHandle,
     serving: Option<JoinHandle<std::io::Result<()>>>,
     mining: JoinHandle<()>,
+    /// Dropped to end the interval miner.
+    alive: Option<watch::Sender<()>>,
 }
 
 impl DevChain {
@@ -57,8 +60,9 @@ impl DevChain {
         let server = server.run();
         let handle = server.handle();
         let serving = tokio::spawn(server);
-        let mining = tokio::spawn(mine_at_intervals(node.clone()));
-        Ok(Handle { node, address, server: handle, serving: Some(serving), mining })
+        let alive = watch::Sender::new(());
+        let mining = tokio::spawn(mine_at_intervals(node.clone(), alive.subscribe()));
+        Ok(Handle { node, address, server: handle, serving: Some(serving), mining, alive: Some(alive) })
     }
 }
 
@@ -129,15 +133,16 @@ impl Handle {
         self.node.increase_time(seconds)
     }
 
-    /// Stops serving and mining. When this returns, the port and the data folder are free.
+    /// Stops serving and mining. When this returns, the port is free, and the data folder too unless the
+    /// caller still holds [`Handle::node`].
     ///
     /// # Errors
     /// If the server ended by itself before, with what it said.
     pub async fn shutdown(mut self) -> Result<(), Error> {
         self.server.stop(true).await;
-        self.mining.abort();
-        // A block being made by it holds the chain until it is written.
-        let _ = (&mut self.mining).await;
+        self.alive = None;
+        // It ends between two blocks, so that none is being written when this returns.
+        (&mut self.mining).await.map_err(|error| Error::Task(error.to_string()))?;
         match self.serving.take() {
             Some(serving) => serving
                 .await
@@ -150,7 +155,6 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.mining.abort();
         if self.serving.is_some() {
             // The stop command is sent when this is called; the future only waits for the end.
             drop(self.server.stop(false));
@@ -158,7 +162,10 @@ impl Drop for Handle {
     }
 }
 
-async fn answer(node: web::Data<Node>, body: web::Bytes) -> HttpResponse {
+async fn answer(request: HttpRequest, node: web::Data<Node>, body: web::Bytes) -> HttpResponse {
+    if let Err(refusal) = check_origin(&request) {
+        return refusal;
+    }
     let node = node.into_inner();
     match web::block(move || rpc::handle(&node, &body)).await {
         Ok(Some(value)) => HttpResponse::Ok().json(value),
@@ -169,42 +176,82 @@ async fn answer(node: web::Data<Node>, body: web::Bytes) -> HttpResponse {
     }
 }
 
-/// Makes a block each time the period has passed, for as long as there is one.
-async fn mine_at_intervals(node: Arc<Node>) {
+/// Keeps web pages out, which a browser on this machine would let send requests to loopback: a page cannot send
+/// `application/json` to another origin unasked, and a page whose name was rebound to 127.0.0.1 has its name in `Host`.
+fn check_origin(request: &HttpRequest) -> Result<(), HttpResponse> {
+    let refuse = |mut answer: actix_web::HttpResponseBuilder, why: &'static str| {
+        Err(answer.content_type(ContentType::plaintext()).body(why))
+    };
+    if !request.content_type().eq_ignore_ascii_case("application/json") {
+        return refuse(
+            HttpResponse::UnsupportedMediaType(),
+            "PM-DEV-030: send content-type application/json",
+        );
+    }
+    let loopback = request.app_config().local_addr().ip().is_loopback();
+    let host = request.connection_info().host().to_owned();
+    if loopback && !is_local_name(&host) {
+        return refuse(
+            HttpResponse::Forbidden(),
+            "PM-DEV-031: use the address, or localhost, as the host's name",
+        );
+    }
+    Ok(())
+}
+
+/// Whether a `Host` is `localhost` or an IP address, with or without a port.
+fn is_local_name(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
+}
+
+/// Makes a block each time the period has passed, for as long as there is one; ends when `alive` is dropped.
+async fn mine_at_intervals(node: Arc<Node>, mut alive: watch::Receiver<()>) {
     let mut period = node.period();
     loop {
         let current = *period.borrow_and_update();
-        let Some(wait) = current else {
-            if period.changed().await.is_err() {
-                return;
+        let elapsed = async {
+            match current {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
             }
-            continue;
         };
-        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + wait, wait);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {
-                    let node = node.clone();
-                    match tokio::task::spawn_blocking(move || node.mine(1, 0)).await {
-                        Ok(Ok(_)) => {}
-                        Ok(Err(error)) => {
-                            tracing::error!(%error, "no more blocks are made");
-                            return;
-                        }
-                        Err(error) => {
-                            tracing::error!(%error, "no more blocks are made");
-                            return;
-                        }
-                    }
+        tokio::select! {
+            _ = alive.changed() => return,
+            changed = period.changed() => {
+                if changed.is_err() {
+                    return;
                 }
-                changed = period.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    break;
-                }
+                continue;
             }
+            () = elapsed => {}
+        }
+        // Not inside the select: a block that was begun is finished before this task ends.
+        let miner = node.clone();
+        let mined = tokio::task::spawn_blocking(move || miner.mine(1, 0)).await;
+        if let Err(error) = mined.map_err(|error| Error::Task(error.to_string())).flatten() {
+            tracing::error!(%error, "no more blocks are made");
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_local_name;
+
+    #[test]
+    fn only_addresses_and_localhost_are_local_names() {
+        for local in ["127.0.0.1:8545", "127.0.0.1", "localhost", "LOCALHOST:1", "[::1]:8545", "[::1]"] {
+            assert!(is_local_name(local), "{local}");
+        }
+        for other in ["example.org", "example.org:8545", "localhost.example.org", "127.0.0.1.example.org", ""]
+        {
+            assert!(!is_local_name(other), "{other}");
         }
     }
 }

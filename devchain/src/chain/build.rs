@@ -117,7 +117,6 @@ impl Chain {
         self.core.pool.prune(tx.sender, nonce);
         let gas_used = result.tx_gas_used();
         running.gas_used += gas_used;
-        let contract_address = result.created_address();
         let success = result.is_success();
         // What a reverted transaction logged never happened.
         let logs = if success { result.into_logs() } else { Vec::new() };
@@ -127,7 +126,7 @@ impl Chain {
             gas_used,
             cumulative_gas_used: running.gas_used,
             effective_gas_price: u128::from(env.base_fee) + tip,
-            contract_address: contract_address.or_else(|| created_by(tx)),
+            contract_address: created_by(tx),
             first_log: running.logs,
             logs_bloom: bloom_of(&logs),
             logs,
@@ -174,7 +173,7 @@ impl Chain {
     }
 }
 
-/// The address a creation makes, also if it failed (receipts name it either way).
+/// The address that a creation makes. Receipts name it also if the creation failed, as other clients do.
 fn created_by(tx: &SignedTx) -> Option<Address> {
     tx.to.is_none().then(|| tx.sender.create(tx.nonce))
 }

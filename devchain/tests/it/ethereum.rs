@@ -276,6 +276,9 @@ async fn logs_are_found_by_address_topic_range_and_block() {
     assert!(numbers(json!({ "fromBlock": "0x0", "topics": [topic(1)] })).await.is_empty());
     assert!(numbers(json!({ "fromBlock": "0x0", "topics": [null, null, null] })).await.is_empty());
     assert_eq!(numbers(json!({})).await, ["0x6"], "from and to are latest if they are left out");
+    assert!(numbers(json!({ "fromBlock": "0x7" })).await.is_empty(), "beyond the head is nothing yet");
+    let inverted = json!([{ "fromBlock": "0x3", "toBlock": "0x2" }]);
+    assert_eq!(client.try_call::<Value>("eth_getLogs", inverted).await.expect_err("refused").code, -32_602);
     let hash = client.block_hash(4).await;
     assert_eq!(numbers(json!({ "blockHash": hash })).await, ["0x4"]);
     let both =

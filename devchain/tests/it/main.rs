@@ -6,11 +6,13 @@
 //! | `against_anvil` | the same observations from the anvil of npm, where it is installed |
 //! | `reorg` | dropped blocks, returned transactions, finality, old states |
 //! | `restart` | the log: restart, SIGKILL under load, torn ends, damage, the folder's lock |
-//! | `wire` | JSON-RPC envelopes, batches, limits |
+//! | `decoding` | raw transactions from outside: no panic, only the canonical form |
+//! | `wire` | JSON-RPC envelopes, batches, limits, web pages kept out |
 
 mod against_anvil;
 mod common;
 mod contract;
+mod decoding;
 mod ethereum;
 mod reorg;
 mod restart;

@@ -158,6 +158,20 @@ async fn a_torn_last_entry_is_cut_off_and_the_chain_goes_on() {
 }
 
 #[tokio::test]
+async fn a_transaction_whose_block_was_torn_off_is_mined_at_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (chain, client) = start_with(on(folder.path())).await;
+    let hash = client.mined(&sign(0, transfer(0, wallet_address(1), 1))).await.transaction_hash;
+    chain.shutdown().await.expect("ends well");
+    let log = folder.path().join("chain.log");
+    let file = std::fs::OpenOptions::new().write(true).open(&log).expect("the log");
+    file.set_len(file.metadata().expect("the log").len() - 1).expect("shortened");
+
+    let (_chain, client) = start_with(on(folder.path())).await;
+    assert_eq!(client.receipt(hash).await.block_number, Some(1.into()));
+}
+
+#[tokio::test]
 async fn a_damaged_middle_is_refused_and_left_as_it_is() {
     let folder = tempfile::tempdir().expect("a folder");
     let (chain, _client) = start_with(on(folder.path())).await;
@@ -187,6 +201,14 @@ async fn one_folder_has_one_process_and_one_configuration() {
     assert!(error.starts_with("PM-DEV-005"), "{error}");
     let other = Config { accounts: Vec::new(), ..on(folder.path()) };
     assert!(fails_to_start(other).await.starts_with("PM-DEV-005"));
-    let manual = Config { mining: Mining::Manual, ..on(folder.path()) };
-    start_with(manual).await.0.shutdown().await.expect("ends well");
+    // Free again as soon as it has ended, also while it makes blocks as fast as it can.
+    let busy = Config { mining: Mining::Interval(std::time::Duration::from_millis(1)), ..on(folder.path()) };
+    for _ in 0..5 {
+        let (chain, client) = start_with(busy.clone()).await;
+        let from = client.head().await;
+        while client.head().await < from + 2 {
+            tokio::task::yield_now().await;
+        }
+        chain.shutdown().await.expect("ends well");
+    }
 }

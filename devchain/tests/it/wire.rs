@@ -80,3 +80,20 @@ async fn a_chain_can_be_asked_without_http() {
     }
     assert_eq!(accounts.len(), 10);
 }
+
+#[tokio::test]
+async fn web_pages_are_kept_out() {
+    let (chain, client) = start().await;
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"evm_mine"}"#;
+    let post = |kind: &str, host: &str| {
+        let request =
+            reqwest::Client::new().post(chain.url()).header("content-type", kind).header("host", host);
+        request.body(body).send()
+    };
+    let status = async |kind: &str, host: &str| post(kind, host).await.expect("an answer").status().as_u16();
+    assert_eq!(status("text/plain", "localhost").await, 415);
+    assert_eq!(status("application/json", "rebound.example").await, 403);
+    assert_eq!(client.head().await, 0);
+    assert_eq!(status("application/json; charset=utf-8", "localhost:1").await, 200);
+    assert_eq!(client.head().await, 1);
+}
