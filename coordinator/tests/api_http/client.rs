@@ -44,15 +44,15 @@ async fn a_draft_that_was_tampered_with_is_not_signed() {
     let api = Api::start().await;
     let good = Client::new(&api.server.url).prepare_send(&payment(12)).await.unwrap();
     let mut other_split = good.clone();
-    other_split.leaves[0].split += 1;
+    other_split.spends[0].split += 1;
     let mut other_recipient = good.clone();
     other_recipient.recipient_account = domain();
     let mut other_owner = good.clone();
     other_owner.sender = BOB;
     let mut outside = good.clone();
-    outside.leaves[0].split = outside.leaves[0].high + 1;
+    outside.spends[0].split = outside.spends[0].high + 1;
     let mut no_range = good.clone();
-    no_range.leaves[0].low = 0;
+    no_range.spends[0].low = 0;
     for draft in [other_split, other_recipient, other_owner, outside, no_range] {
         assert!(draft.messages().unwrap_err().to_string().starts_with("PM-CLIENT-003"));
     }

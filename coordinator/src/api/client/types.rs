@@ -321,7 +321,7 @@ pub struct PrepareWithdraw {
 
 /// One leaf to sign for.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct DraftLeaf {
+pub struct DraftSpend {
     #[serde(with = "codec::decimal")]
     pub index: u64,
     #[serde(with = "codec::decimal")]
@@ -355,7 +355,9 @@ pub struct Draft {
     #[serde(with = "bn254::serde_fr")]
     pub domain: Fr,
     pub valid_until: u32,
-    pub leaves: Vec<DraftLeaf>,
+    /// The schema calls them leaves.
+    #[serde(rename = "leaves")]
+    pub spends: Vec<DraftSpend>,
 }
 
 /// The parts of a draft do not fit together.
@@ -375,7 +377,7 @@ impl Draft {
             Kind::Send => message::SignedKind::Send,
             Kind::Withdraw => message::SignedKind::Withdraw,
         };
-        let one = |(place, leaf): (usize, &DraftLeaf)| {
+        let one = |(place, leaf): (usize, &DraftSpend)| {
             let range = CoinRange::new(leaf.low, leaf.high).map_err(|_| InconsistentDraft(place))?;
             let account = leaf::account(&self.sender, &leaf::key_hash(&leaf.key));
             let message = Message {
@@ -394,12 +396,12 @@ impl Draft {
                 Err(InconsistentDraft(place))
             }
         };
-        self.leaves.iter().enumerate().map(one).collect()
+        self.spends.iter().enumerate().map(one).collect()
     }
 
     /// The request that submits this draft with one signature for each leaf, in order.
     pub fn signed(&self, idempotency_key: &str, signatures: &[eddsa::Signature]) -> Submit {
-        let leaves = self.leaves.iter().zip(signatures).map(|(leaf, signature)| SignedLeaf {
+        let spends = self.spends.iter().zip(signatures).map(|(leaf, signature)| SignedSpend {
             index: leaf.index,
             low: leaf.low,
             high: leaf.high,
@@ -414,7 +416,7 @@ impl Draft {
             recipient_account: (self.kind == Kind::Send)
                 .then(|| bn254::fr_to_be_bytes(&self.recipient_account)),
             valid_until: self.valid_until,
-            leaves: leaves.collect(),
+            spends: spends.collect(),
         }
     }
 }
@@ -436,7 +438,7 @@ impl From<&eddsa::Signature> for Signature {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SignedLeaf {
+pub struct SignedSpend {
     #[serde(with = "codec::decimal")]
     pub index: u64,
     #[serde(with = "codec::decimal")]
@@ -462,7 +464,8 @@ pub struct Submit {
     #[serde(with = "codec::array_option", skip_serializing_if = "Option::is_none")]
     pub recipient_account: Option<[u8; 32]>,
     pub valid_until: u32,
-    pub leaves: Vec<SignedLeaf>,
+    #[serde(rename = "leaves")]
+    pub spends: Vec<SignedSpend>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
