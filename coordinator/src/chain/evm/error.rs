@@ -78,7 +78,9 @@ fn is_transient(error: &JsonRpcError) -> bool {
 /// Whether an account has too little for a transaction: an estimate names that in the same way as a broadcast.
 pub(super) fn lacks_funds(error: &TransportError) -> Option<String> {
     match error {
-        TransportError::Rpc(error) if says(error, &["insufficient funds", "insufficient balance"]) => {
+        TransportError::Rpc(error)
+            if says(error, &["insufficient funds", "insufficient balance", "lack of funds"]) =>
+        {
             Some(error.message.clone())
         }
         _ => None,

@@ -160,9 +160,10 @@ impl Node {
         }
     }
 
-    /// The estimate and a fifth more, within the cap of a transaction.
+    /// The estimate and a fifth more, within the cap of a transaction. On the latest block, said explicitly: some nodes
+    /// would estimate on what is pending, where a transaction to be replaced has already run.
     pub async fn gas_limit(&self, call: &Call) -> Result<u64, TxError> {
-        let estimate: U256 = match self.ask("eth_estimateGas", json!([call.json()])).await {
+        let estimate: U256 = match self.ask("eth_estimateGas", json!([call.json(), "latest"])).await {
             Ok(estimate) => estimate,
             Err(error) => {
                 if let Some(words) = lacks_funds(&error) {

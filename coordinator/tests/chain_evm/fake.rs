@@ -1,0 +1,127 @@
+//! A server that answers JSON-RPC as a test tells it to, to see what the adapter makes of nodes that misbehave.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use contracts::{Word, calls};
+use coordinator::chain::evm::{AccountKey, EvmChain, EvmSettings};
+use serde_json::{Value, json};
+
+use super::node::hex_of;
+
+pub enum Reply {
+    Result(Value),
+    Error(i64, &'static str),
+    /// HTTP status and body as they are.
+    Raw(u16, Vec<u8>),
+    /// Nothing, for so long.
+    Silence(Duration),
+}
+
+pub struct Fake {
+    pub url: String,
+    pub requests: Arc<AtomicUsize>,
+}
+
+impl Fake {
+    /// Answers each request by its method and parameters, until the test ends.
+    pub fn start(answer: impl Fn(&str, &Value) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/key", listener.local_addr().unwrap());
+        let (answer, requests) = (Arc::new(answer), Arc::new(AtomicUsize::new(0)));
+        let counter = Arc::clone(&requests);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (answer, counter) = (Arc::clone(&answer), Arc::clone(&counter));
+                std::thread::spawn(move || serve(stream, &*answer, &counter));
+            }
+        });
+        Self { url, requests }
+    }
+
+    /// A node with a Proofmill contract at the address 0x11…, at block 100, that answers all else as told.
+    pub fn with_contract(answer: impl Fn(&str, &Value) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start(move |method, params| match (method, params[0]["data"].as_str()) {
+            ("eth_chainId", _) => Reply::Result(json!("0x7a69")),
+            ("eth_getBlockByNumber", _) if params[0] == "latest" => {
+                Reply::Result(json!({"number": "0x64", "hash": hex_of([1; 32]), "timestamp": "0x1"}))
+            }
+            ("eth_call", Some(data)) if data == hex_of(calls::domain()) => {
+                Reply::Result(json!(hex_of(calls::word(&contracts::data::domain(31_337, &CONTRACT)))))
+            }
+            ("eth_call", Some(data)) if data == hex_of(calls::operator()) => {
+                let mut word: Word = [0; 32];
+                word[12..].copy_from_slice(&key().address());
+                Reply::Result(json!(hex_of(word)))
+            }
+            ("eth_call", Some(data)) if data == hex_of(calls::quantum()) => {
+                Reply::Result(json!(format!("0x{:064x}", 1_000_000_000)))
+            }
+            _ => answer(method, params),
+        })
+    }
+
+    pub fn settings(&self) -> EvmSettings {
+        EvmSettings::new(&self.url, CONTRACT, 1)
+    }
+
+    pub async fn connect(&self) -> EvmChain {
+        EvmChain::connect(self.settings(), key()).await.unwrap()
+    }
+}
+
+pub const CONTRACT: [u8; 20] = [0x11; 20];
+
+pub fn key() -> AccountKey {
+    AccountKey::from_bytes(&[7; 32]).unwrap()
+}
+
+fn serve(mut stream: TcpStream, answer: &dyn Fn(&str, &Value) -> Reply, counter: &AtomicUsize) {
+    while let Some(body) = request(&mut stream) {
+        counter.fetch_add(1, Ordering::SeqCst);
+        let method = body["method"].as_str().unwrap();
+        let (status, reply) = match answer(method, &body["params"]) {
+            Reply::Result(result) => {
+                (200, json!({"jsonrpc": "2.0", "id": body["id"], "result": result}).to_string())
+            }
+            Reply::Error(code, message) => {
+                let error = json!({"code": code, "message": message});
+                (200, json!({"jsonrpc": "2.0", "id": body["id"], "error": error}).to_string())
+            }
+            Reply::Raw(status, bytes) => (status, String::from_utf8(bytes).unwrap()),
+            Reply::Silence(time) => {
+                std::thread::sleep(time);
+                return;
+            }
+        };
+        let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", reply.len());
+        if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(reply.as_bytes())).is_err() {
+            return;
+        }
+    }
+}
+
+fn request(stream: &mut TcpStream) -> Option<Value> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0u8; 4096];
+    loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+            let length: usize =
+                head.lines().find_map(|line| line.strip_prefix("content-length:"))?.trim().parse().ok()?;
+            let body = &bytes[end + 4..];
+            if body.len() >= length {
+                return serde_json::from_slice(body).ok();
+            }
+        }
+        let read = stream.read(&mut buffer).ok().filter(|&read| read > 0)?;
+        bytes.extend_from_slice(&buffer[..read]);
+    }
+}
