@@ -187,6 +187,8 @@ async fn register(handle: &Handle, holder: &Holder) {
     handle.register_key(holder.entry(0), format!("key of {:?}", holder.owner[0])).await.unwrap();
 }
 
+mod kill;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deposit_send_and_withdraw_go_all_the_way_and_end_final() {
     let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
@@ -296,11 +298,16 @@ async fn a_reorganisation_brings_a_submitted_batch_back() {
     let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
     let handle = world.start(folder.path()).await;
     let (alice, _) = people();
-    world.chain.deposit(alice.owner, alice.key_hash, 1_000);
-    eventually("the batch is mined", async || world.chain.contract().batch_no == 1).await;
     world.mining.store(false, Ordering::Release);
-    // The block of the batch, or the one after it, goes; the deposit's is deeper.
+    world.chain.deposit(alice.owner, alice.key_hash, 1_000);
+    world.chain.mine(3);
+    eventually("the batch is broadcast", async || world.chain.sent() > 0).await;
+    world.chain.mine(1);
+    let mined = async || handle.batch(1).await.is_some_and(|batch| batch.l1_block.is_some());
+    eventually("the coordinator sees the batch mined", mined).await;
     world.chain.reorg(1);
+    assert_eq!(world.chain.contract().batch_no, 0, "the batch's block is gone");
+    eventually("the coordinator sees it dropped", async || !mined().await).await;
     world.mining.store(true, Ordering::Release);
     settle(&handle).await;
     assert_eq!(world.chain.contract().batch_no, 1);
