@@ -1,1 +1,96 @@
-fn main() {}
+//! The binary `proofmill`: parses arguments, wires the parts together, prints.
+//!
+//! | module | commands |
+//! |---|---|
+//! | `demo` | `demo`: everything in one process, and a script of real payments |
+//! | `node` | `coordinator`, and the assembly that the demo shares with it |
+//! | `worker` | `worker` |
+//! | `circuit`, `keys` | `circuit info`, `keys setup-dev`, `keys info`, `keys export-verifier` |
+//! | `wallet` | `wallet new`, `address`, `balance`, `deposit`, `send`, `withdraw`, `collect`, `history`, `export-proof` |
+//! | `doctor` | `doctor`: what this machine and the services it should reach look like |
+
+mod circuit;
+mod demo;
+mod doctor;
+mod keys;
+mod node;
+mod ui;
+mod wallet;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A payment validium with its own proving farm.
+#[derive(Parser)]
+#[command(version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything in one process, and a script of real payments
+    Demo(demo::Options),
+    /// The coordinator over an Ethereum node, with its API
+    Coordinator(node::Options),
+    /// A proving process that takes jobs from a coordinator
+    Worker(worker::Options),
+    /// What a circuit is made of
+    #[command(subcommand)]
+    Circuit(circuit::Command),
+    /// Proving and verifying keys
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Hold, pay and withdraw coins
+    Wallet(wallet::Options),
+    /// What this machine has and what it can reach
+    Doctor(doctor::Options),
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("PROOFMILL_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> eyre::Result<()> {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match command {
+        Command::Demo(options) => runtime()?.block_on(demo::run(options)),
+        Command::Coordinator(options) => runtime()?.block_on(node::run(options)),
+        Command::Worker(options) => runtime()?.block_on(worker::run(options)),
+        Command::Circuit(command) => circuit::run(command),
+        Command::Keys(command) => keys::run(command),
+        Command::Wallet(options) => runtime()?.block_on(wallet::run(options)),
+        Command::Doctor(options) => runtime()?.block_on(doctor::run(options)),
+    }
+}
+
+/// Waits for Ctrl-C or a request to terminate.
+async fn stop_signal() -> eyre::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            result = tokio::signal::ctrl_c() => result?,
+            _ = terminate.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await?;
+    Ok(())
+}

@@ -1,5 +1,7 @@
 //! The TCP adapter keeps the promises of every adapter, refuses strangers, and survives a restarted coordinator.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -66,4 +68,28 @@ async fn a_wrong_token_is_refused_and_says_so() {
 async fn nobody_there_is_an_error_and_not_a_hang() {
     let queue = RemoteQueue::new("127.0.0.1:1".into(), String::new(), WorkerId::new("a").unwrap());
     assert!(matches!(queue.next_control(Duration::ZERO).await, Err(QueueError::Unreachable(_))));
+}
+
+#[tokio::test]
+async fn a_worker_registers_again_with_a_coordinator_that_was_restarted() {
+    let worker = WorkerId::new("a").unwrap();
+    let registration =
+        Registration { backend: "cpu".into(), version: "1".into(), memory: 1, circuits: Vec::new() };
+    let register = WorkerEvent::Register { worker: worker.clone(), registration };
+    let first = Remote::start("127.0.0.1:0").await;
+    let address = first.address.clone();
+    let remote = first.join("a", "secret");
+    remote.emit(&register).await.unwrap();
+    drop(first);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+
+    let second = Remote::start(&address).await;
+    // The first call finds the old connection dead, the next one connects and introduces itself.
+    let mut tries = 0;
+    while remote.next_control(Duration::ZERO).await.is_err() {
+        tries += 1;
+        assert!(tries < 20, "the worker does not come back");
+    }
+    let events = second.queue.coordinator().next_events(Duration::from_secs(5)).await.unwrap();
+    assert_eq!(events.events, vec![register]);
 }

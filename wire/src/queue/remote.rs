@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    task::JoinSet,
 };
 
 use super::{Liveness, QueueError, WorkerQueue, memory::MemoryQueue};
@@ -111,7 +112,7 @@ async fn read<T: DeserializeOwned>(stream: &mut TcpStream) -> Result<T, QueueErr
     postcard::from_bytes(&body).map_err(unreachable)
 }
 
-/// Serves workers until the listener fails or the future is dropped.
+/// Serves workers until the listener fails. Dropping the future also ends the conversations under way.
 ///
 /// # Errors
 /// The listener's.
@@ -119,14 +120,16 @@ pub async fn serve(listener: TcpListener, token: String, gate: Arc<dyn Gate>) ->
     let mut instance = [0u8; 16];
     rand_core::RngCore::fill_bytes(&mut rand_core::OsRng, &mut instance);
     let token: Arc<str> = token.into();
+    let mut conversations = JoinSet::new();
     loop {
         let (stream, peer) = listener.accept().await?;
         let (token, gate) = (Arc::clone(&token), Arc::clone(&gate));
-        tokio::spawn(async move {
+        conversations.spawn(async move {
             if let Err(error) = converse(stream, &token, instance, &*gate).await {
                 tracing::debug!(%peer, %error, "a worker's connection ended");
             }
         });
+        while conversations.try_join_next().is_some() {}
     }
 }
 

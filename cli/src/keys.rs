@@ -1,0 +1,169 @@
+//! `keys`: making, describing and exporting proving keys; and the key files that the other commands find by circuit name.
+
+use std::path::{Path, PathBuf};
+
+use circuits::shape::Shape;
+use clap::Subcommand;
+use contracts::{key::VerifyingKey, types::CircuitKey};
+use eyre::{Context, bail};
+use gpu_worker::{key_path, matrices};
+use prover::{CircuitDigest, DevTrapdoor, Key, Matrices, Origin, generate};
+use serde_json::json;
+
+use crate::ui::{Bar, hex};
+
+/// The public seed of all development keys. Everybody can forge proofs for keys made from it.
+pub const DEV_SEED: &str = "proofmill development setup v1: UNSAFE, anybody can forge proofs";
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Make UNSAFE keys from a public seed, for development chains only
+    SetupDev {
+        /// Circuits, separated by commas
+        #[arg(long, value_delimiter = ',', default_value = "s3m1")]
+        circuits: Vec<Shape>,
+        /// Where the key files go
+        #[arg(long, default_value = "proofmill-data/keys")]
+        out: PathBuf,
+    },
+    /// Describe a key file and check all of it
+    Info {
+        file: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the verifying key as the contract's constructor takes it
+    ExportVerifier { file: PathBuf },
+}
+
+/// Opens the key of a circuit, making a development key first if the file is missing.
+///
+/// # Errors
+/// If the file is of another circuit or damaged, or cannot be written.
+pub fn open_or_make_dev(folder: &Path, shape: Shape, matrices: &Matrices) -> eyre::Result<Key> {
+    let path = key_path(folder, shape);
+    if !path.exists() {
+        make_dev(&path, shape, matrices)?;
+    }
+    open(&path, Some(matrices.digest()))
+}
+
+pub fn open(path: &Path, expected: Option<CircuitDigest>) -> eyre::Result<Key> {
+    Key::open(path, expected).wrap_err_with(|| format!("key file {}", path.display()))
+}
+
+fn make_dev(path: &Path, shape: Shape, matrices: &Matrices) -> eyre::Result<()> {
+    println!("  making the UNSAFE development key of {shape} ({} constraints)", matrices.constraints());
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .wrap_err_with(|| format!("cannot make the folder {}", folder.display()))?;
+    }
+    let bar = Bar::default();
+    let parts = generate(matrices, &DevTrapdoor::from_seed(DEV_SEED), &bar)?;
+    parts.write(path).wrap_err_with(|| format!("cannot write {}", path.display()))
+}
+
+/// What the contract's constructor takes for a circuit.
+///
+/// # Errors
+/// If the key has another number of public inputs than the three of the protocol.
+pub fn circuit_key(shape: Shape, key: &Key) -> eyre::Result<CircuitKey> {
+    let vk = key.verifying_key();
+    let Ok(ic) = vk.ic.clone().try_into() else {
+        bail!(
+            "the key has {} points for its public inputs, the protocol needs 4; make it again",
+            vk.ic.len()
+        );
+    };
+    Ok(CircuitKey {
+        number: shape.number(),
+        slots: u32::try_from(shape.slots())?,
+        mint_places: u32::try_from(shape.mint_places())?,
+        dev_key: !key.origin().is_safe(),
+        digest: key.circuit(),
+        key: VerifyingKey {
+            alpha: vk.alpha_g1,
+            beta: vk.beta_g2,
+            gamma: vk.gamma_g2,
+            delta: vk.delta_g2,
+            ic,
+        },
+    })
+}
+
+pub fn run(command: Command) -> eyre::Result<()> {
+    match command {
+        Command::SetupDev { circuits, out } => {
+            for shape in circuits {
+                let file = key_path(&out, shape);
+                if file.exists() {
+                    bail!("{} exists already; remove it to make it again", file.display());
+                }
+                make_dev(&file, shape, &matrices(shape)?)?;
+                println!("  ✓ {}", file.display());
+            }
+            Ok(())
+        }
+        Command::Info { file, json } => info(&file, json),
+        Command::ExportVerifier { file } => {
+            let key = open(&file, None)?;
+            let words: Vec<String> = key.verifying_key().to_evm_words().iter().map(|w| hex(w)).collect();
+            let out = json!({
+                "origin": origin(key.origin()),
+                "circuit_digest": hex(&key.circuit()),
+                "order": "alpha (x, y), beta, gamma, delta (x.c1, x.c0, y.c1, y.c0 each), ic (x, y each)",
+                "words": words,
+            });
+            println!("{out:#}");
+            Ok(())
+        }
+    }
+}
+
+fn origin(origin: &Origin) -> String {
+    match origin {
+        Origin::UnsafeDev { seed } => format!("UNSAFE development key from the public seed '{seed}'"),
+        Origin::Ceremony { transcript } => format!("ceremony with transcript {}", hex(transcript)),
+    }
+}
+
+fn info(file: &Path, as_json: bool) -> eyre::Result<()> {
+    let key = open(file, None)?;
+    key.check_points()?;
+    let digest = key.circuit();
+    let mut name = None;
+    for shape in Shape::ALL.into_iter().filter(|shape| shape.slots() <= 14) {
+        if matrices(shape)?.digest() == digest {
+            name = Some(shape.name());
+        }
+    }
+    let vk_digest = hex(&key.verifying_key().digest());
+    if as_json {
+        let out = json!({
+            "file": file.display().to_string(),
+            "origin": origin(key.origin()),
+            "safe": key.origin().is_safe(),
+            "circuit": name,
+            "circuit_digest": hex(&digest),
+            "verifying_key_digest": vk_digest,
+            "constraints": key.constraints(),
+            "variables": key.variables(),
+            "domain_log": key.domain_log(),
+            "bytes": key.file_len(),
+        });
+        println!("{out:#}");
+        return Ok(());
+    }
+    println!("{}", file.display());
+    println!("  origin                {}", origin(key.origin()));
+    println!("  circuit               {}", name.unwrap_or("none that this command recognises by its digest"));
+    println!("  circuit digest        {}", hex(&digest));
+    println!("  verifying key digest  {vk_digest}");
+    println!("  constraints           {} (domain 2^{})", key.constraints(), key.domain_log());
+    println!(
+        "  size                  {:.1} MiB, all sections and points checked",
+        key.file_len() as f64 / 1048576.0
+    );
+    Ok(())
+}

@@ -1,0 +1,260 @@
+//! `coordinator`: ledger, API, settlement and an in-process queue over an Ethereum node, with a worker inside the process,
+//! workers in processes of their own, or both. The demo uses the same assembly.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use circuits::shape::Shape;
+use clap::Args;
+use coordinator::{
+    Config, Finality, Handle, Parts,
+    api::{self, ApiConfig, Server},
+    chain::evm::{self, AccountKey, EvmChain, EvmSettings},
+    service::Address,
+    store::SqliteStore,
+    verifier::Groth16Verifier,
+};
+use eyre::{WrapErr, bail};
+use gpu_worker::{Circuit, Worker};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use wire::{
+    WorkerId,
+    ecdsa::OperatorKey,
+    queue::{memory::MemoryQueue, remote},
+};
+
+use crate::{ui::hex, wallet::parse_address, worker::BackendName};
+
+/// Holds the operator's key when no file is given.
+const KEY_VARIABLE: &str = "PROOFMILL_OPERATOR_KEY";
+
+#[derive(Args)]
+pub struct Options {
+    /// Where the ledger lives; one process at a time
+    #[arg(long, default_value = "proofmill-data")]
+    data_dir: PathBuf,
+    /// The Ethereum node
+    #[arg(long)]
+    rpc: String,
+    /// The contract
+    #[arg(long, value_parser = |text: &str| parse_address(text).map_err(|e| e.to_string()))]
+    contract: Address,
+    /// The block of its deployment
+    #[arg(long)]
+    first_block: u64,
+    /// The operator's key, 64 hex digits in a file of mode 0600 (or in PROOFMILL_OPERATOR_KEY)
+    #[arg(long)]
+    operator_key: Option<PathBuf>,
+    /// Circuits, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "s3m1")]
+    circuits: Vec<Shape>,
+    /// Where their keys are; by default `keys` in the data directory
+    #[arg(long)]
+    keys: Option<PathBuf>,
+    /// Port of the API; 0 takes any free one
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// Address the API listens on
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    bind: IpAddr,
+    /// Blocks on top of one that count as final; without it the node's `finalized` tag decides
+    #[arg(long)]
+    confirmations: Option<u64>,
+    /// Listen here for `proofmill worker`, e.g. 127.0.0.1:9000
+    #[arg(long)]
+    workers: Option<String>,
+    /// Prove nothing in this process
+    #[arg(long, requires = "workers")]
+    no_local_worker: bool,
+}
+
+/// What a node is started with.
+pub struct Settings {
+    pub data_dir: PathBuf,
+    pub keys_dir: PathBuf,
+    pub rpc_url: String,
+    pub contract: Address,
+    pub first_block: u64,
+    pub operator_key: String,
+    pub shapes: Vec<Shape>,
+    pub bind: IpAddr,
+    pub port: u16,
+    pub finality: Finality,
+    /// How often the chain is asked.
+    pub poll: Duration,
+    pub workers: Option<String>,
+    pub local_worker: bool,
+    /// Requests per second for each peer; none for the demo's own process.
+    pub limited: bool,
+}
+
+/// A running coordinator with its API and workers.
+pub struct Node {
+    pub api: Server,
+    handle: Arc<Handle>,
+    stop: CancellationToken,
+    worker: Option<JoinHandle<Result<(), gpu_worker::WorkerError>>>,
+}
+
+/// Starts everything over an existing contract.
+///
+/// # Errors
+/// For a folder in use, a missing or foreign key, a node that does not answer or has another contract, a store that does
+/// not fit the contract, and a port in use.
+pub async fn start(settings: Settings) -> eyre::Result<Node> {
+    let store = SqliteStore::open(&settings.data_dir.join("ledger"))?;
+    let circuits = {
+        let (shapes, keys) = (settings.shapes.clone(), settings.keys_dir.clone());
+        tokio::task::spawn_blocking(move || {
+            shapes.iter().map(|shape| Circuit::load(*shape, &keys)).collect::<Result<Vec<_>, _>>()
+        })
+        .await??
+    };
+    let dev_key = circuits.iter().any(|circuit| !circuit.key.origin().is_safe());
+    let mut evm = EvmSettings::new(&settings.rpc_url, settings.contract, settings.first_block);
+    evm.finality = match settings.finality {
+        Finality::Tag => evm::Finality::Tag,
+        Finality::Confirmations(blocks) => evm::Finality::Confirmations(blocks),
+    };
+    let chain = Arc::new(EvmChain::connect(evm, AccountKey::from_hex(&settings.operator_key)?).await?);
+    check_pinned(&chain, &circuits).await?;
+
+    let queue = Arc::new(MemoryQueue::default());
+    let verifier =
+        Groth16Verifier::new(circuits.iter().map(|c| (c.shape, c.key.circuit(), c.key.verifying_key())))?;
+    let config = Config {
+        shapes: settings.shapes.clone(),
+        finality: settings.finality,
+        poll: settings.poll,
+        dev_key,
+        ..Config::default()
+    };
+    let parts = Parts {
+        store: Box::new(store),
+        queue: Arc::new(queue.coordinator()),
+        chain,
+        verifier: Arc::new(verifier),
+        operator: OperatorKey::from_hex(&settings.operator_key)?,
+    };
+    let handle = coordinator::start(config, parts).await?;
+    let stop = CancellationToken::new();
+    if let Some(address) = &settings.workers {
+        listen_for_workers(address, &settings.data_dir, Arc::clone(&queue)).await?;
+    }
+    let worker = if settings.local_worker {
+        let id = WorkerId::new("local")?;
+        let config = gpu_worker::Config::new(id.clone(), settings.keys_dir, settings.shapes);
+        let side = Arc::new(queue.worker(id));
+        let worker = Worker::with_circuits(config, &circuits, BackendName::Cpu.backend(), side)?;
+        Some(tokio::spawn(worker.run(stop.clone())))
+    } else {
+        None
+    };
+    let mut api_config = ApiConfig { bind: settings.bind, port: settings.port, ..ApiConfig::default() };
+    if !settings.limited {
+        api_config.rate_limit = None;
+    }
+    let api = api::serve(Arc::clone(&handle) as _, api_config).await?;
+    Ok(Node { api, handle, stop, worker })
+}
+
+/// The keys here must be those that the contract was deployed with, or no proof would ever be accepted.
+async fn check_pinned(chain: &EvmChain, circuits: &[Circuit]) -> eyre::Result<()> {
+    for circuit in circuits {
+        let shape = circuit.shape;
+        match chain.contract().circuit(shape.number()).await? {
+            None => bail!(
+                "the contract does not know the circuit {shape}; start with the circuits it was deployed with"
+            ),
+            Some(info) if info.digest != circuit.key.circuit() => {
+                bail!(
+                    "the contract pins another version of the circuit {shape}; take the matching release or deploy again"
+                )
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Opens the worker port. Its token is made once and kept in the data directory, readable by its owner.
+async fn listen_for_workers(address: &str, data_dir: &Path, queue: Arc<MemoryQueue>) -> eyre::Result<()> {
+    let path = data_dir.join("worker-token");
+    let token = match fs::read_to_string(&path) {
+        Ok(token) => token.trim().to_owned(),
+        Err(_) => {
+            let mut secret = [0u8; 32];
+            rand_core::RngCore::fill_bytes(&mut rand_core::OsRng, &mut secret);
+            crate::wallet::write_private(&path, hex::encode(secret).as_bytes())?;
+            hex::encode(secret)
+        }
+    };
+    let listener = TcpListener::bind(address)
+        .await
+        .wrap_err_with(|| format!("cannot listen for workers on {address}"))?;
+    println!("  workers: {} (token in {})", listener.local_addr()?, path.display());
+    tokio::spawn(async move {
+        if let Err(error) = remote::serve(listener, token, queue).await {
+            tracing::error!(%error, "the worker port is closed");
+        }
+    });
+    Ok(())
+}
+
+impl Node {
+    /// Takes no more operations, lets the worker finish or hand back what it holds, and stops. Nothing is lost: what is
+    /// not final yet goes on at the next start.
+    ///
+    /// # Errors
+    /// If the worker ended with an error.
+    pub async fn drain(self) -> eyre::Result<()> {
+        self.handle.drain().await;
+        self.api.stop().await;
+        self.stop.cancel();
+        if let Some(worker) = self.worker {
+            worker.await??;
+        }
+        self.handle.shutdown().await;
+        Ok(())
+    }
+}
+
+/// # Errors
+/// As `start`; or if the operator's key is missing.
+pub async fn run(options: Options) -> eyre::Result<()> {
+    let operator_key = match (&options.operator_key, std::env::var(KEY_VARIABLE)) {
+        (Some(file), _) => fs::read_to_string(file)
+            .wrap_err_with(|| format!("cannot read the operator's key from {}", file.display()))?,
+        (None, Ok(key)) => key,
+        (None, Err(_)) => bail!("no operator key: pass --operator-key or set {KEY_VARIABLE}"),
+    };
+    fs::create_dir_all(&options.data_dir)
+        .wrap_err_with(|| format!("cannot make the folder {}", options.data_dir.display()))?;
+    let node = start(Settings {
+        keys_dir: options.keys.unwrap_or_else(|| options.data_dir.join("keys")),
+        data_dir: options.data_dir,
+        rpc_url: options.rpc,
+        contract: options.contract,
+        first_block: options.first_block,
+        operator_key: operator_key.trim().to_owned(),
+        shapes: options.circuits,
+        bind: options.bind,
+        port: options.port,
+        finality: options.confirmations.map_or(Finality::Tag, Finality::Confirmations),
+        poll: Duration::from_secs(2),
+        workers: options.workers,
+        local_worker: !options.no_local_worker,
+        limited: true,
+    })
+    .await?;
+    println!("  API: {} for contract {}", node.api.url, hex(&options.contract));
+    crate::stop_signal().await?;
+    println!("  draining");
+    node.drain().await
+}

@@ -1,0 +1,105 @@
+//! Progress bars and number formats for the terminal.
+
+use std::{sync::Mutex, time::Duration};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use prover::progress::Progress;
+
+/// Shows the stages of a long computation as one bar each.
+#[derive(Default)]
+pub struct Bar(Mutex<Option<ProgressBar>>);
+
+impl Progress for Bar {
+    fn begin(&self, stage: &'static str, total: u64) {
+        let bar = ProgressBar::new(total);
+        if let Ok(style) = ProgressStyle::with_template("  {msg:<28} {bar:32} {percent:>3}% {elapsed}") {
+            bar.set_style(style);
+        }
+        bar.set_message(stage);
+        if let Ok(mut current) = self.0.lock()
+            && let Some(done) = current.replace(bar)
+        {
+            done.finish();
+        }
+    }
+
+    fn advance(&self, steps: u64) {
+        if let Ok(current) = self.0.lock()
+            && let Some(bar) = current.as_ref()
+        {
+            bar.inc(steps);
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Ok(current) = self.0.get_mut()
+            && let Some(bar) = current.take()
+        {
+            bar.finish();
+        }
+    }
+}
+
+/// A line that turns until it is done; plain lines where the output is no terminal.
+pub struct Spinner {
+    bar: ProgressBar,
+    started: std::time::Instant,
+}
+
+impl Spinner {
+    pub fn new(message: impl Into<String>) -> Self {
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("  {spinner} {msg} ({elapsed})") {
+            bar.set_style(style);
+        }
+        bar.set_message(message.into());
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Self { bar, started: std::time::Instant::now() }
+    }
+
+    pub fn say(&self, message: impl Into<String>) {
+        self.bar.set_message(message.into());
+    }
+
+    pub fn done(self, message: impl AsRef<str>) {
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.bar.finish_and_clear();
+        println!("  ✓ {} ({seconds:.1} s)", message.as_ref());
+    }
+}
+
+/// Wei as ETH, without trailing zeros.
+pub fn eth(wei: u128) -> String {
+    let (whole, rest) = (wei / 10u128.pow(18), wei % 10u128.pow(18));
+    let digits = format!("{rest:018}");
+    let digits = digits.trim_end_matches('0');
+    if digits.is_empty() { format!("{whole} ETH") } else { format!("{whole}.{digits} ETH") }
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    format!("0x{}", hex::encode(bytes))
+}
+
+/// The first and last digits of a long hash.
+pub fn short_hash(bytes: &[u8]) -> String {
+    let text = hex::encode(bytes);
+    if text.len() <= 16 {
+        format!("0x{text}")
+    } else {
+        format!("0x{}…{}", &text[..8], &text[text.len() - 4..])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wei_reads_as_eth() {
+        assert_eq!(eth(0), "0 ETH");
+        assert_eq!(eth(1_500_000_000_000_000_000), "1.5 ETH");
+        assert_eq!(eth(1_000_000_000), "0.000000001 ETH");
+    }
+}

@@ -1,0 +1,139 @@
+//! The binary as a user runs it: the demo to its end, killed and started again, and refused where it must be.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_proofmill");
+const LONG: Duration = Duration::from_secs(900);
+
+/// The development key of s3m1, made once for all tests.
+fn keys() -> &'static Path {
+    static KEYS: OnceLock<PathBuf> = OnceLock::new();
+    KEYS.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("keys-{}", std::process::id()));
+        let made = Command::new(BINARY).args(["keys", "setup-dev", "--out"]).arg(&folder).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        folder
+    })
+}
+
+/// A data directory with the key in it.
+fn data_dir() -> tempfile::TempDir {
+    let data = tempfile::tempdir().unwrap();
+    fs::create_dir(data.path().join("keys")).unwrap();
+    fs::copy(keys().join("s3m1.pmkey"), data.path().join("keys/s3m1.pmkey")).unwrap();
+    data
+}
+
+fn demo(data: &Path) -> Command {
+    let mut command = Command::new(BINARY);
+    command.args(["demo", "--exit", "--port", "0", "--data-dir"]).arg(data);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn finish(mut child: Child) -> Output {
+    let started = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if started.elapsed() > LONG {
+            child.kill().unwrap();
+            let output = child.wait_with_output().unwrap();
+            panic!(
+                "the demo does not end:\n{}\n{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    child.wait_with_output().unwrap()
+}
+
+/// Rows of the table that begin with a word.
+fn rows<'a>(table: &'a str, word: &str) -> Vec<&'a str> {
+    table.lines().filter(|line| line.starts_with(word)).collect()
+}
+
+/// Each operation of the script is there exactly once, and final.
+fn check_table(output: &Output) {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}\n{errors}");
+    let table = text.split("operation ").last().unwrap();
+    for (word, count) in [("Mint", 3), ("Send", 3), ("Withdraw", 1), ("ForcedExit", 1)] {
+        let rows = rows(table, word);
+        assert_eq!(rows.len(), count, "{word}\n{text}");
+        assert!(rows.iter().all(|row| row.trim_end().ends_with("final")), "{text}");
+    }
+}
+
+#[test]
+fn the_demo_runs_to_the_end_after_being_killed_at_several_points() {
+    let data = data_dir();
+    for (i, millis) in [700u64, 2_500, 6_000, 9_000, 13_000].into_iter().enumerate() {
+        let mut child = demo(data.path()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(millis));
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "start {i} ended by itself with {status}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let finished = finish(demo(data.path()).spawn().unwrap());
+    check_table(&finished);
+    // Once more on the same data: nothing is done twice.
+    check_table(&finish(demo(data.path()).spawn().unwrap()));
+}
+
+#[test]
+fn a_second_process_on_the_same_data_is_refused() {
+    let data = data_dir();
+    let mut first = demo(data.path()).spawn().unwrap();
+    let mut lines = BufReader::new(first.stdout.take().unwrap()).lines();
+    lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("http://"))).unwrap().unwrap();
+    let second = finish(demo(data.path()).spawn().unwrap());
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert!(!second.status.success());
+    let errors = String::from_utf8_lossy(&second.stderr);
+    assert!(
+        errors.contains("another process") || errors.contains("in use") || errors.contains("locked"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn a_damaged_key_is_refused_before_anything_starts() {
+    let data = data_dir();
+    let path = data.path().join("keys/s3m1.pmkey");
+    let mut bytes = Vec::new();
+    fs::File::open(&path).unwrap().read_to_end(&mut bytes).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let output = finish(demo(data.path()).spawn().unwrap());
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("PM-KEY-"), "{output:?}");
+}
+
+#[test]
+fn circuit_info_is_json_that_a_script_can_read() {
+    let output = Command::new(BINARY).args(["circuit", "info", "s3m1", "--json"]).output().unwrap();
+    let info: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(info["domain"], 1 << 16);
+    assert!(info["constraints"].as_u64().unwrap() <= 1 << 16);
+    assert_eq!(info["digest"].as_str().unwrap().len(), 66);
+}
+
+#[test]
+fn an_unknown_circuit_is_refused_with_the_names_of_those_there_are() {
+    let output = Command::new(BINARY).args(["circuit", "info", "s5m5"]).output().unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("s1020m4"));
+}
