@@ -65,6 +65,18 @@ pub enum Error {
         /// Head after replaying it.
         found: B256,
     },
+    /// An entry is whole, but cannot be understood or is refused by the chain's rules.
+    #[error(
+        "PM-DEV-010: entry {entry} of {path} cannot be replayed ({reason}); the log was written by another version: use that one, or delete the folder"
+    )]
+    Replay {
+        /// The log file.
+        path: PathBuf,
+        /// Number of the entry, from 0.
+        entry: u64,
+        /// Why not.
+        reason: String,
+    },
     /// An earlier write failed; memory is ahead of the disk.
     #[error("PM-DEV-007: an earlier write to the log failed, so nothing more is accepted; restart the chain")]
     Halted,

@@ -163,7 +163,7 @@ impl Drop for Handle {
 }
 
 async fn answer(request: HttpRequest, node: web::Data<Node>, body: web::Bytes) -> HttpResponse {
-    if let Err(refusal) = check_origin(&request) {
+    if let Some(refusal) = refuse_web_page(&request) {
         return refusal;
     }
     let node = node.into_inner();
@@ -178,9 +178,9 @@ async fn answer(request: HttpRequest, node: web::Data<Node>, body: web::Bytes) -
 
 /// Keeps web pages out, which a browser on this machine would let send requests to loopback: a page cannot send
 /// `application/json` to another origin unasked, and a page whose name was rebound to 127.0.0.1 has its name in `Host`.
-fn check_origin(request: &HttpRequest) -> Result<(), HttpResponse> {
+fn refuse_web_page(request: &HttpRequest) -> Option<HttpResponse> {
     let refuse = |mut answer: actix_web::HttpResponseBuilder, why: &'static str| {
-        Err(answer.content_type(ContentType::plaintext()).body(why))
+        Some(answer.content_type(ContentType::plaintext()).body(why))
     };
     if !request.content_type().eq_ignore_ascii_case("application/json") {
         return refuse(
@@ -196,7 +196,7 @@ fn check_origin(request: &HttpRequest) -> Result<(), HttpResponse> {
             "PM-DEV-031: use the address, or localhost, as the host's name",
         );
     }
-    Ok(())
+    None
 }
 
 /// Whether a `Host` is `localhost` or an IP address, with or without a port.

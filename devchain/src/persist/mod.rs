@@ -110,11 +110,7 @@ impl Log {
     }
 
     fn replay(&mut self, first: &[u8], rest: &[&[u8]], fresh: &Genesis) -> Result<Chain, Error> {
-        let damaged = |entry: u64, reason: String| Error::Damaged {
-            path: self.path.clone(),
-            offset: 0,
-            reason: format!("entry {entry}: {reason}"),
-        };
+        let damaged = |entry, reason| Error::Replay { path: self.path.clone(), entry, reason };
         let genesis = codec::decode_genesis(first).map_err(|error| damaged(0, error.to_string()))?;
         let differs = |what: String| Err(Error::OtherChain { path: self.path.clone(), what });
         if genesis.chain_id != fresh.chain_id {

@@ -255,10 +255,8 @@ async fn estimates_suffice_and_are_close() {
 async fn logs_are_found_by_address_topic_range_and_block() {
     let (_chain, client) = start().await;
     let (first, second) = (client.deploy(0).await, client.deploy(1).await);
-    let mut nonce = 2;
-    for (address, value) in [(first, 1), (second, 2), (first, 3), (second, 1)] {
+    for (nonce, (address, value)) in (2..).zip([(first, 1), (second, 2), (first, 3), (second, 1)]) {
         client.mined(&sign(0, tx(nonce, Some(address), with_word(contract::SET, value)))).await;
-        nonce += 1;
     }
     let topic = |value| H256::from_low_u64_be(value);
     let numbers = async |filter: Value| {
