@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use coordinator::{
-    api::client::{Client, ClientError, Stage},
+    api::client::{Client, ClientError, OperationKind, Stage},
     service::Address,
 };
 use eyre::{WrapErr, bail, ensure};
@@ -122,10 +122,8 @@ impl<'a> Script<'a> {
         self.pay(&self.carol, &self.alice, ETH / 10, "Carol pays Alice with Bob's coins", "demo-send-3")
             .await?;
 
-        let spinner = Spinner::new("Carol withdraws");
-        let withdrawal = self.carol.withdraw(ETH / 20, "demo-withdraw-1").await?;
-        spinner.done(format!("Carol withdraws {} (batch {})", eth(ETH / 20), withdrawal.batch_number));
-        self.wait_final(&withdrawal.id, "Carol's withdrawal is proven and settled").await?;
+        let withdrawal = self.withdraw(ETH / 20).await?;
+        self.wait_final(&withdrawal, "Carol's withdrawal is proven and settled").await?;
         self.collect().await?;
         self.force_exit().await?;
         self.wait_everything_final().await?;
@@ -133,17 +131,13 @@ impl<'a> Script<'a> {
     }
 
     async fn pay(&self, from: &Session, to: &Session, wei: u128, what: &str, key: &str) -> eyre::Result<()> {
+        let recipient = Some(to.holder.address());
+        if self.accepted_before(from, OperationKind::Send, recipient, wei).await?.is_some() {
+            println!("  ✓ {what}: done in an earlier run");
+            return Ok(());
+        }
         let spinner = Spinner::new(what);
-        let operation = match from.send(to.holder.address(), wei, false, key).await {
-            Ok(operation) => operation,
-            // The coins of an earlier run have moved on: the answer to the same key is what counts.
-            Err(error) if self.already_done(from, to, wei).await? => {
-                tracing::debug!(%error, "repeated step");
-                spinner.done(format!("{what}: done in an earlier run"));
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
+        let operation = from.send(to.holder.address(), wei, false, key).await?;
         spinner.done(format!(
             "{what}: {} in batch {}, promised by the operator",
             eth(wei),
@@ -152,14 +146,34 @@ impl<'a> Script<'a> {
         Ok(())
     }
 
-    /// Whether this payment was accepted in an earlier run.
-    async fn already_done(&self, from: &Session, to: &Session, wei: u128) -> eyre::Result<bool> {
+    /// Carol's withdrawal; returns its id.
+    async fn withdraw(&self, wei: u128) -> eyre::Result<String> {
+        if let Some(id) = self.accepted_before(&self.carol, OperationKind::Withdraw, None, wei).await? {
+            return Ok(id);
+        }
+        let spinner = Spinner::new("Carol withdraws");
+        let operation = self.carol.withdraw(wei, "demo-withdraw-1").await?;
+        spinner.done(format!("Carol withdraws {} (batch {})", eth(wei), operation.batch_number));
+        Ok(operation.id)
+    }
+
+    /// The operation of an earlier run that did the same. A repeated call with the same idempotency key would need the
+    /// same signed body, and the coins have moved on since.
+    async fn accepted_before(
+        &self,
+        from: &Session,
+        kind: OperationKind,
+        recipient: Option<Address>,
+        wei: u128,
+    ) -> eyre::Result<Option<String>> {
         let history = self.client.history(from.holder.address()).await?;
-        Ok(history.iter().any(|operation| {
-            operation.sender == Some(from.holder.address())
-                && operation.recipient == Some(to.holder.address())
+        let same = history.into_iter().find(|operation| {
+            operation.kind == kind
+                && operation.sender == Some(from.holder.address())
+                && (recipient.is_none() || operation.recipient == recipient)
                 && operation.amount == wei
-        }))
+        });
+        Ok(same.map(|operation| operation.id))
     }
 
     async fn collect(&mut self) -> eyre::Result<()> {
@@ -224,7 +238,7 @@ impl<'a> Script<'a> {
                         spinner.say(format!("batch {}: {:?}", operation.batch_number, operation.stage));
                         return Ok(false);
                     }
-                    forced |= operation.kind == coordinator::api::client::OperationKind::ForcedExit;
+                    forced |= operation.kind == OperationKind::ForcedExit;
                 }
             }
             Ok(forced)
@@ -259,11 +273,11 @@ where
     bail!("gave up after {} s: {what}", PATIENCE.as_secs())
 }
 
-/// Transactions an account has sent.
+/// Transactions an account has sent, those that wait for a block included.
 async fn nonce_of(rpc_url: &str, address: Address) -> eyre::Result<u64> {
     let address = format!("0x{}", hex::encode(address));
     let body = json!({
-        "jsonrpc": "2.0", "id": 1, "method": "eth_getTransactionCount", "params": [address, "latest"],
+        "jsonrpc": "2.0", "id": 1, "method": "eth_getTransactionCount", "params": [address, "pending"],
     });
     let reply: Value = reqwest::Client::new().post(rpc_url).json(&body).send().await?.json().await?;
     let text = reply["result"].as_str().unwrap_or_default();
