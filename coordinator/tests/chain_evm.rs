@@ -6,6 +6,8 @@
 //! | what a node says wrongly is an error with a sentence, never a panic, a guess or a gap | [`misbehaviour`] |
 //! | keys that everybody knows sign nothing on a real chain | [`real_chain`] |
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 #[path = "chain_evm/fake.rs"]
 mod fake;
 #[path = "chain_evm/misbehaviour.rs"]
