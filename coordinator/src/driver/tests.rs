@@ -187,6 +187,7 @@ async fn register(handle: &Handle, holder: &Holder) {
     handle.register_key(holder.entry(0), format!("key of {:?}", holder.owner[0])).await.unwrap();
 }
 
+mod damage;
 mod kill;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
