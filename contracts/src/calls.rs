@@ -9,7 +9,9 @@ use crate::convert::{fr_u256, fr_word, h160, u256_fr, u256_u64, u256_u128, u256_
 use crate::errors::DecodeError;
 use crate::events::forced_kind;
 use crate::key::{VerifyingKey, g1_words, g2_words, u256s};
-use crate::types::{Address, Batch, ChainState, CircuitKey, Config, ForcedEntry, ForcedKind, MintEntry, Record, Word};
+use crate::types::{
+    Address, Batch, ChainState, CircuitKey, Config, ForcedEntry, ForcedKind, MintEntry, Record, Word,
+};
 
 /// Creation code with its arguments: the data of the transaction that deploys the contract.
 pub fn deploy_bytecode(config: &Config, circuits: &[CircuitKey]) -> Vec<u8> {
@@ -289,7 +291,8 @@ pub fn decode_force_fee(data: &[u8]) -> Result<(u128, u128), DecodeError> {
 /// # Errors
 /// `Malformed` unless there are 32 bytes.
 pub fn decode_word(data: &[u8]) -> Result<Word, DecodeError> {
-    data.try_into().map_err(|_| DecodeError::Malformed { what: "a word", reason: format!("{} bytes", data.len()) })
+    data.try_into()
+        .map_err(|_| DecodeError::Malformed { what: "a word", reason: format!("{} bytes", data.len()) })
 }
 
 /// A number below 2^128.

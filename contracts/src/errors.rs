@@ -8,16 +8,22 @@ use crate::bindings::ProofmillErrors as E;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// A value does not fit its type in this crate.
-    #[error("PM-CONTRACT-001: the contract's {field} is out of its range; check that the address is a Proofmill contract")]
+    #[error(
+        "PM-CONTRACT-001: the contract's {field} is out of its range; check that the address is a Proofmill contract"
+    )]
     OutOfRange {
         /// Name of the field.
         field: &'static str,
     },
     /// No event of the contract has this first topic.
-    #[error("PM-CONTRACT-002: the log is of no known event; upgrade this program or check the contract's address")]
+    #[error(
+        "PM-CONTRACT-002: the log is of no known event; upgrade this program or check the contract's address"
+    )]
     UnknownLog,
     /// The bytes do not decode.
-    #[error("PM-CONTRACT-003: {what} does not decode: {reason}; check that the address is a Proofmill contract")]
+    #[error(
+        "PM-CONTRACT-003: {what} does not decode: {reason}; check that the address is a Proofmill contract"
+    )]
     Malformed {
         /// What was decoded.
         what: &'static str,
@@ -45,11 +51,14 @@ pub fn decode_error(data: &[u8]) -> ContractError {
         Err(_) if data.is_empty() => (
             "PM-CONTRACT-199",
             "Unknown",
-            "the contract reverted without data: out of gas, or a value that does not fit its type".to_string(),
+            "the contract reverted without data: out of gas, or a value that does not fit its type"
+                .to_string(),
         ),
-        Err(_) => {
-            ("PM-CONTRACT-199", "Unknown", format!("the contract reverted with unknown data 0x{}", hex::encode(data)))
-        }
+        Err(_) => (
+            "PM-CONTRACT-199",
+            "Unknown",
+            format!("the contract reverted with unknown data 0x{}", hex::encode(data)),
+        ),
     };
     ContractError { code, name, sentence }
 }
@@ -64,7 +73,10 @@ fn describe(error: E) -> (&'static str, &'static str, String) {
         E::CircuitShape(e) => (
             "PM-CONTRACT-102",
             "CircuitShape",
-            format!("circuit {}: slots and mint places must be positive and add up to a power of 4 up to 1024", e.number),
+            format!(
+                "circuit {}: slots and mint places must be positive and add up to a power of 4 up to 1024",
+                e.number
+            ),
         ),
         E::CircuitTwice(e) => {
             ("PM-CONTRACT-103", "CircuitTwice", format!("circuit {} is listed twice; list it once", e.number))
@@ -80,16 +92,24 @@ fn describe(error: E) -> (&'static str, &'static str, String) {
         E::DegenerateKey(e) => (
             "PM-CONTRACT-105",
             "DegenerateKey",
-            format!("circuit {}: two of beta, gamma, delta are equal up to sign, so anybody forges proofs; finish the setup", e.number),
+            format!(
+                "circuit {}: two of beta, gamma, delta are equal up to sign, so anybody forges proofs; finish the setup",
+                e.number
+            ),
         ),
         E::BadKeyPoint(e) => (
             "PM-CONTRACT-106",
             "BadKeyPoint",
-            format!("circuit {}: the key's point {} is not a valid point; export the key again", e.number, e.point),
+            format!(
+                "circuit {}: the key's point {} is not a valid point; export the key again",
+                e.number, e.point
+            ),
         ),
-        E::ZeroAddress(_) => {
-            ("PM-CONTRACT-107", "ZeroAddress", "the zero address is not allowed here; give another".to_string())
-        }
+        E::ZeroAddress(_) => (
+            "PM-CONTRACT-107",
+            "ZeroAddress",
+            "the zero address is not allowed here; give another".to_string(),
+        ),
         E::NotInField(e) => (
             "PM-CONTRACT-108",
             "NotInField",
@@ -105,18 +125,26 @@ fn describe(error: E) -> (&'static str, &'static str, String) {
             "DepositTooSmall",
             format!("{} coins do not exceed the fee of {} coins; deposit more", e.coins, e.fee_coins),
         ),
-        E::CoinsExhausted(_) => {
-            ("PM-CONTRACT-111", "CoinsExhausted", "no coin numbers are left; use another deployment".to_string())
-        }
+        E::CoinsExhausted(_) => (
+            "PM-CONTRACT-111",
+            "CoinsExhausted",
+            "no coin numbers are left; use another deployment".to_string(),
+        ),
         E::IndexNotAppended(e) => (
             "PM-CONTRACT-112",
             "IndexNotAppended",
-            format!("place {} is not in the tree yet (next is {}); wait until its batch is accepted", e.index, e.next),
+            format!(
+                "place {} is not in the tree yet (next is {}); wait until its batch is accepted",
+                e.index, e.next
+            ),
         ),
         E::ForceFeeTooLow(e) => (
             "PM-CONTRACT-113",
             "ForceFeeTooLow",
-            format!("{} wei sent, {} required; ask forceFee() and send more, the excess is credited", e.sent, e.required),
+            format!(
+                "{} wei sent, {} required; ask forceFee() and send more, the excess is credited",
+                e.sent, e.required
+            ),
         ),
         E::NotOperator(e) => {
             ("PM-CONTRACT-114", "NotOperator", format!("only the operator may do this, not {:?}", e.caller))
@@ -129,7 +157,10 @@ fn describe(error: E) -> (&'static str, &'static str, String) {
         E::StartOutOfWindow(e) => (
             "PM-CONTRACT-116",
             "StartOutOfWindow",
-            format!("start {} is not in next..next+1024 (next is {}); the batch is stale or too far ahead", e.start, e.next),
+            format!(
+                "start {} is not in next..next+1024 (next is {}); the batch is stale or too far ahead",
+                e.start, e.next
+            ),
         ),
         E::StartNotAligned(e) => (
             "PM-CONTRACT-117",
@@ -159,12 +190,18 @@ fn describe(error: E) -> (&'static str, &'static str, String) {
         E::DepositMismatch(e) => (
             "PM-CONTRACT-122",
             "DepositMismatch",
-            format!("the entry given for deposit {} is not the queued one; mint the queue's next entries in order", e.id),
+            format!(
+                "the entry given for deposit {} is not the queued one; mint the queue's next entries in order",
+                e.id
+            ),
         ),
         E::ForcedMismatch(e) => (
             "PM-CONTRACT-123",
             "ForcedMismatch",
-            format!("the entry given for forced request {} is not the queued one; answer the queue in order", e.id),
+            format!(
+                "the entry given for forced request {} is not the queued one; answer the queue in order",
+                e.id
+            ),
         ),
         E::ForcedEntriesUnequal(e) => (
             "PM-CONTRACT-124",
@@ -189,16 +226,24 @@ fn describe(error: E) -> (&'static str, &'static str, String) {
         E::BadRange(e) => (
             "PM-CONTRACT-128",
             "BadRange",
-            format!("record {} has a range {} that is empty or holds coins never minted", e.position, e.range),
+            format!(
+                "record {} has a range {} that is empty or holds coins never minted",
+                e.position, e.range
+            ),
         ),
         E::ProofRejected(e) => (
             "PM-CONTRACT-129",
             "ProofRejected",
-            format!("the proof of batch {} does not verify for this state; prove it again from the current root", e.batch_no),
+            format!(
+                "the proof of batch {} does not verify for this state; prove it again from the current root",
+                e.batch_no
+            ),
         ),
-        E::NothingPending(e) => {
-            ("PM-CONTRACT-130", "NothingPending", format!("nothing is credited to {:?}; wait for the batch", e.owner))
-        }
+        E::NothingPending(e) => (
+            "PM-CONTRACT-130",
+            "NothingPending",
+            format!("nothing is credited to {:?}; wait for the batch", e.owner),
+        ),
         E::PaymentFailed(e) => (
             "PM-CONTRACT-131",
             "PaymentFailed",

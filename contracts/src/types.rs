@@ -37,7 +37,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The settings of the README: coins of 1 gwei, 0.1 % fees with a floor of 10,000 coins (10^-5 ETH), queues of three days with
+    /// Defaults: coins of 1 gwei, 0.1 % fees with a floor of 10,000 coins (10^-5 ETH), queues of three days with
     /// deadlines 10 seconds apart, forced requests from 0.001 ETH rising by 0.0001 ETH per open request.
     pub fn new(operator: Address) -> Self {
         Self {
@@ -175,7 +175,9 @@ impl Record {
             Fr::from(low) + Fr::from(256) * Fr::from(entry.index)
         };
         match self {
-            Self::Withdraw { owner, low, high } => [Fr::from(2), address_word(owner), range_word(*low, *high)],
+            Self::Withdraw { owner, low, high } => {
+                [Fr::from(2), address_word(owner), range_word(*low, *high)]
+            }
             Self::Exit { entry, hit } => {
                 let range = hit.map_or(Fr::from(0), |(low, high)| range_word(low, high));
                 [tag(entry, hit.is_some()), entry.account, range]

@@ -3,8 +3,8 @@
 use bn254::Fr;
 use contracts::data::{Head, public_inputs};
 use contracts::{
-    Address, Batch, ChainState, CircuitKey, Config, ContractError, Event, ForcedEntry, MintEntry, Word, bindings, calls,
-    decode_log,
+    Address, Batch, ChainState, CircuitKey, Config, ContractError, Event, ForcedEntry, MintEntry, Word,
+    bindings, calls, decode_log,
 };
 use ethers::abi::AbiEncode;
 use ethers::types::U256;
@@ -65,7 +65,8 @@ impl Mill {
         let rpc = Rpc::start(backend, DEV_CHAIN);
         let mut config = Config::new(rpc.wallet(OPERATOR).address_bytes());
         change(&mut config);
-        let receipt = rpc.transact(OPERATOR, None, 0, &calls::deploy_bytecode(&config, &circuits())).expect("deploys");
+        let receipt =
+            rpc.transact(OPERATOR, None, 0, &calls::deploy_bytecode(&config, &circuits())).expect("deploys");
         let mill = Self { rpc, address: receipt.contract.expect("a contract"), config };
         mill.assert_solvent();
         mill
@@ -96,7 +97,8 @@ impl Mill {
     }
 
     pub fn deposit(&self, who: usize, owner: &Address, key_hash: &Fr, value: u128) -> MintEntry {
-        let receipt = self.transact(who, value, &calls::deposit(owner, key_hash)).expect("the deposit is taken");
+        let receipt =
+            self.transact(who, value, &calls::deposit(owner, key_hash)).expect("the deposit is taken");
         match &self.events(&receipt)[..] {
             [Event::Deposited { entry, .. }] => *entry,
             other => panic!("a deposit logs one event, not {other:?}"),
@@ -172,7 +174,8 @@ impl Mill {
     }
 
     pub fn submit(&self, batch: &Batch) -> Receipt {
-        self.transact(OPERATOR, 0, &calls::submit_batch(batch, &self.prove(batch))).expect("the batch is accepted")
+        self.transact(OPERATOR, 0, &calls::submit_batch(batch, &self.prove(batch)))
+            .expect("the batch is accepted")
     }
 
     /// The name of the error a batch with a valid proof is refused with.
@@ -255,7 +258,8 @@ pub fn stranger(n: u64) -> Address {
 
 /// The order r of the scalar field.
 pub fn order() -> U256 {
-    U256::from_dec_str("21888242871839275222246405745257275088548364400416034343698204186575808495617").unwrap()
+    U256::from_dec_str("21888242871839275222246405745257275088548364400416034343698204186575808495617")
+        .unwrap()
 }
 
 trait AddressBytes {

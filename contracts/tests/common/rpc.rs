@@ -15,9 +15,11 @@ use serde_json::{Value, json};
 pub const TX_GAS_CAP: u64 = 16_777_216;
 
 /// Which chain a test runs on.
+#[allow(dead_code, reason = "each test program starts one of them")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     Anvil,
+    Devchain,
 }
 
 /// The first accounts of the mnemonic "test test test test test test test test test test test junk", rich on every dev chain.
@@ -32,13 +34,15 @@ const KEYS: [&str; 6] = [
 
 enum Node {
     Child(Child),
+    InProcess(#[expect(dead_code, reason = "dropped with the test")] devchain::Handle),
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
-        let Self::Child(child) = self;
-        let _ = child.kill();
-        let _ = child.wait();
+        if let Self::Child(child) = self {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
@@ -59,19 +63,27 @@ pub struct Receipt {
 }
 
 pub struct Rpc {
-    runtime: tokio::runtime::Runtime,
     client: reqwest::Client,
     url: String,
     pub chain_id: u64,
     _node: Node,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl Rpc {
     pub fn start(backend: Backend, chain_id: u64) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (node, url) = match backend {
             Backend::Anvil => start_anvil(chain_id),
+            Backend::Devchain => {
+                let config = devchain::Config { chain_id, ..devchain::Config::default() };
+                let handle =
+                    runtime.block_on(devchain::DevChain::start(config)).expect("the devchain starts");
+                let url = handle.url();
+                (Node::InProcess(handle), url)
+            }
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let rpc = Self { runtime, client: reqwest::Client::new(), url, chain_id, _node: node };
         let begun = Instant::now();
         while rpc.try_ask("eth_chainId", json!([])).is_none() {
@@ -83,7 +95,8 @@ impl Rpc {
 
     fn try_ask(&self, method: &str, params: Value) -> Option<Value> {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-        self.runtime.block_on(async { self.client.post(&self.url).json(&body).send().await.ok()?.json().await.ok() })
+        self.runtime
+            .block_on(async { self.client.post(&self.url).json(&body).send().await.ok()?.json().await.ok() })
     }
 
     /// The node's answer: a result, or its error object.
@@ -115,7 +128,13 @@ impl Rpc {
     }
 
     /// Runs a call without keeping its effects.
-    pub fn call(&self, from: &Address, to: Option<&Address>, value: u128, data: &[u8]) -> Result<Vec<u8>, ContractError> {
+    pub fn call(
+        &self,
+        from: &Address,
+        to: Option<&Address>,
+        value: u128,
+        data: &[u8],
+    ) -> Result<Vec<u8>, ContractError> {
         let mut call = json!({
             "from": hex_of(from), "data": hex_of(data), "value": format!("{value:#x}"), "gas": format!("{TX_GAS_CAP:#x}"),
         });
@@ -123,13 +142,20 @@ impl Rpc {
             call["to"] = json!(hex_of(to));
         }
         self.ask("eth_call", json!([call, "latest"])).map(|result| bytes(&result)).map_err(|error| {
-            let data = error.get("data").unwrap_or_else(|| panic!("eth_call failed without revert data: {error}"));
+            let data =
+                error.get("data").unwrap_or_else(|| panic!("eth_call failed without revert data: {error}"));
             decode_error(&bytes(data.get("data").unwrap_or(data)))
         })
     }
 
     /// Sends a transaction and waits for its receipt; a revert comes back as the contract's error.
-    pub fn transact(&self, who: usize, to: Option<&Address>, value: u128, data: &[u8]) -> Result<Receipt, ContractError> {
+    pub fn transact(
+        &self,
+        who: usize,
+        to: Option<&Address>,
+        value: u128,
+        data: &[u8],
+    ) -> Result<Receipt, ContractError> {
         let wallet = self.wallet(who);
         let from = wallet.address().0;
         self.call(&from, to, value, data)?;
@@ -150,7 +176,9 @@ impl Rpc {
         let tx = TypedTransaction::Eip1559(request);
         let signature = wallet.sign_transaction_sync(&tx).unwrap();
         let raw = tx.rlp_signed(&signature);
-        let hash = self.ask("eth_sendRawTransaction", json!([hex_of(&raw)])).expect("the node takes the transaction");
+        let hash = self
+            .ask("eth_sendRawTransaction", json!([hex_of(&raw)]))
+            .expect("the node takes the transaction");
         let receipt = self.receipt(&hash);
         assert_eq!(receipt["status"], "0x1", "a transaction whose call went through reverted: {receipt}");
         Ok(Receipt {
@@ -238,7 +266,12 @@ fn quantity(value: &Value) -> u128 {
 pub fn log(value: &Value) -> Log {
     Log {
         address: address(&value["address"]),
-        topics: value["topics"].as_array().unwrap().iter().map(|topic| bytes(topic).try_into().unwrap()).collect(),
+        topics: value["topics"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|topic| bytes(topic).try_into().unwrap())
+            .collect(),
         data: bytes(&value["data"]),
     }
 }

@@ -21,7 +21,13 @@ impl Trapdoor {
     pub fn new(seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut draw = || Fr::random(&mut rng);
-        Self { alpha: draw(), beta: draw(), gamma: draw(), delta: draw(), ic: [draw(), draw(), draw(), draw()] }
+        Self {
+            alpha: draw(),
+            beta: draw(),
+            gamma: draw(),
+            delta: draw(),
+            ic: [draw(), draw(), draw(), draw()],
+        }
     }
 
     pub fn key(&self) -> VerifyingKey {

@@ -3,11 +3,9 @@
 use bn254::Fr;
 use contracts::{Event, Record, bindings, calls, data};
 use ethers::abi::AbiEncode;
-use serde_json::json;
 
 use crate::BACKEND;
 use crate::common::mill::{ALICE, BOB, Mill, OPERATOR, S3M1, S14M2, S60M4, S1020M4, order, stranger};
-use crate::common::rpc::hex_of;
 
 #[test]
 fn an_accepted_batch_moves_root_places_and_queues_and_leaves_a_history_entry() {
@@ -98,22 +96,6 @@ fn a_start_must_be_a_multiple_of_the_batch_size() {
         batch.start = start;
         assert_eq!(mill.batch_refusal(&batch), "StartNotAligned");
     }
-}
-
-#[test]
-fn the_tree_ends_at_4_to_the_18() {
-    let mill = Mill::deploy(BACKEND);
-    // Slot 0 packs batchNo (32 bits), next, mintedUpTo, forcedUpTo (64 each): put `next` four places before the end.
-    let next = (1u64 << 36) - 4;
-    let slot = format!("0x{:0>64x}", ethers::types::U256::from(next) << 32);
-    mill.rpc.ask("anvil_setStorageAt", json!([hex_of(mill.address), "0x0", slot])).unwrap();
-    assert_eq!(mill.state().next, next);
-    let mut batch = mill.batch(S3M1);
-    batch.start = 1 << 36;
-    assert_eq!(mill.batch_refusal(&batch), "TreeFull");
-    batch.start = next;
-    mill.submit(&batch);
-    assert_eq!(mill.state().next, 1 << 36);
 }
 
 #[test]

@@ -66,11 +66,16 @@ fn settings_out_of_bounds_are_refused_by_name() {
 #[test]
 fn slots_and_mint_places_must_make_a_power_of_four() {
     let rpc = Rpc::start(BACKEND, DEV_CHAIN);
-    let shapes = [(0, 4), (4, 0), (0, 0), (1, 1), (6, 2), (31, 1), (2, 1), (4, 1), (15, 2), (4095, 1), (u32::MAX, 1)];
+    let shapes =
+        [(0, 4), (4, 0), (0, 0), (1, 1), (6, 2), (31, 1), (2, 1), (4, 1), (15, 2), (4095, 1), (u32::MAX, 1)];
     for (slots, mint_places) in shapes {
         let mut list = circuits();
         (list[2].slots, list[2].mint_places) = (slots, mint_places);
-        assert_eq!(refusal(&rpc, &Config::new(stranger(1)), &list).0, "CircuitShape", "{slots} + {mint_places}");
+        assert_eq!(
+            refusal(&rpc, &Config::new(stranger(1)), &list).0,
+            "CircuitShape",
+            "{slots} + {mint_places}"
+        );
     }
     let mut list = circuits();
     list[1].number = list[0].number;
@@ -89,7 +94,8 @@ fn a_development_key_is_refused_on_a_real_chain() {
             assert_eq!(deployed.unwrap_err().name, "DevKeyOnRealChain");
             let mut real = circuits();
             real.iter_mut().for_each(|circuit| circuit.dev_key = false);
-            rpc.call(&stranger(0), None, 0, &calls::deploy_bytecode(&Config::new(stranger(1)), &real)).unwrap();
+            rpc.call(&stranger(0), None, 0, &calls::deploy_bytecode(&Config::new(stranger(1)), &real))
+                .unwrap();
         }
     }
 }

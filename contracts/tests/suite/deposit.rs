@@ -14,7 +14,8 @@ fn coins_are_numbered_from_one_in_deposit_order_and_each_entry_hash_is_stored() 
     for (id, value) in [ETHER, 3 * ETHER, 20_000 * GWEI].into_iter().enumerate() {
         let owner = mill.who(BOB);
         let receipt = mill.transact(ALICE, value, &calls::deposit(&owner, &key_hash(BOB))).unwrap();
-        let [Event::Deposited { id: logged, owner: logged_owner, key_hash: logged_key, entry }] = mill.events(&receipt)[..]
+        let [Event::Deposited { id: logged, owner: logged_owner, key_hash: logged_key, entry }] =
+            mill.events(&receipt)[..]
         else {
             panic!("one event");
         };
@@ -52,7 +53,9 @@ fn the_fee_is_rounded_up_to_whole_coins_and_has_a_floor() {
     });
     let mut fees = 0;
     // (coins sent, coins taken): the floor, the first amount above it, an exact multiple, one more.
-    for (coins, fee) in [(11, 10), (2_702, 10), (2_703, 11), (10_000, 37), (10_001, 38), (1_000_000_007, 3_700_001)] {
+    for (coins, fee) in
+        [(11, 10), (2_702, 10), (2_703, 11), (10_000, 37), (10_001, 38), (1_000_000_007, 3_700_001)]
+    {
         assert_eq!(mill.config.coins_after_deposit(coins), Some(coins - fee));
         let owner = mill.who(ALICE);
         let entry = mill.deposit(ALICE, &owner, &key_hash(ALICE), u128::from(coins) * GWEI);
@@ -120,7 +123,9 @@ fn an_overdue_head_of_the_deposit_queue_can_be_seen() {
     let (first, second) = (mill.deposit_coins(ALICE, 10), mill.deposit_coins(BOB, 10));
     let overdue = |entry: &contracts::MintEntry| {
         let call = bindings::DepositOverdueCall { entry: calls::mint_entry(entry) }.encode();
-        mill.rpc.call(&[0; 20], Some(&mill.address), 0, &call).map(|answer| calls::decode_bool(&answer).unwrap())
+        mill.rpc
+            .call(&[0; 20], Some(&mill.address), 0, &call)
+            .map(|answer| calls::decode_bool(&answer).unwrap())
     };
     assert_eq!(overdue(&first), Ok(false));
     assert_eq!(overdue(&second).unwrap_err().name, "DepositMismatch");

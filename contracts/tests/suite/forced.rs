@@ -15,7 +15,10 @@ fn a_request_beyond_the_tree_is_refused_because_no_batch_could_prove_it_b1() {
     let next = mill.state().next;
     assert_eq!(next, 4);
     for index in [next, next + 1, (1 << 36) - 1, u64::MAX] {
-        assert_eq!(mill.refusal(ALICE, ETHER, &calls::force_exit(index, &key_hash(ALICE))), "IndexNotAppended");
+        assert_eq!(
+            mill.refusal(ALICE, ETHER, &calls::force_exit(index, &key_hash(ALICE))),
+            "IndexNotAppended"
+        );
         let rekey = calls::force_rekey(index, &key_hash(ALICE), &Fr::from(1));
         assert_eq!(mill.refusal(ALICE, ETHER, &rekey), "IndexNotAppended");
     }
@@ -94,7 +97,9 @@ fn an_overdue_head_of_the_forced_queue_can_be_seen() {
     let (first, second) = (mill.force_exit(ALICE, 0), mill.force_exit(BOB, 1));
     let overdue = |entry: &contracts::ForcedEntry| {
         let call = bindings::ForcedOverdueCall { entry: calls::forced_entry(entry) }.encode();
-        mill.rpc.call(&[0; 20], Some(&mill.address), 0, &call).map(|answer| calls::decode_bool(&answer).unwrap())
+        mill.rpc
+            .call(&[0; 20], Some(&mill.address), 0, &call)
+            .map(|answer| calls::decode_bool(&answer).unwrap())
     };
     assert_eq!(overdue(&first), Ok(false));
     mill.rpc.pass_time(u64::from(mill.config.queue_delay) + 1);

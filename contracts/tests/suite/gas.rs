@@ -8,7 +8,9 @@ use contracts::{Config, Record, bindings, calls};
 use ethers::abi::AbiEncode;
 
 use crate::BACKEND;
-use crate::common::mill::{ALICE, BOB, DEV_CHAIN, ETHER, Mill, OPERATOR, S3M1, S60M4, circuits, key_hash, stranger};
+use crate::common::mill::{
+    ALICE, BOB, DEV_CHAIN, ETHER, Mill, OPERATOR, S3M1, S60M4, circuits, key_hash, stranger,
+};
 use crate::common::rpc::Rpc;
 
 const HEADER: &str = "# Gas of whole transactions, intrinsic cost included. `UPDATE_GAS=1 cargo test -p proofmill-contracts gas` writes this file.\n";
@@ -67,11 +69,17 @@ fn measure() -> Vec<(&'static str, u64)> {
     let (base, surcharge) = mill.force_fee();
     let rekey = calls::force_rekey(0, &key_hash(ALICE), &Fr::from(1));
     list.push(("forceRekey, one open", mill.transact(ALICE, base + surcharge, &rekey).unwrap().gas));
-    list.push(("withdrawFor, new account", mill.transact(BOB, 0, &calls::withdraw_for(&stranger(1))).unwrap().gas));
+    list.push((
+        "withdrawFor, new account",
+        mill.transact(BOB, 0, &calls::withdraw_for(&stranger(1))).unwrap().gas,
+    ));
     batch = mill.batch(S3M1);
     batch.records = vec![Record::Withdraw { owner: mill.who(BOB), low: 90_000_000, high: 95_000_000 }];
     mill.submit(&batch);
-    list.push(("withdraw, existing account", mill.transact(BOB, 0, &calls::withdraw(&mill.who(BOB))).unwrap().gas));
+    list.push((
+        "withdraw, existing account",
+        mill.transact(BOB, 0, &calls::withdraw(&mill.who(BOB))).unwrap().gas,
+    ));
 
     let poseidon: [u8; 20] = mill.view(&bindings::PoseidonCall.encode())[12..].try_into().unwrap();
     let mut hash = ethers::utils::id("hash(uint256,uint256)").to_vec();
@@ -115,8 +123,12 @@ fn gas_of_each_call_is_that_of_the_snapshot() {
     if std::env::var_os("UPDATE_GAS").is_some() {
         std::fs::write(&path, &text).unwrap();
     }
-    let snapshot = std::fs::read_to_string(&path).expect("contracts/gas.snapshot; write it with UPDATE_GAS=1");
-    assert_eq!(text, snapshot, "gas has changed; if that is meant, run the test with UPDATE_GAS=1 and commit the file");
+    let snapshot =
+        std::fs::read_to_string(&path).expect("contracts/gas.snapshot; write it with UPDATE_GAS=1");
+    assert_eq!(
+        text, snapshot,
+        "gas has changed; if that is meant, run the test with UPDATE_GAS=1 and commit the file"
+    );
     let p2 = list.iter().find(|(call, _)| call.starts_with("P2")).unwrap().1;
     assert!(p2 < 20_000, "P2 takes {p2} gas");
 }

@@ -112,7 +112,10 @@ fn the_operator_collects_the_fees_and_nothing_but_the_fees() {
 fn stake_is_kept_apart_from_user_funds() {
     let mill = Mill::deploy(BACKEND);
     let receipt = mill.transact(OPERATOR, 5 * ETHER, &calls::deposit_stake()).unwrap();
-    assert_eq!(mill.events(&receipt), [Event::StakeAdded { from: mill.who(OPERATOR), amount_wei: 5 * ETHER }]);
+    assert_eq!(
+        mill.events(&receipt),
+        [Event::StakeAdded { from: mill.who(OPERATOR), amount_wei: 5 * ETHER }]
+    );
     assert_eq!(mill.number(bindings::StakeTotalCall), 5 * ETHER);
     assert_eq!(mill.refusal(OPERATOR, 0, &calls::collect_fees(&stranger(1))), "NothingPending");
     assert_eq!(mill.refusal(OPERATOR, 0, &calls::withdraw(&stranger(1))), "NothingPending");
@@ -130,7 +133,8 @@ fn promise_signers_are_added_by_the_operator_and_never_removed() {
     assert_eq!(mill.events(&receipt), [Event::PromiseSignerAdded(stranger(1))]);
     assert!(listed(&stranger(1)) && listed(&mill.who(OPERATOR)));
     let abi = include_str!("../../abi/Proofmill.json");
-    for power in ["remove", "upgrade", "owner()", "pause", "setFee", "setKey", "addCircuit\"", "selfdestruct"] {
+    for power in ["remove", "upgrade", "owner()", "pause", "setFee", "setKey", "addCircuit\"", "selfdestruct"]
+    {
         assert!(!abi.contains(power), "the ABI has something called {power}");
     }
 }

@@ -31,7 +31,8 @@ fn p2_on_chain_equals_circomlib_on_edges_and_random_words() {
         data.extend(calls::word(right));
         calls::decode_fr(&mill.rpc.call(&[0; 20], Some(&poseidon), 0, &data).unwrap()).unwrap()
     };
-    let known = Fr::from_str_vartime("7853200120776062878684798364095072458815029376092732009249414926327459813530");
+    let known =
+        Fr::from_str_vartime("7853200120776062878684798364095072458815029376092732009249414926327459813530");
     assert_eq!(Some(p2(&Fr::from(1), &Fr::from(2))), known);
     let edges = [Fr::ZERO, Fr::ONE, -Fr::ONE, -Fr::from(2)];
     for left in &edges {

@@ -7,7 +7,7 @@ use ethers::abi::AbiEncode;
 use ethers::types::U256;
 
 use crate::BACKEND;
-use crate::common::mill::{ALICE, Mill, OPERATOR, S14M2, S3M1, S60M4, stranger, trapdoor};
+use crate::common::mill::{ALICE, Mill, OPERATOR, S3M1, S14M2, S60M4, stranger, trapdoor};
 
 /// A mill with coins in it, and a batch of s14m2 with a mint and three records.
 fn scene() -> (Mill, Batch) {
@@ -92,7 +92,9 @@ fn a_hit_that_the_proof_does_not_show_is_refused_a2() {
 fn each_word_of_a_proof_counts() {
     let (mill, batch) = scene();
     let call = mill.proven_call(&batch);
-    let q = U256::from_dec_str("21888242871839275222246405745257275088696311157297823662689037894645226208583").unwrap();
+    let q =
+        U256::from_dec_str("21888242871839275222246405745257275088696311157297823662689037894645226208583")
+            .unwrap();
     for i in 0..8 {
         for wrong in [call.proof[i] + 1, call.proof[i] + q, U256::zero(), U256::MAX, q - call.proof[i]] {
             let mut changed = call.clone();

@@ -92,7 +92,8 @@ fn random_batches_have_the_public_inputs_of_the_native_mirror() {
         // `submit` proves exactly the mirror's (h, c, e); the contract accepts only if its own are the same.
         mill.submit(&batch);
         let state = mill.state();
-        let history = contracts::calls::decode_word(&mill.view(&contracts::calls::history(state.batch_no))).unwrap();
+        let history =
+            contracts::calls::decode_word(&mill.view(&contracts::calls::history(state.batch_no))).unwrap();
         assert_eq!(history, data::history_hash(&batch, state.minted_up_to));
         assert_eq!(state.root, batch.new_root);
     }

@@ -5,7 +5,9 @@ use contracts::{Event, Record, bindings};
 use ethers::types::U256;
 
 use crate::BACKEND;
-use crate::common::mill::{ALICE, BOB, GWEI, Mill, OPERATOR, S3M1, S14M2, S60M4, S252M4, S1020M4, order, stranger};
+use crate::common::mill::{
+    ALICE, BOB, GWEI, Mill, OPERATOR, S3M1, S14M2, S60M4, S252M4, S1020M4, order, stranger,
+};
 use crate::common::rpc::TX_GAS_CAP;
 
 fn withdraw(n: u64, low: u64, high: u64) -> Record {
@@ -18,8 +20,11 @@ fn withdrawals_credit_their_owners_less_the_fee() {
     mill.minted(ALICE, 1_000_000_000);
     let mut batch = mill.batch(S14M2);
     // The share, the floor, and the same owner twice.
-    batch.records =
-        vec![withdraw(1, 1, 500_000_000), withdraw(2, 500_000_001, 500_020_000), withdraw(1, 600_000_000, 600_049_999)];
+    batch.records = vec![
+        withdraw(1, 1, 500_000_000),
+        withdraw(2, 500_000_001, 500_020_000),
+        withdraw(1, 600_000_000, 600_049_999),
+    ];
     let receipt = mill.submit(&batch);
     let credited = |owner, low, high, coins: u128| Event::Credited {
         owner: stranger(owner),
@@ -78,8 +83,14 @@ fn a_forced_exit_credits_who_asked_when_the_state_says_hit_and_nobody_else() {
     assert_eq!(mill.pending(&mill.who(ALICE)), 990_000 * GWEI);
     assert_eq!(mill.pending(&mill.who(BOB)), 0);
     assert_eq!(events.len(), 2);
-    let credited =
-        Event::Credited { owner: mill.who(ALICE), batch_no: 2, amount_wei: 990_000 * GWEI, low: 1, high: 1_000_000, kind: 3 };
+    let credited = Event::Credited {
+        owner: mill.who(ALICE),
+        batch_no: 2,
+        amount_wei: 990_000 * GWEI,
+        low: 1,
+        high: 1_000_000,
+        kind: 3,
+    };
     assert_eq!(events[1], credited);
     assert_eq!(mill.state().forced_up_to, 2);
 }
@@ -134,7 +145,8 @@ fn a_withdrawal_to_no_address_is_refused_d4() {
     let mill = Mill::deploy(BACKEND);
     mill.minted(ALICE, 1_000);
     let alice = U256::from_big_endian(&mill.who(ALICE));
-    for owner in [U256::zero(), U256::one() << 160, alice + (U256::one() << 160), alice + order(), U256::MAX] {
+    for owner in [U256::zero(), U256::one() << 160, alice + (U256::one() << 160), alice + order(), U256::MAX]
+    {
         assert_eq!(with_words(&mill, vec![withdraw(1, 1, 1)], [2.into(), owner, range(1, 1)]), "BadOwner");
     }
 }
@@ -204,13 +216,13 @@ fn a_forced_record_must_show_its_request_a1_a2() {
     let [tag, account, third] = record.words().map(word);
     let high_bit = U256::one() << 72;
     let bad = [
-        [tag + 1, account, third],            // the other kind
-        [tag + 256, account, third],          // another place
-        [tag + 32, account, third],           // bits between hit and index
-        [tag + high_bit, account, third],     // index of more than 64 bits
+        [tag + 1, account, third],        // the other kind
+        [tag + 256, account, third],      // another place
+        [tag + 32, account, third],       // bits between hit and index
+        [tag + high_bit, account, third], // index of more than 64 bits
         [tag + order() * 0 + high_bit * 2, account, third],
-        [tag, account + 1, third],            // another account
-        [tag - 16, account, third],           // no hit, yet a range leaves
+        [tag, account + 1, third],  // another account
+        [tag - 16, account, third], // no hit, yet a range leaves
         [tag - 16, account, U256::one()],
     ];
     for words in bad {
