@@ -108,6 +108,43 @@ fn a_second_process_on_the_same_data_is_refused() {
     );
 }
 
+/// Starts a worker process and returns once it is ready.
+fn worker(data: &Path, address: &str, name: &str) -> Child {
+    let mut child = Command::new(BINARY)
+        .args(["worker", "--connect", address, "--id", name, "--token-file"])
+        .arg(data.join("worker-token"))
+        .arg("--keys")
+        .arg(data.join("keys"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let ready = BufReader::new(child.stdout.as_mut().unwrap()).lines().next().unwrap().unwrap();
+    assert!(ready.contains("is ready"), "{ready}");
+    child
+}
+
+#[test]
+fn a_worker_process_that_is_killed_loses_no_batch() {
+    let data = data_dir();
+    let mut coordinator =
+        demo(data.path()).args(["--workers", "127.0.0.1:0", "--no-local-worker"]).spawn().unwrap();
+    let mut lines = BufReader::new(coordinator.stdout.take().unwrap()).lines();
+    let line = lines.find_map(|line| line.ok().filter(|line| line.contains("workers: "))).unwrap();
+    let address = line.split("workers: ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let rest = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>().join("\n"));
+
+    let mut first = worker(data.path(), &address, "first");
+    std::thread::sleep(Duration::from_secs(4));
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let mut second = worker(data.path(), &address, "second");
+    let mut output = finish(coordinator);
+    output.stdout = rest.join().unwrap().into_bytes();
+    second.kill().unwrap();
+    second.wait().unwrap();
+    check_table(&output);
+}
+
 #[test]
 fn a_damaged_key_is_refused_before_anything_starts() {
     let data = data_dir();
