@@ -1,5 +1,7 @@
 //! The binary as a user runs it: the demo to its end, killed and started again, and refused where it must be.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests panic with the rest of the test")]
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read},

@@ -193,7 +193,9 @@ pub enum ChainError {
          a version that knows this log is installed"
     )]
     Undecodable { block: u64, detail: String },
-    #[error("PM-CHAIN-003: the node answered something that makes no sense ({0}); check its address and version")]
+    #[error(
+        "PM-CHAIN-003: the node answered something that makes no sense ({0}); check its address and version"
+    )]
     Unexpected(String),
     #[error("PM-CHAIN-004: signing failed ({0}); check the owner key")]
     Signing(String),

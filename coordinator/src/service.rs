@@ -263,12 +263,20 @@ pub trait Service: Send + Sync {
     /// Newest first, below `before`.
     async fn batches(&self, before: Option<u32>, limit: usize) -> Vec<BatchView>;
     /// Under `batch_no`, or the last batch that is final (else proven) by default.
-    async fn ownership_proof(&self, index: u64, batch_no: Option<u32>) -> Result<OwnershipProofView, UserError>;
+    async fn ownership_proof(
+        &self,
+        index: u64,
+        batch_no: Option<u32>,
+    ) -> Result<OwnershipProofView, UserError>;
     async fn prepare_send(&self, request: PrepareSend) -> Result<Draft, UserError>;
     async fn prepare_withdraw(&self, request: PrepareWithdraw) -> Result<Draft, UserError>;
     /// Checks, applies, commits durably and promises; all leaves or none.
     async fn submit(&self, request: SubmitRequest) -> Result<OperationView, UserError>;
-    async fn register_key(&self, entry: DirectoryEntry, idempotency_key: String) -> Result<DirectoryEntry, UserError>;
+    async fn register_key(
+        &self,
+        entry: DirectoryEntry,
+        idempotency_key: String,
+    ) -> Result<DirectoryEntry, UserError>;
     /// `Ok` when the service takes operations; else why not.
     async fn ready(&self) -> Result<(), String>;
 }
