@@ -147,6 +147,44 @@ fn a_worker_process_that_is_killed_loses_no_batch() {
     check_table(&output);
 }
 
+/// npm's anvil, a block a second, like the chain inside the demo.
+fn anvil() -> (Child, String) {
+    let package = match (std::env::consts::OS, std::env::consts::ARCH) {
+        ("macos", "aarch64") => "anvil-darwin-arm64",
+        ("macos", _) => "anvil-darwin-amd64",
+        (_, "aarch64") => "anvil-linux-arm64",
+        _ => "anvil-linux-amd64",
+    };
+    let binary = std::env::var_os("PROOFMILL_ANVIL").map(PathBuf::from).unwrap_or_else(|| {
+        let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts/node_modules/@foundry-rs");
+        packages.join(package).join("bin/anvil")
+    });
+    assert!(
+        binary.exists(),
+        "anvil is not installed: run `npm ci --prefix contracts` or set PROOFMILL_ANVIL"
+    );
+    let mut child = Command::new(binary)
+        .args(["--port", "0", "--block-time", "1"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let address = lines.find_map(|line| line.strip_prefix("Listening on ").map(str::to_owned)).unwrap();
+    // Keep reading, or anvil stops when the pipe is full.
+    std::thread::spawn(move || lines.for_each(drop));
+    (child, format!("http://{address}"))
+}
+
+#[test]
+fn the_demo_settles_on_anvil_as_on_its_own_chain() {
+    let data = data_dir();
+    let (mut node, url) = anvil();
+    let output = finish(demo(data.path()).args(["--rpc", &url]).spawn().unwrap());
+    node.kill().unwrap();
+    node.wait().unwrap();
+    check_table(&output);
+}
+
 #[test]
 fn a_damaged_key_is_refused_before_anything_starts() {
     let data = data_dir();

@@ -11,3 +11,4 @@ mod proof;
 mod properties;
 mod queue_prefix;
 mod records;
+mod vectors;

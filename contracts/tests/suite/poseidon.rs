@@ -20,17 +20,20 @@ fn oracle(inputs: &[Fr]) -> Fr {
     Fr::from_repr(repr.into()).unwrap()
 }
 
+/// P2 by the library that the contract deployed.
+pub fn on_chain(mill: &Mill, left: &Fr, right: &Fr) -> Fr {
+    let poseidon: [u8; 20] = mill.view(&bindings::PoseidonCall.encode())[12..].try_into().unwrap();
+    // hash(uint256,uint256) has the words alone as arguments.
+    let mut data = ethers::utils::id("hash(uint256,uint256)").to_vec();
+    data.extend(calls::word(left));
+    data.extend(calls::word(right));
+    calls::decode_fr(&mill.rpc.call(&[0; 20], Some(&poseidon), 0, &data).unwrap()).unwrap()
+}
+
 #[test]
 fn p2_on_chain_equals_circomlib_on_edges_and_random_words() {
     let mill = Mill::deploy(BACKEND);
-    let poseidon: [u8; 20] = mill.view(&bindings::PoseidonCall.encode())[12..].try_into().unwrap();
-    let p2 = |left: &Fr, right: &Fr| {
-        // hash(uint256,uint256) has the words alone as arguments.
-        let mut data = ethers::utils::id("hash(uint256,uint256)").to_vec();
-        data.extend(calls::word(left));
-        data.extend(calls::word(right));
-        calls::decode_fr(&mill.rpc.call(&[0; 20], Some(&poseidon), 0, &data).unwrap()).unwrap()
-    };
+    let p2 = |left: &Fr, right: &Fr| on_chain(&mill, left, right);
     let known =
         Fr::from_str_vartime("7853200120776062878684798364095072458815029376092732009249414926327459813530");
     assert_eq!(Some(p2(&Fr::from(1), &Fr::from(2))), known);
