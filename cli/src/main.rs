@@ -61,10 +61,23 @@ fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", sentence(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and its causes, without those that an outer one quotes already.
+fn sentence(error: &eyre::Report) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn run(command: Command) -> eyre::Result<()> {
@@ -93,4 +106,17 @@ async fn stop_signal() -> eyre::Result<()> {
     #[cfg(not(unix))]
     tokio::signal::ctrl_c().await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_is_quoted_already_is_not_said_twice() {
+        let quoted = eyre::eyre!("disk full").wrap_err("cannot write k: disk full");
+        assert_eq!(sentence(&quoted), "cannot write k: disk full");
+        let new = eyre::eyre!("disk full").wrap_err("cannot write k");
+        assert_eq!(sentence(&new), "cannot write k: disk full");
+    }
 }

@@ -20,7 +20,7 @@ use coordinator::{
     verifier::Groth16Verifier,
 };
 use eyre::{WrapErr, bail};
-use gpu_worker::{Circuit, Worker};
+use gpu_worker::{Circuit, Worker, key_path};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use wire::{
@@ -108,6 +108,15 @@ pub struct Node {
 /// For a folder in use, a missing or foreign key, a node that does not answer or has another contract, a store that does
 /// not fit the contract, and a port in use.
 pub async fn start(settings: Settings) -> eyre::Result<Node> {
+    if let Some(missing) =
+        settings.shapes.iter().find(|shape| !key_path(&settings.keys_dir, **shape).exists())
+    {
+        let folder = settings.keys_dir.display();
+        bail!(
+            "there is no key of {missing} in {folder}; for a development chain make one with \
+             `proofmill keys setup-dev --circuits {missing} --out {folder}`"
+        );
+    }
     let store = SqliteStore::open(&settings.data_dir.join("ledger"))?;
     let circuits = {
         let (shapes, keys) = (settings.shapes.clone(), settings.keys_dir.clone());

@@ -253,7 +253,8 @@ mod tests {
     #[test]
     fn a_lying_coordinator_gets_no_signature() {
         let mallory = holder(3);
-        let lies: [(&str, &dyn Fn(&mut Draft)); 11] = [
+        type Lie<'a> = (&'a str, &'a dyn Fn(&mut Draft));
+        let lies: [Lie; 11] = [
             ("chain", &|d| d.domain += Fr::ONE),
             ("kind", &|d| d.kind = Kind::Withdraw),
             ("valid", &|d| d.valid_until = 21),
