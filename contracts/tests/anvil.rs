@@ -1,5 +1,7 @@
 //! The contract tests on npm's anvil (`npm ci --prefix contracts`).
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 mod common;
 mod suite;
 

@@ -1,5 +1,7 @@
 //! The committed ABI and bytecode are what the committed sources give.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use std::path::Path;
 use std::process::Command;
 

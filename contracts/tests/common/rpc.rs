@@ -159,7 +159,7 @@ impl Rpc {
         let wallet = self.wallet(who);
         let from = wallet.address().0;
         self.call(&from, to, value, data)?;
-        let nonce = quantity(&self.ask("eth_getTransactionCount", json!([hex_of(&from), "latest"])).unwrap());
+        let nonce = quantity(&self.ask("eth_getTransactionCount", json!([hex_of(from), "latest"])).unwrap());
         let mut request = Eip1559TransactionRequest::new()
             .from(wallet.address())
             .chain_id(self.chain_id)

@@ -220,7 +220,7 @@ fn a_forced_record_must_show_its_request_a1_a2() {
         [tag + 256, account, third],      // another place
         [tag + 32, account, third],       // bits between hit and index
         [tag + high_bit, account, third], // index of more than 64 bits
-        [tag + order() * 0 + high_bit * 2, account, third],
+        [tag + high_bit * 2, account, third],
         [tag, account + 1, third],  // another account
         [tag - 16, account, third], // no hit, yet a range leaves
         [tag - 16, account, U256::one()],
