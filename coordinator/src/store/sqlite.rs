@@ -1,7 +1,11 @@
 //! SQLite, embedded: one file in a locked data folder, write-ahead log, `synchronous = FULL` (a commit is on the disk when
 //! it returns).
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use bn254::{Fr, fr_from_be_bytes, fr_to_be_bytes};
 use fs4::fs_std::FileExt;
@@ -24,6 +28,11 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
+/// A child that its process has just forked holds a copy of the lock until it executes its program: a lock that was given
+/// back a moment ago can still look taken.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+const LOCK_POLL: Duration = Duration::from_millis(10);
+
 pub struct SqliteStore {
     connection: Connection,
     /// Held as long as the store: the operating system lets go of it when the process dies, however it dies.
@@ -44,8 +53,12 @@ impl SqliteStore {
             .write(true)
             .open(folder.join("coordinator.lock"))
             .map_err(unusable)?;
-        if !FileExt::try_lock_exclusive(&lock).map_err(unusable)? {
-            return Err(StoreError::Locked(folder.display().to_string()));
+        let asked = Instant::now();
+        while !FileExt::try_lock_exclusive(&lock).map_err(unusable)? {
+            if asked.elapsed() >= LOCK_PATIENCE {
+                return Err(StoreError::Locked(folder.display().to_string()));
+            }
+            std::thread::sleep(LOCK_POLL);
         }
         let connection = Connection::open(folder.join("coordinator.sqlite"))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use fs4::fs_std::FileExt;
 
@@ -28,6 +29,10 @@ use crate::chain::{Chain, Genesis, Op};
 
 const LOG_FILE: &str = "chain.log";
 const LOCK_FILE: &str = "lock";
+/// A child that its process has just forked holds a copy of the lock until it executes its program: a lock that was given
+/// back a moment ago can still look taken.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+const LOCK_POLL: Duration = Duration::from_millis(10);
 
 /// The log's writing side. [`Log::append`] needs the chain's lock, [`Log::flush`] does not.
 #[derive(Debug)]
@@ -186,10 +191,14 @@ fn lock(path: &Path) -> Result<File, Error> {
         .truncate(false)
         .open(path)
         .map_err(storage("open", path))?;
-    match FileExt::try_lock_exclusive(&file) {
-        Ok(true) => Ok(file),
-        Ok(false) => Err(Error::Locked { path: path.to_owned() }),
-        Err(source) => Err(Error::Storage { action: "lock", path: path.to_owned(), source }),
+    let asked = Instant::now();
+    loop {
+        match FileExt::try_lock_exclusive(&file) {
+            Ok(true) => return Ok(file),
+            Ok(false) if asked.elapsed() < LOCK_PATIENCE => std::thread::sleep(LOCK_POLL),
+            Ok(false) => return Err(Error::Locked { path: path.to_owned() }),
+            Err(source) => return Err(Error::Storage { action: "lock", path: path.to_owned(), source }),
+        }
     }
 }
 
