@@ -35,7 +35,7 @@ pub mod proof;
 pub mod verifying_key;
 pub mod witness;
 
-pub use backend::{Backend, BackendError, Cancel, KeyId, Sums, Timings};
+pub use backend::{Backend, BackendError, Cancel, DeviceInfo, KeyId, Staged, Sums, Timings};
 pub use cpu::CpuBackend;
 pub use dev::{DevTrapdoor, simulate_proof};
 pub use groth16::{ProveError, Proven, Prover};
