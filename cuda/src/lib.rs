@@ -1,45 +1,23 @@
-//! Proving on NVIDIA cards with our own kernels, loaded at run time.
+//! Proving on NVIDIA cards with our own kernels (`kernels/`, built by `build.sh` into `libproofmill_cuda.so`).
+//!
+//! The library is loaded at run time: this crate builds and its tests pass on machines without CUDA, where
+//! [`CudaBackend::open`] says what is missing. Tests run the very same sources on a simulated card in main memory
+//! (`build.sh host`).
+//!
+//! | module | purpose |
+//! |---|---|
+//! | [`library`] | finding and loading the library, its functions as Rust functions |
+//! | [`kernels`] | single kernels, for tests and benchmarks |
+//! | `self_test` | known results, before a card gets work |
+//! | [`backend`] | [`prover::Backend`] over them |
+//!
+//! Invariant: nothing here unwinds into or out of C++, and no pointer given to the library outlives the call.
 
-use std::{path::PathBuf, sync::Arc};
+pub mod backend;
+mod ffi;
+pub mod kernels;
+pub mod library;
+mod self_test;
 
-use prover::{Backend, BackendError, Cancel, DeviceInfo, Key, KeyId, Matrices, Sums, Timings, Witness};
-
-/// Where the library is and which card to use.
-#[derive(Clone, Debug, Default)]
-pub struct Settings {
-    /// `libproofmill_cuda.so`; searched for when `None`.
-    pub library: Option<PathBuf>,
-    /// Ordinal of the card in CUDA's order.
-    pub device: u32,
-}
-
-/// The backend `cuda`.
-pub struct CudaBackend;
-
-impl CudaBackend {
-    /// # Errors
-    /// [`BackendError::Device`] without library, driver or card.
-    pub fn open(_settings: &Settings) -> Result<Self, BackendError> {
-        Err(BackendError::Device { backend: "cuda", reason: "not in this build".to_owned() })
-    }
-}
-
-impl Backend for CudaBackend {
-    fn name(&self) -> &'static str {
-        "cuda"
-    }
-
-    fn device(&self) -> Option<DeviceInfo> {
-        None
-    }
-
-    fn prepare(&self, _key: Arc<Key>, _matrices: Arc<Matrices>) -> Result<KeyId, BackendError> {
-        Err(BackendError::OtherCircuit)
-    }
-
-    fn prove(&self, key: KeyId, _: &Witness, _: &Cancel) -> Result<(Sums, Timings), BackendError> {
-        Err(BackendError::UnknownKey(key))
-    }
-
-    fn release(&self, _key: KeyId) {}
-}
+pub use backend::{CudaBackend, Settings};
+pub use library::{Context, Library, LibraryError};

@@ -38,6 +38,11 @@ impl Cancel {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// The flag behind it, for code in other languages that looks at it while it works.
+    pub fn flag(&self) -> &AtomicBool {
+        &self.0
+    }
+
     /// # Errors
     /// [`BackendError::Cancelled`] when somebody asked.
     pub fn check(&self) -> Result<(), BackendError> {

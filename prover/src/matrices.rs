@@ -139,6 +139,11 @@ impl Matrices {
         self.rows().next_power_of_two().trailing_zeros()
     }
 
+    /// The coefficients that the matrices name by index; 1 and -1 come first.
+    pub fn table(&self) -> &[Fr] {
+        &self.table
+    }
+
     /// Matrix A (stored rows).
     pub fn a(&self) -> &SparseMatrix {
         &self.a
