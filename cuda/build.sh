@@ -66,16 +66,25 @@ build_cards() {
   local codes="" last=""
   for arch in $ARCHS; do codes="$codes -gencode arch=compute_$arch,code=sm_$arch"; last=$arch; done
   codes="$codes -gencode arch=compute_$last,code=compute_$last"
+  local inputs
+  inputs=$(cat build.sh include/* kernels/* | cksum; echo "$codes $nvcc")
+  if [ -f "$OUT/libproofmill_cuda.so" ] && [ "$(cat "$OUT/cards.inputs" 2>/dev/null)" = "$inputs" ]; then
+    report
+    echo "$OUT/libproofmill_cuda.so (up to date)"
+    return
+  fi
+  rm -f "$OUT/cards.inputs"
   local work
   work=$(mktemp -d)
   # shellcheck disable=SC2086
   for unit in $UNITS runtime_cuda; do printf '%s\0' "$unit"; done |
-    xargs -0 -P "$JOBS" -I{} sh -c '"$0" -ccbin "${CXX:-g++}" -std=c++17 -O3 --expt-relaxed-constexpr -Xcompiler -fPIC,-Wall -Xptxas -v "$@" -c kernels/{}.cu -o '"$work"'/{}.o >'"$work"'/{}.log 2>&1 || { cat '"$work"'/{}.log >&2; exit 255; }' "$nvcc" $codes
+    xargs -0 -P "$JOBS" -I{} sh -c '"$0" -ccbin "${CXX:-g++}" -std=c++17 -O3 --expt-relaxed-constexpr -Xcompiler -fPIC,-Wall -Xptxas -v -Xfatbin -compress-all "$@" -c kernels/{}.cu -o '"$work"'/{}.o >'"$work"'/{}.log 2>&1 || { cat '"$work"'/{}.log >&2; exit 255; }' "$nvcc" $codes
   cat "$work"/*.log >"$OUT/ptxas.log"
   "$nvcc" -ccbin "${CXX:-g++}" -shared -cudart static "$work"/*.o -o "$OUT/libproofmill_cuda.so.part"
   rm -r "$work"
   mv "$OUT/libproofmill_cuda.so.part" "$OUT/libproofmill_cuda.so"
   report
+  echo "$inputs" >"$OUT/cards.inputs"
   echo "$OUT/libproofmill_cuda.so"
 }
 

@@ -174,16 +174,16 @@ struct NormalizePoints {
 };
 
 // Pairs of a chunk: enough threads for some waves on a large card, but chunks not so short that the parts outweigh the runs.
-constexpr uint32_t kChunk = 32, kMinChunk = 4, kWantedThreads = 1u << 18;
+constexpr uint32_t kMaxChunk = 128, kMinChunk = 4, kWantedThreads = 1u << 18;
 constexpr uint32_t kMergeChunk = 16;
 constexpr uint32_t kFirstGroup = 8, kNextGroup = 4;
 // Points that share an inversion.
 constexpr uint32_t kNormalizeGroup = 32;
 
-inline uint32_t chunk_for(uint32_t pairs) { return std::clamp(pairs / kWantedThreads, kMinChunk, kChunk); }
+inline uint32_t chunk_for(uint32_t pairs) { return std::clamp(pairs / kWantedThreads, kMinChunk, kMaxChunk); }
+// The most chunks that any number of pairs up to this one has: rounding the chunk down makes a quarter more threads than wanted at most.
 inline uint64_t max_chunks(uint64_t pairs) {
-    // The number of chunks is largest where the chunk length is about to grow.
-    return std::max<uint64_t>({pairs / kChunk + 1, std::min<uint64_t>(pairs, uint64_t(kWantedThreads) * 2) / kMinChunk + 1, kWantedThreads + kWantedThreads / 2});
+    return std::max<uint64_t>(pairs / kMaxChunk, std::min<uint64_t>(pairs / kMinChunk, kWantedThreads / 4 * 5)) + 1;
 }
 
 template <class F>

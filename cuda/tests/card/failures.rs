@@ -80,6 +80,23 @@ fn another_library_is_refused() {
     assert!(matches!(error, LibraryError::OtherVersion { .. }), "{error}");
 }
 
+/// `PROOFMILL_CUDA_BUILT` names the library for real cards, where it was built.
+#[test]
+fn the_library_for_real_cards_loads_without_a_driver_and_says_that_there_is_none() {
+    let Some(built) = std::env::var_os("PROOFMILL_CUDA_BUILT") else {
+        eprintln!("not checked: set PROOFMILL_CUDA_BUILT to the library that `cuda/build.sh` makes");
+        return;
+    };
+    let library = Library::load(Some(Path::new(&built))).unwrap();
+    // SAFETY: the driver's own initialisers run, as they would for any program that uses it.
+    if unsafe { libloading::Library::new("libcuda.so.1") }.is_ok() {
+        return;
+    }
+    let error = Context::open(library, 0).err().unwrap();
+    assert!(matches!(error, LibraryError::NoDevice(_)), "{error}");
+    assert!(error.to_string().contains("driver"), "{error}");
+}
+
 #[test]
 fn a_card_that_does_not_exist_is_refused() {
     if is_real() {
