@@ -90,6 +90,12 @@ typedef struct {
     float sparse, ntt, msm_a, msm_b1, msm_b2, msm_l, msm_h, total;
 } pm_timings;
 
+/* Field multiplications that the method needs for this witness, whatever the card does besides: 10 for each non-zero digit and 28 for
+ * each bucket of a sum in G1 (28 and 80 in G2), one for each butterfly, two for each shift, one for each term that is neither 1 nor -1. */
+typedef struct {
+    uint64_t sparse, ntt, msm_a, msm_b1, msm_b2, msm_l, msm_h;
+} pm_counts;
+
 uint32_t pm_abi_version(void);
 /* 0 with PM_OK never happens: without a card the code is PM_NO_DEVICE. */
 int32_t pm_device_count(uint32_t* count, pm_error* error);
@@ -110,7 +116,7 @@ void pm_witness_free(pm_witness* witness);
 
 /* The unblinded sums of a proof. `cancel` (may be null) is looked at between stages: non-zero ends with PM_CANCELLED. The witness is not checked:
  * one that breaks a constraint gives sums that do not verify. */
-int32_t pm_prove(pm_key* key, pm_witness* witness, const volatile uint8_t* cancel, pm_sums* sums, pm_timings* timings, pm_error* error);
+int32_t pm_prove(pm_key* key, pm_witness* witness, const volatile uint8_t* cancel, pm_sums* sums, pm_timings* timings, pm_counts* counts, pm_error* error);
 
 /* Single kernels, for tests and benchmarks. Milliseconds (may be null) are those on the card. */
 
@@ -135,6 +141,8 @@ int32_t pm_field_op(pm_context* context, uint32_t field, uint32_t op, const void
 /* Affine points in and out. op 0: affine + affine, 1: affine - affine, 2: the same sum by the general addition of points with denominators,
  * 3: 2a, 4: 2^8 a. */
 int32_t pm_curve_op(pm_context* context, uint32_t group, uint32_t op, const void* a, const void* b, void* out, uint32_t count, pm_error* error);
+/* Milliseconds that `threads` threads take for `rounds` dependent multiplications each: the rate to hold the others against. */
+int32_t pm_multiply_rate(pm_context* context, uint32_t threads, uint32_t rounds, float* milliseconds, pm_error* error);
 /* digits: count rows of `windows` numbers, windows = ceil(254 / window_bits). */
 int32_t pm_digits(pm_context* context, const void* scalars, uint32_t count, uint32_t window_bits, int32_t* digits, pm_error* error);
 

@@ -293,13 +293,14 @@ void pm_witness_free(pm_witness* witness) {
     });
 }
 
-int32_t pm_prove(pm_key* key, pm_witness* witness, const volatile uint8_t* cancel, pm_sums* sums, pm_timings* timings, pm_error* error) {
+int32_t pm_prove(pm_key* key, pm_witness* witness, const volatile uint8_t* cancel, pm_sums* sums, pm_timings* timings, pm_counts* counts, pm_error* error) {
     return guarded(error, [&] {
-        require(key && witness && sums && timings, "the key, the witness or a result is null");
+        require(key && witness && sums && timings && counts, "the key, the witness or a result is null");
         require(witness->key == key, "the witness was made for another key");
         auto lock = enter(key->context);
         StageTimes times{};
-        Sums result = key->key->prove(witness->values.data(), cancel, times);
+        StageCounts needed{};
+        Sums result = key->key->prove(witness->values.data(), cancel, times, needed);
 #if defined(PM_HOST)
         if (simulated_corruption()) result.h.add(G1Affine{Fq::one(), Fq::one().doubled()}, false);
 #endif
@@ -309,6 +310,7 @@ int32_t pm_prove(pm_key* key, pm_witness* witness, const volatile uint8_t* cance
         write_point(sums->l, result.l);
         write_point(sums->h, result.h);
         *timings = {times.sparse, times.ntt, times.msm_a, times.msm_b1, times.msm_b2, times.msm_l, times.msm_h, times.total};
+        *counts = {needed.sparse, needed.ntt, needed.msm_a, needed.msm_b1, needed.msm_b2, needed.msm_l, needed.msm_h};
     });
 }
 
@@ -448,6 +450,19 @@ int32_t pm_curve_op(pm_context* context, uint32_t group, uint32_t op, const void
         auto which = static_cast<CurveOp>(op);
         if (group == 1) run_probe<G1Affine>(stream, which, a, b, out, count, probe_g1);
         if (group == 2) run_probe<G2Affine>(stream, which, a, b, out, count, probe_g2);
+    });
+}
+
+int32_t pm_multiply_rate(pm_context* context, uint32_t threads, uint32_t rounds, float* milliseconds, pm_error* error) {
+    return guarded(error, [&] {
+        auto lock = enter(context);
+        require(milliseconds && threads > 0, "the result is null or there are no threads");
+        Stream& stream = *context->stream;
+        Buffer<Fq> out(threads);
+        probe_rate(stream, out.data(), threads, 1);
+        Stopwatch watch(stream);
+        probe_rate(stream, out.data(), threads, rounds);
+        watch.stop(milliseconds);
     });
 }
 

@@ -25,6 +25,12 @@ uint64_t table_bytes(const MsmShape& shape) {
     return shape.table_points() * sizeof(Affine<F>);
 }
 
+// Multiplications of a sum; those of Fq2 as those of Fq.
+uint64_t multiplications(const MsmShape& shape, const Digits& digits, bool g2) {
+    uint64_t per_digit = g2 ? 28 : 10, per_bucket = g2 ? 80 : 28;
+    return per_digit * digits.count + per_bucket * uint64_t(shape.modules) * shape.buckets();
+}
+
 void check_cancel(const volatile uint8_t* cancel) {
     if (cancel && *cancel) fail(Code::cancelled, "the proof was cancelled");
 }
@@ -95,9 +101,9 @@ Key::Key(const KeyParts& parts, const Plan& plan)
       values_(size_t(3) << parts.domain_log), totals_(4),
       pinned_g1_(pending_len(plan.a) + pending_len(plan.b) + pending_len(plan.l) + pending_len(plan.h)), pinned_g2_(pending_len(plan.b)) {}
 
-Sums Key::prove(const Fr* witness, const volatile uint8_t* cancel, StageTimes& times) {
+Sums Key::prove(const Fr* witness, const volatile uint8_t* cancel, StageTimes& times, StageCounts& counts) {
     try {
-        Sums sums = prove_on_streams(witness, cancel, times);
+        Sums sums = prove_on_streams(witness, cancel, times, counts);
         for (auto& arena : arenas_) arena.release(0);
         return sums;
     } catch (const Error& error) {
@@ -109,7 +115,7 @@ Sums Key::prove(const Fr* witness, const volatile uint8_t* cancel, StageTimes& t
     }
 }
 
-Sums Key::prove_on_streams(const Fr* witness, const volatile uint8_t* cancel, StageTimes& times) {
+Sums Key::prove_on_streams(const Fr* witness, const volatile uint8_t* cancel, StageTimes& times, StageCounts& counts) {
     Stream &main = streams_[0], &side = streams_[1];
     Arena &main_arena = arenas_[0], &side_arena = arenas_[1];
     auto& [start, sparse_done, ntt_done, h_done, side_start, a_done, b_digits_done, b1_done, b2_done, l_done] = events_;
@@ -138,7 +144,8 @@ Sums Key::prove_on_streams(const Fr* witness, const volatile uint8_t* cancel, St
     G1* place = pinned_g1_.data();
     auto next_place = [&place](const MsmShape& shape) { return std::exchange(place, place + pending_len(shape)); };
     size_t mark = side_arena.mark();
-    auto pending_a = sum_buckets(side, side_arena, a_.shape, a_.table.data(), a_digits.finish(), next_place(a_.shape));
+    Digits a_sorted = a_digits.finish();
+    auto pending_a = sum_buckets(side, side_arena, a_.shape, a_.table.data(), a_sorted, next_place(a_.shape));
     side_arena.release(mark);
     a_done.record(side);
     check_cancel(cancel);
@@ -150,10 +157,12 @@ Sums Key::prove_on_streams(const Fr* witness, const volatile uint8_t* cancel, St
     side_arena.release(mark);
     b2_done.record(side);
     check_cancel(cancel);
-    auto pending_l = sum_buckets(side, side_arena, l_.shape, l_.table.data(), l_digits.finish(), next_place(l_.shape));
+    Digits l_sorted = l_digits.finish();
+    auto pending_l = sum_buckets(side, side_arena, l_.shape, l_.table.data(), l_sorted, next_place(l_.shape));
     l_done.record(side);
     check_cancel(cancel);
-    auto pending_h = sum_buckets(main, main_arena, h_.shape, h_.table.data(), h_digits.finish(), next_place(h_.shape));
+    Digits h_sorted = h_digits.finish();
+    auto pending_h = sum_buckets(main, main_arena, h_.shape, h_.table.data(), h_sorted, next_place(h_.shape));
     h_done.record(main);
 
     side.synchronize();
@@ -172,6 +181,13 @@ Sums Key::prove_on_streams(const Fr* witness, const volatile uint8_t* cancel, St
     times.msm_b2 = b2_done.since(b1_done);
     times.msm_l = l_done.since(b2_done);
     times.total = std::max(h_done.since(start), l_done.since(side_start));
+    counts.sparse = matrix_a_.multiplications() + matrix_b_.multiplications() + constraints_;
+    counts.ntt = (6 * uint64_t(domain_.log_size()) / 2 + 3 * 2 + 1) * size;
+    counts.msm_a = multiplications(a_.shape, a_sorted, false);
+    counts.msm_b1 = multiplications(b1_.shape, b_sorted, false);
+    counts.msm_b2 = multiplications(b2_.shape, b_sorted, true);
+    counts.msm_l = multiplications(l_.shape, l_sorted, false);
+    counts.msm_h = multiplications(h_.shape, h_sorted, false);
     return sums;
 }
 

@@ -41,6 +41,11 @@ struct StageTimes {
     float sparse, ntt, msm_a, msm_b1, msm_b2, msm_l, msm_h, total;
 };
 
+// Field multiplications that the method needs; see pm_counts.
+struct StageCounts {
+    uint64_t sparse, ntt, msm_a, msm_b1, msm_b2, msm_l, msm_h;
+};
+
 // Points of one query with their multiples.
 template <class F>
 struct Query {
@@ -60,7 +65,7 @@ class Key {
     const MsmShape& h_shape() const { return h_.shape; }
 
     // `witness` is on the card and stays there. Throws Error with Code::cancelled when `cancel` becomes non-zero.
-    Sums prove(const Fr* witness, const volatile uint8_t* cancel, StageTimes& times);
+    Sums prove(const Fr* witness, const volatile uint8_t* cancel, StageTimes& times, StageCounts& counts);
 
   private:
     struct Plan {
@@ -72,7 +77,7 @@ class Key {
     static Plan choose(const KeyParts& parts, uint64_t free_memory);
     Key(const KeyParts& parts, const Plan& plan);
 
-    Sums prove_on_streams(const Fr* witness, const volatile uint8_t* cancel, StageTimes& times);
+    Sums prove_on_streams(const Fr* witness, const volatile uint8_t* cancel, StageTimes& times, StageCounts& counts);
 
     uint32_t inputs_, variables_, constraints_;
     uint64_t bytes_;

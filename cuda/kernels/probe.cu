@@ -71,6 +71,20 @@ struct ProbeCurve {
     }
 };
 
+struct ProbeRate {
+    static constexpr const char* kName = "multiplication rate";
+    static constexpr uint32_t kThreads = 128, kMinBlocks = 8;
+    Fq* out;
+    uint32_t rounds;
+
+    PM_HD void operator()(uint32_t i) const {
+        Fq value = Fq::one(), factor = Fq::one().doubled();
+        factor.word[0] ^= i & 1;
+        for (uint32_t round = 0; round < rounds; round++) value = value * factor;
+        out[i] = value;
+    }
+};
+
 struct ProbeDigits {
     static constexpr const char* kName = "digits";
     static constexpr uint32_t kThreads = 128, kMinBlocks = 2;
@@ -101,6 +115,7 @@ void probe_g1(Stream& stream, CurveOp op, const G1Affine* a, const G1Affine* b, 
 void probe_g2(Stream& stream, CurveOp op, const G2Affine* a, const G2Affine* b, G2Affine* out, uint32_t count) {
     launch_items(stream, count, ProbeCurve<Fq2>{op, a, b, out});
 }
+void probe_rate(Stream& stream, Fq* out, uint32_t count, uint32_t rounds) { launch_items(stream, count, ProbeRate{out, rounds}); }
 void probe_digits(Stream& stream, const Fr* scalars, uint32_t count, int window_bits, int32_t* digits) {
     launch_items(stream, count, ProbeDigits{scalars, window_bits, windows_for(window_bits), digits});
 }

@@ -48,6 +48,8 @@ std::atomic<uint64_t> memory_used{0};
 std::atomic<int64_t> launches_until_failure{-1};
 std::atomic<bool> lost{false};
 std::atomic<uint64_t> proofs{0};
+// Read by every thread of every kernel, so not looked up there.
+std::atomic<int64_t> order{0};
 
 // Before each allocation: its size, aligned as cudaMalloc aligns.
 constexpr size_t kPrefix = 256;
@@ -60,6 +62,7 @@ void check_alive() {
 
 void simulated_set(const char* name, int64_t value) {
     settings().set(name, value);
+    if (std::strcmp(name, "ORDER") == 0) order = value;
     if (std::strcmp(name, "FAIL_LAUNCH") == 0) launches_until_failure = value;
     if (std::strcmp(name, "LOST") == 0 && value == 0) lost = false;
 }
@@ -76,7 +79,10 @@ int device_count() { return int(settings().get("DEVICES", 1)); }
 void use_device(int ordinal) {
     if (ordinal < 0 || ordinal >= device_count()) fail(Code::no_device, "there is no simulated card of this number");
     static std::once_flag once;
-    std::call_once(once, [] { launches_until_failure = settings().get("FAIL_LAUNCH", -1); });
+    std::call_once(once, [] {
+        launches_until_failure = settings().get("FAIL_LAUNCH", -1);
+        order = settings().get("ORDER", 0);
+    });
 }
 
 DeviceDescription describe_device(int ordinal) {
@@ -160,18 +166,17 @@ void simulate(uint32_t count, void (*work)(uint32_t, const void*), const void* c
 }
 
 uint32_t shuffled(uint32_t index, uint32_t count) {
-    static std::atomic<int64_t> order{-1};
-    if (order < 0) order = settings().get("ORDER", 0);
-    if (order == 0) return index;
-    if (order == 1) return count - 1 - index;
+    int64_t seed = order;
+    if (seed == 0) return index;
+    if (seed == 1) return count - 1 - index;
     // A step that has no factor in common with the count visits every place once.
-    uint64_t step = uint64_t(order) | 1;
+    uint64_t step = uint64_t(seed) | 1;
     auto common = [](uint64_t a, uint64_t b) {
         while (b) std::swap(a %= b, b);
         return a;
     };
     while (common(step, count) != 1) step += 2;
-    return uint32_t((index * step + uint64_t(order) % count) % count);
+    return uint32_t((index * step + uint64_t(seed) % count) % count);
 }
 
 size_t sort_bytes(uint32_t, int) { return 1; }

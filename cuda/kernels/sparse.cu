@@ -108,6 +108,7 @@ SparseMatrix::SparseMatrix(Stream& stream, const CompressedRows& matrix) : rows_
             lengths.push_back(piece.length);
             targets.push_back(piece.target);
             for (uint32_t i = 0; i < piece.length; i++) {
+                multiplications_ += matrix.coefficients[piece.begin + i] > kMinusOneIndex;
                 columns[at + size_t(i) * kSlice + k] = matrix.columns[piece.begin + i];
                 coefficients[at + size_t(i) * kSlice + k] = matrix.coefficients[piece.begin + i];
             }

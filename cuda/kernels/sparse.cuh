@@ -35,9 +35,12 @@ class SparseMatrix {
     // out[row] = sum of table[coefficient] * vector[column] for all rows.
     void multiply(Stream& stream, const Fr* table, const Fr* vector, Fr* out) const;
     uint32_t rows() const { return rows_; }
+    // Terms whose coefficient is neither 1 nor -1.
+    uint64_t multiplications() const { return multiplications_; }
 
   private:
     uint32_t rows_ = 0, pieces_ = 0, long_rows_ = 0;
+    uint64_t multiplications_ = 0;
     // Where a slice's terms begin, how many terms a piece has, where its result goes.
     Buffer<uint64_t> slices_;
     Buffer<uint32_t> lengths_, targets_, columns_, coefficients_;

@@ -14,7 +14,7 @@ use prover::{
 
 use crate::ffi;
 use crate::kernels::point;
-use crate::library::{Context, DeviceKey, DeviceWitness, Library, LibraryError, Milliseconds};
+use crate::library::{Context, DeviceKey, DeviceWitness, Library, LibraryError};
 
 const NAME: &str = "cuda";
 
@@ -29,6 +29,26 @@ pub struct Settings {
     pub memory_limit: u64,
     /// Multiples kept of each point; 0: as many as fit.
     pub max_copies: u32,
+}
+
+/// Field multiplications that the method needs for a proof (`pm_counts` in the header says how they are counted): what the
+/// card needs beyond them is overhead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Sparse products, and C*w.
+    pub sparse: u64,
+    /// Transforms.
+    pub ntt: u64,
+    /// Sum A.
+    pub msm_a: u64,
+    /// Sum B in G1.
+    pub msm_b1: u64,
+    /// Sum B in G2, in multiplications of Fq.
+    pub msm_b2: u64,
+    /// Sum L.
+    pub msm_l: u64,
+    /// Sum H.
+    pub msm_h: u64,
 }
 
 struct Prepared {
@@ -74,6 +94,16 @@ impl CudaBackend {
     /// What a prepared key takes on the card.
     pub fn key_info(&self, key: KeyId) -> Option<crate::library::KeyInfo> {
         self.get(key).ok()?.key.info().ok()
+    }
+
+    /// Proves once and returns how many multiplications the method needs for this witness, stage by stage.
+    ///
+    /// # Errors
+    /// As [`Backend::prove`].
+    pub fn count(&self, key: KeyId, witness: &Witness) -> Result<Counts, BackendError> {
+        let counts = self.upload(key, witness)?.prove(&Cancel::new()).map_err(refused)?.counts;
+        let ffi::Counts { sparse, ntt, msm_a, msm_b1, msm_b2, msm_l, msm_h } = counts;
+        Ok(Counts { sparse, ntt, msm_a, msm_b1, msm_b2, msm_l, msm_h })
     }
 
     fn get(&self, key: KeyId) -> Result<Arc<Prepared>, BackendError> {
@@ -142,8 +172,8 @@ impl Backend for CudaBackend {
 }
 
 fn finish(witness: &DeviceWitness, cancel: &Cancel, start: Instant) -> Result<(Sums, Timings), BackendError> {
-    let (sums, times) = witness.prove(cancel).map_err(refused)?;
-    Ok((to_sums(&sums), to_timings(&times, start.elapsed())))
+    let finished = witness.prove(cancel).map_err(refused)?;
+    Ok((to_sums(&finished.sums), to_timings(&finished.times, start.elapsed())))
 }
 
 fn refused(error: LibraryError) -> BackendError {
@@ -164,7 +194,7 @@ fn to_sums(sums: &ffi::Sums) -> Sums {
     Sums { a: g1(&sums.a), b1: g1(&sums.b1), b2, l: g1(&sums.l), h: g1(&sums.h) }
 }
 
-fn to_timings(times: &Milliseconds, total: Duration) -> Timings {
+fn to_timings(times: &ffi::Timings, total: Duration) -> Timings {
     let duration = |milliseconds: f32| Duration::try_from_secs_f32(milliseconds / 1e3).unwrap_or_default();
     Timings {
         sparse: duration(times.sparse),

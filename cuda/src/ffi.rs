@@ -90,6 +90,18 @@ pub(crate) struct Timings {
     pub total: f32,
 }
 
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub sparse: u64,
+    pub ntt: u64,
+    pub msm_a: u64,
+    pub msm_b1: u64,
+    pub msm_b2: u64,
+    pub msm_l: u64,
+    pub msm_h: u64,
+}
+
 #[cfg(target_pointer_width = "64")]
 const _: () = {
     assert!(size_of::<Error>() == 512);
@@ -98,6 +110,7 @@ const _: () = {
     assert!(size_of::<KeyParts>() == 232);
     assert!(size_of::<Sums>() == 384);
     assert!(size_of::<Timings>() == 32);
+    assert!(size_of::<Counts>() == 56);
 };
 
 macro_rules! functions {
@@ -136,7 +149,7 @@ functions! {
     pm_witness_new: fn(*mut c_void, *mut *mut c_void, *mut Error) -> i32;
     pm_witness_upload: fn(*mut c_void, *const c_void, *mut Error) -> i32;
     pm_witness_free: fn(*mut c_void);
-    pm_prove: fn(*mut c_void, *mut c_void, *const bool, *mut Sums, *mut Timings, *mut Error) -> i32;
+    pm_prove: fn(*mut c_void, *mut c_void, *const bool, *mut Sums, *mut Timings, *mut Counts, *mut Error) -> i32;
     pm_bases_new: fn(*mut c_void, u32, *const c_void, u32, u32, u32, *mut *mut c_void, *mut Error) -> i32;
     pm_bases_free: fn(*mut c_void);
     pm_bases_sum: fn(*mut c_void, *const c_void, *mut c_void, *mut f32, *mut Error) -> i32;
@@ -145,5 +158,6 @@ functions! {
     pm_sparse: fn(*mut c_void, *const Matrix, *const c_void, u32, *const c_void, u32, *mut c_void, *mut f32, *mut Error) -> i32;
     pm_field_op: fn(*mut c_void, u32, u32, *const c_void, *const c_void, *mut c_void, u32, *mut Error) -> i32;
     pm_curve_op: fn(*mut c_void, u32, u32, *const c_void, *const c_void, *mut c_void, u32, *mut Error) -> i32;
+    pm_multiply_rate: fn(*mut c_void, u32, u32, *mut f32, *mut Error) -> i32;
     pm_digits: fn(*mut c_void, *const c_void, u32, u32, *mut i32, *mut Error) -> i32;
 }

@@ -157,6 +157,19 @@ impl Context {
         Ok(out)
     }
 
+    /// Multiplications of Fq per second when the card does nothing else.
+    ///
+    /// # Errors
+    /// [`LibraryError::Lost`].
+    pub fn multiplication_rate(&self, threads: u32, rounds: u32) -> Result<f64, LibraryError> {
+        let mut milliseconds = 0.0;
+        // SAFETY: the pointer is to a live value.
+        self.call(|f, error| unsafe {
+            (f.pm_multiply_rate)(self.pointer(), threads, rounds, &mut milliseconds, error)
+        })?;
+        Ok(f64::from(threads) * f64::from(rounds) / f64::from(milliseconds.max(1e-6)) * 1e3)
+    }
+
     /// The signed digits of scalars, least significant first, `ceil(254 / window_bits)` for each.
     ///
     /// # Errors

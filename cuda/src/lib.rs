@@ -19,5 +19,5 @@ pub mod kernels;
 pub mod library;
 mod self_test;
 
-pub use backend::{CudaBackend, Settings};
+pub use backend::{Counts, CudaBackend, Settings};
 pub use library::{Context, Library, LibraryError};

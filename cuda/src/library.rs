@@ -233,8 +233,12 @@ pub struct DeviceWitness {
     key: Arc<DeviceKey>,
 }
 
-/// Milliseconds on the card.
-pub(crate) use ffi::Timings as Milliseconds;
+/// What the library returns for a proof.
+pub(crate) struct Finished {
+    pub(crate) sums: ffi::Sums,
+    pub(crate) times: ffi::Timings,
+    pub(crate) counts: ffi::Counts,
+}
 
 impl Context {
     /// Opens card `device` (CUDA's number, from 0).
@@ -415,15 +419,23 @@ impl DeviceWitness {
     }
 
     /// The sums for the uploaded witness. `cancel` is looked at between stages.
-    pub(crate) fn prove(&self, cancel: &Cancel) -> Result<(ffi::Sums, Milliseconds), LibraryError> {
+    pub(crate) fn prove(&self, cancel: &Cancel) -> Result<Finished, LibraryError> {
         let mut sums = ffi::Sums { a: [0; 64], b1: [0; 64], b2: [0; 128], l: [0; 64], h: [0; 64] };
-        let mut times = ffi::Timings::default();
+        let (mut times, mut counts) = (ffi::Timings::default(), ffi::Counts::default());
         let cancel: *const bool = cancel.flag().as_ptr();
         // SAFETY: key and witness live; the flag outlives the call and is only read, one byte at a time, which no store to it can
         // tear; the others are live values.
         self.key.context.call(|f, error| unsafe {
-            (f.pm_prove)(self.key.handle.get(), self.handle.get(), cancel, &mut sums, &mut times, error)
+            (f.pm_prove)(
+                self.key.handle.get(),
+                self.handle.get(),
+                cancel,
+                &mut sums,
+                &mut times,
+                &mut counts,
+                error,
+            )
         })?;
-        Ok((sums, times))
+        Ok(Finished { sums, times, counts })
     }
 }

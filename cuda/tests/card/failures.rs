@@ -1,16 +1,19 @@
 //! What goes wrong on the way to a card and on it ends as a sentence. The simulated card fails as it is told to, so these run
 //! on it only.
 
-use std::ffi::CString;
+use std::ffi::{CString, c_void};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use bn254::{Curve, Domain, G1Affine, msm_g1};
+use cuda::kernels::TransformKind;
 use cuda::{Context, CudaBackend, Library, LibraryError, Settings};
 use prover::{Backend, Cancel, Prover, synthesize_witness};
 
-use crate::card::{exclusive, host_library, is_real};
+use crate::card::{context, exclusive, host_library, is_real};
 use crate::groth16::{Chain, key_of, settings};
+use crate::samples::{points, witness_scalars};
 
 /// Puts the simulated card back when dropped.
 struct Simulated(libloading::Library);
@@ -35,7 +38,8 @@ impl Simulated {
 
 impl Drop for Simulated {
     fn drop(&mut self) {
-        for (name, value) in [("MEMORY", 0), ("FAIL_LAUNCH", -1), ("LOST", 0), ("CORRUPT", 0), ("DEVICES", 1)]
+        for (name, value) in
+            [("MEMORY", 0), ("FAIL_LAUNCH", -1), ("LOST", 0), ("CORRUPT", 0), ("DEVICES", 1), ("ORDER", 0)]
         {
             self.set(name, value);
         }
@@ -150,6 +154,65 @@ fn any_launch_may_fail_and_the_next_proof_is_right() {
         prover.prove(&witness, &Cancel::new()).unwrap();
     }
     assert!(failed > 10, "only {failed} launches failed: the proof has fewer than it should");
+}
+
+#[test]
+fn results_do_not_depend_on_the_order_of_threads_between_two_barriers() {
+    if is_real() {
+        return;
+    }
+    let _guard = exclusive();
+    let prover = prover();
+    let witness = synthesize_witness(CHAIN).unwrap();
+    let points = points::<G1Affine>(1500, 31);
+    let scalars = witness_scalars(1500, 32);
+    let sum = msm_g1(&points, &scalars).to_affine();
+    let domain = Domain::new(11).unwrap();
+    for order in [0, 1, 12_345, 99_991] {
+        let _simulated = Simulated::with(&[("ORDER", order)]);
+        prover.prove(&witness, &Cancel::new()).unwrap();
+        assert_eq!(context().bases(&points, 0, 0).unwrap().sum(&scalars).unwrap().value, sum);
+        let values = witness_scalars(domain.size(), 33);
+        let (mut found, mut wanted) = (values.clone(), values);
+        context().transform(TransformKind::ToCoset, &domain, &mut found).unwrap();
+        domain.shift_to_coset(&mut wanted);
+        assert!(found == wanted, "order {order}");
+    }
+}
+
+#[test]
+fn every_function_refuses_null_pointers() {
+    // SAFETY: the library is ours; the functions have these types in the header and check their pointers.
+    unsafe {
+        let library = libloading::Library::new(host_library()).unwrap();
+        let null = std::ptr::null_mut::<c_void>;
+        type One = unsafe extern "C" fn(*mut c_void);
+        for name in ["pm_close", "pm_key_free", "pm_witness_free", "pm_bases_free"] {
+            library.get::<One>(name.as_bytes()).unwrap()(null());
+        }
+        type Two = unsafe extern "C" fn(*mut c_void, *mut c_void) -> i32;
+        assert_eq!(library.get::<Two>(b"pm_device_count").unwrap()(null(), null()), 2);
+        type Three = unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void) -> i32;
+        for name in ["pm_describe", "pm_key_describe", "pm_witness_new", "pm_witness_upload"] {
+            assert_eq!(library.get::<Three>(name.as_bytes()).unwrap()(null(), null(), null()), 2, "{name}");
+        }
+        type Four = unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void, *mut c_void) -> i32;
+        assert_eq!(library.get::<Four>(b"pm_key_load").unwrap()(null(), null(), null(), null()), 2);
+        type Sum =
+            unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void, *mut c_void, *mut c_void) -> i32;
+        assert_eq!(library.get::<Sum>(b"pm_bases_sum").unwrap()(null(), null(), null(), null(), null()), 2);
+        type Prove = unsafe extern "C" fn(
+            *mut c_void,
+            *mut c_void,
+            *mut c_void,
+            *mut c_void,
+            *mut c_void,
+            *mut c_void,
+            *mut c_void,
+        ) -> i32;
+        let prove = library.get::<Prove>(b"pm_prove").unwrap();
+        assert_eq!(prove(null(), null(), null(), null(), null(), null(), null()), 2);
+    }
 }
 
 #[test]

@@ -85,6 +85,20 @@ fn fewer_copies_of_the_points_give_the_same_proof() {
 }
 
 #[test]
+fn the_multiplications_of_a_proof_are_counted() {
+    let _guard = exclusive();
+    let card = CudaBackend::open(&settings()).unwrap();
+    let circuit = Chain { steps: 100, start: Some(3) };
+    let (matrices, key) = key_of(circuit);
+    let key = card.prepare(key, matrices).unwrap();
+    let counts = card.count(key, &synthesize_witness(circuit).unwrap()).unwrap();
+    // 2^7 rows: six transforms of 7 * 64 butterflies, three shifts of two, one quotient; the matrices hold only ones.
+    assert_eq!(counts.ntt, 6 * 7 * 64 + 3 * 2 * 128 + 128);
+    assert_eq!(counts.sparse, 100);
+    assert!(counts.msm_b2 > counts.msm_b1 && counts.msm_h > 10 * 128);
+}
+
+#[test]
 fn several_keys_stay_on_the_card_and_one_can_be_released() {
     let _guard = exclusive();
     let card = CudaBackend::open(&settings()).unwrap();
