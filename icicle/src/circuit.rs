@@ -54,7 +54,8 @@ impl Plan {
         let start = Instant::now();
         let products = sparse_products(&self.matrices, witness)?;
         let masked = |columns| self.mask.apply(witness.values(), columns);
-        let (a, b, l) = (masked(self.key.a_columns()), masked(self.key.b_columns()), masked(&self.aux_columns));
+        let (a, b, l) =
+            (masked(self.key.a_columns()), masked(self.key.b_columns()), masked(&self.aux_columns));
         Ok(Task { products, a, b, l, sparse: start.elapsed() })
     }
 }

@@ -19,7 +19,9 @@ pub enum Error {
         searched: String,
     },
     /// A library is there, but the loader refuses it.
-    #[error("PM-ICICLE-002: {library} does not load: {reason}; install ICICLE built for this machine with BN254")]
+    #[error(
+        "PM-ICICLE-002: {library} does not load: {reason}; install ICICLE built for this machine with BN254"
+    )]
     Load {
         /// The file.
         library: String,
@@ -27,7 +29,9 @@ pub enum Error {
         reason: String,
     },
     /// A library lacks a function.
-    #[error("PM-ICICLE-003: {library} has no {symbol}; build ICICLE for the curve bn254 with MSM, G2 and NTT")]
+    #[error(
+        "PM-ICICLE-003: {library} has no {symbol}; build ICICLE for the curve bn254 with MSM, G2 and NTT"
+    )]
     Symbol {
         /// The file.
         library: String,
@@ -35,7 +39,9 @@ pub enum Error {
         symbol: &'static str,
     },
     /// Before 3.1 the configuration of vector operations had another layout.
-    #[error("PM-ICICLE-004: this ICICLE is older than 3.1 (it has no bn254_vector_sum); install 3.1 or later")]
+    #[error(
+        "PM-ICICLE-004: this ICICLE is older than 3.1 (it has no bn254_vector_sum); install 3.1 or later"
+    )]
     TooOld,
     /// The NVIDIA driver is missing or does not start.
     #[error("PM-ICICLE-005: {0}; install the NVIDIA driver, or prove with --backend cpu")]
@@ -127,7 +133,11 @@ fn meaning(code: i32) -> &'static str {
         "license check failed",
         "unknown error",
     ];
-    usize::try_from(code).ok().and_then(|code| NAMES.get(code)).copied().unwrap_or("a code of no known meaning")
+    usize::try_from(code)
+        .ok()
+        .and_then(|code| NAMES.get(code))
+        .copied()
+        .unwrap_or("a code of no known meaning")
 }
 
 fn remedy(code: i32) -> &'static str {

@@ -40,7 +40,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bn254::{Fr, G1, G1Affine, G2, G2Affine};
-use prover::{Backend, BackendError, Cancel, DeviceInfo, Key, KeyId, Matrices, Staged, Sums, Timings, Witness};
+use prover::{
+    Backend, BackendError, Cancel, DeviceInfo, Key, KeyId, Matrices, Staged, Sums, Timings, Witness,
+};
 
 use circuit::{Plan, Task};
 pub use error::Error;
@@ -100,7 +102,7 @@ impl IcicleBackend {
         Ok(Self { owner, device, plans: RwLock::default(), next: AtomicU64::default() })
     }
 
-    /// Sum of `scalars[i] * points[i]` in G1, as proofs sum their quotient: for benchmarks and tests.
+    /// Sum of `scalars[i] * points[i]` in G1, masked as in proofs: for tests and one-off sums.
     ///
     /// # Errors
     /// [`BackendError::Device`].
@@ -112,7 +114,7 @@ impl IcicleBackend {
         Ok(self.owner.ask(|reply| Command::SumG1(points.to_vec(), scalars.to_vec(), reply))?)
     }
 
-    /// Sum of `scalars[i] * points[i]` in G2: for benchmarks and tests.
+    /// Sum of `scalars[i] * points[i]` in G2, masked as in proofs: for tests and one-off sums.
     ///
     /// # Errors
     /// [`BackendError::Device`].

@@ -63,7 +63,10 @@ impl Api {
     /// Finds and loads ICICLE; `variable` reads the environment.
     ///
     /// The CUDA backend is loaded too when that device is wanted: the caller has probed the driver.
-    pub(crate) fn load(settings: &Settings, variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
+    pub(crate) fn load(
+        settings: &Settings,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, Error> {
         let folder = find(settings, &variable)?;
         let folder = folder.as_deref();
         let device = Loaded::open(folder, DEVICE)?;
@@ -89,8 +92,8 @@ impl Api {
     }
 
     fn load_backends(&self, folder: &Path) -> Result<(), Error> {
-        let path = CString::new(folder.as_os_str().as_bytes())
-            .map_err(|_| Error::NoBackends(folder.to_owned()))?;
+        let path =
+            CString::new(folder.as_os_str().as_bytes()).map_err(|_| Error::NoBackends(folder.to_owned()))?;
         // SAFETY: the path is a C string that outlives the call.
         let code = unsafe { (self.device.load_backend)(path.as_ptr(), true) };
         if code == SUCCESS { Ok(()) } else { Err(Error::Call { call: "icicle_load_backend", code }) }
@@ -140,7 +143,8 @@ fn find(settings: &Settings, variable: &impl Fn(&str) -> Option<OsString>) -> Re
         return Ok(Some(folder.clone()));
     }
     // SAFETY: loading runs the initialisers of a library that the operator of this machine put on the loader's path.
-    let on_path = settings.library.is_none() && unsafe { Library::open(Some(DEVICE), RTLD_NOW | RTLD_GLOBAL) }.is_ok();
+    let on_path =
+        settings.library.is_none() && unsafe { Library::open(Some(DEVICE), RTLD_NOW | RTLD_GLOBAL) }.is_ok();
     if on_path {
         return Ok(None);
     }

@@ -16,7 +16,7 @@ use prover::{BackendError, Cancel, DeviceInfo, KeyId, Sums, Timings};
 use crate::circuit::{Circuit, Plan, Task, to_coset};
 use crate::curve::{Curve, InG1, InG2};
 use crate::library::Api;
-use crate::query::Points;
+use crate::query::{Mask, Query};
 use crate::session::{Buffer, Session};
 use crate::{Error, Kind, Settings, driver, self_test};
 
@@ -164,7 +164,10 @@ fn serve(session: &Rc<Session>, inbox: &Receiver<Command>) {
 }
 
 fn sum<C: Curve>(session: &Rc<Session>, points: &[C::Affine], scalars: &[Fr]) -> Result<C::Sum, Error> {
-    Points::<C>::upload(session, points)?.sum(session, &Buffer::of(session, scalars)?)
+    let len = u32::try_from(points.len()).map_err(|_| Error::TooLarge(points.len().ilog2()))?;
+    let (mask, positions) = (Mask::new(points.len()), (0..len).collect::<Vec<u32>>());
+    let query = Query::<C>::new(session, points, &Buffer::of(session, &mask.gather(&positions))?)?;
+    query.sum(session, &Buffer::of(session, &mask.apply(scalars, &positions))?)
 }
 
 fn coset(session: &Rc<Session>, values: &[Fr]) -> Result<Vec<Fr>, Error> {

@@ -82,7 +82,11 @@ impl<C: Curve> Query<C> {
     ///
     /// # Errors
     /// [`Error::Unsteady`] when the excess comes out differently the second time: a wrong one would spoil every proof.
-    pub(crate) fn new(session: &Rc<Session>, points: &[C::Affine], masks: &Buffer<Fr>) -> Result<Self, Error> {
+    pub(crate) fn new(
+        session: &Rc<Session>,
+        points: &[C::Affine],
+        masks: &Buffer<Fr>,
+    ) -> Result<Self, Error> {
         let points = Points::upload(session, points)?;
         let excess = points.sum(session, masks)?;
         if points.sum(session, masks)? != excess {

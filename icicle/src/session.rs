@@ -17,8 +17,8 @@ use bn254::raw::{Limbs, as_bytes};
 use bn254::{Field, Fr, PrimeField};
 
 use crate::abi::{
-    DEFAULT_STREAM, Device, Direction, Element, MsmConfig, NttConfig, NttDomainConfig, ORDER_NATURAL, SUCCESS,
-    VecConfig,
+    DEFAULT_STREAM, Device, Direction, Element, MsmConfig, NttConfig, NttDomainConfig, ORDER_NATURAL,
+    SUCCESS, VecConfig,
 };
 use crate::curve::{Curve, Result3};
 use crate::library::Api;
@@ -152,9 +152,8 @@ impl Session {
         };
         let size = int(input.len())?;
         // SAFETY: both buffers have `size` elements on the device; the domain has that many roots.
-        let code = unsafe {
-            (self.api.field.ntt)(input.at, size, direction as c_int, &raw const config, output.at)
-        };
+        let code =
+            unsafe { (self.api.field.ntt)(input.at, size, direction as c_int, &raw const config, output.at) };
         check("bn254_ntt", code)
     }
 
@@ -191,7 +190,11 @@ impl Session {
     }
 
     /// The sum of `scalars[i] * points[i]`, chunk by chunk.
-    pub(crate) fn msm<C: Curve>(&self, points: &Buffer<C::Bytes>, scalars: &Buffer<Fr>) -> Result<C::Sum, Error> {
+    pub(crate) fn msm<C: Curve>(
+        &self,
+        points: &Buffer<C::Bytes>,
+        scalars: &Buffer<Fr>,
+    ) -> Result<C::Sum, Error> {
         assert_eq!(points.len(), scalars.len(), "one scalar per point");
         let mut sum = C::zero();
         for start in (0..points.len()).step_by(self.chunk) {
@@ -216,7 +219,13 @@ impl Session {
             let mut result = Result3::<C>::default();
             // SAFETY: `len` elements from `start` on lie within both buffers; the result has room for one point.
             let code = unsafe {
-                msm(scalars.place(start), points.place(start), int(len)?, &raw const config, result.as_mut_ptr())
+                msm(
+                    scalars.place(start),
+                    points.place(start),
+                    int(len)?,
+                    &raw const config,
+                    result.as_mut_ptr(),
+                )
             };
             check(C::MSM, code)?;
             sum = C::add(&sum, &result.point()?);
@@ -315,7 +324,11 @@ impl<T: OnDevice + Limbs + Default> Buffer<T> {
         self.session.confirm()?;
         // SAFETY: as many bytes as the vector has; any bytes are a value of a `Limbs` type.
         let code = unsafe {
-            (self.session.api.device.to_host)(values.as_mut_ptr().cast(), self.at, size_of_val(values.as_slice()))
+            (self.session.api.device.to_host)(
+                values.as_mut_ptr().cast(),
+                self.at,
+                size_of_val(values.as_slice()),
+            )
         };
         check("icicle_copy_to_host", code)?;
         Ok(values)
