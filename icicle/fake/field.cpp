@@ -22,6 +22,15 @@ Fr power(Fr base, uint64_t exponent)
     return result;
 }
 
+// Whether the real one finds this among its roots; it computes powers one by one on the host when it does not.
+bool is_known_shift(const Fr& shift)
+{
+    Fr root = domain_root;
+    for (int i = 0; i <= domain_log; i++, root = root * root)
+        if (shift == root) return true;
+    return false;
+}
+
 bool flags_hold(bool on_device, const void* at, uint64_t n)
 {
     if (on_device && fake_in_device_memory(at, n * sizeof(Fr))) return true;
@@ -112,6 +121,7 @@ int bn254_ntt(const Fr* in, int size, int direction, const NttConfig* config, Fr
         return INVALID_POINTER;
     if (config->ordering != 0 || config->batch_size != 1 || config->columns_batch) fake_violation("an unusual order");
     const Fr shift = canonical(config->coset_gen);
+    if (!is_known_shift(shift)) fake_violation("a coset that is not among the roots");
     std::vector<Fr> values(in, in + size);
     const Fr root = power(domain_root, (uint64_t)1 << (domain_log - log));
     if (direction == 0) {
