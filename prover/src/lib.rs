@@ -15,6 +15,7 @@
 //! | [`key`] | the key file: memory-mapped, checked |
 //! | [`verifying_key`] | the verifying key, its checks and digest |
 //! | [`backend`], [`cpu`] | who does the heavy sums; the portable one |
+//! | [`products`] | what backends without sparse kernels do on the processor |
 //! | [`groth16`] | blinding, assembly, and verification before a proof leaves |
 //! | [`proof`] | proofs with valid points, and verification |
 //! | [`progress`] | progress of long work |
@@ -30,6 +31,7 @@ mod hash;
 pub mod key;
 pub mod keygen;
 pub mod matrices;
+pub mod products;
 pub mod progress;
 pub mod proof;
 pub mod verifying_key;
