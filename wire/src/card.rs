@@ -66,6 +66,18 @@ pub struct CardReading {
 }
 
 impl CardReading {
+    /// Longest text kept of a reading from another process.
+    const MAX_TEXT: usize = 1000;
+
+    /// Cuts its texts to a bounded length.
+    pub fn clip(&mut self) {
+        for text in [&mut self.name, &mut self.uuid, &mut self.pci_bus, &mut self.driver, &mut self.sick] {
+            if let Some(text) = text {
+                text.truncate(text.floor_char_boundary(Self::MAX_TEXT));
+            }
+        }
+    }
+
     /// The numbers as gauges, with names and units as `/metrics` shows them. Those that are not known are left out.
     pub fn gauges(&self) -> Vec<(&'static str, f64)> {
         let word = |value: Option<u32>| value.map(f64::from);
@@ -190,6 +202,14 @@ mod tests {
         assert_eq!(Throttle(0).words(), Vec::<String>::new());
         assert_eq!(Throttle(0x44).words(), ["power limit", "heat (hardware)"]);
         assert_eq!(Throttle(0x1 | 0x8000).words(), ["idle", "reason 0x8000"]);
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        let mut reading = CardReading { sick: Some("ü".repeat(900)), ..CardReading::default() };
+        reading.name = Some("a".repeat(1001));
+        reading.clip();
+        assert_eq!((reading.sick.unwrap().len(), reading.name.unwrap().len()), (1000, 1000));
     }
 
     #[test]
