@@ -233,7 +233,7 @@ async fn deposit_send_and_withdraw_go_all_the_way_and_end_final() {
     assert_eq!(system.final_root, world.chain.contract().root);
     assert_eq!(system.final_batch, world.chain.contract().batch_no);
     assert_eq!(handle.ready().await, Ok(()));
-    // Every proof cost 12 J; two sends and a withdrawal moved coins from three leaves or more.
+    // Every proof cost 12 J, whatever its batch held.
     let workers = handle.workers().await;
     let [tagger] = workers.as_slice() else { panic!("{workers:?}") };
     assert_eq!((tagger.id.as_str(), tagger.backend.as_deref()), ("tagger", Some("tag")));
