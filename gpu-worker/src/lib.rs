@@ -9,11 +9,13 @@
 //! | `worker` | the loop and tasks that carry the decisions out |
 //! | `prepare` | input bytes → witness, or the reason why not |
 //! | `circuit` | keys and matrices of the circuits it can prove |
+//! | `card` | watches the graphics card |
 //! | `heartbeat` | the thread that says the worker is alive |
 //! | `memory` | how much memory there is and is used |
 //!
 //! Known issue: a busy worker may claim the next entry, to make its witness ahead, while another worker is idle.
 
+pub mod card;
 mod circuit;
 mod heartbeat;
 mod memory;

@@ -285,6 +285,7 @@ impl State {
             msm: proof.msm,
             finish: proof.finish,
             total: now - held.claimed,
+            energy_millijoules: None,
         };
         effects.push(Effect::Emit(WorkerEvent::Proved {
             worker: self.id.clone(),
