@@ -105,7 +105,9 @@ fn against_peer<P: CardPoint>(
     }
     let (ours, theirs) = (median(&mut ours), median(&mut theirs));
     let work = format!("{work}-whole");
-    report::emit(&json!({ "work": work, "size": log, "who": "cuda", "median_ms": rounded(ours), "rounds": rounds }));
+    report::emit(
+        &json!({ "work": work, "size": log, "who": "cuda", "median_ms": rounded(ours), "rounds": rounds }),
+    );
     report::emit(&json!({
         "work": work, "size": log, "who": "icicle", "median_ms": rounded(theirs), "over_ours": rounded(theirs / ours),
     }));
@@ -129,13 +131,17 @@ fn ntt(backend: &CudaBackend, peer: Option<&IcicleBackend>, log: u32, rounds: us
     }
     for (work, times) in [("ntt", &mut scatter), ("ntt-to-coset", &mut coset)] {
         let time = rounded(median(times));
-        report::emit(&json!({ "work": work, "size": log, "who": "cuda", "median_ms": time, "rounds": rounds }));
+        report::emit(
+            &json!({ "work": work, "size": log, "who": "cuda", "median_ms": time, "rounds": rounds }),
+        );
     }
     if !theirs.is_empty() {
         // From memory to memory; our time contains the tables of the domain, which a key makes once.
         let (ours, theirs) = (median(&mut whole), median(&mut theirs));
         let work = "ntt-to-coset-whole";
-        report::emit(&json!({ "work": work, "size": log, "who": "cuda", "median_ms": rounded(ours), "rounds": rounds }));
+        report::emit(
+            &json!({ "work": work, "size": log, "who": "cuda", "median_ms": rounded(ours), "rounds": rounds }),
+        );
         report::emit(&json!({
             "work": work, "size": log, "who": "icicle", "median_ms": rounded(theirs), "over_ours": rounded(theirs / ours),
         }));

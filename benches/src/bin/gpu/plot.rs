@@ -53,11 +53,20 @@ fn draw(series: &Series, card: &str) -> Result<String, Box<dyn std::error::Error
             .margin(12)
             .x_label_area_size(40)
             .y_label_area_size(70)
-            .build_cartesian_2d(f64::from(first) - 0.2..f64::from(last) + 0.2, (fastest..slowest).log_scale())?;
-        chart.configure_mesh().x_desc("log2 of the size").y_desc("ms").x_labels((last - first + 1) as usize).draw()?;
+            .build_cartesian_2d(
+                f64::from(first) - 0.2..f64::from(last) + 0.2,
+                (fastest..slowest).log_scale(),
+            )?;
+        chart
+            .configure_mesh()
+            .x_desc("log2 of the size")
+            .y_desc("ms")
+            .x_labels((last - first + 1) as usize)
+            .draw()?;
         for (number, (name, points)) in series.iter().enumerate() {
             let color = Palette99::pick(number).to_rgba();
-            let points: Vec<(f64, f64)> = points.iter().map(|(size, time)| (f64::from(*size), *time)).collect();
+            let points: Vec<(f64, f64)> =
+                points.iter().map(|(size, time)| (f64::from(*size), *time)).collect();
             chart
                 .draw_series(LineSeries::new(points.clone(), color.stroke_width(2)))?
                 .label(name)

@@ -138,7 +138,13 @@ fn limits(backend: &CudaBackend, circuit: &Circuit, witness: &Witness) -> eyre::
         counts
     })?;
     let ms = |count: u64| rounded(count as f64 / rate * 1e3);
-    let total = counts.sparse + counts.ntt + counts.msm_a + counts.msm_b1 + counts.msm_b2 + counts.msm_l + counts.msm_h;
+    let total = counts.sparse
+        + counts.ntt
+        + counts.msm_a
+        + counts.msm_b1
+        + counts.msm_b2
+        + counts.msm_l
+        + counts.msm_h;
     let mut report = line(circuit, "arithmetic-limit", "cuda", total as f64 / rate * 1e3);
     merge(
         &mut report,

@@ -16,19 +16,17 @@ pub fn emit(line: &Value) {
 pub fn card(backend: &CudaBackend) -> Value {
     let device = backend.device();
     let field = |f: fn(&prover::DeviceInfo) -> String| device.as_ref().map(f);
+    let name = field(|d| d.name.clone());
     json!({
         "work": "card",
-        "card": field(|d| d.name.clone()),
+        // Its times say nothing.
+        "simulated": name.as_deref() == Some("simulated card"),
+        "card": name,
         "uuid": field(|d| d.uuid.clone()),
         "memory_mib": device.as_ref().map(|d| d.memory >> 20),
         "versions": field(|d| d.versions.clone()),
         "cores": std::thread::available_parallelism().map_or(0, usize::from),
     })
-}
-
-/// Whether this is the simulated card, whose times say nothing.
-pub fn simulated(backend: &CudaBackend) -> bool {
-    backend.device().is_some_and(|device| device.name == "simulated card")
 }
 
 pub fn info(backend: &CudaBackend) -> eyre::Result<()> {
@@ -47,8 +45,8 @@ pub fn info(backend: &CudaBackend) -> eyre::Result<()> {
 pub fn read(files: &[PathBuf]) -> eyre::Result<Vec<Value>> {
     let mut lines = Vec::new();
     for file in files {
-        let text = std::fs::read_to_string(file)
-            .wrap_err_with(|| format!("cannot read {}", file.display()))?;
+        let text =
+            std::fs::read_to_string(file).wrap_err_with(|| format!("cannot read {}", file.display()))?;
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let value = serde_json::from_str(line).map_err(|error| {
                 eyre!("{}:{}: not a line of measurements: {error}", file.display(), number + 1)

@@ -5,14 +5,23 @@ use serde_json::Value;
 /// # Errors
 /// None today; the signature is that of its siblings.
 pub fn print(lines: &[Value]) -> eyre::Result<()> {
-    for line in lines.iter().filter(|line| line["work"] == "card") {
-        println!("{} ({})", text(&line["card"]), text(&line["versions"]));
+    let mut cards: Vec<&Value> = lines.iter().filter(|line| line["work"] == "card").collect();
+    cards.dedup_by_key(|line| text(&line["uuid"]));
+    for line in cards {
+        let caution = if line["simulated"] == true { ": times say nothing" } else { "" };
+        println!("{} ({}){caution}", text(&line["card"]), text(&line["versions"]));
     }
     println!("{:<16} {:>6} {:<8} {:<22} {:>12} {:>10}", "work", "size", "who", "what", "median ms", "ratio");
     for line in lines {
         match text(&line["work"]).as_str() {
             "card" => {}
-            "peer" => println!("{:<16} {:>6} {:<8} missing: {}", "peer", "", text(&line["who"]), text(&line["missing"])),
+            "peer" => println!(
+                "{:<16} {:>6} {:<8} missing: {}",
+                "peer",
+                "",
+                text(&line["who"]),
+                text(&line["missing"])
+            ),
             "check" => println!("{:<16} {:>6} {:<8} passed", "check", size(line), text(&line["who"])),
             work => println!(
                 "{work:<16} {:>6} {:<8} {:<22} {:>12} {:>10}",
@@ -42,5 +51,7 @@ fn number(value: &Value) -> String {
 }
 
 fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, str::to_owned)
 }
