@@ -99,6 +99,15 @@ void watch_scalars(const std::vector<Fr>& scalars)
         fake_violation("a sum with a crowded bucket");
 }
 
+// Windows whose topmost is so short that its few buckets hold many points.
+void watch_window(int c)
+{
+    if (c <= 0) return fake_violation("a window of the library's choice");
+    const int top = 254 % c ? 254 % c : c;
+    const uint64_t top_buckets = Fr_modulus::limb[3] >> (62 - top);
+    if (((uint64_t)1 << c) > 8 * top_buckets) fake_violation("a crowded topmost window");
+}
+
 template <class C>
 int msm(const uint64_t* scalars, const uint64_t* bases, int n, const MsmConfig* config, uint64_t* results)
 {
@@ -120,6 +129,7 @@ int msm(const uint64_t* scalars, const uint64_t* bases, int n, const MsmConfig* 
     if (config->precompute_factor != 1 || config->batch_size != 1) fake_violation("a batch");
     if (fake_ext_int(config->ext, "large_bucket_factor", 10) != 0) fake_violation("the path for large buckets is on");
     if (fake_ext_int(config->ext, "nof_chunks", 0) != 1) fake_violation("the library may chunk by itself");
+    watch_window(config->c);
     if (fake_asked("msm-code")) return (int)fake_asked("msm-code");
 
     std::vector<Fr> values(n);

@@ -4,13 +4,15 @@
 //! - one thread makes every call, since the active device is a property of the thread;
 //! - before each operation the active device is asked for, because a device that went away leaves the thread on the
 //!   processor, where everything seems to work;
-//! - the default stream, synchronous calls, one at a time; a sum is one chunk of points and scalars that are on the
-//!   device already, so that ICICLE opens no streams to copy, and without its special path for large buckets;
+//! - the default stream, synchronous calls, one at a time; points and scalars of a sum are on the device already and are
+//!   one chunk, so that ICICLE uses one stream inside; its special path for large buckets, which frees memory that another
+//!   stream still reads, is off, and masks and windows see to it that no bucket is large;
 //! - points are in canonical form. Scalars and the data of transforms are in Montgomery form, which ICICLE takes.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::marker::PhantomData;
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 
 use bn254::raw::{Limbs, as_bytes};
@@ -27,8 +29,25 @@ use crate::{Error, Kind, Settings};
 /// Terms of the largest sum that is given to ICICLE in one call.
 const MAX_CHUNK: usize = 1 << 23;
 const MIN_CHUNK: usize = 1 << 14;
-/// Device memory that ICICLE needs for each term while it sorts (7 words for each of up to 17 windows), rounded up.
-const BYTES_PER_TERM: usize = 1 << 9;
+/// Free device memory that there should be for each term of a sum. ICICLE expects to need some 2,000 bytes (for G2, with
+/// its sorting and buckets), keeps 30 % in reserve, and when it finds less, it splits the sum over streams of its own.
+const BYTES_PER_TERM: usize = 1 << 12;
+
+/// Bits of the windows of a sum of `terms`.
+///
+/// One thread fills a bucket, so a window must leave none crowded, not the topmost either: of the 254 bits of a scalar it
+/// gets 254 mod c, and with c = 18, which ICICLE would choose for 2^22 terms, those are 2 bits, and a million points lie
+/// in each of three buckets. The windows here leave at least 14 (or c - 2) bits, and no bucket has over 6 times the
+/// points that it would have if all were equally full.
+fn window(terms: usize) -> c_int {
+    match terms {
+        0..0x800 => 5,
+        0x800..0x1_0000 => 8,
+        0x1_0000..0x10_0000 => 15,
+        0x10_0000..0x20_0000 => 16,
+        _ => 17,
+    }
+}
 
 /// ICICLE on one device, owned by one thread.
 pub(crate) struct Session {
@@ -37,7 +56,8 @@ pub(crate) struct Session {
     ext: *mut c_void,
     /// log2 of the roots that the process-wide domain has.
     domain_log: Cell<Option<u32>>,
-    chunk: usize,
+    kind: Kind,
+    chunk: Option<NonZeroUsize>,
 }
 
 impl Session {
@@ -51,8 +71,9 @@ impl Session {
         }
         // SAFETY: the device outlives the call.
         check("icicle_set_device", unsafe { (api.device.set_device)(&raw const device) })?;
-        let mut session =
-            Self { api, device, ext: std::ptr::null_mut(), domain_log: Cell::new(None), chunk: MAX_CHUNK };
+        let Settings { kind, chunk, .. } = *settings;
+        let (ext, domain_log) = (std::ptr::null_mut(), Cell::new(None));
+        let mut session = Self { api, device, ext, domain_log, kind, chunk };
         session.confirm()?;
         // SAFETY: no arguments; a null pointer means "no extension".
         session.ext = unsafe { (session.api.device.create_ext)() };
@@ -60,23 +81,22 @@ impl Session {
             // SAFETY: `ext` was made by ICICLE, the key is a C string.
             unsafe { (session.api.device.ext_set_int)(session.ext, key.as_ptr(), value) };
         }
-        session.chunk = session.choose_chunk(settings)?;
         Ok(Rc::new(session))
     }
 
-    /// Half of the free memory for one sum, the rest for keys.
-    fn choose_chunk(&self, settings: &Settings) -> Result<usize, Error> {
-        if let Some(chunk) = settings.chunk {
+    /// Terms of a sum that ICICLE can take at once with the memory that is free now.
+    fn chunk(&self) -> Result<usize, Error> {
+        if let Some(chunk) = self.chunk {
             return Ok(chunk.get());
         }
-        if settings.kind == Kind::Cpu {
+        if self.kind == Kind::Cpu {
             return Ok(MAX_CHUNK);
         }
         let (mut total, mut free) = (0, 0);
         // SAFETY: both values outlive the call.
         let code = unsafe { (self.api.device.available_memory)(&raw mut total, &raw mut free) };
         check("icicle_get_available_memory", code)?;
-        Ok((free / 2 / BYTES_PER_TERM).clamp(MIN_CHUNK, MAX_CHUNK))
+        Ok((free / BYTES_PER_TERM).clamp(MIN_CHUNK, MAX_CHUNK))
     }
 
     /// Oldest version of ICICLE that this can be.
@@ -196,14 +216,15 @@ impl Session {
         scalars: &Buffer<Fr>,
     ) -> Result<C::Sum, Error> {
         assert_eq!(points.len(), scalars.len(), "one scalar per point");
+        let chunk = self.chunk()?;
         let mut sum = C::zero();
-        for start in (0..points.len()).step_by(self.chunk) {
-            let len = self.chunk.min(points.len() - start);
+        for start in (0..points.len()).step_by(chunk) {
+            let len = chunk.min(points.len() - start);
             self.confirm()?;
             let config = MsmConfig {
                 stream: DEFAULT_STREAM,
                 precompute_factor: 1,
-                c: 0,
+                c: window(len),
                 bitsize: 0,
                 batch_size: 1,
                 points_shared: true,
@@ -365,4 +386,23 @@ fn int(len: usize) -> Result<c_int, Error> {
 
 fn check(call: &'static str, code: c_int) -> Result<(), Error> {
     if code == SUCCESS { Ok(()) } else { Err(Error::Call { call, code }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_window_leaves_the_top_buckets_crowded() {
+        // The upper 64 bits of r, which has 254.
+        let top_of_r = 0xc191_39cb_84c6_80a6_u64;
+        for log in 0..=23 {
+            for terms in [1 << log, (1 << log) + 1] {
+                let c = window(terms).cast_unsigned();
+                let top_bits = if 254 % c == 0 { c } else { 254 % c };
+                let top_buckets = top_of_r >> (64 - top_bits);
+                assert!((1 << c) < 6 * top_buckets, "c = {c} for {terms} terms");
+            }
+        }
+    }
 }

@@ -33,12 +33,13 @@ fn a_real_icicle_agrees_with_the_processor_where_there_is_one() {
         println!("NOT RUN: set ICICLE_FRONTEND_INSTALL_DIR to test against a real ICICLE");
         return;
     };
-    let outcome = Child::new("conformance").folder(Some(Path::new(&folder))).run();
+    let outcome = Child::new("conformance").folder(Some(Path::new(&folder))).with("LARGE", "1").run();
     assert!(outcome.ended_well(), "{}", outcome.all());
     println!("the ICICLE in {} agrees", folder.display());
 }
 
-/// Sums, transforms and proofs, of every size at which something begins or ends.
+/// Sums, transforms and proofs, of every size at which something begins or ends; large ones too if `LARGE` is set, which
+/// the fake is too slow for.
 pub fn everything_agrees(backend: Arc<IcicleBackend>) {
     let sizes = [0, 1, 2, 31, 32, 33, 63, 65, 127, 128, 129, 513];
     for (seed, len) in sizes.into_iter().enumerate() {
@@ -51,6 +52,24 @@ pub fn everything_agrees(backend: Arc<IcicleBackend>) {
     for slots in [1, 40, 2, 70, 9] {
         proofs_agree(&backend, slots);
     }
+    if std::env::var_os("LARGE").is_some() {
+        // Beyond the borders of the windows.
+        for len in [2047, 2049, 65_537] {
+            large_sum_agrees(&backend, len);
+        }
+        transforms_agree(&backend, 16);
+        proofs_agree(&backend, 1500);
+    }
+}
+
+fn large_sum_agrees(backend: &IcicleBackend, len: usize) {
+    let mut rng = ChaCha20Rng::seed_from_u64(len as u64);
+    let pool: Vec<G1Affine> =
+        (0..200).map(|_| (G1::generator() * Fr::random(&mut rng)).to_affine()).collect();
+    let points: Vec<G1Affine> = pool.into_iter().cycle().take(len).collect();
+    let scalars: Vec<Fr> =
+        (0..len).map(|i| if i % 3 == 0 { Fr::ONE } else { Fr::random(&mut rng) }).collect();
+    assert_eq!(backend.msm_g1(&points, &scalars), Ok(msm_g1(&points, &scalars)), "G1, {len}");
 }
 
 fn sums_agree(backend: &IcicleBackend, seed: u64, len: usize) {
