@@ -71,10 +71,9 @@ impl CardReading {
 
     /// Cuts its texts to a bounded length.
     pub fn clip(&mut self) {
-        for text in [&mut self.name, &mut self.uuid, &mut self.pci_bus, &mut self.driver, &mut self.sick] {
-            if let Some(text) = text {
-                text.truncate(text.floor_char_boundary(Self::MAX_TEXT));
-            }
+        let texts = [&mut self.name, &mut self.uuid, &mut self.pci_bus, &mut self.driver, &mut self.sick];
+        for text in texts.into_iter().flatten() {
+            text.truncate(text.floor_char_boundary(Self::MAX_TEXT));
         }
     }
 

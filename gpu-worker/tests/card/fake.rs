@@ -18,12 +18,8 @@ impl Fake {
         Self::built_with(&[])
     }
 
-    /// As `new`, without what the drivers of old lack.
-    pub fn of_an_old_driver() -> Self {
-        Self::built_with(&["-DOLD_DRIVER"])
-    }
-
-    fn built_with(flags: &[&str]) -> Self {
+    /// `-DOLD_DRIVER` leaves out what the drivers of old lack.
+    pub fn built_with(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
         let mut build = Command::new(compiler);

@@ -11,6 +11,10 @@ use fake::{Fake, uuid};
 use gpu_worker::card::{self, Card, CardError, Condition, Monitor, Settings, health::Limits};
 use wire::{CardReading, Throttle, WorkerId};
 
+fn an_old_driver() -> Fake {
+    Fake::built_with(&["-DOLD_DRIVER"])
+}
+
 fn settings(fake: &Fake) -> Settings {
     Settings {
         library: Some(fake.library()),
@@ -91,7 +95,7 @@ fn a_look_reads_everything_that_the_card_tells() {
 
 #[test]
 fn a_driver_that_lacks_functions_leaves_fields_empty_and_the_card_well() {
-    let fake = Fake::of_an_old_driver();
+    let fake = an_old_driver();
     fake.add(0);
     let monitor = watch(&fake);
     let reading = monitor.card().reading();
@@ -223,7 +227,7 @@ fn the_energy_of_a_proof_is_what_the_counter_rose_by() {
 
 #[test]
 fn a_card_without_a_counter_is_metered_by_its_power() {
-    let fake = Fake::of_an_old_driver();
+    let fake = an_old_driver();
     fake.add(0);
     let monitor = watch(&fake);
     let meter = monitor.card().meter();
