@@ -1,5 +1,7 @@
 //! From the bytes of an input to a witness, refusing whatever cannot be proved with the reason.
 
+use std::sync::Arc;
+
 use bn254::Fr;
 use circuits::batch::{BatchInput, Prepared, gadget};
 use prover::Witness;
@@ -11,7 +13,7 @@ use wire::{
 
 /// A witness and the public inputs (h, c, e) that it is for.
 pub struct Assignment {
-    pub witness: Witness,
+    pub witness: Arc<Witness>,
     pub public_inputs: [Fr; 3],
 }
 
@@ -78,5 +80,6 @@ pub fn assign(input: BatchInput) -> Result<Assignment, InputError> {
     prepared.check_signatures()?;
     let (inputs, aux) =
         gadget::witness(&prepared).map_err(|error| InputError::Synthesis(error.to_string()))?;
-    Ok(Assignment { witness: Witness::new(inputs, aux), public_inputs: prepared.public_inputs() })
+    let witness = Arc::new(Witness::new(inputs, aux));
+    Ok(Assignment { witness, public_inputs: prepared.public_inputs() })
 }
