@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `demo` | `demo`: everything in one process, and a script of real payments |
 //! | `node` | `coordinator`, and the assembly that the demo shares with it |
-//! | `worker` | `worker` |
+//! | `worker` | `worker`, and the `prove-child` that it starts |
 //! | `circuit`, `keys` | `circuit info`, `keys setup-dev`, `keys info`, `keys export-verifier` |
 //! | `wallet` | `wallet new`, `address`, `balance`, `deposit`, `send`, `withdraw`, `collect`, `history`, `export-proof` |
 //! | `doctor` | `doctor`: what this machine and the services it should reach look like |
@@ -38,6 +38,9 @@ enum Command {
     Coordinator(node::Options),
     /// A proving process that takes jobs from a coordinator
     Worker(worker::Options),
+    /// Proves for a worker, which starts this itself
+    #[command(hide = true)]
+    ProveChild(worker::ChildOptions),
     /// What a circuit is made of
     #[command(subcommand)]
     Circuit(circuit::Command),
@@ -86,6 +89,7 @@ fn run(command: Command) -> eyre::Result<()> {
         Command::Demo(options) => runtime()?.block_on(demo::run(options)),
         Command::Coordinator(options) => runtime()?.block_on(node::run(options)),
         Command::Worker(options) => runtime()?.block_on(worker::run(options)),
+        Command::ProveChild(options) => worker::prove_child(&options),
         Command::Circuit(command) => circuit::run(command),
         Command::Keys(command) => keys::run(command),
         Command::Wallet(options) => runtime()?.block_on(wallet::run(options)),

@@ -20,7 +20,11 @@ use coordinator::{
     verifier::Groth16Verifier,
 };
 use eyre::{WrapErr, bail};
-use gpu_worker::{Circuit, Worker, key_path};
+use gpu_worker::{
+    Circuit, Worker,
+    backend::{Choice, Kind},
+    key_path,
+};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use wire::{
@@ -29,7 +33,7 @@ use wire::{
     queue::{memory::MemoryQueue, remote},
 };
 
-use crate::{ui::hex, wallet::parse_address, worker::BackendName};
+use crate::{ui::hex, wallet::parse_address, worker::choose_backend};
 
 /// Holds the operator's key when no file is given.
 const KEY_VARIABLE: &str = "PROOFMILL_OPERATOR_KEY";
@@ -72,6 +76,12 @@ pub struct Options {
     /// Prove nothing in this process
     #[arg(long, requires = "workers")]
     no_local_worker: bool,
+    /// What the worker inside this process proves on
+    #[arg(long, value_name = "auto|cpu|cuda|icicle", default_value_t = Choice::Only(Kind::Cpu))]
+    backend: Choice,
+    /// Its card, in CUDA's order
+    #[arg(long, default_value_t = 0)]
+    device: u32,
 }
 
 /// What a node is started with.
@@ -89,7 +99,8 @@ pub struct Settings {
     /// How often the chain is asked.
     pub poll: Duration,
     pub workers: Option<String>,
-    pub local_worker: bool,
+    /// What the worker in this process proves on, if there is one, and its card.
+    pub local_worker: Option<(Choice, u32)>,
     /// Requests per second for each peer; none for the demo's own process.
     pub limited: bool,
 }
@@ -156,11 +167,15 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
     if let Some(address) = &settings.workers {
         listen_for_workers(address, &settings.data_dir, Arc::clone(&queue)).await?;
     }
-    let worker = if settings.local_worker {
+    let worker = if let Some((choice, device)) = settings.local_worker {
         let id = WorkerId::new("local")?;
         let config = gpu_worker::Config::new(id.clone(), settings.keys_dir, settings.shapes);
         let side = Arc::new(queue.worker(id));
-        let worker = Worker::with_circuits(config, &circuits, BackendName::Cpu.backend(), side)?;
+        let worker = tokio::task::spawn_blocking(move || {
+            let backend = choose_backend(choice, device)?.backend;
+            eyre::Ok(Worker::with_circuits(config, &circuits, backend, side)?)
+        })
+        .await??;
         Some(tokio::spawn(worker.run(stop.clone())))
     } else {
         None
@@ -258,7 +273,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         finality: options.confirmations.map_or(Finality::Tag, Finality::Confirmations),
         poll: Duration::from_secs(2),
         workers: options.workers,
-        local_worker: !options.no_local_worker,
+        local_worker: (!options.no_local_worker).then_some((options.backend, options.device)),
         limited: true,
     })
     .await?;

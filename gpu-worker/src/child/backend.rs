@@ -25,7 +25,7 @@ use super::{
     slots::{Slots, private_file},
 };
 
-/// Witnesses that may be staged ahead of their proofs.
+/// Witnesses that a child may hold: one that is proved and one that waits.
 const MAX_AHEAD: usize = 2;
 /// How often a pause looks whether anybody still wants what comes after it.
 const LOOK: Duration = Duration::from_millis(10);

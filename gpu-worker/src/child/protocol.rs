@@ -241,7 +241,7 @@ pub fn timings_from_array(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bn254::{Field, Fr, G1, G2, Group};
+    use bn254::{CurveAffine, Field, Fr, G1, G2, Group};
 
     fn sums() -> Sums {
         let g1 = |n: u64| G1::generator() * Fr::from(n);

@@ -158,9 +158,12 @@ impl Server {
         let server = Arc::clone(self);
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             for request in requests {
-                // After a panic nothing is known of the device: the process ends, and the worker reads the message that
-                // the panic printed.
-                if catch_unwind(AssertUnwindSafe(|| server.carry_out(request))).is_err() {
+                // After a panic nothing is known of the device: the process ends. The worker quotes the last lines, and a
+                // backtrace may have come before these.
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| server.carry_out(request))) {
+                    let text = panic.downcast_ref::<String>().map(String::as_str);
+                    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+                    eprintln!("the backend panicked: {}", text.unwrap_or("without a message"));
                     process::exit(101);
                 }
             }
