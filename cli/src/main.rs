@@ -18,7 +18,7 @@ mod ui;
 mod wallet;
 mod worker;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -60,6 +60,8 @@ fn main() -> ExitCode {
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
         )
         .with_writer(std::io::stderr)
+        // A worker quotes the last lines of its proving child.
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,6 +18,9 @@
 //! Invariants: a request ends with an answer or with the way the child ended, never later than its deadline. A child
 //! ends when its worker does. Neither side believes the other: numbers, lengths and field elements are checked when they
 //! arrive, and a proof counts only once it verifies in the worker.
+//!
+//! Known issue: when worker and child are killed at the same instant, a witness stays in `/dev/shm` or in the folder for
+//! temporary files, readable by its user only.
 
 mod backend;
 mod link;

@@ -168,7 +168,9 @@ impl Worker {
         // Nothing more to report: the last event is `Left`.
         drop(heartbeat);
         deliver_the_rest(emitter, config.drain).await;
-        why.map_or(Ok(()), |why| Err(WorkerError::Left(why)))
+        let Some(why) = why else { return Ok(()) };
+        tracing::error!(why, "the worker left");
+        Err(WorkerError::Left(why))
     }
 }
 

@@ -141,7 +141,7 @@ pub fn read(path: &Path, inputs: usize, aux: usize) -> Result<Witness, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bn254::Field;
+    use bn254::{Field, PrimeField};
     use std::os::unix::fs::PermissionsExt;
 
     fn witness(count: u64) -> Witness {
@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn a_file_that_is_no_witness_is_refused() {
-        assert_eq!(Fr(R), Fr::ZERO, "r itself is the first value that is refused");
+        let hex: String = R.iter().rev().map(|limb| format!("{limb:016x}")).collect();
+        assert_eq!(Fr::MODULUS, format!("0x{hex}"));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("witness");
         assert!(read(&path, 1, 1).unwrap_err().contains("cannot be read"));

@@ -104,11 +104,16 @@ fn proof() -> Box<Proof> {
 
 /// Takes job `job` until the backend proves it.
 fn proving(state: &mut State, job: u64) {
-    state.step(claimed(job), at(1));
-    assert_eq!(state.step(grant(job), at(2)), [Effect::Prepare(entry(job))]);
-    state.step(Event::Fetched(key(job)), at(3));
+    proving_from(0, state, job);
+}
+
+/// As `proving`, so many seconds later.
+fn proving_from(start: u64, state: &mut State, job: u64) {
+    state.step(claimed(job), at(start + 1));
+    assert_eq!(state.step(grant(job), at(start + 2)), [Effect::Prepare(entry(job))]);
+    state.step(Event::Fetched(key(job)), at(start + 3));
     assert_eq!(
-        state.step(Event::Prepared(key(job)), at(5)),
+        state.step(Event::Prepared(key(job)), at(start + 5)),
         [prove(job), Effect::Claim],
         "the next entry is claimed while the backend proves"
     );
@@ -333,17 +338,17 @@ fn a_card_that_fails_three_times_in_a_row_rests_and_gets_another_chance() {
     assert_eq!(state.step(Event::Tick, at(29)), [], "20 seconds of rest");
     assert_eq!(state.step(Event::Tick, at(30)), [Effect::Claim]);
     // One more failure is enough to rest again, and one proof to be well.
-    proving(&mut state, 4);
-    let effects = state.step(crash(4), at(31));
+    proving_from(30, &mut state, 4);
+    let effects = state.step(crash(4), at(36));
     assert!(matches!(ended(&effects)[..], [WorkerEvent::HandedBack { .. }]), "{effects:?}");
-    let effects = state.step(Event::Claimed { entry: Some(entry(5)), memory_used: 0 }, at(32));
+    let effects = state.step(claimed(5), at(37));
     assert!(matches!(ended(&effects)[..], [WorkerEvent::HandedBack { .. }]), "a claim that was under way");
-    state.step(Event::Tick, at(60));
-    proving(&mut state, 6);
-    state.step(Event::Proved(key(6), proof()), at(61));
-    state.step(Event::Claimed { entry: None, memory_used: 0 }, at(61));
-    proving(&mut state, 7);
-    assert_eq!(state.step(crash(7), at(62)), [prove(7)]);
+    assert_eq!(state.step(Event::Tick, at(56)), [Effect::Claim]);
+    proving_from(60, &mut state, 6);
+    state.step(Event::Proved(key(6), proof()), at(66));
+    state.step(Event::Claimed { entry: None, memory_used: 0 }, at(67));
+    proving_from(70, &mut state, 7);
+    assert_eq!(state.step(crash(7), at(76)), [prove(7)]);
 }
 
 #[test]
