@@ -120,8 +120,9 @@ fn worker(data: &Path, address: &str, name: &str) -> Child {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let ready = BufReader::new(child.stdout.as_mut().unwrap()).lines().next().unwrap().unwrap();
-    assert!(ready.contains("is ready"), "{ready}");
+    let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines().map_while(Result::ok);
+    let on = lines.find(|line| line.contains("proving on"));
+    assert!(on.is_some() && lines.any(|line| line.contains("is ready")), "{on:?}");
     child
 }
 
@@ -145,6 +146,20 @@ fn a_worker_process_that_is_killed_loses_no_batch() {
     second.kill().unwrap();
     second.wait().unwrap();
     check_table(&output);
+}
+
+#[test]
+fn a_card_that_was_named_and_cannot_be_used_is_an_error_with_the_reason() {
+    for backend in ["cuda", "icicle"] {
+        let output = Command::new(BINARY)
+            .args(["worker", "--connect", "127.0.0.1:1", "--backend", backend, "--device", "99"])
+            .env("PROOFMILL_WORKER_TOKEN", "none")
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success());
+        assert!(errors.contains("PM-WORKER-041") && errors.contains(&format!("{backend}: ")), "{errors}");
+    }
 }
 
 /// npm's anvil, a block a second, like the chain inside the demo.

@@ -15,8 +15,8 @@ use wire::{CardReading, Hold, Liveness, WorkerEvent, WorkerId};
 /// What the next heartbeat says.
 pub type Holds = Arc<Mutex<Vec<Hold>>>;
 
-/// Says how the card is, at each heartbeat.
-pub type AskCard = Box<dyn FnMut() -> CardReading + Send>;
+/// Says how the card is, at each heartbeat; nothing for a worker without one.
+pub type AskCard = Box<dyn FnMut() -> Option<CardReading> + Send>;
 
 /// A running heartbeat; stops when dropped.
 pub struct Heartbeat {
@@ -25,25 +25,14 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
+    /// `card` is asked for each heartbeat.
+    ///
     /// # Errors
     /// When the system gives no thread.
     pub fn start(
         id: WorkerId,
         holds: Holds,
-        liveness: Box<dyn Liveness>,
-        every: Duration,
-    ) -> std::io::Result<Self> {
-        Self::with_card(id, holds, None, liveness, every)
-    }
-
-    /// As `start`, for a worker whose card is watched.
-    ///
-    /// # Errors
-    /// When the system gives no thread.
-    pub fn with_card(
-        id: WorkerId,
-        holds: Holds,
-        mut card: Option<AskCard>,
+        mut card: AskCard,
         mut liveness: Box<dyn Liveness>,
         every: Duration,
     ) -> std::io::Result<Self> {
@@ -51,7 +40,7 @@ impl Heartbeat {
         let thread = std::thread::Builder::new().name("heartbeat".to_owned()).spawn(move || {
             while stopped.recv_timeout(every) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let holds = holds.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let card = card.as_mut().map(|ask| Box::new(ask()));
+                let card = card().map(Box::new);
                 if let Err(error) = liveness.beat(&WorkerEvent::Heartbeat { worker: id.clone(), holds, card })
                 {
                     metrics::counter!("proofmill_worker_heartbeats_lost_total").increment(1);
@@ -88,10 +77,10 @@ mod tests {
         let mut degrees = 50;
         let ask: AskCard = Box::new(move || {
             degrees += 1;
-            CardReading { temperature: Some(degrees), ..CardReading::default() }
+            Some(CardReading { temperature: Some(degrees), ..CardReading::default() })
         });
         let every = Duration::from_millis(5);
-        let heartbeat = Heartbeat::with_card(id, Holds::default(), Some(ask), liveness, every).unwrap();
+        let heartbeat = Heartbeat::start(id, Holds::default(), ask, liveness, every).unwrap();
         let coordinator = queue.coordinator();
         let mut seen = Vec::new();
         while seen.len() < 2 {

@@ -43,7 +43,7 @@ pub use dev::{DevTrapdoor, simulate_proof};
 pub use groth16::{ProveError, Proven, Prover};
 pub use key::{Key, KeyError, KeyParts, Origin};
 pub use keygen::{KeygenError, generate};
-pub use matrices::{CircuitDigest, Matrices};
+pub use matrices::{CircuitDigest, Matrices, MatricesError};
 pub use progress::{NoProgress, Progress};
 pub use proof::{PreparedVerifyingKey, Proof, ProofError, VerifyError, verify};
 pub use verifying_key::{VerifyingKey, VerifyingKeyError};

@@ -19,6 +19,7 @@
 
 mod builder;
 mod digest;
+mod file;
 
 use std::sync::OnceLock;
 
@@ -27,6 +28,8 @@ use bn254::{Field, Fr};
 use rayon::prelude::*;
 
 use crate::witness::Witness;
+
+pub use file::MatricesError;
 
 /// Rows that one task multiplies.
 const ROW_CHUNK: usize = 1 << 9;

@@ -67,6 +67,12 @@ impl Monitor {
 #[derive(Clone)]
 pub struct Card(Arc<Shared>);
 
+impl std::fmt::Debug for Card {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Card({})", self.seen().reading.uuid.as_deref().unwrap_or("without a UUID"))
+    }
+}
+
 struct Shared {
     worker: WorkerId,
     watched: Watched,
