@@ -26,7 +26,7 @@ struct MsmShape {
     uint32_t points = 0;
     int window_bits = 2, windows = 1, copies = 1, modules = 1;
 
-    uint32_t buckets() const { return 1u << (window_bits - 1); }
+    PM_HD uint32_t buckets() const { return 1u << (window_bits - 1); }
     uint64_t table_points() const { return uint64_t(copies) * points; }
     uint64_t max_pairs() const { return uint64_t(windows) * points; }
     int key_bits() const {

@@ -19,7 +19,7 @@ use prover::{
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::{
-    Attempt, Control, CoordinatorQueue, FailureKind, Hold, JobEntry, JobId, Priority, Stage, WorkerEvent,
+    Attempt, CardReading, Control, CoordinatorQueue, FailureKind, Hold, JobEntry, JobId, Priority, Stage, WorkerEvent,
     WorkerId,
     job::{encode_batch_input, input_hash},
     queue::memory::{MemoryCoordinator, MemoryQueue},
@@ -167,6 +167,18 @@ impl Farm {
             |event| matches!(event, WorkerEvent::Heartbeat { holds, .. } if reports(holds)),
         )
         .await;
+    }
+
+    /// The card of a heartbeat that is like this.
+    pub async fn until_card(&self, like: impl Fn(&CardReading) -> bool) -> CardReading {
+        let found = self
+            .find(
+                "a heartbeat of such a card",
+                |event| matches!(event, WorkerEvent::Heartbeat { card: Some(card), .. } if like(card)),
+            )
+            .await;
+        let WorkerEvent::Heartbeat { card: Some(card), .. } = found else { panic!("{found:?}") };
+        *card
     }
 
     /// What the worker says when it leaves.

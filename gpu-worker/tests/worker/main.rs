@@ -4,6 +4,8 @@
 
 mod batches;
 mod decisions;
+#[path = "../card/fake.rs"]
+mod fake;
 mod farm;
 mod metrics_of;
 
@@ -14,8 +16,12 @@ use std::{
 
 use batches::Ledger;
 use circuits::{batch::Prepared, shape::Shape};
-use farm::{Behaviour, Farm, FaultyBackend, circuit};
-use gpu_worker::{LoadError, Worker, WorkerError, card::Condition};
+use fake::Fake;
+use farm::{Behaviour, Farm, FaultyBackend, circuit, worker_id};
+use gpu_worker::{
+    LoadError, Worker, WorkerError,
+    card::{Condition, Monitor, Settings},
+};
 use prover::{CpuBackend, PreparedVerifyingKey, verify};
 use wire::{
     Attempt, Control, FailureKind, JobEntry, JobId, Stage, WorkerEvent,
@@ -205,6 +211,45 @@ async fn a_worker_whose_card_is_called_sick_claims_nothing_until_it_is_called_we
     say.send(Condition::Well).unwrap();
     let third = farm.publish(&Ledger::new().empty_number(3)).await;
     farm.grant(&third).await;
+    farm.stop().await;
+}
+
+#[tokio::test]
+async fn a_watched_card_shows_in_heartbeats_and_its_energy_in_reports() {
+    let fake = Fake::new();
+    fake.add(0);
+    let settings =
+        Settings { library: Some(fake.library()), every: Duration::from_millis(10), ..Settings::default() };
+    let monitor = Monitor::start(worker_id(), settings).unwrap();
+    let backend = FaultyBackend::new(Behaviour::Wait);
+    let farm = Farm::with(backend.clone(), |config| *config = config.clone().watching(monitor.card())).await;
+    let entry = farm.publish(&Ledger::new().empty()).await;
+    farm.grant(&entry).await;
+    farm.until_held(&[(entry.job, Stage::Proving)]).await;
+    fake.card(0, &[("energy", "5007500")]);
+    backend.now(Behaviour::Cpu);
+    let event = farm.end_of(&entry).await;
+    let WorkerEvent::Proved { timings, .. } = event else { panic!("{event:?}") };
+    assert_eq!(timings.energy_millijoules, Some(7500));
+    let name = farm.until_card(|card| card.sick.is_none()).await.name;
+    assert_eq!(name.as_deref(), Some("NVIDIA H200"));
+    fake.card(0, &[("uncorrected", "3")]);
+    let sick = farm.until_card(|card| card.sick.is_some()).await.sick.unwrap();
+    assert!(sick.contains("PM-CARD"), "{sick}");
+    farm.stop().await;
+}
+
+#[tokio::test]
+async fn a_card_that_the_worker_itself_finds_sick_shows_in_heartbeats() {
+    let backend = FaultyBackend::new(Behaviour::DeviceFails);
+    let farm = Farm::start(backend.clone()).await;
+    for number in [1, 2] {
+        let entry = farm.publish(&Ledger::new().empty_number(number)).await;
+        farm.grant(&entry).await;
+        farm.expect_failure(&entry, FailureKind::Infrastructure, "out of memory").await;
+    }
+    let sick = farm.until_card(|card| card.sick.is_some()).await.sick.unwrap();
+    assert!(sick.contains("PM-WORKER-052"), "{sick}");
     farm.stop().await;
 }
 
