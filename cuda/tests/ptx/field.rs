@@ -22,17 +22,17 @@ enum Op {
 
 /// The result of `ProbeField<F>` on each pair; `None` without a compiler.
 fn probe<F: Limbs>(field: &str, op: Op, a: &[F], b: &[F]) -> Option<(Vec<F>, Executed)> {
-    let module = unit("probe")?;
+    let unit = unit("probe")?;
     let mut card = Card::default();
     let (left, right, out) = (card.upload(a), card.upload(b), card.room::<F>(a.len()));
     // op, a, b, out
     let arguments = Arguments::default().u32(op as u32).pointer(left).pointer(right).pointer(out);
-    let executed = card.launch_items(&module, &["10ProbeField", field], arguments, a.len() as u32);
+    let executed = card.launch_items(&unit.module, &["10ProbeField", field], arguments, a.len() as u32);
     Some((card.download(out), executed))
 }
 
 fn agrees<F: Limbs + Field>(field: &str, samples: &[F]) {
-    let (a, b) = pairs(samples, 2);
+    let (a, b) = pairs(samples, 4);
     let compare = |op: Op, a: &[F], b: &[F], expected: &dyn Fn(F, F) -> F| {
         let Some((found, _)) = probe(field, op, a, b) else { return };
         for ((a, b), found) in a.iter().zip(b).zip(found) {
@@ -77,12 +77,14 @@ fn integers_and_montgomery_form_are_converted_both_ways() {
 
 #[test]
 fn a_product_takes_the_multiplications_that_its_words_need() {
-    let sample = [Fq::from(7)];
-    let Some((_, product)) = probe("8FqParams", Op::Mul, &sample, &sample) else { return };
-    let Some((_, sum)) = probe("8FqParams", Op::Add, &sample, &sample) else { return };
-    println!("a product of Fq with its loads and stores: {product:?}; a sum: {sum:?}");
-    // Eight rows of a low and a high half for each of eight words, for the operand and for the modulus, and the factor of each row.
-    // Two halves of one product may be one wide multiplication.
-    let extra = product.multiplications - sum.multiplications;
-    assert!((8 * 8 + 8 * 8 + 8..=2 * (8 * 8 + 8 * 8) + 8).contains(&extra), "{extra} multiplications");
+    let of = |len: usize| probe("8FqParams", Op::Mul, &vec![Fq::from(7); len], &vec![Fq::from(9); len]);
+    let (Some((_, two)), Some((_, one))) = (of(2), of(1)) else { return };
+    let multiplications = two.multiplications - one.multiplications;
+    println!(
+        "a product of Fq with its loads and stores: {} instructions, {multiplications} multiplications",
+        two.instructions - one.instructions
+    );
+    // Eight words by eight words, for the operands and for the modulus; each product is one wide multiplication or two halves. Then the
+    // factor of each row, and what finds the addresses.
+    assert!((2 * 64 + 8..=4 * 64 + 8 + 4).contains(&multiplications), "{multiplications} multiplications");
 }

@@ -87,6 +87,7 @@ fn signs_matter_where_the_type_says_so() {
         2_u32.wrapping_neg()
     );
     assert_eq!(result(&[minus, 2], "mul.hi.s32 %r4, %r5, %r6;"), minus);
+    assert_eq!(result(&[minus], "abs.s32 %r4, %r5;"), 1);
     assert_eq!(result(&[minus, 2], "max.s32 %r4, %r5, %r6;"), 2);
     assert_eq!(result(&[minus, 2], "max.u32 %r4, %r5, %r6;"), minus);
     assert_eq!(result(&[0x80], "ld.global.s8 %rs1, [%rd1]; cvt.s32.s16 %r4, %rs1;"), 0xffff_ff80);

@@ -11,7 +11,7 @@ use group::{Curve, Group};
 use crate::digits::{Shape, pairs};
 use crate::machine::{Arguments, Card, Executed, Module};
 use crate::samples::{points, witness_scalars};
-use crate::toolkit::unit;
+use crate::toolkit::{Unit, unit};
 
 /// A group with its kernels.
 trait OnCard: CurveAffine<ScalarExt = Fr, Base = Self::Coordinate> + Limbs {
@@ -33,7 +33,7 @@ impl OnCard for G2Affine {
     const KERNELS: &str = "3Fq2E";
 }
 
-fn module<C: OnCard>() -> Option<Arc<Module>> {
+fn unit_of<C: OnCard>() -> Option<Arc<Unit>> {
     if C::UNIT == "msm_g2" && std::env::var_os("PROOFMILL_PTX_G2").is_none() {
         return None;
     }
@@ -61,14 +61,14 @@ fn download_xyzz<C: OnCard>(card: &Card, address: u64) -> Vec<C::Curve> {
 }
 
 fn shifts_agree<C: OnCard>(len: usize, doublings: u32) {
-    let Some(module) = module::<C>() else { return };
+    let Some(unit) = unit_of::<C>() else { return };
     let points = points::<C>(len, 3);
     let mut card = Card::default();
     let from = card.upload(&points);
     let (shifted, out) = (room_xyzz::<C>(&mut card, len), card.room::<C>(len));
     // in, out, doublings
     let arguments = Arguments::default().pointer(from).pointer(shifted).u32(doublings);
-    card.launch_items(&module, &["11ShiftPoints", C::KERNELS], arguments, len as u32);
+    card.launch_items(&unit.module, &["11ShiftPoints", C::KERNELS], arguments, len as u32);
     let wanted: Vec<C> = points.iter().map(|p| (*p * Fr::from(1 << doublings)).to_affine()).collect();
     let found = download_xyzz::<C>(&card, shifted);
     assert!(found.iter().zip(&wanted).all(|(found, wanted)| found.to_affine() == *wanted));
@@ -76,7 +76,7 @@ fn shifts_agree<C: OnCard>(len: usize, doublings: u32) {
     let threads = len.div_ceil(32) as u32;
     // in, out, count, stride
     let arguments = Arguments::default().pointer(shifted).pointer(out).u32(len as u32).u32(threads);
-    card.launch_items(&module, &["15NormalizePoints", C::KERNELS], arguments, threads);
+    card.launch_items(&unit.module, &["15NormalizePoints", C::KERNELS], arguments, threads);
     assert!(card.download::<C>(out) == wanted, "{len} points, {doublings} doublings");
 }
 
@@ -124,8 +124,8 @@ fn buckets<C: OnCard>(
 }
 
 fn check_buckets<C: OnCard>(table: &[C], sorted: &[(u32, u32)], bucket_count: usize, chunks: (u32, u32)) {
-    let Some(module) = module::<C>() else { return };
-    let (found, _) = buckets(&module, table, sorted, bucket_count, chunks);
+    let Some(unit) = unit_of::<C>() else { return };
+    let (found, _) = buckets(&unit.module, table, sorted, bucket_count, chunks);
     let mut wanted = vec![C::Curve::identity(); bucket_count];
     for (bucket, point) in sorted {
         let p = table[(point & !(1 << 31)) as usize];
@@ -177,8 +177,8 @@ fn digits_of_scalars_find_their_buckets() {
         let next: Vec<G1Affine> = last.iter().map(|p| (*p * shift).to_affine()).collect();
         table.extend(next);
     }
-    let Some(module) = module::<G1Affine>() else { return };
-    let (found, _) = buckets(&module, &table, &sorted, shape.buckets() as usize, (4, 16));
+    let Some(unit) = unit_of::<G1Affine>() else { return };
+    let (found, _) = buckets(&unit.module, &table, &sorted, shape.buckets() as usize, (4, 16));
     assert_eq!(shape.modules, 1);
     // One module, so the sum of (b + 1) X_b is the sum of the products.
     let sum = (1_u64..).zip(found).fold(bn254::G1::identity(), |sum, (b, x)| sum + x * Fr::from(b));
@@ -187,7 +187,7 @@ fn digits_of_scalars_find_their_buckets() {
 
 /// Two levels of `ReduceBuckets` on `modules` modules.
 fn reductions_agree<C: OnCard>(modules: usize, buckets: usize, groups: &[usize]) {
-    let Some(module) = module::<C>() else { return };
+    let Some(unit) = unit_of::<C>() else { return };
     let bucket_points = points::<C>(modules * buckets, 11);
     let mut card = Card::default();
     let one = C::Coordinate::ONE;
@@ -208,7 +208,7 @@ fn reductions_agree<C: OnCard>(modules: usize, buckets: usize, groups: &[usize])
         // sums, weighted, group, log_block, sums_out, weighted_out
         let arguments = Arguments::default().pointer(sums).pointer(weighted).u32(*group as u32);
         let arguments = arguments.u32(block.trailing_zeros()).pointer(out.0).pointer(out.1);
-        card.launch_items(&module, &["13ReduceBuckets", C::KERNELS], arguments, count as u32);
+        card.launch_items(&unit.module, &["13ReduceBuckets", C::KERNELS], arguments, count as u32);
         (sums, weighted) = out;
         block *= group;
         let found = download_xyzz::<C>(&card, sums).into_iter().zip(download_xyzz::<C>(&card, weighted));
@@ -231,10 +231,10 @@ fn buckets_are_reduced_to_their_sum_and_their_weighted_sum() {
 
 #[test]
 fn a_mixed_addition_takes_ten_products() {
-    let Some(module) = module::<G1Affine>() else { return };
+    let Some(unit) = unit_of::<G1Affine>() else { return };
     let table: Vec<G1Affine> =
         (1..5_u64).map(|i| (G1Affine::generator() * Fr::from(i * i)).to_affine()).collect();
-    let of = |len: usize| buckets(&module, &table, &runs(&[len], table.len()), 1, (8, 16)).1;
+    let of = |len: usize| buckets(&unit.module, &table, &runs(&[len], table.len()), 1, (8, 16)).1;
     let (three, two) = (of(3), of(2));
     let multiplications = three.multiplications - two.multiplications;
     println!(

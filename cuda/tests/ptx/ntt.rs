@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use bn254::{Domain, Field, Fr};
 
-use crate::machine::{Arguments, Card, Module};
+use crate::machine::{Arguments, Card, Module, Trouble};
 use crate::samples::elements;
-use crate::toolkit::unit;
+use crate::toolkit::{Unit, unit};
 
 /// Elements of a tile are 4 columns.
 const COLUMNS: u32 = 4;
 
+const PASS: [&str; 2] = ["block_entry", "4PassE"];
+
 /// A domain on the card, its tables filled by the card as `Domain` of ntt.cu does.
 struct OnCard {
     card: Card,
-    module: Arc<Module>,
+    unit: Arc<Unit>,
     log: u32,
     twiddles: u64,
     low: u64,
@@ -34,7 +36,7 @@ impl OnCard {
     fn new(domain: &Domain) -> Option<Self> {
         let mut new = Self {
             card: Card::default(),
-            module: unit("ntt")?,
+            unit: unit("ntt")?,
             log: domain.log_size(),
             twiddles: 0,
             low: 0,
@@ -56,32 +58,32 @@ impl OnCard {
             let factor = base.pow_vartime([1 << (log - 1 - bit)]);
             // table, count, factor
             let arguments = Arguments::default().pointer(table).u32(1 << bit).element(factor);
-            self.card.launch_items(&self.module, &["11DoubleTable"], arguments, 1 << bit);
+            self.card.launch_items(&self.unit.module, &["11DoubleTable"], arguments, 1 << bit);
         }
         table
     }
 
+    /// The arguments of pass `p` of `passes`, and its blocks.
+    fn pass(&self, values: u64, batch: u32, (p, passes): (u32, u32), options: Options) -> (Arguments, u32) {
+        let from_low = if options.gather { p } else { passes - 1 - p };
+        let first_bit = self.log * from_low / passes;
+        let layers = self.log * (from_low + 1) / passes - first_bit;
+        let groups = (batch << self.log) >> layers;
+        let last = p == passes - 1;
+        let (factor, subtrahend) = options.other.filter(|_| last).unwrap_or_default();
+        // values, twiddles, log_size, first_bit, layers, groups, gather, inverse, scaled,
+        // SplitPowers{low, high, low_bits}, factor, subtrahend
+        let arguments = Arguments::default().pointer(values).pointer(self.twiddles).u32(self.log);
+        let arguments = arguments.u32(first_bit).u32(layers).u32(groups);
+        let arguments = arguments.bool(options.gather).bool(options.inverse).bool(last && options.scaled);
+        let arguments = arguments.pointer(self.low).pointer(self.high).u32(self.log / 2);
+        (arguments.pointer(factor).pointer(subtrahend), groups.div_ceil(COLUMNS))
+    }
+
     fn transform(&mut self, values: u64, batch: u32, passes: u32, options: Options) {
         for p in 0..passes {
-            let from_low = if options.gather { p } else { passes - 1 - p };
-            let first_bit = self.log * from_low / passes;
-            let layers = self.log * (from_low + 1) / passes - first_bit;
-            let groups = (batch << self.log) >> layers;
-            let last = p == passes - 1;
-            let (factor, subtrahend) = options.other.filter(|_| last).unwrap_or_default();
-            // values, twiddles, log_size, first_bit, layers, groups, gather, inverse, scaled,
-            // SplitPowers{low, high, low_bits}, factor, subtrahend
-            let arguments = Arguments::default().pointer(values).pointer(self.twiddles).u32(self.log);
-            let arguments = arguments.u32(first_bit).u32(layers).u32(groups);
-            let arguments = arguments.bool(options.gather).bool(options.inverse).bool(last && options.scaled);
-            let arguments = arguments.pointer(self.low).pointer(self.high).u32(self.log / 2);
-            let arguments = arguments.pointer(factor).pointer(subtrahend);
-            self.card.launch_blocks(
-                &self.module,
-                &["block_entry", "4PassE"],
-                arguments,
-                groups.div_ceil(COLUMNS),
-            );
+            let (arguments, blocks) = self.pass(values, batch, (p, passes), options);
+            self.card.launch_blocks(&self.unit.module, &PASS, arguments, blocks);
         }
     }
 }
@@ -170,13 +172,25 @@ fn the_quotient_on_the_coset_agrees_with_the_processor() {
 
 #[test]
 fn products_place_by_place_agree_with_the_processor() {
-    let Some(module) = unit("ntt") else { return };
+    let Some(unit) = unit("ntt") else { return };
     let (a, b) = (elements::<Fr>(1100, 1), elements::<Fr>(1100, 2).into_iter().rev().collect::<Vec<_>>());
     let mut card = Card::default();
     let (left, right, out) = (card.upload(&a), card.upload(&b), card.room::<Fr>(a.len()));
     // a, b, out
     let arguments = Arguments::default().pointer(left).pointer(right).pointer(out);
-    card.launch_items(&module, &["8MultiplyE"], arguments, a.len() as u32);
+    card.launch_items(&unit.module, &["8MultiplyE"], arguments, a.len() as u32);
     let wanted: Vec<Fr> = a.iter().zip(&b).map(|(a, b)| *a * b).collect();
     assert!(card.download::<Fr>(out) == wanted);
+}
+
+#[test]
+fn without_its_barriers_a_transform_is_a_race() {
+    let domain = Domain::new(6).unwrap();
+    let Some(mut on_card) = OnCard::new(&domain) else { return };
+    let lines: Vec<&str> = on_card.unit.text.lines().filter(|line| !line.contains("bar.sync")).collect();
+    let hasty = Module::parse(&lines.join("\n")).unwrap();
+    let values = on_card.card.upload(&polynomials(6, 1));
+    let (arguments, blocks) = on_card.pass(values, 1, (0, 1), Options::default());
+    let fault = on_card.card.launch(&hasty, hasty.entry(&PASS), &[arguments], blocks).unwrap_err();
+    assert!(matches!(fault.trouble, Trouble::Race { .. } | Trouble::Unwritten { .. }), "{fault}");
 }

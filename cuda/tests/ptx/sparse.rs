@@ -67,7 +67,7 @@ impl Slices {
 }
 
 fn agrees(lengths: &[usize]) {
-    let Some(module) = unit("sparse") else { return };
+    let Some(unit) = unit("sparse") else { return };
     let mut rng = rng(3);
     let vector = elements::<Fr>(900, 1);
     let mut table = vec![Fr::ONE, -Fr::ONE];
@@ -89,11 +89,11 @@ fn agrees(lengths: &[usize]) {
     let (out, partial) = (card.room::<Fr>(rows.len()), card.room::<Fr>(slices.partials as usize));
     // slices, lengths, targets, columns, coefficients, table, vector, out, partial
     let arguments = pointers.pointer(table).pointer(vector).pointer(out).pointer(partial);
-    card.launch_items(&module, &["14MultiplyPieces"], arguments, slices.lengths.len() as u32);
+    card.launch_items(&unit.module, &["14MultiplyPieces"], arguments, slices.lengths.len() as u32);
     let (targets, starts) = (card.upload(&slices.long_targets), card.upload(&slices.long_starts));
     // targets, starts, partial, out
     let arguments = Arguments::default().pointer(targets).pointer(starts).pointer(partial).pointer(out);
-    card.launch_items(&module, &["9AddPieces"], arguments, slices.long_targets.len() as u32);
+    card.launch_items(&unit.module, &["9AddPieces"], arguments, slices.long_targets.len() as u32);
     assert!(card.download::<Fr>(out) == wanted, "rows of {lengths:?} terms");
 }
 

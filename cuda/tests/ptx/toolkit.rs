@@ -2,16 +2,17 @@
 //!
 //! PTX is kept in the target folder under a name that depends on the compiler and on all sources, so it is made again when one of them changes.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 
 use crate::machine::Module;
 
-/// Set where a missing compiler is a failure.
+/// 1 where a missing compiler is a failure.
 const REQUIRED: &str = "PROOFMILL_REQUIRE_NVCC";
 /// The flags of build.sh, for the oldest architecture: its PTX has the fewest instructions.
 const FLAGS: [&str; 5] = ["-std=c++17", "-O3", "--expt-relaxed-constexpr", "-ptx", "-arch=compute_80"];
@@ -27,24 +28,41 @@ fn nvcc() -> Option<PathBuf> {
     chosen.is_file().then_some(chosen)
 }
 
-/// The program of kernels/`unit`.cu, or `None` without a compiler, which is said.
-pub fn unit(unit: &'static str) -> Option<Arc<Module>> {
-    static MADE: Mutex<Option<HashMap<&str, Arc<OnceLock<Arc<Module>>>>>> = Mutex::new(None);
+/// What the compiler made of a source.
+pub struct Unit {
+    pub text: String,
+    pub module: Module,
+}
+
+/// The program of kernels/`name`.cu, made once per run; `None` without a compiler, which is said.
+pub fn unit(name: &'static str) -> Option<Arc<Unit>> {
+    static MADE: Mutex<BTreeMap<&str, Arc<OnceLock<Arc<Unit>>>>> = Mutex::new(BTreeMap::new());
     let Some(nvcc) = nvcc() else {
-        let how = "run 'cuda/build.sh toolkit', or set NVCC to the compiler of a CUDA toolkit";
-        assert!(std::env::var(REQUIRED).is_err(), "there is no nvcc: {how}");
-        eprintln!("\n*** NOT TESTED: there is no nvcc, so the PTX of {unit}.cu was not run; {how}\n");
+        missing();
         return None;
     };
     let cell = {
         let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(made.get_or_insert_default().entry(unit).or_default())
+        Arc::clone(made.entry(name).or_default())
     };
-    let module = cell.get_or_init(|| {
-        let text = std::fs::read_to_string(compiled(&nvcc, unit)).unwrap();
-        Arc::new(Module::parse(&text).unwrap_or_else(|error| panic!("{unit}.ptx, {error}")))
+    let made = cell.get_or_init(|| {
+        let text = std::fs::read_to_string(compiled(&nvcc, name)).unwrap();
+        let module = Module::parse(&text).unwrap_or_else(|error| panic!("{name}.ptx, {error}"));
+        Arc::new(Unit { text, module })
     });
-    Some(Arc::clone(module))
+    Some(Arc::clone(made))
+}
+
+fn missing() {
+    static SAID: Once = Once::new();
+    let how = "run 'cuda/build.sh toolkit', or set NVCC to the compiler of a CUDA toolkit";
+    assert!(std::env::var(REQUIRED).as_deref() != Ok("1"), "there is no nvcc: {how}");
+    SAID.call_once(|| {
+        // Not by eprintln!, which the harness keeps to itself when a test passes.
+        let message =
+            format!("\n*** NOT TESTED: there is no nvcc, so no kernel's PTX was run; {how} ***\n\n");
+        std::io::stderr().write_all(message.as_bytes()).unwrap();
+    });
 }
 
 fn compiled(nvcc: &Path, unit: &str) -> PathBuf {

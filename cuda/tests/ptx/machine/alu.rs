@@ -76,6 +76,7 @@ pub fn unary(op: Unary, bits: u8, a: u64) -> u64 {
     match op {
         Unary::Not => !a & mask(bits),
         Unary::Neg => a.wrapping_neg() & mask(bits),
+        Unary::Abs => sign_extended(a, bits).unsigned_abs() & mask(bits),
         Unary::LeadingZeros => u64::from(a.leading_zeros() - unused),
         Unary::Ones => u64::from(a.count_ones()),
         Unary::Reverse => a.reverse_bits() >> unused,

@@ -290,6 +290,7 @@ impl<'a> Body<'a> {
                 let (op, width) = match *name {
                     "not" => (Unary::Not, bits),
                     "neg" => (Unary::Neg, bits),
+                    "abs" if ty.starts_with('s') => (Unary::Abs, bits),
                     "clz" => (Unary::LeadingZeros, 32),
                     "popc" => (Unary::Ones, 32),
                     "brev" => (Unary::Reverse, bits),

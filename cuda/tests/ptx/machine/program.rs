@@ -98,6 +98,7 @@ pub enum Binary {
 pub enum Unary {
     Not,
     Neg,
+    Abs,
     LeadingZeros,
     Ones,
     Reverse,
