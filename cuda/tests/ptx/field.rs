@@ -84,7 +84,7 @@ fn a_product_takes_the_multiplications_that_its_words_need() {
         "a product of Fq with its loads and stores: {} instructions, {multiplications} multiplications",
         two.instructions - one.instructions
     );
-    // Eight words by eight words, for the operands and for the modulus; each product is one wide multiplication or two halves. Then the
-    // factor of each row, and what finds the addresses.
+    // Eight words by eight words, for the operands and for the modulus; each product is one wide multiplication or
+    // two halves. Then the factor of each row, and what finds the addresses.
     assert!((2 * 64 + 8..=4 * 64 + 8 + 4).contains(&multiplications), "{multiplications} multiplications");
 }

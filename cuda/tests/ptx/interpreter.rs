@@ -4,8 +4,8 @@ use crate::machine::{Arguments, Card, Module, Trouble};
 
 const TWO_POINTERS: &str = ".param .u64 from, .param .u64 to";
 
-/// A kernel of `threads` threads around `body`. %rd1 and %rd2 are the two arguments, %r1 is the number of the thread, and %rd3 and
-/// %rd4 are places 4 * %r1 in the two.
+/// A kernel of `threads` threads around `body`. %rd1 and %rd2 are the two arguments, %r1 is the number of the
+/// thread, and %rd3 and %rd4 are places 4 * %r1 in the two.
 fn kernel(threads: u32, body: &str) -> String {
     format!(
         ".version 9.0\n.target sm_80\n.address_size 64\n

@@ -1,6 +1,7 @@
 //! msm_g1.cu and msm_g2.cu: the table, the buckets and their reduction.
 //!
-//! The compiler takes long for G2, whose arithmetic `curve` tests already, so it is left out unless `PROOFMILL_PTX_G2` is set.
+//! The compiler takes long for G2, whose arithmetic `curve` tests already, so it is left out unless
+//! `PROOFMILL_PTX_G2` is set.
 
 use std::sync::Arc;
 
@@ -88,7 +89,8 @@ fn multiples_for_the_table_agree_with_the_processor() {
     shifts_agree::<G2Affine>(33, 5);
 }
 
-/// The buckets of sorted pairs, by `AccumulateRuns` and as many `MergeRuns` as it takes, as `sum_buckets` launches them.
+/// The buckets of sorted pairs, by `AccumulateRuns` and as many `MergeRuns` as it takes, as `sum_buckets` launches
+/// them.
 fn buckets<C: OnCard>(
     module: &Module,
     table: &[C],

@@ -1,6 +1,7 @@
 //! NVIDIA's compiler, and the PTX that it makes of the kernels.
 //!
-//! PTX is kept in the target folder under a name that depends on the compiler and on all sources, so it is made again when one of them changes.
+//! PTX is kept in the target folder under a name that depends on the compiler and on all sources, so it is made
+//! again when one of them changes.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;

@@ -1,4 +1,5 @@
-//! What arithmetic instructions compute, by the PTX ISA, section 9.7. Operands have zeros above their width, and so have results.
+//! What arithmetic instructions compute, by the PTX ISA, section 9.7. Operands have zeros above their width, and so
+//! have results.
 
 use super::program::{Binary, Comparison, Kind, Ternary, Unary};
 

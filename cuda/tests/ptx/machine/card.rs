@@ -1,7 +1,7 @@
 //! Memory of the card and launches.
 //!
-//! Blocks run one after the other, and the threads of a block one after the other from barrier to barrier; what depends on that order is
-//! a race, which `memory` finds.
+//! Blocks run one after the other, and the threads of a block one after the other from barrier to barrier; what
+//! depends on that order is a race, which `memory` finds.
 
 use std::fmt::Display;
 
@@ -27,6 +27,8 @@ pub struct Executed {
 pub struct Card {
     allocations: Vec<Region>,
     launches: u32,
+    /// Threads that ended, whose memory serves the next ones.
+    idle: Vec<Thread>,
 }
 
 /// A struct as a C++ compiler lays it out, member by member.
@@ -150,27 +152,30 @@ impl Card {
                 blocks,
                 executed: &mut executed,
             };
-            run_block(&mut world, kernel, &bytes)?;
+            run_block(&mut world, &mut self.idle, kernel, &bytes)?;
         }
         Ok(executed)
     }
 }
 
-fn run_block(world: &mut World, kernel: &Function, arguments: &[u8]) -> Result<(), Fault> {
+fn run_block(
+    world: &mut World,
+    idle: &mut Vec<Thread>,
+    kernel: &Function,
+    arguments: &[u8],
+) -> Result<(), Fault> {
     let functions = world.functions;
     let entry = functions.iter().position(|f| std::ptr::eq(f, kernel)).unwrap_or_default();
-    // Threads at a barrier, in order; a thread that ended leaves its memory to the next one.
     let mut waiting: Vec<Thread> = Vec::new();
-    let mut ended: Option<Thread> = None;
     let mut stop = None;
     for number in 0..world.threads {
         world.who.thread = number;
-        let mut thread = ended.take().unwrap_or_default();
+        let mut thread = idle.pop().unwrap_or_default();
         thread.start(functions, entry, arguments);
         let found = thread.run(world)?;
         together(&mut stop, found, world)?;
         if found == Stop::Ended {
-            ended = Some(thread);
+            idle.push(thread);
         } else {
             waiting.push(thread);
         }
@@ -184,6 +189,7 @@ fn run_block(world: &mut World, kernel: &Function, arguments: &[u8]) -> Result<(
             together(&mut stop, found, world)?;
         }
     }
+    idle.append(&mut waiting);
     Ok(())
 }
 

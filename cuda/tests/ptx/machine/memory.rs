@@ -1,14 +1,15 @@
 //! Allocations that watch who touches them.
 //!
-//! A race is found at the granularity of words of four bytes: two threads touch one, at least one of them writes, and no barrier orders
-//! them, which only a barrier of a block that both are in does. Because blocks and the threads between two barriers run one after the
-//! other, it is enough to remember the last write and the last reads of each word.
+//! A race is found at the granularity of words of four bytes: two threads touch one, at least one of them writes,
+//! and no barrier orders them, which only a barrier of a block that both are in does. Because blocks and the
+//! threads between two barriers run one after the other, it is enough to remember the last write and the last reads
+//! of each word.
 //!
 //! Invariant: `marks` are of the launch in `launch`; marks of earlier launches count as none.
 
 use super::fault::Trouble;
 
-/// Who accesses: the number of the thread in the launch, the number of its block, and how many barriers the block has passed.
+/// Who accesses: a thread of a block of a launch, when the block has passed so many barriers.
 #[derive(Clone, Copy)]
 pub struct Who {
     pub launch: u32,

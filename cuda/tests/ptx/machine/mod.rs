@@ -3,7 +3,7 @@
 //! Invariant: what it does not know is an error that names the instruction; nothing is skipped or guessed.
 //!
 //! - `program`: a program with resolved registers, labels and places.
-//! - `parse`, `lower`, `words`: text to program; the first does declarations, the second instructions, the third their words.
+//! - `parse`, `lower`, `words`: text to program: declarations, instructions, and the words of both.
 //! - `alu`: what arithmetic instructions compute.
 //! - `memory`: allocations that know which bytes were written, and by which thread each word was touched.
 //! - `thread`: one thread until it ends or waits at a barrier.

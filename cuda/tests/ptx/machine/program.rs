@@ -1,7 +1,7 @@
 //! Programs as the interpreter runs them.
 //!
-//! Invariant: a register holds its value with zeros above its width, a predicate 0 or 1. Constants lie in registers of their own, so
-//! that every operand is a register.
+//! Invariant: a register holds its value with zeros above its width, a predicate 0 or 1. Constants lie in registers
+//! of their own, so that every operand is a register.
 
 use super::parse;
 

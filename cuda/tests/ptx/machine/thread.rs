@@ -1,7 +1,8 @@
 //! One thread of a kernel, run until it ends or waits at a barrier.
 //!
-//! Invariant: a register that nothing was assigned to holds `UNSET`, parameters `UNSET` bytes: a program that depends on them gives
-//! results that differ from the processor's. The carry flag has a value only between the instructions of one function (section 9.7.2).
+//! Invariant: a register that nothing was assigned to holds `UNSET`, parameters `UNSET` bytes: a program that
+//! depends on them gives results that differ from the processor's. The carry flag has a value only between the
+//! instructions of one function (section 9.7.2).
 
 use super::alu;
 use super::card::Executed;
