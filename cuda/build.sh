@@ -78,7 +78,7 @@ build_cards() {
   work=$(mktemp -d)
   # shellcheck disable=SC2086
   for unit in $UNITS runtime_cuda; do printf '%s\0' "$unit"; done |
-    xargs -0 -P "$JOBS" -I{} sh -c '"$0" -ccbin "${CXX:-g++}" -std=c++17 -O3 --expt-relaxed-constexpr -Werror all-warnings -Xcompiler -fPIC,-Wall -Xptxas -v -Xfatbin -compress-all "$@" -c kernels/{}.cu -o '"$work"'/{}.o >'"$work"'/{}.log 2>&1 || { cat '"$work"'/{}.log >&2; exit 255; }' "$nvcc" $codes
+    xargs -0 -P "$JOBS" -I{} sh -c '"$0" -ccbin "${CXX:-g++}" -std=c++17 -O3 --expt-relaxed-constexpr -Werror all-warnings -Xcompiler -fPIC,-Wall,-Wno-unknown-pragmas -Xptxas -v -Xfatbin -compress-all "$@" -c kernels/{}.cu -o '"$work"'/{}.o >'"$work"'/{}.log 2>&1 || { cat '"$work"'/{}.log >&2; exit 255; }' "$nvcc" $codes
   cat "$work"/*.log >"$OUT/ptxas.log"
   "$nvcc" -ccbin "${CXX:-g++}" -shared -cudart static "$work"/*.o -o "$OUT/libproofmill_cuda.so.part"
   rm -r "$work"

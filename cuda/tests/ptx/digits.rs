@@ -122,7 +122,6 @@ fn non_zero_digits_are_counted() {
 }
 
 #[test]
-#[ignore = "EmitDigits writes nothing on a card: MsmShape::buckets() is not compiled for one; see the warning of nvcc"]
 fn non_zero_digits_are_written_at_their_places() {
     let Some(unit) = unit("msm") else { return };
     for_each_case(|values, columns, shape, pairs| {

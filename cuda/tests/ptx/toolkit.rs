@@ -16,7 +16,16 @@ use crate::machine::Module;
 /// 1 where a missing compiler is a failure.
 const REQUIRED: &str = "PROOFMILL_REQUIRE_NVCC";
 /// The flags of build.sh, for the oldest architecture: its PTX has the fewest instructions.
-const FLAGS: [&str; 5] = ["-std=c++17", "-O3", "--expt-relaxed-constexpr", "-ptx", "-arch=compute_80"];
+const FLAGS: [&str; 7] = [
+    "-std=c++17",
+    "-O3",
+    "--expt-relaxed-constexpr",
+    "-ptx",
+    "-arch=compute_80",
+    // Code for the host that a kernel calls is left out of the kernel, with nothing but a warning.
+    "-Werror",
+    "cross-execution-space-call",
+];
 
 /// The compiler, looked for as `cuda/build.sh` does.
 fn nvcc() -> Option<PathBuf> {

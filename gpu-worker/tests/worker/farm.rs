@@ -19,8 +19,8 @@ use prover::{
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::{
-    Attempt, CardReading, Control, CoordinatorQueue, FailureKind, Hold, JobEntry, JobId, Priority, Stage, WorkerEvent,
-    WorkerId,
+    Attempt, CardReading, Control, CoordinatorQueue, FailureKind, Hold, JobEntry, JobId, Priority, Stage,
+    WorkerEvent, WorkerId,
     job::{encode_batch_input, input_hash},
     queue::memory::{MemoryCoordinator, MemoryQueue},
 };
