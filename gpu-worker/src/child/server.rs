@@ -43,10 +43,13 @@ const LAST_BREATH: Duration = Duration::from_secs(3);
 /// When stdout cannot be used.
 pub fn run(open: impl FnOnce() -> Result<Arc<dyn Backend>, BackendError>) -> Result<(), FrameError> {
     let mut out = take_stdout()?;
-    let backend = match open().map_err(|error| error.to_string()).and_then(|backend| {
-        self_test(&backend)?;
-        Ok(backend)
-    }) {
+    let opened = open().map_err(|error| match error {
+        // The worker names the backend itself.
+        BackendError::Device { reason, .. } => reason,
+        other => other.to_string(),
+    });
+    let tested = opened.and_then(|backend| self_test(&backend).map(|()| backend));
+    let backend = match tested {
         Ok(backend) => backend,
         Err(reason) => return write_frame(&mut out, &Hello::Unavailable { reason: cut(reason) }),
     };

@@ -65,7 +65,7 @@ fn a_child_that_dies_says_how_and_the_next_one_proves() {
 }
 
 fn a_child_that_hangs_is_killed() {
-    let play = Play::with("once-hang", |settings| settings.deadlines.prove = Duration::from_secs(2));
+    let play = Play::with("once-hang", |settings| settings.deadlines.prove = Duration::from_secs(3));
     let reason = play.fails();
     assert!(reason.contains("did not answer") && reason.contains("signal 9"), "{reason}");
     play.proves(3);
@@ -76,7 +76,7 @@ fn a_child_that_hangs_although_it_was_cancelled_is_killed() {
     let cancel = Cancel::new();
     thread::scope(|scope| {
         let proof = scope.spawn(|| play.prover.prove(&witness(2), &cancel));
-        thread::sleep(Duration::from_millis(100));
+        play.wait_for("proving");
         cancel.cancel();
         proof.join().unwrap().unwrap_err();
     });

@@ -69,9 +69,12 @@ impl Backend for Odd {
             }
             "exit" => std::process::exit(7),
             "panic" => panic!("the device is on fire"),
-            "hang" => loop {
-                thread::sleep(Duration::from_secs(1));
-            },
+            "hang" => {
+                fs::write(self.folder.join("proving"), "").unwrap();
+                loop {
+                    thread::sleep(Duration::from_secs(1));
+                }
+            }
             "wait" => {
                 fs::write(self.folder.join("proving"), "").unwrap();
                 while !self.folder.join("go").exists() {
