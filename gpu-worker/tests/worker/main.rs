@@ -243,10 +243,10 @@ async fn a_watched_card_shows_in_heartbeats_and_its_energy_in_reports() {
 async fn a_card_that_the_worker_itself_finds_sick_shows_in_heartbeats() {
     let backend = FaultyBackend::new(Behaviour::DeviceFails);
     let farm = Farm::start(backend.clone()).await;
+    // Each attempt is tried twice, and three failures in a row are too many.
     for number in [1, 2] {
         let entry = farm.publish(&Ledger::new().empty_number(number)).await;
         farm.grant(&entry).await;
-        farm.expect_failure(&entry, FailureKind::Infrastructure, "out of memory").await;
     }
     let sick = farm.until_card(|card| card.sick.is_some()).await.sick.unwrap();
     assert!(sick.contains("PM-WORKER-052"), "{sick}");
