@@ -78,7 +78,7 @@ Key::Plan Key::choose(const KeyParts& parts, uint64_t free_memory) {
     Plan p = plan(parts, 1);
     if (p.bytes > budget)
         fail(Code::out_of_memory, "the key takes " + std::to_string(p.bytes >> 20) + " MiB on the card and may take " +
-                                      std::to_string(budget >> 20) + " MiB; use a card with more memory or a smaller circuit");
+                                      std::to_string(budget >> 20) + " MiB");
     // Memory grows with the copies and the work shrinks; beyond some thirty neither changes.
     for (int copies = std::min(wanted, 32); copies > 1; copies--) {
         Plan more = plan(parts, copies);
