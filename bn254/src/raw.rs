@@ -45,6 +45,13 @@ pub fn as_bytes<T: Limbs>(values: &[T]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 
+/// The bytes of these values as they lie in memory, to be written over: any bytes are a value.
+pub fn as_bytes_mut<T: Limbs>(values: &mut [T]) -> &mut [u8] {
+    let len = size_of_val(values);
+    // SAFETY: as in `as_bytes`, and every bit pattern is a value of a `Limbs` type.
+    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), len) }
+}
+
 /// These bytes as values, or `None` when address or length do not fit the type (points need a multiple of 8).
 ///
 /// The values are not checked: limbs may be at or above the modulus and points off the curve.

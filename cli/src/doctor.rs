@@ -1,11 +1,15 @@
 //! `doctor`: what this machine has, and whether what is configured can be reached. Says what to do for each thing missing.
+//!
+//! A machine without a card or driver is no fault: it proves on the CPU.
 
 use std::path::PathBuf;
 
 use circuits::shape::Shape;
 use clap::Args;
 use coordinator::api::client::Client;
+use gpu_worker::card::{self, CardError};
 use serde_json::{Value, json};
+use wire::CardReading;
 
 use crate::keys;
 
@@ -35,6 +39,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     line(true, "cores", format!("{cores}"));
     line(true, "backend", "cpu (portable)");
+    good &= cards(tokio::task::spawn_blocking(|| card::survey(None)).await?);
     for shape in Shape::ALL {
         let path = gpu_worker::key_path(&options.keys, shape);
         if !path.exists() {
@@ -75,6 +80,59 @@ pub async fn run(options: Options) -> eyre::Result<()> {
     }
     eyre::ensure!(good, "something needs attention, see above");
     Ok(())
+}
+
+/// One line for each card: what it is, and why it would take no work.
+fn cards(found: Result<Vec<CardReading>, CardError>) -> bool {
+    match found {
+        Err(CardError::NoDriver(_)) => {
+            line(true, "card", "no NVIDIA driver: proving on the CPU; install the driver to use a card")
+        }
+        Err(error) => line(false, "card", error.to_string()),
+        Ok(cards) if cards.is_empty() => {
+            line(true, "card", "the NVIDIA driver knows no card: proving on the CPU")
+        }
+        Ok(cards) => {
+            // Every card gets its line, so no short-circuit.
+            let healthy = cards.iter().enumerate().map(|(number, card)| {
+                let detail = match &card.sick {
+                    None => format!("{}; it would take work", describe(card)),
+                    Some(reason) => format!("{}; it would take no work: {reason}", describe(card)),
+                };
+                line(card.sick.is_none(), &format!("card {number}"), detail)
+            });
+            healthy.fold(true, |all, one| all & one)
+        }
+    }
+}
+
+/// What is known of a card, in a line.
+fn describe(card: &CardReading) -> String {
+    let gib = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 30));
+    let memory = card.memory_free.zip(card.memory_total);
+    let heat = card.temperature.map(|degrees| match card.slowdown_temperature {
+        Some(slowdown) => format!("{degrees} °C (slows down at {slowdown})"),
+        None => format!("{degrees} °C"),
+    });
+    let watts = |milliwatts: u32| f64::from(milliwatts) / 1000.0;
+    let power = card.power.map(|power| match card.power_limit {
+        Some(limit) => format!("{:.0} of {:.0} W", watts(power), watts(limit)),
+        None => format!("{:.0} W", watts(power)),
+    });
+    let parts = [
+        Some(card.name.clone().unwrap_or_else(|| "an unnamed card".to_owned())),
+        card.uuid.clone(),
+        card.driver.as_ref().map(|driver| format!("driver {driver}")),
+        memory.map(|(free, total)| format!("{} of {} GiB free", gib(free), gib(total))),
+        heat,
+        power,
+        card.mig.filter(|split| *split).map(|_| "split into instances (MIG)".to_owned()),
+        card.foreign_processes.filter(|count| *count > 0).map(|count| format!("{count} foreign processes")),
+        card.ecc_uncorrected
+            .filter(|errors| *errors > 0)
+            .map(|errors| format!("{errors} uncorrectable memory errors since the driver was loaded")),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 async fn chain_id(url: &str) -> eyre::Result<u64> {

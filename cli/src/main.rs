@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `demo` | `demo`: everything in one process, and a script of real payments |
 //! | `node` | `coordinator`, and the assembly that the demo shares with it |
-//! | `worker` | `worker` |
+//! | `worker` | `worker`, and the `prove-child` that it starts |
 //! | `circuit`, `keys` | `circuit info`, `keys setup-dev`, `keys info`, `keys export-verifier` |
 //! | `wallet` | `wallet new`, `address`, `balance`, `deposit`, `send`, `withdraw`, `collect`, `history`, `export-proof` |
 //! | `doctor` | `doctor`: what this machine and the services it should reach look like |
@@ -18,7 +18,7 @@ mod ui;
 mod wallet;
 mod worker;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -38,6 +38,9 @@ enum Command {
     Coordinator(node::Options),
     /// A proving process that takes jobs from a coordinator
     Worker(worker::Options),
+    /// Proves for a worker, which starts this itself
+    #[command(hide = true)]
+    ProveChild(worker::ChildOptions),
     /// What a circuit is made of
     #[command(subcommand)]
     Circuit(circuit::Command),
@@ -57,6 +60,8 @@ fn main() -> ExitCode {
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
         )
         .with_writer(std::io::stderr)
+        // A worker quotes the last lines of its proving child.
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -86,6 +91,7 @@ fn run(command: Command) -> eyre::Result<()> {
         Command::Demo(options) => runtime()?.block_on(demo::run(options)),
         Command::Coordinator(options) => runtime()?.block_on(node::run(options)),
         Command::Worker(options) => runtime()?.block_on(worker::run(options)),
+        Command::ProveChild(options) => worker::prove_child(&options),
         Command::Circuit(command) => circuit::run(command),
         Command::Keys(command) => keys::run(command),
         Command::Wallet(options) => runtime()?.block_on(wallet::run(options)),

@@ -20,7 +20,12 @@ use coordinator::{
     verifier::Groth16Verifier,
 };
 use eyre::{WrapErr, bail};
-use gpu_worker::{Circuit, Worker, key_path};
+use gpu_worker::card::Monitor;
+use gpu_worker::{
+    Circuit, Worker,
+    backend::{Choice, Kind},
+    key_path,
+};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use wire::{
@@ -29,7 +34,11 @@ use wire::{
     queue::{memory::MemoryQueue, remote},
 };
 
-use crate::{ui::hex, wallet::parse_address, worker::BackendName};
+use crate::{
+    ui::hex,
+    wallet::parse_address,
+    worker::{choose_backend, watch_card},
+};
 
 /// Holds the operator's key when no file is given.
 const KEY_VARIABLE: &str = "PROOFMILL_OPERATOR_KEY";
@@ -72,6 +81,12 @@ pub struct Options {
     /// Prove nothing in this process
     #[arg(long, requires = "workers")]
     no_local_worker: bool,
+    /// What the worker inside this process proves on
+    #[arg(long, value_name = "auto|cpu|cuda|icicle", default_value_t = Choice::Only(Kind::Cpu))]
+    backend: Choice,
+    /// Its card, in CUDA's order
+    #[arg(long, default_value_t = 0)]
+    device: u32,
 }
 
 /// What a node is started with.
@@ -89,7 +104,8 @@ pub struct Settings {
     /// How often the chain is asked.
     pub poll: Duration,
     pub workers: Option<String>,
-    pub local_worker: bool,
+    /// What the worker in this process proves on, if there is one, and its card.
+    pub local_worker: Option<(Choice, u32)>,
     /// Requests per second for each peer; none for the demo's own process.
     pub limited: bool,
 }
@@ -100,6 +116,8 @@ pub struct Node {
     handle: Arc<Handle>,
     stop: CancellationToken,
     worker: Option<JoinHandle<Result<(), gpu_worker::WorkerError>>>,
+    /// The card is watched as long as it lives.
+    _monitor: Option<Monitor>,
 }
 
 /// Starts everything over an existing contract.
@@ -156,21 +174,26 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
     if let Some(address) = &settings.workers {
         listen_for_workers(address, &settings.data_dir, Arc::clone(&queue)).await?;
     }
-    let worker = if settings.local_worker {
+    let (monitor, worker) = if let Some((choice, device)) = settings.local_worker {
         let id = WorkerId::new("local")?;
         let config = gpu_worker::Config::new(id.clone(), settings.keys_dir, settings.shapes);
         let side = Arc::new(queue.worker(id));
-        let worker = Worker::with_circuits(config, &circuits, BackendName::Cpu.backend(), side)?;
-        Some(tokio::spawn(worker.run(stop.clone())))
+        let (monitor, worker) = tokio::task::spawn_blocking(move || {
+            let backend = choose_backend(choice, device)?.backend;
+            let (monitor, config) = watch_card(config, &*backend);
+            eyre::Ok((monitor, Worker::with_circuits(config, &circuits, backend, side)?))
+        })
+        .await??;
+        (monitor, Some(tokio::spawn(worker.run(stop.clone()))))
     } else {
-        None
+        (None, None)
     };
     let mut api_config = ApiConfig { bind: settings.bind, port: settings.port, ..ApiConfig::default() };
     if !settings.limited {
         api_config.rate_limit = None;
     }
     let api = api::serve(Arc::clone(&handle) as _, api_config).await?;
-    Ok(Node { api, handle, stop, worker })
+    Ok(Node { api, handle, stop, worker, _monitor: monitor })
 }
 
 /// The keys here must be those that the contract was deployed with, or no proof would ever be accepted.
@@ -258,7 +281,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         finality: options.confirmations.map_or(Finality::Tag, Finality::Confirmations),
         poll: Duration::from_secs(2),
         workers: options.workers,
-        local_worker: !options.no_local_worker,
+        local_worker: (!options.no_local_worker).then_some((options.backend, options.device)),
         limited: true,
     })
     .await?;

@@ -1,12 +1,18 @@
-//! `worker`: a proving process of its own that takes jobs from a coordinator.
+//! `worker`: a proving process of its own that takes jobs from a coordinator. `prove-child`: what a worker starts to prove
+//! on a card.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use circuits::shape::Shape;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use coordinator::api::serve_metrics;
 use eyre::{WrapErr, bail};
-use gpu_worker::{Config, Worker};
-use prover::{Backend, CpuBackend};
+use gpu_worker::{
+    Config, Worker,
+    backend::{Choice, Kind, Selected, Selection, select},
+    card::{self, Monitor},
+};
+use prover::Backend;
 use tokio_util::sync::CancellationToken;
 use wire::{WorkerId, queue::remote::RemoteQueue};
 
@@ -27,28 +33,81 @@ pub struct Options {
     /// Circuits to prove, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "s3m1")]
     circuits: Vec<Shape>,
-    #[arg(long, value_enum, default_value_t = BackendName::Cpu)]
-    backend: BackendName,
+    /// What proves: `auto` takes the first of cuda, icicle and cpu that works; a named one must work
+    #[arg(long, value_name = "auto|cpu|cuda|icicle", default_value_t = Choice::Auto)]
+    backend: Choice,
+    /// The card, in CUDA's order; start one worker for each
+    #[arg(long, default_value_t = 0)]
+    device: u32,
+    /// Serve `/metrics` and `/health/live` here, e.g. 127.0.0.1:9100
+    #[arg(long)]
+    metrics: Option<SocketAddr>,
     /// The worker's name; made from the host name and process id by default
     #[arg(long)]
     id: Option<String>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-pub enum BackendName {
-    Cpu,
+#[derive(Args)]
+pub struct ChildOptions {
+    /// The backend to open
+    #[arg(long, value_name = "cpu|cuda|icicle")]
+    backend: Kind,
+    /// The card, in CUDA's order
+    #[arg(long, default_value_t = 0)]
+    device: u32,
 }
 
-impl BackendName {
-    pub fn backend(self) -> Arc<dyn Backend> {
-        match self {
-            BackendName::Cpu => Arc::new(CpuBackend::new()),
+/// Proves for the worker at the other end of stdin and stdout, until it is gone.
+///
+/// # Errors
+/// If stdout cannot be used.
+#[cfg(unix)]
+pub fn prove_child(options: &ChildOptions) -> eyre::Result<()> {
+    Ok(gpu_worker::child::run(|| options.backend.open(options.device))?)
+}
+
+/// # Errors
+/// Always.
+#[cfg(not(unix))]
+pub fn prove_child(options: &ChildOptions) -> eyre::Result<()> {
+    bail!("{} needs a Unix system", options.backend)
+}
+
+/// Starts the backend and says which one it is, and why not a better one, unless it is the processor that was asked for.
+///
+/// # Errors
+/// If the backend that was named, or none at all, can start.
+pub fn choose_backend(choice: Choice, device: u32) -> eyre::Result<Selected> {
+    let program = std::env::current_exe().wrap_err("cannot find this program to start it as a child")?;
+    let selected = select(&Selection { choice, device, program })?;
+    for refusal in &selected.passed_over {
+        println!("  {refusal}");
+    }
+    if choice != Choice::Only(Kind::Cpu) {
+        println!("  {selected}");
+    }
+    Ok(selected)
+}
+
+/// Watches the card that the backend computes on, as long as the monitor lives. Without NVML the worker works on and says
+/// why it sees nothing.
+pub fn watch_card(config: Config, backend: &dyn Backend) -> (Option<Monitor>, Config) {
+    let Some(device) = backend.device() else { return (None, config) };
+    match Monitor::start(config.id.clone(), card::Settings::for_device(&device)) {
+        Ok(monitor) => {
+            let config = config.watching(monitor.card());
+            (Some(monitor), config)
+        }
+        Err(error) => {
+            println!("  the card is not watched: {error}");
+            (None, config)
         }
     }
 }
 
 /// # Errors
-/// If a key is missing or of another circuit, or the coordinator refuses the worker.
+/// If the backend cannot start, a key is missing or of another circuit, the coordinator refuses the worker, or the worker
+/// leaves because of its card.
 pub async fn run(options: Options) -> eyre::Result<()> {
     let token = match (&options.token_file, std::env::var(TOKEN_VARIABLE)) {
         (Some(file), _) => std::fs::read_to_string(file)
@@ -60,14 +119,29 @@ pub async fn run(options: Options) -> eyre::Result<()> {
     let id = WorkerId::new(name)?;
     let queue = Arc::new(RemoteQueue::new(options.connect, token.trim().to_owned(), id.clone()));
     let config = Config::new(id.clone(), options.keys, options.circuits);
-    let backend = options.backend.backend();
-    let worker = tokio::task::spawn_blocking(move || Worker::new(config, backend, queue)).await??;
+    let (choice, device) = (options.backend, options.device);
+    let (_monitor, worker) = tokio::task::spawn_blocking(move || {
+        let backend = choose_backend(choice, device)?.backend;
+        let (monitor, config) = watch_card(config, &*backend);
+        eyre::Ok((monitor, Worker::new(config, backend, queue)?))
+    })
+    .await??;
+    let metrics = match options.metrics {
+        Some(address) => Some(serve_metrics(address).await?),
+        None => None,
+    };
+    if let Some(server) = &metrics {
+        println!("  metrics: {}/metrics", server.url);
+    }
     println!("{id} is ready");
     let stop = CancellationToken::new();
-    let running = tokio::spawn(worker.run(stop.clone()));
-    crate::stop_signal().await?;
+    let mut running = tokio::spawn(worker.run(stop.clone()));
+    tokio::select! {
+        // It left on its own: it does not trust its card any more.
+        ended = &mut running => return Ok(ended??),
+        signal = crate::stop_signal() => signal?,
+    }
     println!("draining");
     stop.cancel();
-    running.await??;
-    Ok(())
+    Ok(running.await??)
 }

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::OnceLock,
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -110,31 +111,40 @@ fn a_second_process_on_the_same_data_is_refused() {
     );
 }
 
-/// Starts a worker process and returns once it is ready.
+fn worker_command(data: &Path, address: &str, name: &str) -> Command {
+    let mut command = Command::new(BINARY);
+    command.args(["worker", "--connect", address, "--id", name, "--token-file"]);
+    command.arg(data.join("worker-token")).arg("--keys").arg(data.join("keys")).stdout(Stdio::piped());
+    command
+}
+
+/// Starts a worker process and returns once it is ready, with what it proves on.
+fn started(mut command: Command) -> (Child, String) {
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines().map_while(Result::ok);
+    let on = lines.find(|line| line.contains("proving on"));
+    assert!(on.is_some() && lines.any(|line| line.contains("is ready")), "{on:?}");
+    (child, on.unwrap())
+}
+
 fn worker(data: &Path, address: &str, name: &str) -> Child {
-    let mut child = Command::new(BINARY)
-        .args(["worker", "--connect", address, "--id", name, "--token-file"])
-        .arg(data.join("worker-token"))
-        .arg("--keys")
-        .arg(data.join("keys"))
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let ready = BufReader::new(child.stdout.as_mut().unwrap()).lines().next().unwrap().unwrap();
-    assert!(ready.contains("is ready"), "{ready}");
-    child
+    started(worker_command(data, address, name)).0
+}
+
+/// A demo that leaves proving to worker processes: itself, where they connect, and the rest of what it prints.
+fn farm(data: &Path) -> (Child, String, JoinHandle<String>) {
+    let mut coordinator = demo(data).args(["--workers", "127.0.0.1:0", "--no-local-worker"]).spawn().unwrap();
+    let mut lines = BufReader::new(coordinator.stdout.take().unwrap()).lines();
+    let line = lines.find_map(|line| line.ok().filter(|line| line.contains("workers: "))).unwrap();
+    let address = line.split("workers: ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let rest = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>().join("\n"));
+    (coordinator, address, rest)
 }
 
 #[test]
 fn a_worker_process_that_is_killed_loses_no_batch() {
     let data = data_dir();
-    let mut coordinator =
-        demo(data.path()).args(["--workers", "127.0.0.1:0", "--no-local-worker"]).spawn().unwrap();
-    let mut lines = BufReader::new(coordinator.stdout.take().unwrap()).lines();
-    let line = lines.find_map(|line| line.ok().filter(|line| line.contains("workers: "))).unwrap();
-    let address = line.split("workers: ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
-    let rest = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>().join("\n"));
-
+    let (coordinator, address, rest) = farm(data.path());
     let mut first = worker(data.path(), &address, "first");
     std::thread::sleep(Duration::from_secs(4));
     first.kill().unwrap();
@@ -145,6 +155,46 @@ fn a_worker_process_that_is_killed_loses_no_batch() {
     second.kill().unwrap();
     second.wait().unwrap();
     check_table(&output);
+}
+
+/// The library that `cuda/build.sh host` makes: our kernels on a simulated card.
+fn simulated_card() -> PathBuf {
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("simulated-card");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cuda/build.sh");
+    let built = Command::new(script).arg("host").env("OUT", &out).output().unwrap();
+    assert!(built.status.success(), "it needs g++: {}", String::from_utf8_lossy(&built.stderr));
+    out.join("libproofmill_cuda_host.so")
+}
+
+#[test]
+fn every_batch_is_proved_by_our_kernels_in_a_child_process_on_a_card_that_spoils_some() {
+    let data = data_dir();
+    let (coordinator, address, rest) = farm(data.path());
+    let mut command = worker_command(data.path(), &address, "card");
+    command.args(["--backend", "cuda"]).env("PROOFMILL_CUDA_LIBRARY", simulated_card());
+    // A little memory, so that few multiples of the points are made; and every fourth proof is wrong.
+    command.env("PM_HOST_MEMORY", (470 << 20).to_string()).env("PM_HOST_CORRUPT", "4");
+    let (mut card, on) = started(command);
+    assert!(on.contains("proving on cuda: simulated card"), "{on}");
+    let mut output = finish(coordinator);
+    output.stdout = rest.join().unwrap().into_bytes();
+    card.kill().unwrap();
+    card.wait().unwrap();
+    check_table(&output);
+}
+
+#[test]
+fn a_card_that_was_named_and_cannot_be_used_is_an_error_with_the_reason() {
+    for backend in ["cuda", "icicle"] {
+        let output = Command::new(BINARY)
+            .args(["worker", "--connect", "127.0.0.1:1", "--backend", backend, "--device", "99"])
+            .env("PROOFMILL_WORKER_TOKEN", "none")
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success());
+        assert!(errors.contains("PM-WORKER-041") && errors.contains(&format!("{backend}: ")), "{errors}");
+    }
 }
 
 /// npm's anvil, a block a second, like the chain inside the demo.

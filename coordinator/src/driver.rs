@@ -344,6 +344,14 @@ impl Driver {
             }
             FromQueue::Proof { worker, job, attempt, proof, timings, valid: true } => {
                 let Some(batch_no) = job.batch_no() else { return Ok(()) };
+                if let Some(millijoules) =
+                    timings.energy_millijoules.filter(|_| self.state.wants_proof(batch_no))
+                {
+                    let (worker, payments) = (worker.clone(), self.state.slots_used(batch_no));
+                    let energy = FarmEvent::ProofEnergy { worker, millijoules, payments };
+                    let effects = self.state.farm_step(energy, now, &mut round.log);
+                    self.farm_effects(effects, round);
+                }
                 let accepted = ProofAccepted {
                     batch_no,
                     attempt: attempt.0,

@@ -6,15 +6,25 @@
 //! poisoned: it waits for a person, with an alarm. A proof that verifies is accepted whoever brings it and however late.
 //!
 //! Leases live in memory only: after a restart every job is published again under its next attempt.
+//!
+//! | file | concept |
+//! |---|---|
+//! | `farm` | jobs and their attempts |
+//! | `crew` | the workers, their cards and the energy of their proofs |
 
 use std::collections::BTreeMap;
 
 use circuits::shape::Shape;
 use wire::{
-    Control, FailureKind, Registration, WorkerEvent,
+    Control, FailureKind, WorkerEvent,
     job::{Attempt, JobEntry, JobId, WorkerId},
     queue::Priority,
 };
+
+mod crew;
+
+use crew::Crew;
+pub use crew::{Departed, Worker};
 
 /// Workers excluded from a job at most; the oldest is let in again so that a small farm never excludes itself.
 const MAX_EXCLUDED: usize = 8;
@@ -61,12 +71,6 @@ pub struct Job {
     pub phase: Phase,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Worker {
-    pub registration: Option<Registration>,
-    pub seen: u64,
-}
-
 /// What the farm is told.
 #[derive(Clone, Debug)]
 pub enum FarmEvent {
@@ -77,6 +81,12 @@ pub enum FarmEvent {
         worker: WorkerId,
         job: JobId,
         attempt: Attempt,
+    },
+    /// A proof with so many used slots was accepted, and this is what the card used for it.
+    ProofEnergy {
+        worker: WorkerId,
+        millijoules: u64,
+        payments: u32,
     },
     Tick,
 }
@@ -134,12 +144,12 @@ pub enum FarmRecord {
 pub struct Farm {
     rules: FarmRules,
     jobs: BTreeMap<u32, Job>,
-    workers: BTreeMap<WorkerId, Worker>,
+    crew: Crew,
 }
 
 impl Farm {
     pub fn new(rules: FarmRules) -> Self {
-        Self { rules, jobs: BTreeMap::new(), workers: BTreeMap::new() }
+        Self { rules, jobs: BTreeMap::new(), crew: Crew::default() }
     }
 
     pub fn job(&self, batch_no: u32) -> Option<&Job> {
@@ -151,7 +161,12 @@ impl Farm {
     }
 
     pub fn workers(&self) -> impl Iterator<Item = (&WorkerId, &Worker)> {
-        self.workers.iter()
+        self.crew.present().iter()
+    }
+
+    /// Workers that left or fell silent a while ago.
+    pub fn departed(&self) -> impl Iterator<Item = &Departed> {
+        self.crew.departed()
     }
 
     /// A sealed batch waits to be proved.
@@ -208,6 +223,9 @@ impl Farm {
                 let message = "the proof does not verify".to_owned();
                 self.end(job, attempt, &worker, true, message, &mut effects);
             }
+            FarmEvent::ProofEnergy { worker, millijoules, payments } => {
+                self.crew.spent(&worker, millijoules, payments);
+            }
             FarmEvent::Tick => self.expire(now, &mut effects),
         }
         self.publish(now, &mut effects);
@@ -216,8 +234,7 @@ impl Farm {
 
     fn worker(&mut self, event: WorkerEvent, now: u64, effects: &mut Vec<FarmEffect>) {
         let name = event.worker().clone();
-        let worker = self.workers.entry(name.clone()).or_insert(Worker { registration: None, seen: now });
-        worker.seen = now;
+        let worker = self.crew.hear(&name, now);
         match event {
             WorkerEvent::Register { registration, .. } => {
                 worker.registration = Some(registration);
@@ -225,7 +242,12 @@ impl Farm {
                 self.release(&name, "the worker started again", effects);
             }
             WorkerEvent::Claimed { job, attempt, .. } => self.claimed(name, job, attempt, now, effects),
-            WorkerEvent::Heartbeat { holds, .. } => {
+            WorkerEvent::Heartbeat { holds, card, .. } => {
+                worker.holds.clone_from(&holds);
+                worker.card = card.map(|mut card| {
+                    card.clip();
+                    card
+                });
                 let until = now + self.rules.lease_ms;
                 for hold in holds {
                     let leased = self.leased(hold.job, hold.attempt, &name);
@@ -251,7 +273,7 @@ impl Farm {
             }
             WorkerEvent::Left { message, .. } => {
                 self.release(&name, &message, effects);
-                self.workers.remove(&name);
+                self.crew.leave(&name, &message);
             }
             // Verified first: a proof reaches the farm as `proven` or `ProofRefused`.
             WorkerEvent::Proved { .. } => {}
@@ -345,7 +367,9 @@ impl Farm {
 
     fn expire(&mut self, now: u64, effects: &mut Vec<FarmEffect>) {
         let forget = self.rules.lease_ms.saturating_mul(FORGET_AFTER_LEASES);
-        self.workers.retain(|_, worker| worker.seen.saturating_add(forget) > now);
+        if let Some(then) = now.checked_sub(forget) {
+            self.crew.forget_silent_since(then);
+        }
         let mut expired = Vec::new();
         for (batch_no, job) in &mut self.jobs {
             match &job.phase {
@@ -372,12 +396,13 @@ impl Farm {
     /// neither be reordered nor kept from a worker.
     fn publish(&mut self, now: u64, effects: &mut Vec<FarmEffect>) {
         let published = self.jobs.values().filter(|job| matches!(job.phase, Phase::Published { .. })).count();
-        let room = (ENTRIES_PER_WORKER * self.workers.len()).max(MIN_ENTRIES).saturating_sub(published);
+        let room =
+            (ENTRIES_PER_WORKER * self.crew.present().len()).max(MIN_ENTRIES).saturating_sub(published);
         for (batch_no, job) in self.jobs.iter_mut().filter(|(_, job)| job.phase == Phase::Due).take(room) {
             job.attempt += 1;
             job.phase = Phase::Published { since: now };
             // Nobody whom the job lets in is there: let everybody in.
-            if self.workers.keys().all(|worker| job.excluded.contains(worker)) {
+            if self.crew.present().keys().all(|worker| job.excluded.contains(worker)) {
                 job.excluded.clear();
             }
             let record = FarmRecord::Published { batch_no: *batch_no, attempt: job.attempt };

@@ -7,6 +7,7 @@
 use async_trait::async_trait;
 use bn254::Fr;
 use circuits::{baby_jubjub::Point, eddsa::Signature, leaf::CoinRange, message::SignedKind, shape::Shape};
+use wire::CardReading;
 
 pub type Address = [u8; 20];
 
@@ -252,6 +253,38 @@ pub struct SystemView {
     pub draining: bool,
 }
 
+/// How a worker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerHealth {
+    Well,
+    /// It takes no work until its card is well again.
+    Sick,
+    /// It is not there any more.
+    Left,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkerView {
+    pub id: String,
+    pub health: WorkerHealth,
+    /// Why it is sick, or why it left.
+    pub reason: Option<String>,
+    /// Unknown until it registers.
+    pub backend: Option<String>,
+    pub version: Option<String>,
+    /// Bytes that it may use.
+    pub memory: Option<u64>,
+    pub circuits: Vec<Shape>,
+    /// Unix milliseconds.
+    pub seen: u64,
+    /// Batches that it holds, and how far each is.
+    pub holds: Vec<(u64, wire::Stage)>,
+    pub card: Option<Box<CardReading>>,
+    /// Moving averages over its last proofs.
+    pub joules_per_proof: Option<f64>,
+    pub joules_per_payment: Option<f64>,
+}
+
 /// The coordinator as its API sees it.
 #[async_trait]
 pub trait Service: Send + Sync {
@@ -262,6 +295,8 @@ pub trait Service: Send + Sync {
     async fn batch(&self, batch_no: u32) -> Option<BatchView>;
     /// Newest first, below `before`.
     async fn batches(&self, before: Option<u32>, limit: usize) -> Vec<BatchView>;
+    /// All workers by name, and those that left a while ago.
+    async fn workers(&self) -> Vec<WorkerView>;
     /// Under `batch_no`, or the last batch that is final (else proven) by default.
     async fn ownership_proof(
         &self,

@@ -10,10 +10,13 @@ use std::{
     time::Duration,
 };
 
-use wire::{Hold, Liveness, WorkerEvent, WorkerId};
+use wire::{CardReading, Hold, Liveness, WorkerEvent, WorkerId};
 
 /// What the next heartbeat says.
 pub type Holds = Arc<Mutex<Vec<Hold>>>;
+
+/// Says how the card is, at each heartbeat; nothing for a worker without one.
+pub type AskCard = Box<dyn FnMut() -> Option<CardReading> + Send>;
 
 /// A running heartbeat; stops when dropped.
 pub struct Heartbeat {
@@ -22,11 +25,14 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
+    /// `card` is asked for each heartbeat.
+    ///
     /// # Errors
     /// When the system gives no thread.
     pub fn start(
         id: WorkerId,
         holds: Holds,
+        mut card: AskCard,
         mut liveness: Box<dyn Liveness>,
         every: Duration,
     ) -> std::io::Result<Self> {
@@ -34,7 +40,9 @@ impl Heartbeat {
         let thread = std::thread::Builder::new().name("heartbeat".to_owned()).spawn(move || {
             while stopped.recv_timeout(every) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let holds = holds.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                if let Err(error) = liveness.beat(&WorkerEvent::Heartbeat { worker: id.clone(), holds }) {
+                let card = card().map(Box::new);
+                if let Err(error) = liveness.beat(&WorkerEvent::Heartbeat { worker: id.clone(), holds, card })
+                {
                     metrics::counter!("proofmill_worker_heartbeats_lost_total").increment(1);
                     tracing::warn!(%error, "heartbeat lost");
                 }
@@ -52,5 +60,38 @@ impl Drop for Heartbeat {
         {
             tracing::error!("the heartbeat thread panicked");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::{CoordinatorQueue, WorkerQueue, queue::memory::MemoryQueue};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn heartbeats_tell_of_the_card_as_it_is_then() {
+        let queue = MemoryQueue::default();
+        let id = WorkerId::new("watched").unwrap();
+        let liveness = queue.worker(id.clone()).liveness().unwrap();
+        let mut degrees = 50;
+        let ask: AskCard = Box::new(move || {
+            degrees += 1;
+            Some(CardReading { temperature: Some(degrees), ..CardReading::default() })
+        });
+        let every = Duration::from_millis(5);
+        let heartbeat = Heartbeat::start(id, Holds::default(), ask, liveness, every).unwrap();
+        let coordinator = queue.coordinator();
+        let mut seen = Vec::new();
+        while seen.len() < 2 {
+            let batch = coordinator.next_events(Duration::from_secs(60)).await.unwrap();
+            seen.extend(batch.events.into_iter().map(|event| match event {
+                WorkerEvent::Heartbeat { card, .. } => card.unwrap().temperature.unwrap(),
+                other => panic!("{other:?}"),
+            }));
+            coordinator.acknowledge(batch.up_to.unwrap()).await.unwrap();
+        }
+        drop(heartbeat);
+        assert_eq!(seen[..2], [51, 52]);
     }
 }

@@ -6,15 +6,24 @@
 //! | file | purpose |
 //! |---|---|
 //! | `state` | every decision, pure |
-//! | `worker` | the loop and tasks that carry the decisions out |
+//! | `worker` | the loop |
+//! | `hands` | the tasks that carry the decisions out |
 //! | `prepare` | input bytes → witness, or the reason why not |
 //! | `circuit` | keys and matrices of the circuits it can prove |
+//! | `backend` | which backend to prove on |
+//! | `child` | proving in a process of its own |
+//! | `card` | watches the graphics card |
 //! | `heartbeat` | the thread that says the worker is alive |
 //! | `memory` | how much memory there is and is used |
 //!
 //! Known issue: a busy worker may claim the next entry, to make its witness ahead, while another worker is idle.
 
+pub mod backend;
+pub mod card;
+#[cfg(unix)]
+pub mod child;
 mod circuit;
+mod hands;
 mod heartbeat;
 mod memory;
 pub mod prepare;

@@ -1,7 +1,12 @@
 //! From the bytes of an input to a witness, refusing whatever cannot be proved with the reason.
 
+use std::sync::Arc;
+
 use bn254::Fr;
-use circuits::batch::{BatchInput, Prepared, gadget};
+use circuits::{
+    batch::{BatchInput, Prepared, gadget},
+    slot::SlotInput,
+};
 use prover::Witness;
 use wire::{
     FailureKind, JobEntry,
@@ -11,8 +16,10 @@ use wire::{
 
 /// A witness and the public inputs (h, c, e) that it is for.
 pub struct Assignment {
-    pub witness: Witness,
+    pub witness: Arc<Witness>,
     pub public_inputs: [Fr; 3],
+    /// Slots that are no no-ops.
+    pub payments: u32,
 }
 
 /// Why an input gives no witness.
@@ -74,9 +81,11 @@ pub fn open(entry: &JobEntry, bytes: &[u8]) -> Result<BatchInput, InputError> {
 /// # Errors
 /// `Batch` for whatever the circuit would refuse.
 pub fn assign(input: BatchInput) -> Result<Assignment, InputError> {
+    let used = input.slots.iter().filter(|slot| !matches!(slot.input, SlotInput::Noop)).count();
     let prepared = Prepared::new(input)?;
     prepared.check_signatures()?;
     let (inputs, aux) =
         gadget::witness(&prepared).map_err(|error| InputError::Synthesis(error.to_string()))?;
-    Ok(Assignment { witness: Witness::new(inputs, aux), public_inputs: prepared.public_inputs() })
+    let witness = Arc::new(Witness::new(inputs, aux));
+    Ok(Assignment { witness, public_inputs: prepared.public_inputs(), payments: used as u32 })
 }

@@ -3,6 +3,9 @@
 //! Pure: no clock, no I/O. [`State::step`] gets what happened and the time since the worker started, and says what to do.
 //! At most two attempts are held: one that the backend proves and one whose witness is made meanwhile. Each held attempt
 //! ends in exactly one of `Proved`, `Failed`, `HandedBack`; a result for an attempt that is no longer held is dropped.
+//! `trust` holds what a wrong proof or a failed device means for the card.
+
+mod trust;
 
 use std::time::Duration;
 
@@ -13,13 +16,18 @@ use wire::{
     WorkerEvent, WorkerId,
 };
 
+use crate::card::Condition;
+use trust::Trust;
+
 /// An attempt of a job.
 pub type Key = (JobId, Attempt);
 
 /// Attempts held at once: one in the backend, one behind it.
 const MAX_HELD: usize = 2;
-/// Times the backend may deliver a proof that does not verify before the attempt fails.
-const INVALID_PROOFS: u32 = 2;
+/// Proofs of one attempt that may be wrong before the processor proves it, or before it fails where that did them.
+const WRONG_PROOFS: u32 = 2;
+/// Times the device may fail at one attempt before it fails.
+const DEVICE_FAILURES: u32 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -29,8 +37,19 @@ pub struct Rules {
     pub claim_backoff: Duration,
     /// How long a proof under way may take once the worker was told to stop.
     pub drain: Duration,
+    /// How long a card that fails and fails gets no work.
+    pub rest: Duration,
     /// Bytes that the process may use.
     pub memory: u64,
+}
+
+/// What proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// The worker's backend.
+    Device,
+    /// The processor, for what the card got wrong.
+    Processor,
 }
 
 /// A verified proof with the times of its backend.
@@ -42,6 +61,8 @@ pub struct Proof {
     pub ntt: Duration,
     pub msm: Duration,
     pub finish: Duration,
+    /// What the card used meanwhile, where it tells.
+    pub energy_millijoules: Option<u64>,
 }
 
 /// Why the backend delivered no proof.
@@ -50,6 +71,8 @@ pub enum ProveFailure {
     Cancelled,
     /// A proof came that does not verify.
     Invalid(String),
+    /// The device failed: a crash, no memory, a lost card.
+    Device(String),
     Other(FailureKind, String),
 }
 
@@ -68,6 +91,8 @@ pub enum Event {
     PrepareFailed(Key, FailureKind, String),
     Proved(Key, Box<Proof>),
     ProveFailed(Key, ProveFailure),
+    /// What whoever watches the card says.
+    Condition(Condition),
     Tick,
     Drain,
 }
@@ -79,13 +104,15 @@ pub enum Effect {
     Claim,
     /// Get, check and decode the input, make the witness; answered by `Fetched`, `Prepared`, `PrepareFailed`.
     Prepare(JobEntry),
+    /// Move the witness to the device while it proves another one. No answer.
+    Stage(Key, Shape),
     /// Answered by `Proved` or `ProveFailed`.
-    Prove(Key, Shape),
+    Prove(Key, Shape, Engine),
     /// Stop working on the attempt and drop what was made for it.
     Forget(Key),
     Emit(WorkerEvent),
-    /// Nothing is held and nothing will be: end.
-    Finish,
+    /// Nothing is held and nothing will be: end. The reason, if it is not that somebody asked.
+    Finish(Option<String>),
 }
 
 #[derive(Clone, Debug)]
@@ -96,7 +123,9 @@ struct Held {
     granted: Duration,
     fetched: Duration,
     prepared: Duration,
-    invalid_proofs: u32,
+    engine: Engine,
+    wrong_proofs: u32,
+    device_failures: u32,
 }
 
 impl Held {
@@ -105,10 +134,14 @@ impl Held {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Mode {
     Working,
-    Draining { until: Duration },
+    /// Why, if nobody asked for it.
+    Draining {
+        until: Duration,
+        why: Option<String>,
+    },
     Finished,
 }
 
@@ -121,6 +154,7 @@ pub struct State {
     held: Vec<Held>,
     claiming: bool,
     claim_after: Duration,
+    trust: Trust,
     /// What is being prepared and proved right now, held or cancelled meanwhile: both are done one at a time.
     preparing: Option<Key>,
     proving: Option<Key>,
@@ -129,6 +163,7 @@ pub struct State {
 impl State {
     pub fn new(id: WorkerId, rules: Rules, registration: Registration) -> Self {
         Self {
+            trust: Trust::new(registration.backend != "cpu"),
             id,
             rules,
             registration,
@@ -145,6 +180,11 @@ impl State {
     pub fn holds(&self) -> Vec<Hold> {
         let hold = |held: &Held| Hold { job: held.entry.job, attempt: held.entry.attempt, stage: held.stage };
         self.held.iter().map(hold).collect()
+    }
+
+    /// Why the card gets no work now.
+    pub fn sick(&self, now: Duration) -> Option<&str> {
+        self.trust.sick(now)
     }
 
     pub fn step(&mut self, event: Event, now: Duration) -> Vec<Effect> {
@@ -189,6 +229,10 @@ impl State {
                     Some(held) => {
                         held.stage = Stage::Ready;
                         held.prepared = now;
+                        let shape = held.entry.shape;
+                        if self.proving.is_some() {
+                            effects.push(Effect::Stage(key, shape));
+                        }
                     }
                     None => effects.push(Effect::Forget(key)),
                 }
@@ -203,10 +247,14 @@ impl State {
             }
             Event::ProveFailed(key, failure) => {
                 self.proving = None;
-                self.prove_failed(key, failure, &mut effects);
+                self.prove_failed(key, failure, now, &mut effects);
+            }
+            Event::Condition(condition) => {
+                self.trust.watch(condition);
+                self.spare_the_sick(now, &mut effects);
             }
             Event::Tick => self.tick(now, &mut effects),
-            Event::Drain => self.drain(now, &mut effects),
+            Event::Drain => self.drain(now, None, &mut effects),
         }
         self.advance(now, &mut effects);
         effects
@@ -224,8 +272,11 @@ impl State {
     fn claimed(&mut self, entry: JobEntry, memory_used: u64, now: Duration, effects: &mut Vec<Effect>) {
         let (worker, job, attempt) = (self.id.clone(), entry.job, entry.attempt);
         let refusal = self.refusal(&entry, memory_used);
-        if self.mode != Mode::Working {
-            let message = "the worker is stopping".to_owned();
+        let unwilling = match self.mode {
+            Mode::Working => self.trust.sick(now).map(str::to_owned),
+            Mode::Draining { .. } | Mode::Finished => Some("the worker is stopping".to_owned()),
+        };
+        if let Some(message) = unwilling {
             effects.push(Effect::Emit(WorkerEvent::HandedBack { worker, job, attempt, message }));
         } else if let Some(message) = refusal {
             let kind = FailureKind::Infrastructure;
@@ -239,7 +290,9 @@ impl State {
                 granted: now,
                 fetched: now,
                 prepared: now,
-                invalid_proofs: 0,
+                engine: Engine::Device,
+                wrong_proofs: 0,
+                device_failures: 0,
             });
         }
     }
@@ -276,6 +329,10 @@ impl State {
     fn proved(&mut self, key: Key, proof: &Proof, now: Duration, effects: &mut Vec<Effect>) {
         effects.push(Effect::Forget(key));
         let Some(held) = self.take(key) else { return };
+        let suspect = match held.engine {
+            Engine::Device => self.trust.proved(held.wrong_proofs),
+            Engine::Processor => Some(self.trust.replaced(held.wrong_proofs)),
+        };
         let timings = Timings {
             queue_wait: held.granted - held.claimed,
             fetch: held.fetched - held.granted,
@@ -285,6 +342,7 @@ impl State {
             msm: proof.msm,
             finish: proof.finish,
             total: now - held.claimed,
+            energy_millijoules: proof.energy_millijoules,
         };
         effects.push(Effect::Emit(WorkerEvent::Proved {
             worker: self.id.clone(),
@@ -294,26 +352,57 @@ impl State {
             public_inputs: proof.public_inputs,
             timings,
         }));
+        if let Some(why) = suspect {
+            self.drain(now, Some(why), effects);
+        }
     }
 
-    fn prove_failed(&mut self, key: Key, failure: ProveFailure, effects: &mut Vec<Effect>) {
-        let held = self.find(key);
-        match (failure, held) {
-            (ProveFailure::Invalid(message), Some(held)) => {
-                held.invalid_proofs += 1;
-                if held.invalid_proofs < INVALID_PROOFS {
-                    held.stage = Stage::Ready;
-                } else {
-                    self.fail(key, FailureKind::Proof, message, effects);
+    fn prove_failed(&mut self, key: Key, failure: ProveFailure, now: Duration, effects: &mut Vec<Effect>) {
+        let has_fallback = self.trust.has_fallback();
+        if let ProveFailure::Device(reason) = &failure {
+            // Held or not: the device failed.
+            self.trust.failed(reason, now, self.rules.rest);
+        }
+        let Some(held) = self.find(key) else {
+            // Cancelled by this worker, which took the attempt off its list when it asked for that.
+            effects.push(Effect::Forget(key));
+            self.spare_the_sick(now, effects);
+            return;
+        };
+        match failure {
+            ProveFailure::Invalid(message) => {
+                held.wrong_proofs += 1;
+                match held.engine {
+                    Engine::Device if held.wrong_proofs < WRONG_PROOFS => held.stage = Stage::Ready,
+                    Engine::Device if has_fallback => {
+                        held.stage = Stage::Ready;
+                        held.engine = Engine::Processor;
+                    }
+                    _ => self.fail(key, FailureKind::Proof, message, effects),
                 }
             }
-            (ProveFailure::Other(kind, message), Some(_)) => self.fail(key, kind, message, effects),
-            // Cancelled by this worker, which took the attempt off its list when it asked for that.
-            (_, None) => effects.push(Effect::Forget(key)),
-            (ProveFailure::Cancelled, Some(_)) => {
+            ProveFailure::Device(message) => {
+                held.device_failures += 1;
+                if held.device_failures < DEVICE_FAILURES {
+                    held.stage = Stage::Ready;
+                } else {
+                    self.fail(key, FailureKind::Infrastructure, message, effects);
+                }
+                self.spare_the_sick(now, effects);
+            }
+            ProveFailure::Other(kind, message) => self.fail(key, kind, message, effects),
+            ProveFailure::Cancelled => {
                 let message = "the backend stopped although nobody asked".to_owned();
                 self.fail(key, FailureKind::Infrastructure, message, effects);
             }
+        }
+    }
+
+    /// A sick card finishes its proof; others get the rest.
+    fn spare_the_sick(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        if let Some(why) = self.trust.sick(now).map(str::to_owned) {
+            let spared = |held: &Held| held.stage != Stage::Proving && held.engine == Engine::Device;
+            self.hand_back(&why, spared, effects);
         }
     }
 
@@ -324,15 +413,15 @@ impl State {
             |held| held.stage == Stage::Waiting && now >= held.claimed + grant_wait,
             effects,
         );
-        if matches!(self.mode, Mode::Draining { until } if now >= until) {
+        if matches!(self.mode, Mode::Draining { until, .. } if now >= until) {
             self.hand_back("the worker is stopping and the proof takes too long", |_| true, effects);
         }
     }
 
     /// Keeps the proof under way and gives everything else back.
-    fn drain(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+    fn drain(&mut self, now: Duration, why: Option<String>, effects: &mut Vec<Effect>) {
         if self.mode == Mode::Working {
-            self.mode = Mode::Draining { until: now + self.rules.drain };
+            self.mode = Mode::Draining { until: now + self.rules.drain, why };
             self.hand_back("the worker is stopping", |held| held.stage != Stage::Proving, effects);
         }
     }
@@ -359,25 +448,27 @@ impl State {
         {
             held.stage = Stage::Proving;
             self.proving = Some(held.key());
-            effects.push(Effect::Prove(held.key(), held.entry.shape));
+            effects.push(Effect::Prove(held.key(), held.entry.shape, held.engine));
         }
-        match self.mode {
+        match &self.mode {
             Mode::Working => {
                 // Ahead of the backend by one: the next witness is made while it proves.
                 let wanted =
                     self.held.len() < MAX_HELD && self.held.iter().all(|held| held.stage == Stage::Proving);
-                if wanted && !self.claiming && now >= self.claim_after {
+                let able = self.trust.sick(now).is_none() && now >= self.claim_after;
+                if wanted && able && !self.claiming {
                     self.claiming = true;
                     effects.push(Effect::Claim);
                 }
             }
-            Mode::Draining { until } => {
+            Mode::Draining { until, why } => {
                 let idle = self.preparing.is_none() && self.proving.is_none();
-                if self.held.is_empty() && (idle && !self.claiming || now >= until) {
+                if self.held.is_empty() && (idle && !self.claiming || now >= *until) {
+                    let (worker, why) = (self.id.clone(), why.clone());
+                    let message = why.clone().unwrap_or_else(|| "stopped".to_owned());
+                    effects.push(Effect::Emit(WorkerEvent::Left { worker, message }));
+                    effects.push(Effect::Finish(why));
                     self.mode = Mode::Finished;
-                    let message = "stopped".to_owned();
-                    effects.push(Effect::Emit(WorkerEvent::Left { worker: self.id.clone(), message }));
-                    effects.push(Effect::Finish);
                 }
             }
             Mode::Finished => {}

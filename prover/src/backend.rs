@@ -3,6 +3,7 @@
 //! A backend gets a witness and returns five *unblinded* sums. Blinding, assembly and verification happen in
 //! [`crate::groth16`], so a wrong or hostile backend can waste time but not produce a bad proof.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -35,6 +36,11 @@ impl Cancel {
     /// Whether somebody asked.
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// The flag behind it, for code in other languages that looks at it while it works.
+    pub fn flag(&self) -> &AtomicBool {
+        &self.0
     }
 
     /// # Errors
@@ -118,10 +124,38 @@ pub enum BackendError {
     },
 }
 
+/// The device that a backend computes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// Its model, such as `NVIDIA H200`.
+    pub name: String,
+    /// Its identity in the form of NVML, `GPU-xxxxxxxx-xxxx-…`; empty when it has none.
+    pub uuid: String,
+    /// Bytes of its memory.
+    pub memory: u64,
+    /// Versions of driver and library, for people.
+    pub versions: String,
+}
+
+/// A witness on its way to the device: made by [`Backend::stage`], used up by [`Backend::prove_staged`].
+pub struct Staged {
+    /// The key it is for.
+    pub key: KeyId,
+    /// The witness.
+    pub witness: Arc<Witness>,
+    /// What the backend made of it; dropping it gives the place back.
+    pub place: Option<Box<dyn Any + Send + Sync>>,
+}
+
 /// Does the heavy sums. Object-safe; called from several threads.
 pub trait Backend: Send + Sync {
     /// Short name, such as `cpu`.
     fn name(&self) -> &'static str;
+
+    /// The device it computes on; `None` for the processor.
+    fn device(&self) -> Option<DeviceInfo> {
+        None
+    }
 
     /// Makes a key ready for many proofs. Costs time and memory until [`Backend::release`].
     ///
@@ -134,6 +168,23 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// Any [`BackendError`]; the key stays prepared.
     fn prove(&self, key: KeyId, witness: &Witness, cancel: &Cancel) -> Result<(Sums, Timings), BackendError>;
+
+    /// Moves a witness to the device, which may happen while another proof is computed there. A backend without a device
+    /// keeps the witness where it is.
+    ///
+    /// # Errors
+    /// [`BackendError::UnknownKey`], [`BackendError::WitnessShape`], [`BackendError::Device`].
+    fn stage(&self, key: KeyId, witness: Arc<Witness>) -> Result<Staged, BackendError> {
+        Ok(Staged { key, witness, place: None })
+    }
+
+    /// As [`Backend::prove`], for a witness that [`Backend::stage`] of this backend took.
+    ///
+    /// # Errors
+    /// Any [`BackendError`]; the key stays prepared.
+    fn prove_staged(&self, staged: Staged, cancel: &Cancel) -> Result<(Sums, Timings), BackendError> {
+        self.prove(staged.key, &staged.witness, cancel)
+    }
 
     /// Forgets a key. Proofs that are under way finish; an unknown key is ignored.
     fn release(&self, key: KeyId);

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use bn254::{Domain, Field, Fr, msm_g1, msm_g2};
+use bn254::{Domain, Fr, msm_g1, msm_g2};
 use rayon::prelude::*;
 
 use crate::backend::{Backend, BackendError, Cancel, KeyId, Sums, Timings};
 use crate::key::Key;
 use crate::matrices::Matrices;
+use crate::products::{check_shape, gather, sparse_products};
 use crate::witness::Witness;
 
 const NAME: &str = "cpu";
@@ -69,10 +70,10 @@ impl Prepared {
     fn prove(&self, witness: &Witness, cancel: &Cancel) -> Result<(Sums, Timings), BackendError> {
         let start = Instant::now();
         let (key, z) = (&*self.key, witness.values());
-        self.check_shape(witness)?;
+        check_shape(&self.matrices, witness)?;
         let mut timings = Timings::default();
         cancel.check()?;
-        let products = timed(&mut timings.sparse, || self.sparse_products(witness))?;
+        let products = timed(&mut timings.sparse, || sparse_products(&self.matrices, witness))?;
         cancel.check()?;
         let quotient = timed(&mut timings.ntt, || self.on_coset(products));
         cancel.check()?;
@@ -91,35 +92,6 @@ impl Prepared {
         Ok((Sums { a, b1, b2, l, h }, timings))
     }
 
-    fn check_shape(&self, witness: &Witness) -> Result<(), BackendError> {
-        let (inputs, aux) = (witness.inputs().len(), witness.aux().len());
-        let fits = inputs == self.matrices.inputs() && aux == self.matrices.aux();
-        if fits && witness.inputs().first() == Some(&Fr::ONE) {
-            Ok(())
-        } else {
-            Err(BackendError::WitnessShape { inputs, aux })
-        }
-    }
-
-    /// A*z, B*z, C*z on the domain, with the implied rows; refuses a witness that breaks a constraint.
-    fn sparse_products(&self, witness: &Witness) -> Result<[Vec<Fr>; 3], BackendError> {
-        let matrices = &*self.matrices;
-        let [a, b, c] = [matrices.a(), matrices.b(), matrices.c()].map(|matrix| {
-            let mut values = vec![Fr::ZERO; self.domain.size()];
-            matrices.multiply(matrix, witness.values(), &mut values);
-            values
-        });
-        let rows = matrices.constraints();
-        let broken =
-            (0..rows).into_par_iter().with_min_len(MIN_CHUNK).find_first(|row| a[*row] * b[*row] != c[*row]);
-        if let Some(row) = broken {
-            return Err(BackendError::Unsatisfied(row));
-        }
-        let mut a = a;
-        a[rows..rows + matrices.inputs()].copy_from_slice(witness.inputs());
-        Ok([a, b, c])
-    }
-
     /// Values of A*B - C on the odd coset: two transforms for each of A, B and C.
     fn on_coset(&self, [mut a, mut b, mut c]: [Vec<Fr>; 3]) -> Vec<Fr> {
         for values in [&mut a, &mut b, &mut c] {
@@ -128,10 +100,6 @@ impl Prepared {
         a.par_iter_mut().zip(&b).zip(&c).with_min_len(MIN_CHUNK).for_each(|((a, b), c)| *a = *a * b - c);
         a
     }
-}
-
-fn gather(z: &[Fr], columns: &[u32]) -> Vec<Fr> {
-    columns.par_iter().with_min_len(MIN_CHUNK).map(|column| z[*column as usize]).collect()
 }
 
 fn timed<T>(elapsed: &mut Duration, work: impl FnOnce() -> T) -> T {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bn254::{Curve, Field, Fr};
 use rand_core::OsRng;
 
-use crate::backend::{Backend, BackendError, Cancel, KeyId, Sums, Timings};
+use crate::backend::{Backend, BackendError, Cancel, KeyId, Staged, Sums, Timings};
 use crate::key::Key;
 use crate::matrices::Matrices;
 use crate::proof::{PreparedVerifyingKey, Proof, ProofError, verify};
@@ -90,10 +90,32 @@ impl Prover {
     /// [`ProveError`]; nothing is kept.
     pub fn prove(&self, witness: &Witness, cancel: &Cancel) -> Result<Proven, ProveError> {
         let (sums, timings) = self.backend.prove(self.id, witness, cancel)?;
+        self.finish(&sums, timings, witness)
+    }
+
+    /// Moves a witness to the device ahead of [`Prover::prove_staged`], while another proof may be computed there.
+    ///
+    /// # Errors
+    /// [`ProveError::Backend`].
+    pub fn stage(&self, witness: Arc<Witness>) -> Result<Staged, ProveError> {
+        Ok(self.backend.stage(self.id, witness)?)
+    }
+
+    /// As [`Prover::prove`], for a witness that [`Prover::stage`] took.
+    ///
+    /// # Errors
+    /// [`ProveError`]; nothing is kept.
+    pub fn prove_staged(&self, staged: Staged, cancel: &Cancel) -> Result<Proven, ProveError> {
+        let witness = Arc::clone(&staged.witness);
+        let (sums, timings) = self.backend.prove_staged(staged, cancel)?;
+        self.finish(&sums, timings, &witness)
+    }
+
+    fn finish(&self, sums: &Sums, timings: Timings, witness: &Witness) -> Result<Proven, ProveError> {
         let start = Instant::now();
         let invalid = ProveError::Invalid { backend: self.backend.name() };
         let (r, s) = (Fr::random(OsRng), Fr::random(OsRng));
-        let proof = assemble(self.key.verifying_key(), &sums, r, s).map_err(|_| invalid.clone())?;
+        let proof = assemble(self.key.verifying_key(), sums, r, s).map_err(|_| invalid.clone())?;
         verify(&self.prepared, &proof, witness.public_inputs()).map_err(|_| invalid)?;
         Ok(Proven { proof, timings, finish: start.elapsed() })
     }

@@ -261,6 +261,19 @@ impl Key {
         self.header.domain_log
     }
 
+    /// The file that the key was opened from; `None` for a key in memory.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.storage {
+            Storage::Mapped { path, .. } => Some(path),
+            Storage::Memory { .. } => None,
+        }
+    }
+
+    /// The bytes of the key's file, also when the key is in memory only.
+    pub fn file_bytes(&self) -> &[u8] {
+        self.storage.bytes()
+    }
+
     /// Bytes of the file.
     pub fn file_len(&self) -> u64 {
         self.storage.bytes().len() as u64

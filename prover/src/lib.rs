@@ -15,6 +15,7 @@
 //! | [`key`] | the key file: memory-mapped, checked |
 //! | [`verifying_key`] | the verifying key, its checks and digest |
 //! | [`backend`], [`cpu`] | who does the heavy sums; the portable one |
+//! | [`products`] | what backends without sparse kernels do on the processor |
 //! | [`groth16`] | blinding, assembly, and verification before a proof leaves |
 //! | [`proof`] | proofs with valid points, and verification |
 //! | [`progress`] | progress of long work |
@@ -30,18 +31,19 @@ mod hash;
 pub mod key;
 pub mod keygen;
 pub mod matrices;
+pub mod products;
 pub mod progress;
 pub mod proof;
 pub mod verifying_key;
 pub mod witness;
 
-pub use backend::{Backend, BackendError, Cancel, KeyId, Sums, Timings};
+pub use backend::{Backend, BackendError, Cancel, DeviceInfo, KeyId, Staged, Sums, Timings};
 pub use cpu::CpuBackend;
 pub use dev::{DevTrapdoor, simulate_proof};
 pub use groth16::{ProveError, Proven, Prover};
 pub use key::{Key, KeyError, KeyParts, Origin};
 pub use keygen::{KeygenError, generate};
-pub use matrices::{CircuitDigest, Matrices};
+pub use matrices::{CircuitDigest, Matrices, MatricesError};
 pub use progress::{NoProgress, Progress};
 pub use proof::{PreparedVerifyingKey, Proof, ProofError, VerifyError, verify};
 pub use verifying_key::{VerifyingKey, VerifyingKeyError};

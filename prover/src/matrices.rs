@@ -19,6 +19,7 @@
 
 mod builder;
 mod digest;
+mod file;
 
 use std::sync::OnceLock;
 
@@ -27,6 +28,8 @@ use bn254::{Field, Fr};
 use rayon::prelude::*;
 
 use crate::witness::Witness;
+
+pub use file::MatricesError;
 
 /// Rows that one task multiplies.
 const ROW_CHUNK: usize = 1 << 9;
@@ -137,6 +140,11 @@ impl Matrices {
     /// log2 of the domain that the rows need.
     pub fn domain_log(&self) -> u32 {
         self.rows().next_power_of_two().trailing_zeros()
+    }
+
+    /// The coefficients that the matrices name by index; 1 and -1 come first.
+    pub fn table(&self) -> &[Fr] {
+        &self.table
     }
 
     /// Matrix A (stored rows).

@@ -20,6 +20,16 @@ impl Witness {
         Self { inputs: count, values: inputs }
     }
 
+    /// A witness whose first `inputs` values are the public inputs, the constant one first. Takes the values as they are:
+    /// a large witness is not copied.
+    ///
+    /// # Panics
+    /// When there are fewer values.
+    pub fn from_values(inputs: usize, values: Vec<Fr>) -> Self {
+        assert!(inputs <= values.len(), "at least the public inputs");
+        Self { inputs, values }
+    }
+
     /// The public inputs with the constant one.
     pub fn inputs(&self) -> &[Fr] {
         &self.values[..self.inputs]

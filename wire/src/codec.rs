@@ -1,14 +1,13 @@
 //! The one encoding of everything that crosses a process: `"PMW"`, a version byte, a kind byte, then postcard.
 //!
-//! The version covers the layout of every kind: it rises when any field of any message changes. A reader never guesses
-//! at another version, since a worker and a coordinator of different builds meet during every rolling upgrade.
+//! Each kind has a version of its own, which rises when any field of its messages changes. A reader never guesses at
+//! another version, since a worker and a coordinator of different builds meet during every rolling upgrade. A store keeps
+//! the hashes of encoded batch inputs: a new version of that kind is a new version of the store.
 
 use serde::{Serialize, de::DeserializeOwned};
 
 /// First bytes of every message.
 pub const MAGIC: [u8; 3] = *b"PMW";
-/// The layout that this build writes and the only one it reads.
-pub const VERSION: u8 = 1;
 /// Bytes before the payload.
 pub const HEADER: usize = MAGIC.len() + 2;
 /// Longest entry, event or control, header included.
@@ -26,6 +25,15 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The layout that this build writes and the only one it reads.
+    pub const fn version(self) -> u8 {
+        match self {
+            // 2: heartbeats tell of the card, timings of the energy.
+            Kind::Event => 2,
+            Kind::Entry | Kind::Control | Kind::BatchInput => 1,
+        }
+    }
+
     fn limit(self) -> usize {
         match self {
             Kind::Entry | Kind::Event | Kind::Control => MAX_MESSAGE,
@@ -39,9 +47,9 @@ pub enum CodecError {
     #[error("PM-WIRE-001: these bytes are not a proofmill message; check what else writes to this queue")]
     NotOurs,
     #[error(
-        "PM-WIRE-002: the message has version {found}, this build reads {VERSION}; run the same release everywhere"
+        "PM-WIRE-002: the message has version {found}, this build reads {expected}; run the same release everywhere"
     )]
-    Version { found: u8 },
+    Version { found: u8, expected: u8 },
     #[error("PM-WIRE-003: expected a message of kind {expected:?} ({}), found kind {found}", *expected as u8)]
     Kind { found: u8, expected: Kind },
     #[error("PM-WIRE-004: the message ends early; take it again from its source")]
@@ -64,7 +72,7 @@ pub trait Message: Serialize + DeserializeOwned {
     /// `TooLong` over the limit of the kind.
     fn encode(&self) -> Result<Vec<u8>, CodecError> {
         let mut bytes = MAGIC.to_vec();
-        bytes.extend([VERSION, Self::KIND as u8]);
+        bytes.extend([Self::KIND.version(), Self::KIND as u8]);
         let bytes =
             postcard::to_extend(self, bytes).map_err(|error| CodecError::Malformed(error.to_string()))?;
         check_length(bytes.len(), Self::KIND)?;
@@ -80,12 +88,13 @@ pub trait Message: Serialize + DeserializeOwned {
             return Err(CodecError::NotOurs);
         }
         let (version, rest) = rest.split_first().ok_or(CodecError::Truncated)?;
-        if *version != VERSION {
-            return Err(CodecError::Version { found: *version });
-        }
+        // The kind first: what another version of it means is said by its own number.
         let (kind, payload) = rest.split_first().ok_or(CodecError::Truncated)?;
         if *kind != Self::KIND as u8 {
             return Err(CodecError::Kind { found: *kind, expected: Self::KIND });
+        }
+        if *version != Self::KIND.version() {
+            return Err(CodecError::Version { found: *version, expected: Self::KIND.version() });
         }
         let (value, extra) = postcard::take_from_bytes(payload).map_err(|error| match error {
             postcard::Error::DeserializeUnexpectedEnd => CodecError::Truncated,

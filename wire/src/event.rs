@@ -10,6 +10,7 @@ use circuits::shape::Shape;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
+    card::CardReading,
     codec::{Kind, Message},
     job::{Attempt, JobId, WorkerId},
 };
@@ -77,7 +78,7 @@ pub struct Hold {
     pub stage: Stage,
 }
 
-/// Where the time of a proof went. Steps may overlap those of other jobs, so the sum can exceed `total`.
+/// Where the time of a proof went, and the energy. Steps may overlap those of other jobs, so the sum can exceed `total`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timings {
     /// From the claim to the grant.
@@ -94,6 +95,8 @@ pub struct Timings {
     pub finish: Duration,
     /// From the claim to the verified proof.
     pub total: Duration,
+    /// What the card used while it proved, whoever else used it then; nothing where it does not tell.
+    pub energy_millijoules: Option<u64>,
 }
 
 /// Whose fault a failure is; the farm charges the job only for `Input` and `Proof`.
@@ -123,6 +126,8 @@ pub enum WorkerEvent {
     Heartbeat {
         worker: WorkerId,
         holds: Vec<Hold>,
+        /// The last look at the worker's card, if it has one that can be watched.
+        card: Option<Box<CardReading>>,
     },
     Proved {
         worker: WorkerId,

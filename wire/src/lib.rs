@@ -8,12 +8,14 @@
 //! |---|---|
 //! | [`codec`] | magic, version, kind, then postcard |
 //! | [`job`] | a job's entry and its input |
+//! | [`card`] | what a worker tells of its graphics card |
 //! | [`event`] | what workers report, what the coordinator answers |
 //! | [`queue`] | the traits of both sides, the in-process adapter, the conformance suite of every adapter |
 //! | [`eip712`] | domain separator and digests of `SpendKey`, `DirectoryEntry`, `Promise` |
 //! | [`ecdsa`] | secp256k1: sign with the operator's key, recover an address |
 //! | [`spend_key`] | a wallet's Baby Jubjub key from its Ethereum signature |
 
+pub mod card;
 pub mod codec;
 pub mod ecdsa;
 pub mod eip712;
@@ -22,6 +24,7 @@ pub mod job;
 pub mod queue;
 pub mod spend_key;
 
+pub use card::{CardReading, EnergyAverage, Throttle};
 pub use event::{
     CircuitSupport, Control, FailureKind, Hold, ProofBytes, Registration, Stage, Timings, WorkerEvent,
 };

@@ -16,9 +16,9 @@ use circuits::{
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use wire::{
-    Attempt, CircuitSupport, Control, FailureKind, Hold, JobEntry, JobId, ProofBytes, Registration, Stage,
-    Timings, WorkerEvent, WorkerId,
-    codec::{CodecError, HEADER, MAX_INPUT, MAX_MESSAGE, Message, VERSION},
+    Attempt, CardReading, CircuitSupport, Control, FailureKind, Hold, JobEntry, JobId, ProofBytes,
+    Registration, Stage, Throttle, Timings, WorkerEvent, WorkerId,
+    codec::{CodecError, HEADER, Kind, MAX_INPUT, MAX_MESSAGE, Message},
     job::{decode_batch_input, encode_batch_input, input_hash},
 };
 
@@ -115,10 +115,25 @@ fn batch_input() -> impl Strategy<Value = BatchInput> {
 }
 
 fn timings() -> impl Strategy<Value = Timings> {
-    any::<[u32; 8]>().prop_map(|t| {
+    (any::<[u32; 8]>(), any::<Option<u64>>()).prop_map(|(t, energy_millijoules)| {
         let [queue_wait, fetch, witness, sparse, ntt, msm, finish, total] =
             t.map(|micros| Duration::from_micros(micros.into()));
-        Timings { queue_wait, fetch, witness, sparse, ntt, msm, finish, total }
+        Timings { queue_wait, fetch, witness, sparse, ntt, msm, finish, total, energy_millijoules }
+    })
+}
+
+/// Some fields of each type; what is not there is the usual case.
+fn card() -> impl Strategy<Value = CardReading> {
+    let words = (option::of("\\PC{0,20}"), option::of("\\PC{0,20}"));
+    let numbers = any::<(Option<u64>, Option<u32>, Option<u64>, Option<bool>)>();
+    (words, numbers).prop_map(|((uuid, sick), (memory_used, power, throttle, mig))| CardReading {
+        uuid,
+        sick,
+        memory_used,
+        power,
+        throttle: throttle.map(Throttle),
+        mig,
+        ..CardReading::default()
     })
 }
 
@@ -138,7 +153,9 @@ fn event() -> impl Strategy<Value = WorkerEvent> {
             job,
             attempt
         }),
-        (worker(), vec(hold, 0..3)).prop_map(|(worker, holds)| WorkerEvent::Heartbeat { worker, holds }),
+        (worker(), vec(hold, 0..3), option::of(card())).prop_map(|(worker, holds, card)| {
+            WorkerEvent::Heartbeat { worker, holds, card: card.map(Box::new) }
+        }),
         (worker(), attempt(), proof, [field(), field(), field()], timings()).prop_map(
             |(worker, (job, attempt), proof, public_inputs, timings)| WorkerEvent::Proved {
                 worker,
@@ -183,7 +200,8 @@ fn check_message<M: Message + PartialEq + std::fmt::Debug>(
         M::decode(&other).unwrap_err()
     };
     prop_assert_eq!(with(0, b'X'), CodecError::NotOurs);
-    prop_assert_eq!(with(3, VERSION + 1), CodecError::Version { found: VERSION + 1 });
+    let (expected, found) = (M::KIND.version(), M::KIND.version() + 1);
+    prop_assert_eq!(with(3, found), CodecError::Version { found, expected });
     prop_assert_eq!(with(4, 99), CodecError::Kind { found: 99, expected: M::KIND });
     Ok(())
 }
@@ -214,7 +232,8 @@ proptest! {
     #[test]
     fn random_bytes_never_panic(mut bytes in vec(any::<u8>(), 0..2000), header in any::<bool>(), kind in 1..5u8) {
         if header && bytes.len() >= HEADER {
-            bytes[..HEADER].copy_from_slice(&[b'P', b'M', b'W', VERSION, kind]);
+            let version = if kind == Kind::Event as u8 { Kind::Event.version() } else { 1 };
+            bytes[..HEADER].copy_from_slice(&[b'P', b'M', b'W', version, kind]);
         }
         let _ = JobEntry::decode(&bytes);
         let _ = WorkerEvent::decode(&bytes);
@@ -246,6 +265,16 @@ fn messages_over_the_limit_are_neither_written_nor_read() {
         decode_batch_input(&bytes),
         Err(CodecError::TooLong { length: MAX_INPUT + 1, limit: MAX_INPUT })
     );
+}
+
+/// A store holds the hash of each sealed batch's input, and a replay makes the bytes again: other bytes for the same input
+/// would make every store unreadable.
+#[test]
+fn the_bytes_of_a_batch_input_stay_as_stores_know_them() {
+    let bytes = encode_batch_input(&blank(Shape::S3M1)).unwrap();
+    assert_eq!(&bytes[..HEADER], b"PMW\x01\x04");
+    let hash: String = input_hash(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hash, "e7e3c128c26cf28b3a2bf51ef6c79d933229135ec89b0be04fa7bc8f6498ed03");
 }
 
 #[test]

@@ -21,6 +21,7 @@ use coordinator::{
 };
 use devchain::{DEV_ACCOUNTS, DevChain, Mining};
 use eyre::{WrapErr, bail};
+use gpu_worker::backend::{Choice, Kind};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -122,7 +123,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         finality: Finality::Confirmations(CONFIRMATIONS),
         poll: Duration::from_millis(250),
         workers: options.workers.clone(),
-        local_worker: !options.no_local_worker,
+        local_worker: (!options.no_local_worker).then_some((Choice::Only(Kind::Cpu), 0)),
         limited: false,
     })
     .await?;

@@ -34,7 +34,7 @@ mod request;
 mod server;
 
 pub use rate_limit::RateLimit;
-pub use server::{ApiError, Server, serve};
+pub use server::{ApiError, Server, serve, serve_metrics};
 
 /// What the operator of the API decides.
 #[derive(Clone, Debug)]

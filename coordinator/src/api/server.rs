@@ -53,6 +53,7 @@ impl Server {
 struct Health {
     service: Arc<dyn Service>,
     metrics: PrometheusHandle,
+    workers: metrics::Workers,
 }
 
 async fn live() -> HttpResponse {
@@ -68,9 +69,18 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
     }
 }
 
+fn exposition(metrics: &PrometheusHandle) -> HttpResponse {
+    metrics.run_upkeep();
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics.render())
+}
+
 async fn prometheus(health: web::Data<Health>) -> HttpResponse {
-    health.metrics.run_upkeep();
-    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(health.metrics.render())
+    health.workers.update(&health.service.workers().await);
+    exposition(&health.metrics)
+}
+
+async fn prometheus_alone(metrics: web::Data<PrometheusHandle>) -> HttpResponse {
+    exposition(&metrics)
 }
 
 async fn home() -> HttpResponse {
@@ -101,7 +111,8 @@ pub async fn serve(service: Arc<dyn Service>, config: ApiConfig) -> Result<Serve
         return Err(ApiError::NoQuantum);
     }
     let schema = graphql::schema(service.clone(), Units { quantum_wei });
-    let health = web::Data::new(Health { service, metrics: metrics::handle()? });
+    let health =
+        web::Data::new(Health { service, metrics: metrics::handle()?, workers: metrics::Workers::default() });
     let address = SocketAddr::new(config.bind, config.port);
     let graphiql = config.graphiql;
     let threads = config.threads.max(1);
@@ -121,11 +132,33 @@ pub async fn serve(service: Arc<dyn Service>, config: ApiConfig) -> Result<Serve
     let failed = |source| ApiError::Bind { address, source };
     let server = HttpServer::new(app).workers(threads).disable_signals().bind(address).map_err(failed)?;
     let bound = server.addrs().first().copied().unwrap_or(address);
-    let running = server.run();
+    let server = started(server.run(), bound);
+    tracing::info!(url = server.url, "the API listens");
+    Ok(server)
+}
+
+/// Serves `/metrics` and `/health/live` alone, for a worker in a process of its own.
+///
+/// # Errors
+/// `ApiError` when it cannot listen or another metrics recorder is installed.
+pub async fn serve_metrics(address: SocketAddr) -> Result<Server, ApiError> {
+    let metrics = web::Data::new(metrics::handle()?);
+    let app = move || {
+        App::new()
+            .app_data(metrics.clone())
+            .route("/health/live", web::get().to(live))
+            .route("/metrics", web::get().to(prometheus_alone))
+    };
+    let failed = |source| ApiError::Bind { address, source };
+    let server = HttpServer::new(app).workers(1).disable_signals().bind(address).map_err(failed)?;
+    let bound = server.addrs().first().copied().unwrap_or(address);
+    Ok(started(server.run(), bound))
+}
+
+fn started(running: actix_web::dev::Server, bound: SocketAddr) -> Server {
     let handle = running.handle();
     tokio::spawn(running);
     let host = if bound.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { bound.ip() };
     let url = format!("http://{}", SocketAddr::new(host, bound.port()));
-    tracing::info!(%url, "the API listens");
-    Ok(Server { url, address: bound, handle })
+    Server { url, address: bound, handle }
 }

@@ -32,7 +32,7 @@ use crate::{
     refusal,
     service::{
         AccountView, Address, BatchView, DirectoryEntry, Draft, OperationView, OwnershipProofView,
-        PrepareSend, PrepareWithdraw, Service, SubmitRequest, SystemView, UserError,
+        PrepareSend, PrepareWithdraw, Service, SubmitRequest, SystemView, UserError, WorkerView,
     },
     state::{
         State,
@@ -312,6 +312,10 @@ impl Service for Handle {
 
     async fn batches(&self, before: Option<u32>, limit: usize) -> Vec<BatchView> {
         self.link.ask(move |state| state.batches(before, limit)).await.unwrap_or_default()
+    }
+
+    async fn workers(&self) -> Vec<WorkerView> {
+        self.link.ask(State::workers).await.unwrap_or_default()
     }
 
     async fn ownership_proof(

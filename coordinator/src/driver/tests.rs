@@ -132,7 +132,7 @@ async fn work(queue: MemoryQueue, bad_proofs: Arc<AtomicUsize>) {
             attempt,
             proof: ProofBytes(proof),
             public_inputs,
-            timings: Timings::default(),
+            timings: Timings { energy_millijoules: Some(12_000), ..Timings::default() },
         };
         queue.emit(&proved).await.unwrap();
     }
@@ -233,6 +233,12 @@ async fn deposit_send_and_withdraw_go_all_the_way_and_end_final() {
     assert_eq!(system.final_root, world.chain.contract().root);
     assert_eq!(system.final_batch, world.chain.contract().batch_no);
     assert_eq!(handle.ready().await, Ok(()));
+    // Every proof cost 12 J, whatever its batch held.
+    let workers = handle.workers().await;
+    let [tagger] = workers.as_slice() else { panic!("{workers:?}") };
+    assert_eq!((tagger.id.as_str(), tagger.backend.as_deref()), ("tagger", Some("tag")));
+    assert!((tagger.joules_per_proof.unwrap() - 12.0).abs() < 1e-9, "{tagger:?}");
+    assert!(tagger.joules_per_payment.is_some_and(|joules| joules > 0.0), "{tagger:?}");
     let coin = &handle.account(alice.owner).await.coins[0];
     assert!(handle.ownership_proof(coin.index, None).await.unwrap().final_on_l1);
     handle.shutdown().await;

@@ -1,4 +1,4 @@
-use wire::Hold;
+use wire::{CardReading, Hold, Registration};
 
 use super::*;
 
@@ -70,7 +70,7 @@ fn heartbeats_keep_a_lease_and_silence_gives_the_job_to_another_worker_uncharged
     claim(&mut farm, "a", 1, 1, 0);
     claim(&mut farm, "b", 9, 1, 0);
     let hold = Hold { job: JobId(1), attempt: Attempt(1), stage: wire::Stage::Proving };
-    let beat = WorkerEvent::Heartbeat { worker: worker("a"), holds: vec![hold] };
+    let beat = WorkerEvent::Heartbeat { worker: worker("a"), holds: vec![hold], card: None };
     farm.step(FarmEvent::Worker(Box::new(beat.clone())), 90);
     assert!(entries(&farm.step(FarmEvent::Tick, 150)).is_empty());
     let effects = farm.step(FarmEvent::Tick, 190);
@@ -187,4 +187,70 @@ fn after_a_restart_the_records_give_attempts_and_charges_and_everything_is_publi
         entries(&after.step(FarmEvent::Tick, 0)),
         [(1, 3, Priority::Urgent), (2, 2, Priority::Urgent)]
     );
+}
+
+fn beat(farm: &mut Farm, name: &str, sick: Option<&str>, now: u64) {
+    let card =
+        CardReading { temperature: Some(now as u32), sick: sick.map(str::to_owned), ..Default::default() };
+    let event =
+        WorkerEvent::Heartbeat { worker: worker(name), holds: Vec::new(), card: Some(Box::new(card)) };
+    farm.step(FarmEvent::Worker(Box::new(event)), now);
+}
+
+#[test]
+fn the_farm_knows_the_last_reading_of_each_card() {
+    let mut farm = farm(0);
+    beat(&mut farm, "a", None, 10);
+    beat(&mut farm, "b", Some("too hot"), 20);
+    beat(&mut farm, "a", None, 30);
+    let known: Vec<_> = farm
+        .workers()
+        .map(|(id, worker)| {
+            let card = worker.card.as_ref().unwrap();
+            (id.as_str(), worker.seen, card.temperature, card.sick.as_deref())
+        })
+        .collect();
+    assert_eq!(known, [("a", 30, Some(30), None), ("b", 20, Some(20), Some("too hot"))]);
+}
+
+#[test]
+fn energy_is_averaged_by_worker_over_accepted_proofs() {
+    let mut farm = farm(0);
+    beat(&mut farm, "a", None, 1);
+    beat(&mut farm, "b", None, 1);
+    let spend = |farm: &mut Farm, name, millijoules, payments| {
+        farm.step(FarmEvent::ProofEnergy { worker: worker(name), millijoules, payments }, 2);
+    };
+    spend(&mut farm, "a", 30_000, 60);
+    spend(&mut farm, "a", 30_000, 0);
+    spend(&mut farm, "nobody", 1, 1);
+    let energy = |name: &str| {
+        let energy = farm.workers().find(|(id, _)| id.as_str() == name).unwrap().1.energy;
+        (energy.joules_per_proof(), energy.joules_per_payment().map(f64::round))
+    };
+    assert_eq!(energy("a"), (Some(30.0), Some(1.0)));
+    assert_eq!(energy("b"), (None, None));
+}
+
+#[test]
+fn a_worker_that_left_is_told_of_with_its_reason_until_it_comes_back() {
+    let mut farm = farm(0);
+    beat(&mut farm, "a", None, 1);
+    let left = WorkerEvent::Left { worker: worker("a"), message: "its proofs do not verify".to_owned() };
+    farm.step(FarmEvent::Worker(Box::new(left)), 2);
+    beat(&mut farm, "b", None, 3);
+    let forget = RULES.lease_ms * FORGET_AFTER_LEASES;
+    farm.step(FarmEvent::Tick, 3 + forget);
+    let departed: Vec<_> = farm.departed().map(|gone| (gone.id.as_str(), gone.message.as_str())).collect();
+    assert_eq!(departed, [("a", "its proofs do not verify"), ("b", "it fell silent")]);
+    assert_eq!(farm.workers().count(), 0);
+    beat(&mut farm, "a", None, 4 + forget);
+    assert_eq!(farm.departed().map(|gone| gone.id.as_str()).collect::<Vec<_>>(), ["b"]);
+    for other in 0..100 {
+        let name = format!("w{other}");
+        beat(&mut farm, &name, None, 5 + forget);
+        let left = WorkerEvent::Left { worker: worker(&name), message: String::new() };
+        farm.step(FarmEvent::Worker(Box::new(left)), 5 + forget);
+    }
+    assert_eq!(farm.departed().count(), 16);
 }

@@ -1,15 +1,17 @@
 //! Answers to questions about the state. Promises come without their signature, which the caller adds outside the driver.
 
 use circuits::tree::DEPTH;
+use wire::WorkerId;
 
 use super::{Batch, Operation, Promised, State, event::OperationId};
 use crate::{
     chain::SubmitBatch,
+    farm::Worker,
     ledger::Leaf,
     refusal,
     service::{
-        AccountView, Address, BatchView, CoinView, DirectoryEntry, OperationView, OwnershipProofView,
-        PromiseView, Stage, TimelineEntry, UserError,
+        AccountView, Address, BatchView, CoinView, DirectoryEntry, OperationKind, OperationView,
+        OwnershipProofView, PromiseView, Stage, TimelineEntry, UserError, WorkerHealth, WorkerView,
     },
 };
 
@@ -136,6 +138,28 @@ impl State {
         (1..end).rev().take(limit).filter_map(|batch_no| self.batch_view(batch_no)).collect()
     }
 
+    /// Slots of a sealed batch that move coins: one for each leaf spent and each forced request.
+    pub fn slots_used(&self, batch_no: u32) -> u32 {
+        let operations = self.batches.get(&batch_no).into_iter().flat_map(|batch| &batch.operations);
+        let slots =
+            operations.filter_map(|id| self.operations.get(id)).map(|operation| match operation.kind {
+                OperationKind::Mint => 0,
+                OperationKind::Send | OperationKind::Withdraw => operation.promised.len(),
+                OperationKind::ForcedExit | OperationKind::ForcedRekey => 1,
+            });
+        u32::try_from(slots.sum::<usize>()).unwrap_or(u32::MAX)
+    }
+
+    /// By name: those that are there and those that left.
+    pub fn workers(&self) -> Vec<WorkerView> {
+        let present = self.farm.workers().map(|(id, worker)| worker_view(id, worker, None));
+        let departed =
+            self.farm.departed().map(|gone| worker_view(&gone.id, &gone.worker, Some(&gone.message)));
+        let mut views: Vec<WorkerView> = present.chain(departed).collect();
+        views.sort_by(|a, b| a.id.cmp(&b.id));
+        views
+    }
+
     /// # Errors
     /// A refusal if that tree is not kept, or the leaf is empty in it.
     pub fn ownership_proof(
@@ -189,5 +213,33 @@ impl State {
             forced: batch.forced.clone(),
             proof: batch.proof.as_deref()?.try_into().ok()?,
         })
+    }
+}
+
+fn worker_view(id: &WorkerId, worker: &Worker, left: Option<&String>) -> WorkerView {
+    let sick = worker.card.as_ref().and_then(|card| card.sick.as_ref());
+    let health = match (left, sick) {
+        (Some(_), _) => WorkerHealth::Left,
+        (None, Some(_)) => WorkerHealth::Sick,
+        (None, None) => WorkerHealth::Well,
+    };
+    let registration = worker.registration.as_ref();
+    WorkerView {
+        id: id.as_str().to_owned(),
+        health,
+        reason: left.or(sick).cloned(),
+        backend: registration.map(|known| known.backend.clone()),
+        version: registration.map(|known| known.version.clone()),
+        memory: registration.map(|known| known.memory),
+        circuits: registration
+            .into_iter()
+            .flat_map(|known| &known.circuits)
+            .map(|known| known.shape)
+            .collect(),
+        seen: worker.seen,
+        holds: worker.holds.iter().map(|hold| (hold.job.0, hold.stage)).collect(),
+        card: worker.card.clone(),
+        joules_per_proof: worker.energy.joules_per_proof(),
+        joules_per_payment: worker.energy.joules_per_payment(),
     }
 }

@@ -15,6 +15,7 @@ use circuits::{
     shape::Shape,
 };
 use coordinator::service::*;
+use wire::{CardReading, Throttle};
 
 pub const ALICE: Address = [0xaa; 20];
 pub const BOB: Address = [0xbb; 20];
@@ -54,6 +55,8 @@ pub struct Double {
     pub submitted: Mutex<Vec<SubmitRequest>>,
     pub registered: Mutex<Vec<DirectoryEntry>>,
     pub draining: AtomicBool,
+    /// Whether the worker with the card has left.
+    pub carded_left: AtomicBool,
 }
 
 fn refuse<T>(code: &'static str, path: Vec<&'static str>) -> Result<T, UserError> {
@@ -118,6 +121,42 @@ fn batch(batch_no: u32) -> BatchView {
         gas_used: Some(456_789),
         operations: vec![operation_id(1), operation_id(2)],
         timeline: vec![],
+    }
+}
+
+/// A card that is too hot.
+pub const UUID: &str = "GPU-11111111-2222-3333-4444-555555555555";
+
+fn card() -> CardReading {
+    CardReading {
+        name: Some("NVIDIA H200".to_owned()),
+        uuid: Some(UUID.to_owned()),
+        driver: Some("580.95.05".to_owned()),
+        memory_total: Some(150_000_000_000),
+        power: Some(412_500),
+        energy: Some(5_000_250),
+        temperature: Some(93),
+        throttle: Some(Throttle(0x44)),
+        ecc_uncorrected: Some(0),
+        sick: Some("PM-CARD-012: too hot".to_owned()),
+        ..CardReading::default()
+    }
+}
+
+fn worker(id: &str) -> WorkerView {
+    WorkerView {
+        id: id.to_owned(),
+        health: WorkerHealth::Well,
+        reason: None,
+        backend: Some("cpu".to_owned()),
+        version: Some("0.1.0".to_owned()),
+        memory: Some(1 << 33),
+        circuits: vec![Shape::S3M1, Shape::S14M2],
+        seen: 1_700_000_000_123,
+        holds: vec![(7, wire::Stage::Proving)],
+        card: None,
+        joules_per_proof: None,
+        joules_per_payment: None,
     }
 }
 
@@ -242,6 +281,25 @@ impl Service for Double {
     async fn batches(&self, before: Option<u32>, limit: usize) -> Vec<BatchView> {
         let below = before.unwrap_or(NEWEST_BATCH + 1).min(NEWEST_BATCH + 1);
         (1..below).rev().take(limit).map(batch).collect()
+    }
+
+    async fn workers(&self) -> Vec<WorkerView> {
+        let carded = WorkerView {
+            health: WorkerHealth::Sick,
+            reason: card().sick,
+            backend: Some("cuda".to_owned()),
+            card: Some(Box::new(card())),
+            joules_per_proof: Some(30.5),
+            joules_per_payment: Some(0.25),
+            ..worker("b-card")
+        };
+        let left = WorkerView {
+            health: WorkerHealth::Left,
+            reason: Some("its proofs do not verify".to_owned()),
+            ..carded.clone()
+        };
+        let second = if self.carded_left.load(Ordering::SeqCst) { left } else { carded };
+        vec![worker("a-plain"), second, worker("c-plain")]
     }
 
     async fn ownership_proof(

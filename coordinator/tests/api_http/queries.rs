@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    double::{ALICE, NEWEST_BATCH, OPERATIONS, operation_id},
+    double::{ALICE, NEWEST_BATCH, OPERATIONS, UUID, operation_id},
     harness::Api,
 };
 
@@ -119,4 +119,58 @@ async fn a_batch_shows_numbers_that_are_too_large_for_json_as_strings() {
         "operations": { "nodes": [{ "id": operation_id(1) }, { "id": operation_id(2) }] },
     });
     assert_eq!(api.query(query).await.data(), json!({ "batch": expected, "gone": null }));
+}
+
+#[tokio::test]
+async fn workers_tell_their_health_their_card_and_their_energy() {
+    let api = Api::start().await;
+    let query = "{ workers { nodes { id health reason backend memory circuits seen holds { batch stage } \
+        joulesPerProof joulesPerPayment card { name uuid memoryTotal power energy temperature throttleReasons \
+        eccUncorrected fields: remapPending } } } }";
+    let nodes = api.query(query).await.data()["workers"]["nodes"].clone();
+    let expected = json!({
+        "id": "b-card",
+        "health": "SICK",
+        "reason": "PM-CARD-012: too hot",
+        "backend": "cuda",
+        "memory": "8589934592",
+        "circuits": ["s3m1", "s14m2"],
+        "seen": "2023-11-14T22:13:20.123+00:00",
+        "holds": [{ "batch": "7", "stage": "PROVING" }],
+        "joulesPerProof": 30.5,
+        "joulesPerPayment": 0.25,
+        "card": {
+            "name": "NVIDIA H200",
+            "uuid": UUID,
+            "memoryTotal": "150000000000",
+            "power": 412.5,
+            "energy": 5000.25,
+            "temperature": 93,
+            "throttleReasons": ["power limit", "heat (hardware)"],
+            "eccUncorrected": "0",
+            "fields": null,
+        },
+    });
+    assert_eq!(nodes[1], expected);
+    assert_eq!((&nodes[0]["card"], &nodes[0]["health"]), (&Value::Null, &json!("WELL")));
+    let pages = "query($first: Int, $after: String) { workers(first: $first, after: $after) { \
+        nodes { id } pageInfo { hasNextPage hasPreviousPage endCursor } } }";
+    let ids: Vec<_> = ["a-plain", "b-card", "c-plain"].map(|id| json!({ "id": id })).to_vec();
+    assert_eq!(all_pages(&api, pages, "/workers", 1).await, ids);
+}
+
+#[tokio::test]
+async fn all_fields_of_twenty_workers_fit_one_request() {
+    let api = Api::start().await;
+    let sdl = coordinator::api::graphql::sdl();
+    let card = sdl.split("\ntype Card {").nth(1).unwrap().split("\n}").next().unwrap();
+    let fields: Vec<&str> = card
+        .lines()
+        .filter_map(|line| line.strip_prefix('\t')?.split_once(':'))
+        .map(|(name, _)| name)
+        .filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        .collect();
+    assert!(fields.len() > 30, "{fields:?}");
+    let query = format!("{{ workers(first: 20) {{ nodes {{ id card {{ {} }} }} }} }}", fields.join(" "));
+    assert_eq!(api.query(&query).await.data()["workers"]["nodes"].as_array().unwrap().len(), 3);
 }

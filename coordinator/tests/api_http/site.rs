@@ -5,7 +5,10 @@ use std::sync::atomic::Ordering;
 use coordinator::api::{ApiConfig, graphql};
 use reqwest::{Method, redirect::Policy};
 
-use crate::harness::{Answer, Api, JSON};
+use crate::{
+    double::UUID,
+    harness::{Answer, Api, JSON},
+};
 
 #[test]
 fn the_committed_schema_is_the_schema() {
@@ -83,8 +86,54 @@ async fn health_tells_live_and_ready() {
     assert_eq!(api.get("/health/live").await.status, 200);
 }
 
+/// One recorder serves the whole process: who looks at gauges looks alone.
+static METRICS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+#[tokio::test]
+async fn metrics_show_each_card_until_its_worker_is_gone() {
+    let _alone = METRICS.lock().await;
+    let api = Api::start().await;
+    let labels = format!("{{worker=\"b-card\",uuid=\"{UUID}\"}}");
+    let lines = |values: [&str; 5]| {
+        let names = [
+            "card_healthy",
+            "card_temperature_celsius",
+            "card_power_watts",
+            "proof_energy_joules",
+            "payment_energy_joules",
+        ];
+        std::iter::zip(names, values)
+            .map(|(name, value)| format!("proofmill_{name}{labels} {value}\n"))
+            .collect::<Vec<_>>()
+    };
+    let before = api.get("/metrics").await.text;
+    for line in lines(["0", "93", "412.5", "30.5", "0.25"]) {
+        assert!(before.contains(&line), "{line}: {before}");
+    }
+    assert!(before.contains("proofmill_workers{health=\"sick\"} 1\n"), "{before}");
+    assert!(!before.contains("proofmill_card_sm_clock_hertz{"), "what is not known is not shown");
+    api.double.carded_left.store(true, Ordering::SeqCst);
+    let after = api.get("/metrics").await.text;
+    for line in lines(["NaN"; 5]) {
+        assert!(after.contains(&line), "{line}: {after}");
+    }
+    assert!(after.contains("proofmill_workers{health=\"left\"} 1\n"), "{after}");
+}
+
+#[tokio::test]
+async fn a_worker_process_serves_its_metrics_and_nothing_else() {
+    let server = coordinator::api::serve_metrics(([127, 0, 0, 1], 0).into()).await.unwrap();
+    metrics::gauge!("proofmill_test_of_a_worker").set(1.0);
+    let get = async |path: &str| reqwest::get(format!("{}{path}", server.url)).await.unwrap();
+    assert!(get("/metrics").await.text().await.unwrap().contains("proofmill_test_of_a_worker 1"));
+    assert_eq!(get("/health/live").await.status(), 200);
+    assert_eq!(get("/graphql").await.status(), 404);
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn metrics_count_what_was_answered() {
+    let _alone = METRICS.lock().await;
     let api = Api::start().await;
     api.query("{ __typename }").await;
     api.query("{").await;

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bn254::Fr;
 use circuits::shape::Shape;
-use gpu_worker::state::{Effect, Event, Proof, ProveFailure, Rules, State};
+use gpu_worker::{
+    card::Condition,
+    state::{Effect, Engine, Event, Proof, ProveFailure, Rules, State},
+};
 use wire::{
     Attempt, CircuitSupport, Control, FailureKind, JobEntry, JobId, ProofBytes, Registration, Stage,
     WorkerEvent, WorkerId,
@@ -14,6 +17,7 @@ const RULES: Rules = Rules {
     grant_wait: Duration::from_secs(60),
     claim_backoff: Duration::from_secs(1),
     drain: Duration::from_secs(30),
+    rest: Duration::from_secs(20),
     memory: 1000,
 };
 
@@ -27,8 +31,12 @@ fn id() -> WorkerId {
 
 /// A worker that has started and looks for work.
 fn worker() -> State {
+    worker_on("cpu")
+}
+
+fn worker_on(backend: &str) -> State {
     let circuits = vec![CircuitSupport { shape: Shape::S3M1, digest: [1; 32] }];
-    let registration = Registration { backend: "cpu".into(), version: "1".into(), memory: 1000, circuits };
+    let registration = Registration { backend: backend.into(), version: "1".into(), memory: 1000, circuits };
     let mut state = State::new(id(), RULES, registration);
     let effects = state.step(Event::Started, at(0));
     assert!(
@@ -65,6 +73,22 @@ fn cancel(job: u64) -> Event {
     Event::Control(Control::Cancel { job: JobId(job), attempt: Attempt(1) })
 }
 
+fn prove(job: u64) -> Effect {
+    Effect::Prove(key(job), Shape::S3M1, Engine::Device)
+}
+
+fn prove_on_the_processor(job: u64) -> Effect {
+    Effect::Prove(key(job), Shape::S3M1, Engine::Processor)
+}
+
+fn invalid(job: u64) -> Event {
+    Event::ProveFailed(key(job), ProveFailure::Invalid("wrong".into()))
+}
+
+fn crash(job: u64) -> Event {
+    Event::ProveFailed(key(job), ProveFailure::Device("signal 9".into()))
+}
+
 fn proof() -> Box<Proof> {
     let zero = Duration::ZERO;
     let public_inputs = [Fr::from(1), Fr::from(2), Fr::from(3)];
@@ -75,17 +99,23 @@ fn proof() -> Box<Proof> {
         ntt: zero,
         msm: zero,
         finish: zero,
+        energy_millijoules: Some(1500),
     })
 }
 
 /// Takes job `job` until the backend proves it.
 fn proving(state: &mut State, job: u64) {
-    state.step(claimed(job), at(1));
-    assert_eq!(state.step(grant(job), at(2)), [Effect::Prepare(entry(job))]);
-    state.step(Event::Fetched(key(job)), at(3));
+    proving_from(0, state, job);
+}
+
+/// As `proving`, so many seconds later.
+fn proving_from(start: u64, state: &mut State, job: u64) {
+    state.step(claimed(job), at(start + 1));
+    assert_eq!(state.step(grant(job), at(start + 2)), [Effect::Prepare(entry(job))]);
+    state.step(Event::Fetched(key(job)), at(start + 3));
     assert_eq!(
-        state.step(Event::Prepared(key(job)), at(5)),
-        [Effect::Prove(key(job), Shape::S3M1), Effect::Claim],
+        state.step(Event::Prepared(key(job)), at(start + 5)),
+        [prove(job), Effect::Claim],
         "the next entry is claimed while the backend proves"
     );
 }
@@ -128,13 +158,17 @@ fn at_most_two_attempts_are_held() {
     state.step(claimed(2), at(6));
     state.step(grant(2), at(6));
     let effects = state.step(Event::Prepared(key(2)), at(7));
-    assert_eq!(effects, [], "the backend is busy, and nothing more is claimed");
+    assert_eq!(
+        effects,
+        [Effect::Stage(key(2), Shape::S3M1)],
+        "the backend is busy: the witness moves ahead, and nothing more is claimed"
+    );
     assert_eq!(
         state.holds().iter().map(|hold| hold.stage).collect::<Vec<_>>(),
         [Stage::Proving, Stage::Ready]
     );
     let effects = state.step(Event::Proved(key(1), proof()), at(8));
-    assert!(effects.contains(&Effect::Prove(key(2), Shape::S3M1)) && effects.contains(&Effect::Claim));
+    assert!(effects.contains(&prove(2)) && effects.contains(&Effect::Claim));
 }
 
 #[test]
@@ -147,9 +181,9 @@ fn a_cancelled_proof_keeps_the_backend_busy_until_it_stops() {
     let effects = state.step(cancel(1), at(8));
     assert!(effects.contains(&Effect::Forget(key(1))));
     assert!(matches!(ended(&effects)[..], [WorkerEvent::HandedBack { .. }]));
-    assert!(!effects.contains(&Effect::Prove(key(2), Shape::S3M1)));
+    assert!(!effects.contains(&prove(2)));
     let effects = state.step(Event::ProveFailed(key(1), ProveFailure::Cancelled), at(9));
-    assert!(effects.contains(&Effect::Prove(key(2), Shape::S3M1)));
+    assert!(effects.contains(&prove(2)));
     assert!(ended(&effects).is_empty(), "an attempt ends once");
 }
 
@@ -193,13 +227,146 @@ fn entries_it_cannot_prove_are_refused_with_the_reason() {
 }
 
 #[test]
-fn the_second_invalid_proof_fails_the_attempt() {
+fn on_the_processor_the_second_invalid_proof_fails_the_attempt() {
     let mut state = worker();
     proving(&mut state, 1);
-    let invalid = || Event::ProveFailed(key(1), ProveFailure::Invalid("wrong".into()));
-    assert_eq!(state.step(invalid(), at(6)), [Effect::Prove(key(1), Shape::S3M1)]);
-    let effects = state.step(invalid(), at(7));
+    assert_eq!(state.step(invalid(1), at(6)), [prove(1)]);
+    let effects = state.step(invalid(1), at(7));
     assert!(matches!(ended(&effects)[..], [WorkerEvent::Failed { kind: FailureKind::Proof, .. }]));
+    assert!(!effects.contains(&Effect::Finish(None)), "there is no card to suspect");
+}
+
+/// What a worker says when it leaves the farm on its own.
+fn farewell(effects: &[Effect]) -> Option<&str> {
+    let [.., Effect::Emit(WorkerEvent::Left { message, .. }), Effect::Finish(Some(why))] = effects else {
+        return None;
+    };
+    assert_eq!(message, why);
+    Some(why)
+}
+
+#[test]
+fn the_processor_proves_what_a_card_gets_wrong_twice_and_the_card_is_suspect() {
+    let mut state = worker_on("cuda");
+    proving(&mut state, 1);
+    state.step(claimed(2), at(6));
+    state.step(grant(2), at(6));
+    state.step(Event::Prepared(key(2)), at(6));
+    assert_eq!(state.step(invalid(1), at(7)), [prove(1)]);
+    assert_eq!(state.step(invalid(1), at(8)), [prove_on_the_processor(1)]);
+    let effects = state.step(Event::Proved(key(1), proof()), at(9));
+    assert!(
+        matches!(ended(&effects)[..], [WorkerEvent::Proved { .. }, WorkerEvent::HandedBack { .. }]),
+        "the proof counts, the rest goes to others: {effects:?}"
+    );
+    assert!(farewell(&effects).is_some_and(|why| why.contains("PM-WORKER-051")), "{effects:?}");
+}
+
+#[test]
+fn a_witness_that_the_processor_finds_false_is_not_held_against_the_card() {
+    let mut state = worker_on("cuda");
+    for job in 1..=4 {
+        proving(&mut state, job);
+        state.step(invalid(job), at(6));
+        assert!(state.step(invalid(job), at(7)).contains(&prove_on_the_processor(job)));
+        let unsatisfied = ProveFailure::Other(FailureKind::Input, "row 3".into());
+        let effects = state.step(Event::ProveFailed(key(job), unsatisfied), at(8));
+        assert!(matches!(ended(&effects)[..], [WorkerEvent::Failed { kind: FailureKind::Input, .. }]));
+        state.step(Event::Claimed { entry: None, memory_used: 0 }, at(9));
+        assert_eq!(farewell(&effects), None);
+    }
+}
+
+#[test]
+fn an_attempt_that_even_the_processor_gets_wrong_fails_as_a_proof() {
+    let mut state = worker_on("cuda");
+    proving(&mut state, 1);
+    state.step(invalid(1), at(6));
+    state.step(invalid(1), at(7));
+    let effects = state.step(invalid(1), at(8));
+    assert!(matches!(ended(&effects)[..], [WorkerEvent::Failed { kind: FailureKind::Proof, .. }]));
+    assert_eq!(farewell(&effects), None, "the key or the job is broken, not the card");
+}
+
+#[test]
+fn a_card_that_is_wrong_now_and_then_is_suspect_at_the_third_time() {
+    let mut state = worker_on("cuda");
+    for job in 1..=3 {
+        proving(&mut state, job);
+        state.step(Event::Claimed { entry: None, memory_used: 0 }, at(5));
+        state.step(Event::Claimed { entry: None, memory_used: 0 }, at(5));
+        assert_eq!(state.step(invalid(job), at(6)), [prove(job)]);
+        let effects = state.step(Event::Proved(key(job), proof()), at(7));
+        assert!(matches!(ended(&effects)[..], [WorkerEvent::Proved { .. }]));
+        let effects = state.step(Event::Claimed { entry: None, memory_used: 0 }, at(7));
+        let why = farewell(&effects);
+        assert_eq!(why.is_some_and(|why| why.contains("PM-WORKER-050")), job == 3, "{effects:?}");
+    }
+}
+
+#[test]
+fn an_attempt_that_crashes_the_device_twice_fails_as_infrastructure() {
+    let mut state = worker_on("cuda");
+    proving(&mut state, 1);
+    assert_eq!(state.step(crash(1), at(6)), [prove(1)], "in a new child");
+    let effects = state.step(crash(1), at(7));
+    let [WorkerEvent::Failed { kind: FailureKind::Infrastructure, message, .. }] = ended(&effects)[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(message, "signal 9");
+}
+
+#[test]
+fn a_card_that_fails_three_times_in_a_row_rests_and_gets_another_chance() {
+    let mut state = worker_on("cuda");
+    proving(&mut state, 1);
+    state.step(crash(1), at(6));
+    state.step(crash(1), at(7));
+    state.step(Event::Claimed { entry: None, memory_used: 0 }, at(7));
+    proving(&mut state, 2);
+    state.step(claimed(3), at(8));
+    state.step(grant(3), at(8));
+    state.step(Event::Prepared(key(3)), at(9));
+    let effects = state.step(crash(2), at(10));
+    let reasons: Vec<&str> = ended(&effects)
+        .into_iter()
+        .map(|event| match event {
+            WorkerEvent::HandedBack { message, .. } => message.as_str(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(reasons.len() == 2 && reasons.iter().all(|why| why.contains("PM-WORKER-052")), "{reasons:?}");
+    assert_eq!(state.step(Event::Tick, at(29)), [], "20 seconds of rest");
+    assert_eq!(state.step(Event::Tick, at(30)), [Effect::Claim]);
+    // One more failure is enough to rest again, and one proof to be well.
+    proving_from(30, &mut state, 4);
+    let effects = state.step(crash(4), at(36));
+    assert!(matches!(ended(&effects)[..], [WorkerEvent::HandedBack { .. }]), "{effects:?}");
+    let effects = state.step(claimed(5), at(37));
+    assert!(matches!(ended(&effects)[..], [WorkerEvent::HandedBack { .. }]), "a claim that was under way");
+    assert_eq!(state.step(Event::Tick, at(56)), [Effect::Claim]);
+    proving_from(60, &mut state, 6);
+    state.step(Event::Proved(key(6), proof()), at(66));
+    state.step(Event::Claimed { entry: None, memory_used: 0 }, at(67));
+    proving_from(70, &mut state, 7);
+    assert_eq!(state.step(crash(7), at(76)), [prove(7)]);
+}
+
+#[test]
+fn a_sick_card_finishes_its_proof_and_claims_nothing_until_it_is_well() {
+    let mut state = worker_on("cuda");
+    proving(&mut state, 1);
+    state.step(claimed(2), at(6));
+    let effects = state.step(Event::Condition(Condition::Sick("too hot".into())), at(7));
+    let [WorkerEvent::HandedBack { job: JobId(2), message, .. }] = ended(&effects)[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(message, "too hot");
+    let effects = state.step(Event::Proved(key(1), proof()), at(8));
+    assert!(matches!(ended(&effects)[..], [WorkerEvent::Proved { .. }]));
+    assert!(!effects.contains(&Effect::Claim));
+    assert_eq!(state.step(Event::Tick, at(9999)), []);
+    assert_eq!(state.step(Event::Condition(Condition::Well), at(10_000)), [Effect::Claim]);
 }
 
 #[test]
@@ -222,7 +389,7 @@ fn an_idle_worker_leaves_when_its_last_look_into_the_queue_ends() {
             [
                 Effect::Emit(WorkerEvent::HandedBack { .. }),
                 Effect::Emit(WorkerEvent::Left { .. }),
-                Effect::Finish
+                Effect::Finish(None)
             ]
         ),
         "{effects:?}"
@@ -244,5 +411,5 @@ fn a_draining_worker_finishes_its_proof_within_its_time() {
     assert_eq!(slow.step(Event::Tick, at(36)), []);
     let effects = slow.step(Event::Tick, at(37));
     assert!(matches!(ended(&effects)[..], [WorkerEvent::HandedBack { .. }]));
-    assert_eq!(effects.last(), Some(&Effect::Finish));
+    assert_eq!(effects.last(), Some(&Effect::Finish(None)));
 }

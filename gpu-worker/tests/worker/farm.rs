@@ -13,14 +13,14 @@ use std::{
 use circuits::{batch::BatchInput, shape::Shape};
 use gpu_worker::{Circuit, Config, Worker, WorkerError};
 use prover::{
-    Backend, BackendError, Cancel, CpuBackend, DevTrapdoor, Key, KeyId, Matrices, NoProgress, Sums, Timings,
-    Witness,
+    Backend, BackendError, Cancel, CpuBackend, DevTrapdoor, Key, KeyId, Matrices, NoProgress, Staged, Sums,
+    Timings, Witness,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::{
-    Attempt, Control, CoordinatorQueue, FailureKind, Hold, JobEntry, JobId, Priority, Stage, WorkerEvent,
-    WorkerId,
+    Attempt, CardReading, Control, CoordinatorQueue, FailureKind, Hold, JobEntry, JobId, Priority, Stage,
+    WorkerEvent, WorkerId,
     job::{encode_batch_input, input_hash},
     queue::memory::{MemoryCoordinator, MemoryQueue},
 };
@@ -169,16 +169,35 @@ impl Farm {
         .await;
     }
 
-    pub async fn until_left(&self) {
-        self.find("the farewell", |event| matches!(event, WorkerEvent::Left { .. })).await;
+    /// The card of a heartbeat that is like this.
+    pub async fn until_card(&self, like: impl Fn(&CardReading) -> bool) -> CardReading {
+        let found = self
+            .find(
+                "a heartbeat of such a card",
+                |event| matches!(event, WorkerEvent::Heartbeat { card: Some(card), .. } if like(card)),
+            )
+            .await;
+        let WorkerEvent::Heartbeat { card: Some(card), .. } = found else { panic!("{found:?}") };
+        *card
+    }
+
+    /// What the worker says when it leaves.
+    pub async fn until_left(&self) -> String {
+        let event = self.find("the farewell", |event| matches!(event, WorkerEvent::Left { .. })).await;
+        let WorkerEvent::Left { message, .. } = event else { panic!("{event:?}") };
+        message
     }
 
     pub fn shutdown(&self) {
         self.shutdown.cancel();
     }
 
+    pub async fn result(self) -> Result<(), WorkerError> {
+        tokio::time::timeout(SOON, self.worker).await.unwrap().unwrap()
+    }
+
     pub async fn joined(self) {
-        tokio::time::timeout(SOON, self.worker).await.unwrap().unwrap().unwrap();
+        self.result().await.unwrap();
     }
 
     /// Stops the worker, whatever it does; a proof that waits for ever is cancelled first.
@@ -202,6 +221,10 @@ pub enum Behaviour {
     /// Sums of another statement.
     Wrong,
     WrongOnce,
+    /// Every so many proofs a wrong one.
+    WrongEvery(usize),
+    DeviceFails,
+    DeviceFailsOnce,
 }
 
 /// A backend that behaves as it is told, at each moment.
@@ -209,6 +232,7 @@ pub struct FaultyBackend {
     cpu: CpuBackend,
     behaviour: Mutex<Behaviour>,
     proofs: AtomicUsize,
+    staged: AtomicUsize,
 }
 
 impl FaultyBackend {
@@ -217,11 +241,17 @@ impl FaultyBackend {
             cpu: CpuBackend::new(),
             behaviour: Mutex::new(behaviour),
             proofs: AtomicUsize::new(0),
+            staged: AtomicUsize::new(0),
         })
     }
 
     pub fn now(&self, behaviour: Behaviour) {
         *self.behaviour.lock().unwrap() = behaviour;
+    }
+
+    /// How often it took a witness ahead.
+    pub fn staged(&self) -> usize {
+        self.staged.load(Ordering::SeqCst)
     }
 
     /// How often it was asked for a proof.
@@ -240,7 +270,7 @@ impl Backend for FaultyBackend {
     }
 
     fn prove(&self, key: KeyId, witness: &Witness, cancel: &Cancel) -> Result<(Sums, Timings), BackendError> {
-        self.proofs.fetch_add(1, Ordering::SeqCst);
+        let number = self.proofs.fetch_add(1, Ordering::SeqCst) + 1;
         loop {
             let behaviour = *self.behaviour.lock().unwrap();
             match behaviour {
@@ -250,7 +280,16 @@ impl Backend for FaultyBackend {
                     cancel.check()?;
                     std::thread::sleep(Duration::from_millis(5));
                 }
-                Behaviour::Wrong | Behaviour::WrongOnce => {
+                Behaviour::WrongEvery(count) if !number.is_multiple_of(count) => {
+                    return self.cpu.prove(key, witness, cancel);
+                }
+                Behaviour::DeviceFails | Behaviour::DeviceFailsOnce => {
+                    if behaviour == Behaviour::DeviceFailsOnce {
+                        self.now(Behaviour::Cpu);
+                    }
+                    return Err(BackendError::Device { backend: "faulty", reason: "out of memory".into() });
+                }
+                Behaviour::Wrong | Behaviour::WrongOnce | Behaviour::WrongEvery(_) => {
                     if behaviour == Behaviour::WrongOnce {
                         self.now(Behaviour::Cpu);
                     }
@@ -260,6 +299,11 @@ impl Backend for FaultyBackend {
                 }
             }
         }
+    }
+
+    fn stage(&self, key: KeyId, witness: Arc<Witness>) -> Result<Staged, BackendError> {
+        self.staged.fetch_add(1, Ordering::SeqCst);
+        Ok(Staged { key, witness, place: None })
     }
 
     fn release(&self, key: KeyId) {

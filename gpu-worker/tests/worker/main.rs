@@ -4,14 +4,24 @@
 
 mod batches;
 mod decisions;
+#[path = "../card/fake.rs"]
+mod fake;
 mod farm;
+mod metrics_of;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use batches::Ledger;
 use circuits::{batch::Prepared, shape::Shape};
-use farm::{Behaviour, Farm, FaultyBackend, circuit};
-use gpu_worker::{LoadError, Worker, WorkerError};
+use fake::Fake;
+use farm::{Behaviour, Farm, FaultyBackend, circuit, worker_id};
+use gpu_worker::{
+    LoadError, Worker, WorkerError,
+    card::{Condition, Monitor, Settings},
+};
 use prover::{CpuBackend, PreparedVerifyingKey, verify};
 use wire::{
     Attempt, Control, FailureKind, JobEntry, JobId, Stage, WorkerEvent,
@@ -135,16 +145,131 @@ async fn a_backend_that_panics_costs_the_attempt_and_not_the_worker() {
 }
 
 #[tokio::test]
-async fn one_invalid_proof_is_made_again_and_two_fail_the_attempt() {
+async fn one_invalid_proof_is_made_again() {
     let backend = FaultyBackend::new(Behaviour::WrongOnce);
     let farm = Farm::start(backend.clone()).await;
     prove_batch(&farm, Ledger::new().empty()).await;
+    assert_eq!(backend.proofs(), 2);
+    farm.stop().await;
+}
 
-    backend.now(Behaviour::Wrong);
+#[tokio::test]
+async fn what_the_card_gets_wrong_twice_the_processor_proves_and_the_worker_leaves_with_the_reason() {
+    let counted = metrics_of::INVALID_PROOFS.load(Ordering::SeqCst);
+    metrics_of::install();
+    let backend = FaultyBackend::new(Behaviour::Wrong);
+    let farm = Farm::start(backend.clone()).await;
+    prove_batch(&farm, Ledger::new().empty()).await;
+    assert_eq!(backend.proofs(), 2, "no third time on the card");
+    assert!(metrics_of::INVALID_PROOFS.load(Ordering::SeqCst) >= counted + 2);
+    let message = farm.until_left().await;
+    assert!(message.contains("PM-WORKER-051"), "{message}");
+    let error = farm.result().await.unwrap_err();
+    assert!(error.to_string().contains(&message), "{error}");
+}
+
+#[tokio::test]
+async fn a_card_that_gets_one_proof_in_two_wrong_proves_all_jobs_until_it_is_suspect() {
+    let backend = FaultyBackend::new(Behaviour::WrongEvery(2));
+    let farm = Farm::start(backend.clone()).await;
+    for batch_no in 1..=4 {
+        prove_batch(&farm, Ledger::new().empty_number(batch_no)).await;
+    }
+    assert_eq!(backend.proofs(), 7, "one more for each of three wrong ones");
+    assert!(farm.until_left().await.contains("PM-WORKER-050"));
+    assert!(farm.result().await.is_err());
+}
+
+#[tokio::test]
+async fn a_device_that_fails_once_is_tried_again_and_one_that_fails_twice_fails_the_attempt() {
+    let backend = FaultyBackend::new(Behaviour::DeviceFailsOnce);
+    let farm = Farm::start(backend.clone()).await;
+    prove_batch(&farm, Ledger::new().empty()).await;
+    assert_eq!(backend.proofs(), 2);
+    backend.now(Behaviour::DeviceFails);
     let entry = farm.publish(&Ledger::new().empty_number(2)).await;
     farm.grant(&entry).await;
-    farm.expect_failure(&entry, FailureKind::Proof, "PM-PROVE-001").await;
-    assert_eq!(backend.proofs(), 4, "two for each");
+    farm.expect_failure(&entry, FailureKind::Infrastructure, "out of memory").await;
+    backend.now(Behaviour::Cpu);
+    prove_batch(&farm, Ledger::new().empty_number(3)).await;
+    farm.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_card_is_called_sick_claims_nothing_until_it_is_called_well() {
+    let (say, card) = tokio::sync::watch::channel(Condition::Well);
+    let farm = Farm::with(FaultyBackend::new(Behaviour::Wait), |config| config.condition = Some(card)).await;
+    let first = farm.publish(&Ledger::new().empty()).await;
+    farm.grant(&first).await;
+    let second = farm.publish(&Ledger::new().empty_number(2)).await;
+    farm.grant(&second).await;
+    farm.until_held(&[(first.job, Stage::Proving), (second.job, Stage::Ready)]).await;
+    say.send(Condition::Sick("too hot".into())).unwrap();
+    let event = farm.end_of(&second).await;
+    assert!(matches!(&event, WorkerEvent::HandedBack { message, .. } if message == "too hot"), "{event:?}");
+    farm.until_held(&[(first.job, Stage::Proving)]).await;
+    say.send(Condition::Well).unwrap();
+    let third = farm.publish(&Ledger::new().empty_number(3)).await;
+    farm.grant(&third).await;
+    farm.stop().await;
+}
+
+#[tokio::test]
+async fn a_watched_card_shows_in_heartbeats_and_its_energy_in_reports() {
+    let fake = Fake::new();
+    fake.add(0);
+    let settings =
+        Settings { library: Some(fake.library()), every: Duration::from_millis(10), ..Settings::default() };
+    let monitor = Monitor::start(worker_id(), settings).unwrap();
+    let backend = FaultyBackend::new(Behaviour::Wait);
+    let farm = Farm::with(backend.clone(), |config| *config = config.clone().watching(monitor.card())).await;
+    let entry = farm.publish(&Ledger::new().empty()).await;
+    farm.grant(&entry).await;
+    farm.until_held(&[(entry.job, Stage::Proving)]).await;
+    fake.card(0, &[("energy", "5007500")]);
+    backend.now(Behaviour::Cpu);
+    let event = farm.end_of(&entry).await;
+    let WorkerEvent::Proved { timings, .. } = event else { panic!("{event:?}") };
+    assert_eq!(timings.energy_millijoules, Some(7500));
+    let name = farm.until_card(|card| card.sick.is_none()).await.name;
+    assert_eq!(name.as_deref(), Some("NVIDIA H200"));
+    fake.card(0, &[("uncorrected", "3")]);
+    let sick = farm.until_card(|card| card.sick.is_some()).await.sick.unwrap();
+    assert!(sick.contains("PM-CARD"), "{sick}");
+    farm.stop().await;
+}
+
+#[tokio::test]
+async fn a_card_that_the_worker_itself_finds_sick_shows_in_heartbeats() {
+    let backend = FaultyBackend::new(Behaviour::DeviceFails);
+    let farm = Farm::start(backend.clone()).await;
+    // Each attempt is tried twice, and three failures in a row are too many.
+    for number in [1, 2] {
+        let entry = farm.publish(&Ledger::new().empty_number(number)).await;
+        farm.grant(&entry).await;
+    }
+    let sick = farm.until_card(|card| card.sick.is_some()).await.sick.unwrap();
+    assert!(sick.contains("PM-WORKER-052"), "{sick}");
+    farm.stop().await;
+}
+
+#[tokio::test]
+async fn the_next_witness_moves_to_the_device_while_it_proves() {
+    let backend = FaultyBackend::new(Behaviour::Wait);
+    let farm = Farm::start(backend.clone()).await;
+    let first = farm.publish(&Ledger::new().empty()).await;
+    farm.grant(&first).await;
+    let second = farm.publish(&Ledger::new().empty_number(2)).await;
+    farm.grant(&second).await;
+    farm.until_held(&[(first.job, Stage::Proving), (second.job, Stage::Ready)]).await;
+    while backend.staged() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(backend.proofs(), 1, "the first one is still proved");
+    backend.now(Behaviour::Cpu);
+    assert!(matches!(farm.end_of(&first).await, WorkerEvent::Proved { .. }));
+    assert!(matches!(farm.end_of(&second).await, WorkerEvent::Proved { .. }));
+    assert_eq!((backend.staged(), backend.proofs()), (1, 2));
     farm.stop().await;
 }
 

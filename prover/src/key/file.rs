@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bn254::raw;
@@ -21,13 +21,13 @@ pub(super) struct Line([u8; ALIGNMENT]);
 
 /// The bytes of a key file, aligned to 64.
 pub(super) enum Storage {
-    Mapped(Mmap),
+    Mapped { map: Mmap, path: PathBuf },
     Memory { lines: Vec<Line>, len: usize },
 }
 
 impl std::fmt::Debug for Storage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kind = if matches!(self, Self::Mapped(_)) { "mapped" } else { "in memory" };
+        let kind = if matches!(self, Self::Mapped { .. }) { "mapped" } else { "in memory" };
         write!(f, "{} bytes, {kind}", self.bytes().len())
     }
 }
@@ -39,7 +39,7 @@ impl Storage {
         // renamed, so a mapped file keeps its contents even while a new one takes its name. Someone who truncates a
         // file by hand while it is in use gets a crash, as with any mapped file.
         let map = unsafe { Mmap::map(&file)? };
-        Ok(Self::Mapped(map))
+        Ok(Self::Mapped { map, path: path.to_owned() })
     }
 
     pub(super) fn from_parts(parts: &KeyParts) -> Result<Self, KeyError> {
@@ -60,7 +60,7 @@ impl Storage {
 
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
-            Self::Mapped(map) => map,
+            Self::Mapped { map, .. } => map,
             // SAFETY: `Line` is 64 bytes without padding, and the lines hold at least `len` initialised bytes.
             Self::Memory { lines, len } => unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), *len) },
         }

@@ -123,6 +123,10 @@ impl Header {
         if text.len() > MAX_ORIGIN_BYTES {
             return Err(KeyError::Malformed("the seed is too long"));
         }
+        // Or a seed and the same seed with some of the padding would be two headers of one key.
+        if text.contains('\0') {
+            return Err(KeyError::Malformed("the seed has a zero byte"));
+        }
         let mut bytes = [0; HEADER_LEN];
         let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
         put(0, MAGIC);

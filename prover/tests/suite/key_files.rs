@@ -112,6 +112,18 @@ proptest! {
 }
 
 #[test]
+fn a_seed_that_takes_in_its_padding_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = written(folder.path(), &key_of(Mixed::shape()).1);
+    let mut bad = fs::read(&path).unwrap();
+    bad[52] += 1;
+    let sum = blake3::hash(&bad[..992]);
+    bad[992..1024].copy_from_slice(sum.as_bytes());
+    fs::write(&path, &bad).unwrap();
+    assert_eq!(code(&Key::open(&path, None).unwrap_err()), "PM-KEY-008");
+}
+
+#[test]
 fn a_file_that_is_cut_or_continued_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (matrices, parts) = key_of(Mixed::shape());

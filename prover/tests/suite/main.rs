@@ -5,5 +5,6 @@
 mod common;
 mod key_files;
 mod matrices;
+mod matrices_files;
 mod prove;
 mod refusals;

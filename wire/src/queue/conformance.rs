@@ -66,7 +66,7 @@ fn entry(job: u64, shape: Shape) -> JobEntry {
 
 fn heartbeat(id: &WorkerId, job: u64) -> WorkerEvent {
     let hold = Hold { job: JobId(job), attempt: Attempt(1), stage: Stage::Proving };
-    WorkerEvent::Heartbeat { worker: id.clone(), holds: vec![hold] }
+    WorkerEvent::Heartbeat { worker: id.clone(), holds: vec![hold], card: None }
 }
 
 fn failed(id: &WorkerId, entry: &JobEntry) -> WorkerEvent {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `scalars` | `Address`, `Bytes`, `Bytes32`, `BigInt` |
 //! | `query`, `mutation` | the roots |
-//! | `account`, `operation`, `batch`, `draft`, `system` | what is given out |
+//! | `account`, `operation`, `batch`, `draft`, `system`, `worker` | what is given out |
 //! | `input` | what is taken, checked into the types of the service |
 //! | `page` | Relay connections |
 //! | `refusal` | `userErrors` and field errors |
@@ -27,6 +27,7 @@ mod query;
 mod refusal;
 mod scalars;
 mod system;
+mod worker;
 
 /// The largest cost of a request; a field costs 1, a connection `first` times its nodes.
 pub const MAX_COMPLEXITY: usize = 1000;

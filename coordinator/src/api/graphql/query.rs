@@ -14,6 +14,7 @@ use super::{
     service,
     system::System,
     units,
+    worker::Worker,
 };
 
 pub struct Query;
@@ -60,6 +61,24 @@ impl Query {
         views.truncate(size);
         let nodes = views.into_iter().map(|view| (view.batch_no, Batch(view)));
         Ok(page::page(nodes, before.is_some(), more))
+    }
+
+    /// The workers by name, with their cards; those that left a while ago are still told of.
+    #[graphql(complexity = "page::cost(first, child_complexity)")]
+    async fn workers(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default = 20)] first: i32,
+        after: Option<String>,
+    ) -> Result<Page<String, Worker>> {
+        let size = page::size(first)?;
+        let last = page::place::<String>(after.as_deref())?;
+        let mut views = service(ctx)?.workers().await;
+        views.retain(|view| last.as_ref().is_none_or(|last| view.id > *last));
+        let more = views.len() > size;
+        views.truncate(size);
+        let nodes = views.into_iter().map(|view| (view.id.clone(), Worker::new(view)));
+        Ok(page::page(nodes, last.is_some(), more))
     }
 
     /// A proof that a leaf stood under the root of a batch; default: the last batch that is final, else proven.

@@ -1,0 +1,338 @@
+//! Carries out what the state decides: claims, witnesses, proofs, events.
+//!
+//! Witnesses and proofs run on blocking threads; a panic there is caught and ends the attempt, not the worker.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use circuits::shape::Shape;
+use prover::{Backend, BackendError, Cancel, CpuBackend, ProveError, Prover, Staged};
+use tokio::sync::mpsc;
+use wire::{FailureKind, JobEntry, ProofBytes, WorkerEvent, WorkerQueue};
+
+use crate::{
+    card::{Card, EnergyMeter},
+    circuit::{Circuit, LoadError},
+    memory,
+    prepare::{self, Assignment},
+    state::{Effect, Engine, Event, Key, Proof, ProveFailure},
+};
+
+/// The circuits on the worker's backend, and on the processor once a proof needs that.
+#[derive(Clone)]
+pub struct Provers(Arc<HashMap<Shape, Both>>);
+
+struct Both {
+    circuit: Circuit,
+    device: Prover,
+    processor: OnceLock<Prover>,
+}
+
+impl Provers {
+    /// # Errors
+    /// `LoadError::Backend` if the backend does not take a key.
+    pub fn new(circuits: &[Circuit], backend: &Arc<dyn Backend>) -> Result<Self, LoadError> {
+        let both = |circuit: &Circuit| {
+            let device = circuit.prover(backend)?;
+            Ok((circuit.shape, Both { circuit: circuit.clone(), device, processor: OnceLock::new() }))
+        };
+        Ok(Self(Arc::new(circuits.iter().map(both).collect::<Result<_, LoadError>>()?)))
+    }
+
+    fn device(&self, shape: Shape) -> Option<&Prover> {
+        self.0.get(&shape).map(|both| &both.device)
+    }
+
+    /// Shares key and matrices with the device's, so it costs little memory until it proves.
+    fn processor(&self, shape: Shape) -> Result<Option<&Prover>, LoadError> {
+        let Some(both) = self.0.get(&shape) else { return Ok(None) };
+        if let Some(prover) = both.processor.get() {
+            return Ok(Some(prover));
+        }
+        let backend: Arc<dyn Backend> = Arc::new(CpuBackend::new());
+        let prover = both.circuit.prover(&backend)?;
+        Ok(Some(both.processor.get_or_init(|| prover)))
+    }
+}
+
+/// The witness of an attempt on its way to the device.
+#[derive(Default)]
+enum Ahead {
+    #[default]
+    Nowhere,
+    There(Staged),
+    /// It is proved, or was: staging it now would be for nothing.
+    Late,
+}
+
+/// What was made for an attempt.
+#[derive(Clone, Default)]
+struct Work {
+    cancel: Cancel,
+    assignment: Arc<Mutex<Option<Arc<Assignment>>>>,
+    /// Locked while the witness moves, so that its proof waits for that.
+    ahead: Arc<Mutex<Ahead>>,
+}
+
+/// Does what the state says and reports to its loop.
+pub struct Hands {
+    queue: Arc<dyn WorkerQueue>,
+    provers: Provers,
+    shapes: Vec<Shape>,
+    poll: Duration,
+    events: mpsc::Sender<Event>,
+    outbox: mpsc::Sender<WorkerEvent>,
+    work: HashMap<Key, Work>,
+    card: Option<Card>,
+}
+
+impl Hands {
+    pub fn new(
+        queue: Arc<dyn WorkerQueue>,
+        provers: Provers,
+        shapes: Vec<Shape>,
+        poll: Duration,
+        events: mpsc::Sender<Event>,
+        outbox: mpsc::Sender<WorkerEvent>,
+        card: Option<Card>,
+    ) -> Self {
+        Self { queue, provers, shapes, poll, events, outbox, work: HashMap::new(), card }
+    }
+
+    pub async fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Claim => self.claim(),
+            Effect::Prepare(entry) => self.prepare(entry),
+            Effect::Stage(key, shape) => self.stage(key, shape),
+            Effect::Prove(key, shape, engine) => self.prove(key, shape, engine),
+            Effect::Forget(key) => {
+                if let Some(work) = self.work.remove(&key) {
+                    work.cancel.cancel();
+                }
+            }
+            Effect::Emit(event) => {
+                count(&event);
+                // Fails only when the emitter is gone, which ends after this loop.
+                if self.outbox.send(event).await.is_err() {
+                    tracing::error!("an event was lost: the task that sends them has ended");
+                }
+            }
+            Effect::Finish(_) => {}
+        }
+    }
+
+    fn claim(&self) {
+        let (queue, shapes, poll) = (Arc::clone(&self.queue), self.shapes.clone(), self.poll);
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            let event = match queue.claim(&shapes, poll).await {
+                Ok(entry) => Event::Claimed { entry, memory_used: memory::used() },
+                Err(error) => {
+                    tracing::warn!(%error, "cannot claim");
+                    Event::ClaimFailed
+                }
+            };
+            report(&events, event).await;
+        });
+    }
+
+    fn prepare(&mut self, entry: JobEntry) {
+        let key = (entry.job, entry.attempt);
+        let place = Arc::clone(&self.work.entry(key).or_default().assignment);
+        let (queue, events) = (Arc::clone(&self.queue), self.events.clone());
+        tokio::spawn(async move {
+            let event = match fetch_and_assign(&*queue, &entry, &events).await {
+                Ok(assignment) => {
+                    *lock(&place) = Some(Arc::new(assignment));
+                    Event::Prepared(key)
+                }
+                Err((kind, message)) => Event::PrepareFailed(key, kind, message),
+            };
+            report(&events, event).await;
+        });
+    }
+
+    /// Moves the witness ahead of its proof. What goes wrong here goes wrong again, and is told, when it is proved.
+    fn stage(&self, key: Key, shape: Shape) {
+        let Some(work) = self.work.get(&key).cloned() else { return };
+        let provers = self.provers.clone();
+        tokio::task::spawn_blocking(move || {
+            let mut ahead = lock(&work.ahead);
+            let (Some(assignment), Some(prover)) = (lock(&work.assignment).clone(), provers.device(shape))
+            else {
+                return;
+            };
+            if work.cancel.is_cancelled() || !matches!(*ahead, Ahead::Nowhere) {
+                return;
+            }
+            match prover.stage(Arc::clone(&assignment.witness)) {
+                Ok(staged) => *ahead = Ahead::There(staged),
+                Err(error) => tracing::warn!(%error, "a witness could not be moved ahead of its proof"),
+            }
+        });
+    }
+
+    fn prove(&self, key: Key, shape: Shape, engine: Engine) {
+        let work = self.work.get(&key).cloned().unwrap_or_default();
+        let (provers, events) = (self.provers.clone(), self.events.clone());
+        let card = self.card.clone().filter(|_| engine == Engine::Device);
+        tokio::spawn(async move {
+            let proved = on_a_thread(move || prove_now(&provers, shape, engine, &work, card.as_ref())).await;
+            let result = proved.unwrap_or_else(|message| {
+                let message = format!("PM-WORKER-030: the backend panicked: {message}");
+                Err(ProveFailure::Other(FailureKind::Infrastructure, message))
+            });
+            let event = match result {
+                Ok(proof) => Event::Proved(key, Box::new(proof)),
+                Err(failure) => Event::ProveFailed(key, failure),
+            };
+            report(&events, event).await;
+        });
+    }
+}
+
+async fn fetch_and_assign(
+    queue: &dyn WorkerQueue,
+    entry: &JobEntry,
+    events: &mpsc::Sender<Event>,
+) -> Result<Assignment, (FailureKind, String)> {
+    let refused = |error: prepare::InputError| (error.kind(), error.to_string());
+    let bytes =
+        queue.input(entry.job).await.map_err(|error| (FailureKind::Infrastructure, error.to_string()))?;
+    let (named, entry) = ((entry.job, entry.attempt), entry.clone());
+    let opened = on_a_thread(move || prepare::open(&entry, &bytes)).await;
+    // The same input panics on every worker, so it is the input's failure.
+    let panicked =
+        |message| (FailureKind::Input, format!("PM-WORKER-031: the input makes the worker panic: {message}"));
+    let input = opened.map_err(panicked)?.map_err(refused)?;
+    report(events, Event::Fetched(named)).await;
+    on_a_thread(move || prepare::assign(input)).await.map_err(panicked)?.map_err(refused)
+}
+
+/// `card`: whose energy counts.
+fn prove_now(
+    provers: &Provers,
+    shape: Shape,
+    engine: Engine,
+    work: &Work,
+    card: Option<&Card>,
+) -> Result<Proof, ProveFailure> {
+    let infrastructure =
+        |error: LoadError| ProveFailure::Other(FailureKind::Infrastructure, error.to_string());
+    let assignment = lock(&work.assignment).clone().ok_or(ProveFailure::Cancelled)?;
+    let staged = std::mem::replace(&mut *lock(&work.ahead), Ahead::Late);
+    let prover = match engine {
+        Engine::Device => provers.device(shape),
+        Engine::Processor => provers.processor(shape).map_err(infrastructure)?,
+    };
+    let prover = prover.ok_or(ProveFailure::Cancelled)?;
+    let meter = card.map(Card::meter);
+    let proven = match (engine, staged) {
+        (Engine::Device, Ahead::There(staged)) => prover.prove_staged(staged, &work.cancel),
+        _ => prover.prove(&assignment.witness, &work.cancel),
+    };
+    match proven {
+        Ok(proven) => {
+            let t = proven.timings;
+            let energy_millijoules = meter.and_then(EnergyMeter::stop);
+            if let (Some(card), Some(millijoules)) = (card, energy_millijoules) {
+                card.proved(millijoules, assignment.payments);
+            }
+            Ok(Proof {
+                proof: ProofBytes(proven.proof.to_bytes()),
+                public_inputs: assignment.public_inputs,
+                sparse: t.sparse,
+                ntt: t.ntt,
+                msm: t.msm_a + t.msm_b1 + t.msm_b2 + t.msm_l + t.msm_h,
+                finish: proven.finish,
+                energy_millijoules,
+            })
+        }
+        Err(error) => Err(failure(error, prover.backend().name())),
+    }
+}
+
+fn failure(error: ProveError, backend: &'static str) -> ProveFailure {
+    match error {
+        ProveError::Backend(BackendError::Cancelled) => ProveFailure::Cancelled,
+        ProveError::Invalid { .. } => {
+            metrics::counter!("proofmill_worker_invalid_proofs_total", "backend" => backend).increment(1);
+            tracing::error!(backend, "a proof does not verify");
+            ProveFailure::Invalid(error.to_string())
+        }
+        ProveError::Backend(BackendError::Device { .. }) => {
+            metrics::counter!("proofmill_worker_device_failures_total", "backend" => backend).increment(1);
+            tracing::error!(%error, "the device failed");
+            ProveFailure::Device(error.to_string())
+        }
+        // The statement is false: native replay and circuit disagree about this input.
+        ProveError::Backend(BackendError::Unsatisfied(_)) => {
+            ProveFailure::Other(FailureKind::Input, error.to_string())
+        }
+        ProveError::Backend(
+            BackendError::UnknownKey(_) | BackendError::OtherCircuit | BackendError::WitnessShape { .. },
+        )
+        | ProveError::VerifyingKey(_) => ProveFailure::Other(FailureKind::Infrastructure, error.to_string()),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs blocking work; a panic comes back as its message.
+async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .unwrap_or_else(|| "without a message".to_owned()),
+        Err(error) => error.to_string(),
+    })
+}
+
+/// Tells the loop; once it has ended nobody needs to know.
+pub async fn report(events: &mpsc::Sender<Event>, event: Event) {
+    if events.send(event).await.is_err() {
+        tracing::debug!("the worker has ended before a task of it");
+    }
+}
+
+fn count(event: &WorkerEvent) {
+    match event {
+        WorkerEvent::Proved { job, attempt, timings, .. } => {
+            tracing::info!(%job, %attempt, total = ?timings.total, "proved");
+            let stages = [
+                ("queue_wait", timings.queue_wait),
+                ("fetch", timings.fetch),
+                ("witness", timings.witness),
+                ("sparse", timings.sparse),
+                ("ntt", timings.ntt),
+                ("msm", timings.msm),
+                ("finish", timings.finish),
+                ("total", timings.total),
+            ];
+            for (stage, time) in stages {
+                metrics::histogram!("proofmill_worker_stage_seconds", "stage" => stage)
+                    .record(time.as_secs_f64());
+            }
+            metrics::counter!("proofmill_worker_proofs_total").increment(1);
+        }
+        WorkerEvent::Failed { job, attempt, kind, message, .. } => {
+            tracing::warn!(%job, %attempt, ?kind, message, "failed");
+            metrics::counter!("proofmill_worker_failures_total", "kind" => format!("{kind:?}")).increment(1);
+        }
+        WorkerEvent::HandedBack { job, attempt, message, .. } => {
+            tracing::info!(%job, %attempt, message, "handed back");
+            metrics::counter!("proofmill_worker_handed_back_total").increment(1);
+        }
+        WorkerEvent::Register { .. }
+        | WorkerEvent::Claimed { .. }
+        | WorkerEvent::Heartbeat { .. }
+        | WorkerEvent::Left { .. } => {}
+    }
+}

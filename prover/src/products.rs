@@ -1,0 +1,57 @@
+//! The part of a proof that every backend without sparse kernels does on the processor: from a witness to the values
+//! of A*z, B*z, C*z on the domain, and to the scalars of the sums.
+//!
+//! Invariant: what leaves [`sparse_products`] satisfies every constraint.
+
+use bn254::{Field, Fr};
+use rayon::prelude::*;
+
+use crate::backend::BackendError;
+use crate::matrices::Matrices;
+use crate::witness::Witness;
+
+/// Elements that one task takes at least.
+const MIN_CHUNK: usize = 1 << 10;
+
+/// Whether the witness has the shape of the circuit and begins with one.
+///
+/// # Errors
+/// [`BackendError::WitnessShape`].
+pub fn check_shape(matrices: &Matrices, witness: &Witness) -> Result<(), BackendError> {
+    let (inputs, aux) = (witness.inputs().len(), witness.aux().len());
+    let fits = inputs == matrices.inputs() && aux == matrices.aux();
+    if fits && witness.inputs().first() == Some(&Fr::ONE) {
+        Ok(())
+    } else {
+        Err(BackendError::WitnessShape { inputs, aux })
+    }
+}
+
+/// A*z, B*z, C*z on the domain, with the implied rows.
+///
+/// # Errors
+/// [`BackendError::WitnessShape`]; [`BackendError::Unsatisfied`] with the first constraint that the witness breaks.
+pub fn sparse_products(matrices: &Matrices, witness: &Witness) -> Result<[Vec<Fr>; 3], BackendError> {
+    check_shape(matrices, witness)?;
+    let [mut a, b, c] = [matrices.a(), matrices.b(), matrices.c()].map(|matrix| {
+        let mut values = vec![Fr::ZERO; 1 << matrices.domain_log()];
+        matrices.multiply(matrix, witness.values(), &mut values);
+        values
+    });
+    let rows = matrices.constraints();
+    let broken =
+        (0..rows).into_par_iter().with_min_len(MIN_CHUNK).find_first(|row| a[*row] * b[*row] != c[*row]);
+    if let Some(row) = broken {
+        return Err(BackendError::Unsatisfied(row));
+    }
+    a[rows..rows + matrices.inputs()].copy_from_slice(witness.inputs());
+    Ok([a, b, c])
+}
+
+/// The values at these columns.
+///
+/// # Panics
+/// When a column is not below the number of values.
+pub fn gather(values: &[Fr], columns: &[u32]) -> Vec<Fr> {
+    columns.par_iter().with_min_len(MIN_CHUNK).map(|column| values[*column as usize]).collect()
+}
