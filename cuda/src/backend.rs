@@ -179,6 +179,7 @@ fn finish(witness: &DeviceWitness, cancel: &Cancel, start: Instant) -> Result<(S
 fn refused(error: LibraryError) -> BackendError {
     match error {
         LibraryError::Cancelled => BackendError::Cancelled,
+        LibraryError::Lost(_) => BackendError::Lost { backend: NAME, reason: error.to_string() },
         error => BackendError::Device { backend: NAME, reason: error.to_string() },
     }
 }

@@ -263,7 +263,7 @@ fn failure(error: ProveError, backend: &'static str) -> ProveFailure {
             tracing::error!(backend, "a proof does not verify");
             ProveFailure::Invalid(error.to_string())
         }
-        ProveError::Backend(BackendError::Device { .. }) => {
+        ProveError::Backend(BackendError::Device { .. } | BackendError::Lost { .. }) => {
             metrics::counter!("proofmill_worker_device_failures_total", "backend" => backend).increment(1);
             tracing::error!(%error, "the device failed");
             ProveFailure::Device(error.to_string())

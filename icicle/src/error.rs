@@ -108,9 +108,18 @@ pub enum Error {
     Unsteady,
 }
 
+/// Codes after which the device may be lost: freeing, copying, waiting or a stream failed, or something unknown.
+const PERHAPS_LOST: [i32; 6] = [5, 6, 7, 8, 9, 14];
+
 impl From<Error> for BackendError {
     fn from(error: Error) -> Self {
-        Self::Device { backend: NAME, reason: error.to_string() }
+        let reason = error.to_string();
+        match error {
+            // A CUDA error can spoil the context for good, and ICICLE does not say whether it did.
+            Error::Call { code, .. } if PERHAPS_LOST.contains(&code) => Self::Lost { backend: NAME, reason },
+            Error::WrongDevice { .. } | Error::Gone => Self::Lost { backend: NAME, reason },
+            _ => Self::Device { backend: NAME, reason },
+        }
     }
 }
 

@@ -122,6 +122,14 @@ pub enum BackendError {
         /// What it says.
         reason: String,
     },
+    /// The device, or what this process has of it, is lost: nothing more can be done with it here.
+    #[error("PM-BACKEND-007: {backend}: {reason}; the process that drives the device must start again")]
+    Lost {
+        /// The backend.
+        backend: &'static str,
+        /// What it says.
+        reason: String,
+    },
 }
 
 /// The device that a backend computes on.

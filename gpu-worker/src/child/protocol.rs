@@ -182,7 +182,9 @@ impl From<BackendError> for Failure {
             }
             BackendError::Unsatisfied(row) => Self::Unsatisfied(row as u64),
             BackendError::Cancelled => Self::Cancelled,
-            BackendError::Device { reason, .. } => Self::Device(cut(reason)),
+            BackendError::Device { reason, .. } | BackendError::Lost { reason, .. } => {
+                Self::Device(cut(reason))
+            }
         }
     }
 }

@@ -33,6 +33,8 @@ use super::{
 const WAITING: usize = 64;
 /// Witnesses that may wait to be proved.
 const MAX_STAGED: usize = 4;
+/// Exit code of a child whose device is lost.
+const LOST: i32 = 75;
 /// How long a device library may take to tidy up.
 const LAST_BREATH: Duration = Duration::from_secs(3);
 
@@ -45,7 +47,7 @@ pub fn run(open: impl FnOnce() -> Result<Arc<dyn Backend>, BackendError>) -> Res
     let mut out = take_stdout()?;
     let opened = open().map_err(|error| match error {
         // The worker names the backend itself.
-        BackendError::Device { reason, .. } => reason,
+        BackendError::Device { reason, .. } | BackendError::Lost { reason, .. } => reason,
         other => other.to_string(),
     });
     let tested = opened.and_then(|backend| self_test(&backend).map(|()| backend));
@@ -63,6 +65,15 @@ pub fn run(open: impl FnOnce() -> Result<Arc<dyn Backend>, BackendError>) -> Res
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)
     });
     process::exit(i32::from(result.is_err()))
+}
+
+/// A lost device ends the child, with the reason as its last words: the next child starts with a device of its own.
+fn unless_lost<T>(result: Result<T, BackendError>) -> Result<T, BackendError> {
+    if let Err(BackendError::Lost { reason, .. }) = &result {
+        eprintln!("{reason}");
+        process::exit(LOST);
+    }
+    result
 }
 
 /// A copy of stdout for the protocol. What anybody prints from now on goes to stderr.
@@ -210,7 +221,7 @@ impl Server {
             return Err(Failure::Device(cut(format!("another key has taken the place of {file}"))));
         }
         let (inputs, aux) = (matrices.inputs(), matrices.aux());
-        let id = self.backend.prepare(Arc::new(key), Arc::new(matrices))?;
+        let id = unless_lost(self.backend.prepare(Arc::new(key), Arc::new(matrices)))?;
         lock(&self.keys).insert(preparation.key, Kept { id, inputs, aux });
         Ok(())
     }
@@ -232,7 +243,7 @@ impl Server {
         }
         let witness =
             slots::read(file, kept.inputs, kept.aux).map_err(|error| Failure::Device(cut(error)))?;
-        let staged = self.backend.stage(kept.id, Arc::new(witness))?;
+        let staged = unless_lost(self.backend.stage(kept.id, Arc::new(witness)))?;
         lock(&self.staged).insert(number, staged);
         Ok(())
     }
@@ -240,8 +251,9 @@ impl Server {
     fn prove(&self, number: u64, staged: u64) -> Result<Answer, Failure> {
         let cancel = lock(&self.cancels).get(&number).cloned().unwrap_or_default();
         let staged = lock(&self.staged).remove(&staged);
-        let proved =
-            staged.map(|staged| cancel.check().and_then(|()| self.backend.prove_staged(staged, &cancel)));
+        let proved = staged.map(|staged| {
+            cancel.check().and_then(|()| unless_lost(self.backend.prove_staged(staged, &cancel)))
+        });
         lock(&self.cancels).remove(&number);
         let (sums, timings) = proved.ok_or(Failure::Device("no such witness is staged".to_owned()))??;
         Ok(Answer::Proved(Box::new(SumsBytes::from(&sums)), timings_to_array(&timings)))

@@ -54,6 +54,7 @@ fn a_child_that_dies_says_how_and_the_next_one_proves() {
         ("once-abort", ["signal 6", "IcicleError"]),
         ("once-exit", ["code 7", "PM-CHILD-014"]),
         ("once-panic", ["code 101", "the device is on fire"]),
+        ("once-lost", ["code 75", "fell off the bus"]),
         ("once-closed", ["code 0", "PM-CHILD-014"]),
         ("once-cut-frame", ["code 0", "PM-CHILD-001"]),
     ] {

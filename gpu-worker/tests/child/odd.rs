@@ -83,6 +83,9 @@ impl Backend for Odd {
                 }
                 sums
             }
+            "lost" => {
+                Err(BackendError::Lost { backend: "cpu", reason: "the card fell off the bus".to_owned() })
+            }
             "no-memory" => Err(Self::device_error("out of memory")),
             "prints" => {
                 println!("[DEBUG] {}", "a chatty library ".repeat(1000));

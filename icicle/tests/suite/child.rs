@@ -118,7 +118,10 @@ fn open() -> Option<Arc<IcicleBackend>> {
             println!("open: well");
             Some(Arc::new(backend))
         }
-        Err(BackendError::Device { backend: "icicle", reason }) => {
+        Err(
+            BackendError::Device { backend: "icicle", reason }
+            | BackendError::Lost { backend: "icicle", reason },
+        ) => {
             println!("open: {reason}");
             None
         }
