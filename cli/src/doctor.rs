@@ -7,7 +7,12 @@ use std::path::PathBuf;
 use circuits::shape::Shape;
 use clap::Args;
 use coordinator::api::client::Client;
-use gpu_worker::card::{self, CardError};
+use eyre::WrapErr;
+use gpu_worker::{
+    backend::{Choice, Kind, SelectError, Selection, select},
+    card::{self, CardError},
+};
+use prover::BackendError;
 use serde_json::{Value, json};
 use wire::CardReading;
 
@@ -38,7 +43,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
     let mut good = true;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     line(true, "cores", format!("{cores}"));
-    line(true, "backend", "cpu (portable)");
+    backends().await?;
     good &= cards(tokio::task::spawn_blocking(|| card::survey(None)).await?);
     for shape in Shape::ALL {
         let path = gpu_worker::key_path(&options.keys, shape);
@@ -79,6 +84,24 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         };
     }
     eyre::ensure!(good, "something needs attention, see above");
+    Ok(())
+}
+
+/// One line for each backend: what it would prove on, or why it is not here, which is no fault.
+async fn backends() -> eyre::Result<()> {
+    let program = std::env::current_exe().wrap_err("cannot find this program to start it as a child")?;
+    for kind in [Kind::Cuda, Kind::Icicle] {
+        let selection = Selection { choice: Choice::Only(kind), device: 0, program: program.clone() };
+        let detail = match tokio::task::spawn_blocking(move || select(&selection)).await? {
+            Ok(selected) => selected.to_string(),
+            Err(SelectError::Named { source: BackendError::Device { reason, .. }, .. }) => {
+                format!("not here: {reason}")
+            }
+            Err(error) => format!("not here: {error}"),
+        };
+        line(true, &format!("backend {kind}"), detail);
+    }
+    line(true, "backend cpu", "portable, always here");
     Ok(())
 }
 

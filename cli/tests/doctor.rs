@@ -19,7 +19,8 @@ fn doctor(library: &Path) -> (String, bool) {
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let lines: Vec<&str> = text.lines().filter(|line| line.contains(" card")).collect();
+    let lines: Vec<&str> =
+        text.lines().filter(|line| line.contains("✓ card") || line.contains("✗ card")).collect();
     (lines.join("\n"), output.status.success())
 }
 
@@ -34,6 +35,25 @@ fn a_machine_without_a_driver_is_well_and_proves_on_the_cpu() {
     let fake = Fake::new();
     let (text, good) = doctor(&fake.library());
     assert!(good && text.contains("the NVIDIA driver knows no card"), "{text}");
+}
+
+#[test]
+fn backends_that_are_not_here_say_why_and_are_no_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_proofmill"))
+        .args(["doctor", "--keys"])
+        .arg(folder.path())
+        .env("PROOFMILL_NVML_LIBRARY", "/nowhere/libnvidia-ml.so.1")
+        .env("PROOFMILL_CUDA_LIBRARY", "/nowhere/libproofmill_cuda.so")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    let of =
+        |backend: &str| text.lines().find(|line| line.contains(&format!("✓ {backend}"))).unwrap().to_owned();
+    assert!(of("backend cuda").contains("not here: PM-CUDA-001"), "{text}");
+    assert!(of("backend icicle").contains("not here: PM-ICICLE-"), "{text}");
+    assert!(of("backend cpu").contains("always here"), "{text}");
 }
 
 #[test]

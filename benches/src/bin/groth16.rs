@@ -10,17 +10,15 @@
 use std::{sync::Arc, time::Instant};
 
 use bellman::groth16::{create_random_proof, prepare_verifying_key, verify_proof};
-use bn254::Fr;
 use circuits::{
     batch::{
-        Mint, Prepared,
+        Prepared,
         gadget::{BatchCircuit, witness},
     },
-    fixture::{Fixture, Operation},
-    leaf::CoinRange,
     shape::Shape,
 };
 use clap::Parser;
+use proofmill_benches::full_batch;
 use prover::{Cancel, CpuBackend, DevTrapdoor, Key, Matrices, NoProgress, Prover, Witness, generate, verify};
 use rand_core::OsRng;
 use serde_json::json;
@@ -93,19 +91,6 @@ fn main() -> eyre::Result<()> {
     });
     println!("{report:#}");
     Ok(())
-}
-
-/// A batch with a send in every slot.
-fn full_batch(shape: Shape) -> eyre::Result<Prepared> {
-    let mut fixture = Fixture::new(Fr::from(1));
-    let (alice, bob) = (fixture.wallet(1), fixture.wallet(2));
-    let range = CoinRange::new(1, 1_000_000)?;
-    fixture.batch(shape, &[], &[Mint { account: alice.account, range }]);
-    let index = shape.slots() as u64;
-    let sends: Vec<Operation> = (1..=shape.slots() as u64)
-        .map(|i| Operation::Send { index, split: 100 * i, recipient: bob.account })
-        .collect();
-    Ok(Prepared::new(fixture.batch(shape, &sends, &[]))?)
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {

@@ -4,18 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bn254::Fr;
-use circuits::{
-    batch::{Mint, Prepared, gadget},
-    fixture::{Fixture, Operation},
-    leaf::CoinRange,
-    shape::Shape,
-};
+use circuits::{batch::gadget, shape::Shape};
 use clap::Args;
 use cuda::CudaBackend;
 use eyre::ensure;
 use gpu_worker::card::{Card, Monitor, Settings as CardSettings};
 use gpu_worker::{Circuit, key_path, matrices};
+use proofmill_benches::full_batch;
 use prover::{Backend, Cancel, CpuBackend, DevTrapdoor, NoProgress, Prover, Timings, Witness, generate};
 use serde_json::{Value, json};
 use wire::WorkerId;
@@ -250,15 +245,7 @@ fn merge(into: &mut Value, from: Value) {
 
 /// The witness of a batch with a send in every slot, and how long it took.
 fn witness(shape: Shape) -> eyre::Result<(Arc<Witness>, f64)> {
-    let mut fixture = Fixture::new(Fr::from(1));
-    let (alice, bob) = (fixture.wallet(1), fixture.wallet(2));
-    let range = CoinRange::new(1, 1_000_000)?;
-    fixture.batch(shape, &[], &[Mint { account: alice.account, range }]);
-    let index = shape.slots() as u64;
-    let sends: Vec<Operation> = (1..=shape.slots() as u64)
-        .map(|i| Operation::Send { index, split: 100 * i, recipient: bob.account })
-        .collect();
-    let batch = Prepared::new(fixture.batch(shape, &sends, &[]))?;
+    let batch = full_batch(shape)?;
     let start = Instant::now();
     let (inputs, aux) = gadget::witness(&batch)?;
     Ok((Arc::new(Witness::new(inputs, aux)), start.elapsed().as_secs_f64() * 1e3))
