@@ -40,12 +40,9 @@ pub fn run(backend: &CudaBackend, options: &Options) -> eyre::Result<()> {
         msm::<G1Affine>(backend, "msm-g1", log, options.rounds, |points, scalars| {
             icicle.as_ref().map(|peer| timed(|| peer.msm_g1(points, scalars).map(drop)))
         })?;
-        // A G2 point has twice the size: one step less keeps the tables in memory.
-        if log < options.max_log || log <= 22 {
-            msm::<G2Affine>(backend, "msm-g2", log, options.rounds, |points, scalars| {
-                icicle.as_ref().map(|peer| timed(|| peer.msm_g2(points, scalars).map(drop)))
-            })?;
-        }
+        msm::<G2Affine>(backend, "msm-g2", log, options.rounds, |points, scalars| {
+            icicle.as_ref().map(|peer| timed(|| peer.msm_g2(points, scalars).map(drop)))
+        })?;
         ntt(backend, icicle.as_ref(), log, options.rounds)?;
     }
     Ok(())
