@@ -95,6 +95,9 @@ kernels() {
 [ "${1:-}" = pack ] || [ -x "$BIN/bench-gpu" ] || die "$BIN/bench-gpu is missing; run 'benches/gpu/run.sh pack' on a machine with Rust"
 mkdir -p "$OUT"
 case "${1:-}" in
+  check | sanitize | bench) RUST_BACKTRACE=0 bench info >/dev/null || die "there is no card to use, see above" ;;
+esac
+case "${1:-}" in
   pack) pack; exit ;;
   keys) for circuit in ${CIRCUITS//,/ }; do bench keys --dir "$KEYS" --circuits "$circuit" >>"$OUT/keys.jsonl"; done ;;
   check) check ;;
