@@ -118,7 +118,7 @@ Sums Key::prove(const Fr* witness, const volatile uint8_t* cancel, StageTimes& t
 Sums Key::prove_on_streams(const Fr* witness, const volatile uint8_t* cancel, StageTimes& times, StageCounts& counts) {
     Stream &main = streams_[0], &side = streams_[1];
     Arena &main_arena = arenas_[0], &side_arena = arenas_[1];
-    auto& [start, sparse_done, ntt_done, h_done, side_start, a_done, b_digits_done, b1_done, b2_done, l_done] = events_;
+    auto& [start, sparse_done, ntt_done, h_done, side_start, a_done, b1_done, b2_done, l_done] = events_;
     size_t size = size_t(1) << domain_.log_size();
     Fr *a = values_.data(), *b = a + size, *c = b + size;
 
@@ -150,7 +150,6 @@ Sums Key::prove_on_streams(const Fr* witness, const volatile uint8_t* cancel, St
     a_done.record(side);
     check_cancel(cancel);
     Digits b_sorted = b_digits.finish();
-    b_digits_done.record(side);
     auto pending_b1 = sum_buckets(side, side_arena, b1_.shape, b1_.table.data(), b_sorted, next_place(b1_.shape));
     b1_done.record(side);
     auto pending_b2 = sum_buckets(side, side_arena, b2_.shape, b2_.table.data(), b_sorted, pinned_g2_.data());

@@ -8,8 +8,6 @@
 #pragma once
 
 #include <array>
-#include <atomic>
-#include <mutex>
 
 #include "memory.cuh"
 #include "msm.cuh"
@@ -94,7 +92,7 @@ class Key {
     PinnedBuffer<uint32_t> totals_;
     PinnedBuffer<G1> pinned_g1_;
     PinnedBuffer<G2> pinned_g2_;
-    std::array<Event, 10> events_;
+    std::array<Event, 9> events_;
 };
 
 } // namespace pm

@@ -13,7 +13,6 @@
 #pragma once
 
 #include <algorithm>
-#include <vector>
 
 #include "curve.cuh"
 #include "digits.cuh"

@@ -1,8 +1,6 @@
 // The kernels of ntt.cuh.
 #include "ntt.cuh"
 
-#include <vector>
-
 namespace pm {
 
 namespace {

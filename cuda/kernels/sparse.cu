@@ -2,7 +2,6 @@
 #include "sparse.cuh"
 
 #include <algorithm>
-#include <numeric>
 
 namespace pm {
 

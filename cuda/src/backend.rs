@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bn254::raw;
@@ -14,7 +14,7 @@ use prover::{
 
 use crate::ffi;
 use crate::kernels::point;
-use crate::library::{Context, DeviceKey, DeviceWitness, Library, LibraryError};
+use crate::library::{Context, DeviceKey, DeviceWitness, Finished, Library, LibraryError};
 
 const NAME: &str = "cuda";
 
@@ -33,7 +33,8 @@ pub struct Settings {
 
 /// Field multiplications that the method needs for a proof (`pm_counts` in the header says how they are counted): what the
 /// card needs beyond them is overhead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Sparse products, and C*w.
     pub sparse: u64,
@@ -55,6 +56,43 @@ struct Prepared {
     key: Arc<DeviceKey>,
     inputs: usize,
     aux: usize,
+    /// Room for witnesses that nobody uses now. It is kept: giving memory of the card back waits for all that runs there,
+    /// and no witness could go up meanwhile.
+    rooms: Mutex<Vec<DeviceWitness>>,
+}
+
+/// A witness on the card; its room goes back to the key when it is dropped.
+struct Place {
+    prepared: Arc<Prepared>,
+    room: Option<DeviceWitness>,
+}
+
+impl Place {
+    fn take(prepared: Arc<Prepared>) -> Result<Self, LibraryError> {
+        let kept = prepared.rooms.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let room = match kept {
+            Some(room) => room,
+            None => prepared.key.new_witness()?,
+        };
+        Ok(Self { prepared, room: Some(room) })
+    }
+
+    fn upload(&self, values: &[Fr]) -> Result<(), LibraryError> {
+        self.room.iter().try_for_each(|room| room.upload(values))
+    }
+
+    fn prove(&self, cancel: &Cancel) -> Result<Finished, BackendError> {
+        let gone = || LibraryError::Failed("the witness is not on the card".to_owned());
+        let room = self.room.as_ref().ok_or_else(gone).map_err(refused)?;
+        room.prove(cancel).map_err(refused)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut rooms = self.prepared.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        rooms.extend(self.room.take());
+    }
 }
 
 /// The backend `cuda`.
@@ -101,9 +139,7 @@ impl CudaBackend {
     /// # Errors
     /// As [`Backend::prove`].
     pub fn count(&self, key: KeyId, witness: &Witness) -> Result<Counts, BackendError> {
-        let counts = self.upload(key, witness)?.prove(&Cancel::new()).map_err(refused)?.counts;
-        let ffi::Counts { sparse, ntt, msm_a, msm_b1, msm_b2, msm_l, msm_h } = counts;
-        Ok(Counts { sparse, ntt, msm_a, msm_b1, msm_b2, msm_l, msm_h })
+        Ok(self.upload(key, witness)?.prove(&Cancel::new())?.counts)
     }
 
     fn get(&self, key: KeyId) -> Result<Arc<Prepared>, BackendError> {
@@ -111,14 +147,14 @@ impl CudaBackend {
         prepared.get(&key).cloned().ok_or(BackendError::UnknownKey(key))
     }
 
-    fn upload(&self, key: KeyId, witness: &Witness) -> Result<DeviceWitness, BackendError> {
+    fn upload(&self, key: KeyId, witness: &Witness) -> Result<Place, BackendError> {
         let prepared = self.get(key)?;
         let (inputs, aux) = (witness.inputs().len(), witness.aux().len());
         let fits = inputs == prepared.inputs && aux == prepared.aux;
         if !fits || witness.inputs().first() != Some(&Fr::ONE) {
             return Err(BackendError::WitnessShape { inputs, aux });
         }
-        let place = prepared.key.new_witness().map_err(refused)?;
+        let place = Place::take(prepared).map_err(refused)?;
         place.upload(witness.values()).map_err(refused)?;
         Ok(place)
     }
@@ -140,7 +176,8 @@ impl Backend for CudaBackend {
         let Settings { memory_limit, max_copies, .. } = self.settings;
         let loaded = self.context.load_key(&key, &matrices, memory_limit, max_copies).map_err(refused)?;
         let id = KeyId(self.next.fetch_add(1, Ordering::Relaxed));
-        let prepared = Arc::new(Prepared { key: loaded, inputs: key.inputs(), aux: key.aux() });
+        let prepared =
+            Arc::new(Prepared { key: loaded, inputs: key.inputs(), aux: key.aux(), rooms: Mutex::default() });
         self.prepared.write().unwrap_or_else(PoisonError::into_inner).insert(id, prepared);
         Ok(id)
     }
@@ -160,7 +197,7 @@ impl Backend for CudaBackend {
     fn prove_staged(&self, staged: Staged, cancel: &Cancel) -> Result<(Sums, Timings), BackendError> {
         cancel.check()?;
         let start = Instant::now();
-        match staged.place.and_then(|place| place.downcast::<DeviceWitness>().ok()) {
+        match staged.place.and_then(|place| place.downcast::<Place>().ok()) {
             Some(place) => finish(&place, cancel, start),
             None => self.prove(staged.key, &staged.witness, cancel),
         }
@@ -171,8 +208,8 @@ impl Backend for CudaBackend {
     }
 }
 
-fn finish(witness: &DeviceWitness, cancel: &Cancel, start: Instant) -> Result<(Sums, Timings), BackendError> {
-    let finished = witness.prove(cancel).map_err(refused)?;
+fn finish(place: &Place, cancel: &Cancel, start: Instant) -> Result<(Sums, Timings), BackendError> {
+    let finished = place.prove(cancel)?;
     Ok((to_sums(&finished.sums), to_timings(&finished.times, start.elapsed())))
 }
 

@@ -2,6 +2,8 @@
 
 use std::ffi::{c_char, c_void};
 
+use crate::backend::Counts;
+
 pub(crate) const ABI_VERSION: u32 = 1;
 
 pub(crate) const OK: i32 = 0;
@@ -88,18 +90,6 @@ pub(crate) struct Timings {
     pub msm_l: f32,
     pub msm_h: f32,
     pub total: f32,
-}
-
-#[repr(C)]
-#[derive(Default)]
-pub(crate) struct Counts {
-    pub sparse: u64,
-    pub ntt: u64,
-    pub msm_a: u64,
-    pub msm_b1: u64,
-    pub msm_b2: u64,
-    pub msm_l: u64,
-    pub msm_h: u64,
 }
 
 #[cfg(target_pointer_width = "64")]

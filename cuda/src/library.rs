@@ -12,6 +12,7 @@ use bn254::raw::{self, Limbs};
 use bn254::{Domain, Fr};
 use prover::{Cancel, DeviceInfo, Key, Matrices};
 
+use crate::backend::Counts;
 use crate::ffi::{self, Functions};
 
 /// The name of the library's file.
@@ -237,7 +238,7 @@ pub struct DeviceWitness {
 pub(crate) struct Finished {
     pub(crate) sums: ffi::Sums,
     pub(crate) times: ffi::Timings,
-    pub(crate) counts: ffi::Counts,
+    pub(crate) counts: Counts,
 }
 
 impl Context {
@@ -421,7 +422,7 @@ impl DeviceWitness {
     /// The sums for the uploaded witness. `cancel` is looked at between stages.
     pub(crate) fn prove(&self, cancel: &Cancel) -> Result<Finished, LibraryError> {
         let mut sums = ffi::Sums { a: [0; 64], b1: [0; 64], b2: [0; 128], l: [0; 64], h: [0; 64] };
-        let (mut times, mut counts) = (ffi::Timings::default(), ffi::Counts::default());
+        let (mut times, mut counts) = (ffi::Timings::default(), Counts::default());
         let cancel: *const bool = cancel.flag().as_ptr();
         // SAFETY: key and witness live; the flag outlives the call and is only read, one byte at a time, which no store to it can
         // tear; the others are live values.

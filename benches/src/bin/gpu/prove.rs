@@ -127,10 +127,10 @@ fn line(circuit: &Circuit, work: &str, who: &str, median_ms: f64) -> Value {
 fn limits(backend: &CudaBackend, circuit: &Circuit, witness: &Witness) -> eyre::Result<()> {
     let rate = backend.context().multiplication_rate(1 << 20, 1 << 10)?;
     let key = backend.prepare(Arc::clone(&circuit.key), Arc::clone(&circuit.matrices));
-    let counts = key.and_then(|key| {
-        let counts = backend.count(key, witness);
+    let (counts, info) = key.and_then(|key| {
+        let counted = backend.count(key, witness).map(|counts| (counts, backend.key_info(key)));
         backend.release(key);
-        counts
+        counted
     })?;
     let ms = |count: u64| rounded(count as f64 / rate * 1e3);
     let total = counts.sparse
@@ -144,6 +144,7 @@ fn limits(backend: &CudaBackend, circuit: &Circuit, witness: &Witness) -> eyre::
     merge(
         &mut report,
         json!({
+            "key_on_card_mib": info.map(|info| info.bytes >> 20), "copies": info.map(|info| info.copies.to_string()),
             "multiplications_per_second": rate.round(), "multiplications": total, "sparse_ms": ms(counts.sparse),
             "ntt_ms": ms(counts.ntt), "msm_a_ms": ms(counts.msm_a), "msm_b1_ms": ms(counts.msm_b1),
             "msm_b2_ms": ms(counts.msm_b2), "msm_l_ms": ms(counts.msm_l), "msm_h_ms": ms(counts.msm_h),
