@@ -113,11 +113,6 @@ impl Library {
         Ok(Self { functions, path: path.display().to_string(), _library: library })
     }
 
-    /// Where it was found.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
     /// Number of cards, at least one.
     ///
     /// # Errors
