@@ -68,6 +68,8 @@ pub(crate) enum FromQueue {
         timings: Timings,
         valid: bool,
     },
+    /// The queue was wiped.
+    Lost,
 }
 
 /// Something to be done on L1, with all it takes.
@@ -156,7 +158,18 @@ pub(crate) struct Driver {
     pub status: SharedStatus,
     pub commit_max: usize,
     pub commit_window: Duration,
+    /// The number of the last event in the store.
+    pub sequence: u64,
+    pub clock: Clock,
     pub last_now: u64,
+}
+
+/// Unix milliseconds; injected, so that a simulation can have its own time.
+pub(crate) type Clock = Box<dyn Fn() -> u64 + Send>;
+
+pub(crate) fn system_clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// One group on its way to the store.
@@ -185,8 +198,7 @@ impl Driver {
 
     /// Unix milliseconds, never running backwards.
     fn now(&mut self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.last_now = self.last_now.max(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        self.last_now = self.last_now.max((self.clock)());
         self.last_now
     }
 
@@ -226,7 +238,7 @@ impl Driver {
                 tracing::error!(%error, "nothing of this round is durable; the state is read again");
                 metrics::counter!("proofmill_commit_failures_total").increment(1);
                 let rules = Arc::new(self.state.rules().clone());
-                self.state = start::replay(self.store.as_mut(), rules)?;
+                (self.state, self.sequence) = start::replay(self.store.as_mut(), rules)?;
                 Committed::No
             }
         };
@@ -263,7 +275,8 @@ impl Driver {
             return Ok(());
         }
         let began = Instant::now();
-        self.store.commit(log, &rows)?;
+        self.store.commit(self.sequence + 1, log, &rows)?;
+        self.sequence += log.len() as u64;
         metrics::histogram!("proofmill_commit_seconds").record(began.elapsed().as_secs_f64());
         Ok(())
     }
@@ -336,6 +349,7 @@ impl Driver {
 
     fn worker_event(&mut self, event: FromQueue, now: u64, round: &mut Round) -> Result<(), StateError> {
         let effects = match event {
+            FromQueue::Lost => self.state.farm_step(FarmEvent::QueueLost, now, &mut round.log),
             FromQueue::Event(event) => self.state.farm_step(FarmEvent::Worker(event), now, &mut round.log),
             FromQueue::Proof { worker, job, attempt, valid: false, .. } => {
                 metrics::counter!("proofmill_proofs_refused_total").increment(1);

@@ -88,6 +88,8 @@ pub enum FarmEvent {
         millijoules: u64,
         payments: u32,
     },
+    /// The queue lost everything it held: what was published and not claimed is published again.
+    QueueLost,
     Tick,
 }
 
@@ -225,6 +227,11 @@ impl Farm {
             }
             FarmEvent::ProofEnergy { worker, millijoules, payments } => {
                 self.crew.spent(&worker, millijoules, payments);
+            }
+            FarmEvent::QueueLost => {
+                for job in self.jobs.values_mut().filter(|job| matches!(job.phase, Phase::Published { .. })) {
+                    job.phase = Phase::Due;
+                }
             }
             FarmEvent::Tick => self.expire(now, &mut effects),
         }

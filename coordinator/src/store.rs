@@ -1,11 +1,17 @@
 //! Where the event log lives, and the projections that follow from it.
 //!
-//! Invariant: `commit` is one durable transaction: after it returns, the events survive any death of the process; if it
-//! fails, none of them is there. The projections of a transaction are written with its events, never without.
+//! Invariant: `commit` is one durable transaction of the one leader: after it returns, the events survive any death of the
+//! process; if it fails, none of them is there, or all are and the same call repeated says so. The projections of a
+//! transaction are written with its events, never without. Events are numbered from 1 without gaps.
+//!
+//! | file | engine |
+//! |---|---|
+//! | `sqlite` | embedded, one process |
+//! | `postgres` | a server, one leading coordinator and any number of standbys |
 
 use crate::state::{
     event::Stamped,
-    rows::{Checkpoint, Row},
+    rows::{Checkpoint, Line, Row},
 };
 
 mod sqlite;
@@ -26,16 +32,29 @@ pub enum StoreError {
     )]
     Version { found: String, expected: u32 },
     #[error(
-        "PM-STORE-004: the store belongs to another deployment ({found}, not {expected}); take another --data-dir for \
-         this chain and contract"
+        "PM-STORE-004: the store belongs to another deployment ({found}, not {expected}); take another store for this \
+         chain and contract"
     )]
     Deployment { found: String, expected: String },
+    #[error("PM-STORE-005: event {sequence} of the log cannot be read ({detail}); restore a backup")]
+    Damaged { sequence: u64, detail: String },
+    #[error("PM-STORE-006: the database does not answer ({0}); it is asked again")]
+    Unavailable(String),
     #[error(
-        "PM-STORE-005: event {sequence} of the log cannot be read ({detail}); restore the data folder from a backup"
+        "PM-STORE-007: another coordinator leads now ({holder}); this one writes nothing more: start it again as a standby"
     )]
-    Damaged { sequence: i64, detail: String },
+    Deposed { holder: String },
     #[error("{0}")]
     Replay(String),
+}
+
+/// Whether this store may write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leadership {
+    /// This one leads, in this term. Terms only grow.
+    Leading { term: u64 },
+    /// Another leads.
+    Following { holder: String },
 }
 
 /// A store, used by one thread. Calls block.
@@ -43,21 +62,39 @@ pub trait Store: Send {
     /// Ties an empty store to a deployment, or checks that it is this one.
     ///
     /// # Errors
-    /// `Deployment`, `Version`, `Unusable`.
+    /// `Deployment`, `Version`, `Unusable`, `Unavailable`.
     fn bind(&mut self, deployment: &str) -> Result<(), StoreError>;
 
-    /// Hands over the log in order, then says which root the last sealed batch must have.
+    /// Asks to lead, or whether it still does. A new term begins whenever leadership is won, also from itself after a
+    /// restart; it is then kept without further calls for as long as the store can be reached in time.
     ///
     /// # Errors
-    /// `Damaged`, `Unusable`, or what `each` returns.
+    /// `Unavailable`.
+    fn lead(&mut self) -> Result<Leadership, StoreError>;
+
+    /// Hands over the events after number `after` in order, with their numbers, then says which root the last sealed batch
+    /// must have. Events and root are of one moment.
+    ///
+    /// # Errors
+    /// `Damaged`, `Unusable`, `Unavailable`, or what `each` returns.
     fn replay(
         &mut self,
-        each: &mut dyn FnMut(Stamped) -> Result<(), StoreError>,
+        after: u64,
+        each: &mut dyn FnMut(u64, Stamped) -> Result<(), StoreError>,
     ) -> Result<Option<Checkpoint>, StoreError>;
 
-    /// Appends events and writes rows in one durable transaction.
+    /// Appends events as numbers `first`, `first + 1`, … and writes rows, in one durable transaction that is only done
+    /// while this store leads. If the log holds exactly these events under these numbers already (the answer to an earlier
+    /// call was lost), that is success.
     ///
     /// # Errors
-    /// `Unusable`; nothing was written then, or the store will say so at the next `replay`.
-    fn commit(&mut self, events: &[Stamped], rows: &[Row]) -> Result<(), StoreError>;
+    /// `Unavailable`: whether it was written is not known, call again. `Deposed`: it was not written and never will be.
+    /// `Unusable`: it was not written.
+    fn commit(&mut self, first: u64, events: &[Stamped], rows: &[Row]) -> Result<(), StoreError>;
+
+    /// The lines about a batch, in the order in which they were written.
+    ///
+    /// # Errors
+    /// `Unusable`, `Unavailable`.
+    fn lines(&mut self, batch_no: u32) -> Result<Vec<Line>, StoreError>;
 }

@@ -20,6 +20,7 @@ pub mod codec;
 pub mod ecdsa;
 pub mod eip712;
 pub mod event;
+mod failpoint;
 pub mod job;
 pub mod queue;
 pub mod spend_key;
@@ -28,6 +29,7 @@ pub use card::{CardReading, EnergyAverage, Throttle};
 pub use event::{
     CircuitSupport, Control, FailureKind, Hold, ProofBytes, Registration, Stage, Timings, WorkerEvent,
 };
+pub use failpoint::failpoint;
 pub use job::{Attempt, JobEntry, JobId, WorkerId};
 pub use queue::{
     CoordinatorQueue, Depth, EventBatch, EventCursor, Liveness, Priority, QueueError, WorkerQueue,

@@ -75,10 +75,14 @@ pub(super) async fn read(
         if batch.malformed > 0 {
             metrics::counter!("proofmill_queue_malformed_total").increment(batch.malformed as u64);
         }
-        if batch.up_to.is_none() {
+        if batch.lost {
+            tracing::warn!("the queue was wiped; what was published is published again");
+            metrics::counter!("proofmill_queue_lost_total").increment(1);
+        } else if batch.up_to.is_none() {
             continue;
         }
-        let mut events = Vec::with_capacity(batch.events.len());
+        let mut events = Vec::with_capacity(batch.events.len() + 1);
+        events.extend(batch.lost.then_some(FromQueue::Lost));
         for event in batch.events {
             events.extend(check(event, &verifier, &link).await);
         }

@@ -6,7 +6,7 @@ use circuits::{public_data::domain, shape::Shape};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wire::{ecdsa::OperatorKey, eip712::SigningDomain, queue::CoordinatorQueue};
 
-use super::{Driver, Handle, SharedStatus, chain_task::ChainTask, handle, queue_task};
+use super::{Driver, Handle, SharedStatus, chain_task::ChainTask, handle, queue_task, system_clock};
 use crate::{
     chain::{Chain, ChainError, ContractState, Deployment},
     config::{Config, ConfigError, Rules},
@@ -72,10 +72,11 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
     let bound = name(&deployment);
     let replayed = tokio::task::spawn_blocking(move || {
         store.bind(&bound)?;
-        let state = replay(store.as_mut(), rules)?;
-        Ok::<_, StartError>((store, state))
+        let replayed = replay(store.as_mut(), rules)?;
+        Ok::<_, StartError>((store, replayed))
     });
-    let (store, state) = replayed.await.map_err(|error| StartError::Thread(error.to_string()))??;
+    let (store, (state, sequence)) =
+        replayed.await.map_err(|error| StartError::Thread(error.to_string()))??;
     compare_with_contract(&state, &chain.contract_state().await?)?;
     tracing::info!(
         batch = state.tree.state_batch(),
@@ -95,6 +96,8 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
         status: status.clone(),
         commit_max: config.commit_max,
         commit_window: config.commit_window,
+        sequence,
+        clock: Box::new(system_clock),
         last_now: 0,
     };
     let thread = thread::Builder::new()
@@ -129,13 +132,13 @@ fn name(deployment: &Deployment) -> String {
     format!("chain {} contract 0x{}", deployment.chain_id, hex::encode(deployment.contract))
 }
 
-/// The state that the log describes; an empty log begins with batch 1.
-pub(super) fn replay(store: &mut dyn Store, rules: Arc<Rules>) -> Result<State, StartError> {
+/// The state that the log describes and the number of its last event; an empty log begins with batch 1.
+pub(super) fn replay(store: &mut dyn Store, rules: Arc<Rules>) -> Result<(State, u64), StartError> {
     let mut state = State::new(Arc::clone(&rules));
-    let mut events = 0u64;
+    let mut last = 0;
     let mut failed = None;
-    let stored = store.replay(&mut |stamped| {
-        events += 1;
+    let stored = store.replay(0, &mut |sequence, stamped| {
+        last = sequence;
         state.apply(&stamped).map_err(|error| {
             let text = error.to_string();
             failed = Some(error);
@@ -155,14 +158,15 @@ pub(super) fn replay(store: &mut dyn Store, rules: Arc<Rules>) -> Result<State, 
         let stored = stored.map_or(0, |Checkpoint { batch_no, .. }| batch_no);
         return Err(StartError::Checkpoint { stored, replayed: replayed.batch_no });
     }
-    if events == 0 {
+    if last == 0 {
         let mut log = Vec::new();
         state.begin(0, &mut log)?;
-        store.commit(&log, &[])?;
+        store.commit(1, &log, &[])?;
+        last = log.len() as u64;
     }
     // The projections already hold all this.
     state.take_rows();
-    Ok(state)
+    Ok((state, last))
 }
 
 /// The contract may be behind (not submitted yet) but never ahead, and stands at one of our roots.

@@ -23,8 +23,8 @@ use crate::{
     chain::{Chain, memory::MemoryChain},
     config::{Config, Finality},
     service::{PrepareSend, PrepareWithdraw, Service, Stage},
-    state::rows::{Checkpoint, Row},
-    store::SqliteStore,
+    state::rows::{Checkpoint, Line, Row},
+    store::{Leadership, SqliteStore},
     testkit::{Holder, TagVerifier},
 };
 
@@ -350,18 +350,27 @@ impl Store for Flaky {
         self.inner.bind(deployment)
     }
 
-    fn replay(
-        &mut self,
-        each: &mut dyn FnMut(Stamped) -> Result<(), StoreError>,
-    ) -> Result<Option<Checkpoint>, StoreError> {
-        self.inner.replay(each)
+    fn lead(&mut self) -> Result<Leadership, StoreError> {
+        self.inner.lead()
     }
 
-    fn commit(&mut self, events: &[Stamped], rows: &[Row]) -> Result<(), StoreError> {
+    fn replay(
+        &mut self,
+        after: u64,
+        each: &mut dyn FnMut(u64, Stamped) -> Result<(), StoreError>,
+    ) -> Result<Option<Checkpoint>, StoreError> {
+        self.inner.replay(after, each)
+    }
+
+    fn lines(&mut self, batch_no: u32) -> Result<Vec<Line>, StoreError> {
+        self.inner.lines(batch_no)
+    }
+
+    fn commit(&mut self, first: u64, events: &[Stamped], rows: &[Row]) -> Result<(), StoreError> {
         if self.broken.load(Ordering::Acquire) {
             return Err(StoreError::Unusable("the disk is full".to_owned()));
         }
-        self.inner.commit(events, rows)
+        self.inner.commit(first, events, rows)
     }
 }
 

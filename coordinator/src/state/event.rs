@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Layout of the events in a store.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// 32 bytes that name an operation: a hash of what makes it unique.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

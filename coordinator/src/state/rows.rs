@@ -29,6 +29,15 @@ pub struct JobRow {
     pub worker: Option<String>,
 }
 
+/// What was decided about a batch, in words, for `explain`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    pub batch_no: u32,
+    /// Unix milliseconds.
+    pub at: u64,
+    pub text: String,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Row {
     Balance(Address, Balances),
@@ -39,6 +48,7 @@ pub enum Row {
     Directory(Box<DirectoryEntry>),
     Idempotency(Address, String, Remembered),
     Cursor(Cursor),
+    Line(Line),
 }
 
 /// The root and batch that the store must agree with after a replay.

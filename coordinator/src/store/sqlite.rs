@@ -11,12 +11,12 @@ use bn254::{Fr, fr_from_be_bytes, fr_to_be_bytes};
 use fs4::fs_std::FileExt;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::{Store, StoreError};
+use super::{Leadership, Store, StoreError};
 use crate::{
     service::OperationKind,
     state::{
         event::{Stamped, VERSION},
-        rows::{BatchRow, Checkpoint, Row, stage_name},
+        rows::{BatchRow, Checkpoint, Line, Row, stage_name},
     },
 };
 
@@ -102,39 +102,58 @@ impl Store for SqliteStore {
         Err(StoreError::Deployment { found, expected: deployment.to_owned() })
     }
 
+    /// The lock of the folder was taken when the store was opened.
+    fn lead(&mut self) -> Result<Leadership, StoreError> {
+        Ok(Leadership::Leading { term: 1 })
+    }
+
     fn replay(
         &mut self,
-        each: &mut dyn FnMut(Stamped) -> Result<(), StoreError>,
+        after: u64,
+        each: &mut dyn FnMut(u64, Stamped) -> Result<(), StoreError>,
     ) -> Result<Option<Checkpoint>, StoreError> {
-        let mut select = self.connection.prepare("SELECT sequence, body FROM events ORDER BY sequence")?;
-        let mut rows = select.query([])?;
-        let mut expected = 1;
+        let mut select = self
+            .connection
+            .prepare("SELECT sequence, body FROM events WHERE sequence > ?1 ORDER BY sequence")?;
+        let mut rows = select.query([after as i64])?;
+        let mut expected = after + 1;
         while let Some(row) = rows.next()? {
             let (sequence, body): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            let sequence = sequence as u64;
             let damaged = |detail: String| StoreError::Damaged { sequence, detail };
             if sequence != expected {
                 return Err(damaged(format!("event {expected} is missing")));
             }
             expected += 1;
-            each(postcard::from_bytes(&body).map_err(|error| damaged(error.to_string()))?)?;
+            each(sequence, postcard::from_bytes(&body).map_err(|error| damaged(error.to_string()))?)?;
         }
         self.checkpoint()
     }
 
-    fn commit(&mut self, events: &[Stamped], rows: &[Row]) -> Result<(), StoreError> {
+    fn commit(&mut self, first: u64, events: &[Stamped], rows: &[Row]) -> Result<(), StoreError> {
         let transaction = self.connection.transaction()?;
         {
-            let mut insert = transaction.prepare_cached("INSERT INTO events (at, body) VALUES (?1, ?2)")?;
-            for event in events {
+            let mut insert =
+                transaction.prepare_cached("INSERT INTO events (sequence, at, body) VALUES (?1, ?2, ?3)")?;
+            for (sequence, event) in (first..).zip(events) {
                 let body =
                     postcard::to_stdvec(event).map_err(|error| StoreError::Unusable(error.to_string()))?;
-                insert.execute(params![event.at as i64, body])?;
+                insert.execute(params![sequence as i64, event.at as i64, body])?;
             }
         }
         for row in rows {
             write(&transaction, row)?;
         }
         Ok(transaction.commit()?)
+    }
+
+    fn lines(&mut self, batch_no: u32) -> Result<Vec<Line>, StoreError> {
+        let mut select =
+            self.connection.prepare_cached("SELECT at, text FROM lines WHERE batch_no = ?1 ORDER BY id")?;
+        let lines = select.query_map([batch_no], |row| {
+            Ok(Line { batch_no, at: row.get::<_, i64>(0)? as u64, text: row.get(1)? })
+        })?;
+        Ok(lines.collect::<Result<_, _>>()?)
     }
 }
 
@@ -193,6 +212,10 @@ fn write(transaction: &Transaction<'_>, row: &Row) -> Result<(), StoreError> {
         Row::Cursor(cursor) => run(
             "INSERT OR REPLACE INTO chain_cursor (id, number, hash) VALUES (1, ?1, ?2)",
             params![cursor.number as i64, cursor.hash],
+        ),
+        Row::Line(line) => run(
+            "INSERT INTO lines (batch_no, at, text) VALUES (?1, ?2, ?3)",
+            params![line.batch_no, line.at as i64, line.text],
         ),
     }
 }

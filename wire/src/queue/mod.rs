@@ -62,6 +62,9 @@ pub struct EventBatch {
     pub malformed: usize,
     /// Acknowledge this once all of them are dealt with; nothing if the batch is empty.
     pub up_to: Option<EventCursor>,
+    /// The queue lost what it held since the last batch (it was wiped, or replaced by an empty one): what was published is
+    /// to be published again.
+    pub lost: bool,
 }
 
 /// How much work of a circuit lies in the queue. Autoscaling needs both numbers.

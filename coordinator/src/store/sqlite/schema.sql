@@ -101,3 +101,12 @@ CREATE TABLE IF NOT EXISTS idempotency (
     operation    BLOB,
     PRIMARY KEY (sender, key)
 ) STRICT, WITHOUT ROWID;
+
+-- What was decided about a batch, for people: claims, leases, proofs, transactions, reorganisations.
+CREATE TABLE IF NOT EXISTS lines (
+    id       INTEGER PRIMARY KEY,
+    batch_no INTEGER NOT NULL,
+    at       INTEGER NOT NULL, -- Unix milliseconds
+    text     TEXT    NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS lines_of_batch ON lines (batch_no);

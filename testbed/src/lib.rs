@@ -1,0 +1,13 @@
+//! Real services for tests and benchmarks, each a private child process in a temporary folder: PostgreSQL, Redis, anvil.
+//!
+//! Invariant: a service dies with the test that started it, also when the test is killed, and never touches a service that
+//! the machine runs for somebody else (unix sockets and ports of its own). Where a program is missing the error names the
+//! package and the environment variable that replaces it; no test is skipped for it.
+//!
+//! | module | service |
+//! |---|---|
+//! | [`postgres`] | PostgreSQL over a unix socket and a loopback port |
+//! | [`redis`] | Redis with the configuration the farm asks for |
+
+pub mod postgres;
+pub mod redis;
