@@ -95,7 +95,7 @@ pub struct SlotContext {
 }
 
 /// What a slot does to the tree and shows to L1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotEffect {
     pub old_leaf: Fr,
     pub new_leaf: Fr,

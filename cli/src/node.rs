@@ -164,6 +164,7 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
     };
     let parts = Parts {
         store: Box::new(store),
+        snapshots: None,
         queue: Arc::new(queue.coordinator()),
         chain,
         verifier: Arc::new(verifier),

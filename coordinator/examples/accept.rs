@@ -109,6 +109,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let parts = Parts {
         store: Box::new(SqliteStore::open(folder.path())?),
+        snapshots: None,
         queue: Arc::new(MemoryQueue::new(Limits::default()).coordinator()),
         chain: chain.clone(),
         verifier: Arc::new(NoProofs),

@@ -20,12 +20,13 @@ use crate::{
     ledger::accept::Placement,
     state::event::OperationId,
 };
+use serde::{Deserialize, Serialize};
 
 /// Batches whose load decides the next class.
 const LOAD_MEMORY: usize = 4;
 
 /// When a batch is sealed before it is full. All in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealRules {
     /// After its first operation.
     pub age_ms: u64,
@@ -36,13 +37,13 @@ pub struct SealRules {
 }
 
 /// An accepted spend and what it does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Filled {
     pub input: SlotInput,
     pub effect: SlotEffect,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OpenBatch {
     pub batch_no: u32,
     pub start: u64,
@@ -55,7 +56,7 @@ pub struct OpenBatch {
 }
 
 /// A queue entry of L1 and when it was taken in.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Waiting<T> {
     entry: T,
     since: u64,
@@ -87,7 +88,7 @@ pub struct SealPlan {
     pub forced: usize,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Batcher {
     /// Configured circuits, smallest first.
     shapes: Vec<Shape>,
@@ -127,6 +128,12 @@ impl Batcher {
         };
         batcher.open.places = batcher.class_for(1);
         batcher
+    }
+
+    /// After a restart from a snapshot, with settings that may have changed.
+    pub(crate) fn restart(&mut self, mut shapes: Vec<Shape>, rules: SealRules) {
+        shapes.sort_by_key(|shape| (shape.places(), shape.slots()));
+        (self.shapes, self.rules) = (shapes, rules);
     }
 
     /// Spends that one operation can hold at most.

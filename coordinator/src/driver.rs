@@ -2,7 +2,7 @@
 //!
 //! A round: collect what waits (the group), decide and apply it, commit everything in **one** durable transaction, and only
 //! then answer, promise and let effects out. If the commit fails nobody hears of success: the state is read again from the
-//! store. Questions are answered in the same loop after the commit, so nobody sees what is not durable.
+//! store; if the store does not answer, everybody waits. Questions are answered in the same loop after the commit, so nobody sees what is not durable.
 //!
 //! The three flows of the design, by where their steps are:
 //!
@@ -15,13 +15,17 @@
 //! | file | concept |
 //! |---|---|
 //! | `driver` | the loop, on a thread of its own |
+//! | `replica` | a state that follows the log: at a start, as a standby; and when it is kept as a snapshot |
 //! | `start` | from a store and adapters to a running coordinator |
 //! | `handle` | the `Service` |
 //! | `chain_task` | eyes and hands on L1 |
 //! | `queue_task` | eyes and hands on the queue |
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -43,19 +47,27 @@ use crate::{
         decide::IntakeError,
         event::{Cursor, Event, KeyRegistered, ProofAccepted, Stamped},
     },
-    store::{Store, StoreError},
+    store::{Leadership, Store, StoreError},
+    tree::TreeError,
 };
 
 mod chain_task;
 mod handle;
 mod queue_task;
+mod replica;
 mod start;
 
 pub use handle::Handle;
+pub use replica::SnapshotSettings;
+use replica::{Replica, Snapshotter};
 pub use start::{Parts, StartError, start};
 
 /// The loop looks at its clocks at least this often.
 const TICK: Duration = Duration::from_millis(50);
+/// A leader asks this often whether it still leads.
+const LEAD_EVERY: Duration = Duration::from_secs(1);
+/// A store that does not answer is asked again after this.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// Something from the queue, proofs already verified.
 pub(crate) enum FromQueue {
@@ -123,21 +135,36 @@ pub(crate) struct Status {
     pub intake_alarm: Option<String>,
     pub settlement_alarm: Option<String>,
     pub chain_unreachable: Option<String>,
+    pub store_unreachable: Option<String>,
+    /// Found in the background; the driver stops.
+    pub damaged: Option<TreeError>,
     pub fatal: Option<String>,
     pub head: u64,
     pub final_block: u64,
 }
 
 #[derive(Clone, Default)]
-pub(crate) struct SharedStatus(Arc<Mutex<Status>>);
+pub(crate) struct SharedStatus {
+    status: Arc<Mutex<Status>>,
+    /// Whether the driver is to stop, also while it waits for its store.
+    stop: Arc<AtomicBool>,
+}
 
 impl SharedStatus {
     pub fn set(&self, change: impl FnOnce(&mut Status)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     pub fn get(&self) -> Status {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+
+    pub fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
     }
 }
 
@@ -153,6 +180,7 @@ enum Committed {
 pub(crate) struct Driver {
     pub state: State,
     pub store: Box<dyn Store>,
+    pub snapshots: Option<Snapshotter>,
     pub inbox: crossbeam_channel::Receiver<Message>,
     pub outbox: UnboundedSender<ToQueue>,
     pub status: SharedStatus,
@@ -160,6 +188,7 @@ pub(crate) struct Driver {
     pub commit_window: Duration,
     /// The number of the last event in the store.
     pub sequence: u64,
+    pub asked_to_lead: Instant,
     pub clock: Clock,
     pub last_now: u64,
 }
@@ -181,18 +210,49 @@ struct Round {
 }
 
 impl Driver {
-    /// Runs until `Stop`, or until neither the store nor a fresh replay of it can be trusted.
+    /// Runs until `Stop`, until another coordinator leads, or until neither the store nor a fresh replay of it can be
+    /// trusted.
     pub fn run(mut self) {
         loop {
             let (group, stop) = self.collect();
-            if let Err(error) = self.round(group) {
+            let ran = self.round(group).and_then(|()| self.keep_leading());
+            if let Err(error) = ran {
                 tracing::error!(%error, "the coordinator stops");
                 self.status.set(|status| status.fatal = Some(error.to_string()));
                 return;
             }
             if stop {
-                return;
+                break;
             }
+            if let Some(snapshots) = &mut self.snapshots {
+                snapshots.look(&self.state, self.sequence);
+            }
+        }
+        if let Some(snapshots) = self.snapshots {
+            snapshots.finish(&self.state, self.sequence);
+        }
+    }
+
+    /// A leader that has nothing to write finds out too that another one leads.
+    fn keep_leading(&mut self) -> Result<(), StartError> {
+        if self.asked_to_lead.elapsed() < LEAD_EVERY {
+            return Ok(());
+        }
+        if let Some(error) = self.status.get().damaged {
+            return Err(StartError::State(error.into()));
+        }
+        self.asked_to_lead = Instant::now();
+        match self.store.lead() {
+            Ok(Leadership::Leading { .. }) => {
+                self.status.set(|status| status.store_unreachable = None);
+                Ok(())
+            }
+            Ok(Leadership::Following { holder }) => Err(StoreError::Deposed { holder }.into()),
+            Err(StoreError::Unavailable(reason)) => {
+                self.status.set(|status| status.store_unreachable = Some(reason));
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -231,17 +291,7 @@ impl Driver {
         let mut round = Round::default();
         let size = group.len();
         self.decide(group, now, &mut round)?;
-        let committed = self.commit(&round.log);
-        let outcome = match &committed {
-            Ok(()) => Committed::Yes,
-            Err(error) => {
-                tracing::error!(%error, "nothing of this round is durable; the state is read again");
-                metrics::counter!("proofmill_commit_failures_total").increment(1);
-                let rules = Arc::new(self.state.rules().clone());
-                (self.state, self.sequence) = start::replay(self.store.as_mut(), rules)?;
-                Committed::No
-            }
-        };
+        let outcome = self.commit(&round.log)?;
         if outcome == Committed::Yes && !round.log.is_empty() {
             metrics::histogram!("proofmill_commit_group_size").record(size as f64);
             self.count(&round.log);
@@ -268,16 +318,59 @@ impl Driver {
         Ok(())
     }
 
-    /// One durable transaction for the whole group.
-    fn commit(&mut self, log: &[Stamped]) -> Result<(), StartError> {
+    /// One durable transaction for the whole group. A store that does not answer is asked until it does: what waits is
+    /// answered then, and the state stays right. One that refuses leaves nothing of the round, and the state is read again.
+    fn commit(&mut self, log: &[Stamped]) -> Result<Committed, StartError> {
         let rows = self.state.take_rows();
         if log.is_empty() {
-            return Ok(());
+            return Ok(Committed::Yes);
         }
         let began = Instant::now();
-        self.store.commit(self.sequence + 1, log, &rows)?;
+        wire::failpoint("commit.before");
+        loop {
+            match self.store.commit(self.sequence + 1, log, &rows) {
+                Ok(()) => break,
+                Err(StoreError::Unavailable(reason)) if !self.status.stopping() => {
+                    tracing::warn!(reason, "the store does not answer; the commit is tried again");
+                    metrics::counter!("proofmill_commit_retries_total").increment(1);
+                    self.status.set(|status| status.store_unreachable = Some(reason));
+                    std::thread::sleep(RETRY);
+                    self.win_again()?;
+                }
+                Err(error @ (StoreError::Deposed { .. } | StoreError::Unavailable(_))) => {
+                    return Err(error.into());
+                }
+                Err(error) => {
+                    tracing::error!(%error, "nothing of this round is durable; the state is read again");
+                    metrics::counter!("proofmill_commit_failures_total").increment(1);
+                    self.reload()?;
+                    return Ok(Committed::No);
+                }
+            }
+        }
+        wire::failpoint("commit.after");
         self.sequence += log.len() as u64;
+        self.status.set(|status| status.store_unreachable = None);
         metrics::histogram!("proofmill_commit_seconds").record(began.elapsed().as_secs_f64());
+        Ok(Committed::Yes)
+    }
+
+    /// While the store was away the lease may have run out. Winning it again is safe: had another written in between, the
+    /// numbers of the events would not fit.
+    fn win_again(&mut self) -> Result<(), StartError> {
+        match self.store.lead() {
+            Ok(Leadership::Leading { .. }) | Err(StoreError::Unavailable(_)) => Ok(()),
+            Ok(Leadership::Following { holder }) => Err(StoreError::Deposed { holder }.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn reload(&mut self) -> Result<(), StartError> {
+        let rules = Arc::new(self.state.rules().clone());
+        let snapshots = self.snapshots.as_ref().map(Snapshotter::snapshots);
+        let mut replica = Replica::load(snapshots, rules);
+        replica.catch_up(self.store.as_mut())?;
+        (self.state, self.sequence) = replica.lead(self.store.as_mut())?;
         Ok(())
     }
 

@@ -34,7 +34,7 @@ const MIN_ENTRIES: usize = 4;
 /// A worker that was silent for so many leases is forgotten.
 const FORGET_AFTER_LEASES: u64 = 10;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FarmRules {
     /// A lease without a heartbeat ends after this.
     pub lease_ms: u64,
@@ -44,7 +44,7 @@ pub struct FarmRules {
     pub poison_after: u32,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Phase {
     /// To be published at the next tick.
     Due,
@@ -60,7 +60,7 @@ pub enum Phase {
     },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Job {
     pub shape: Shape,
     pub circuit_digest: [u8; 32],
@@ -142,10 +142,11 @@ pub enum FarmRecord {
     },
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Farm {
     rules: FarmRules,
     jobs: BTreeMap<u32, Job>,
+    #[serde(skip)]
     crew: Crew,
 }
 
@@ -198,6 +199,15 @@ impl Farm {
         }
         effects.push(FarmEffect::Remove { job: id });
         effects
+    }
+
+    /// After a restart from a snapshot: leases lived in memory only, so every job is published again.
+    pub(crate) fn restart(&mut self, rules: FarmRules) {
+        self.rules = rules;
+        let lost = |phase: &Phase| matches!(phase, Phase::Published { .. } | Phase::Leased { .. });
+        for job in self.jobs.values_mut().filter(|job| lost(&job.phase)) {
+            job.phase = Phase::Due;
+        }
     }
 
     /// Repeats what was recorded before a restart.

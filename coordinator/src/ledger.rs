@@ -12,7 +12,10 @@
 //! | `select` | which leaves pay an amount |
 //! | `directory` | the keys that people can be paid to |
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use bn254::Fr;
 use circuits::{
@@ -32,7 +35,7 @@ pub use accept::{Limits, Verified};
 pub use directory::Directory;
 
 /// A leaf and what is known of its account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leaf {
     pub owner: Address,
     /// Nothing when the account came from a re-key on L1 and its key is not in the directory.
@@ -50,7 +53,7 @@ impl Leaf {
 }
 
 /// What a batch changed, kept until it is final.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct BatchChanges {
     /// Leaves as they were before the batch first touched them.
     before: HashMap<u64, Option<Leaf>>,
@@ -59,7 +62,7 @@ struct BatchChanges {
 }
 
 /// Sends counted in the window that has this number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Quota {
     window: u64,
     used: u32,
@@ -73,17 +76,20 @@ pub struct Remembered {
     pub operation: Option<[u8; 32]>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ledger {
     leaves: HashMap<u64, Leaf>,
     /// For each owner, (amount, index) of the leaves, so that selection finds sizes in order.
+    #[serde(skip)]
     owned: HashMap<Address, BTreeSet<(u64, u64)>>,
     balances: HashMap<Address, Balances>,
     pub directory: Directory,
-    idempotency: HashMap<(Address, String), Remembered>,
+    idempotency: HashMap<(Address, Arc<str>), Remembered>,
     quotas: HashMap<Address, Quota>,
     changes: BTreeMap<u32, BatchChanges>,
+    #[serde(skip)]
     touched_leaves: BTreeSet<u64>,
+    #[serde(skip)]
     touched_addresses: BTreeSet<Address>,
 }
 
@@ -107,11 +113,11 @@ impl Ledger {
     }
 
     pub fn remembered(&self, sender: Address, key: &str) -> Option<Remembered> {
-        self.idempotency.get(&(sender, key.to_owned())).copied()
+        self.idempotency.get(&(sender, Arc::from(key))).copied()
     }
 
     pub fn remember(&mut self, sender: Address, key: String, remembered: Remembered) {
-        self.idempotency.insert((sender, key), remembered);
+        self.idempotency.insert((sender, key.into()), remembered);
     }
 
     /// A leaf as it was after `batch_no`, which must not be below the final batch.
@@ -195,6 +201,13 @@ impl Ledger {
     /// Leaves and addresses changed since the last call, for the projections.
     pub fn take_touched(&mut self) -> (BTreeSet<u64>, BTreeSet<Address>) {
         (std::mem::take(&mut self.touched_leaves), std::mem::take(&mut self.touched_addresses))
+    }
+
+    /// Makes what a snapshot leaves out, because it follows from the rest.
+    pub(crate) fn index_leaves(&mut self) {
+        for (index, leaf) in &self.leaves {
+            self.owned.entry(leaf.owner).or_default().insert((leaf.range.amount(), *index));
+        }
     }
 
     /// All leaves, for checks.

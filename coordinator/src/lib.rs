@@ -38,4 +38,4 @@ pub mod verifier;
 mod testkit;
 
 pub use config::{Config, Finality};
-pub use driver::{Handle, Parts, StartError, start};
+pub use driver::{Handle, Parts, SnapshotSettings, StartError, start};

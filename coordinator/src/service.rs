@@ -7,6 +7,7 @@
 use async_trait::async_trait;
 use bn254::Fr;
 use circuits::{baby_jubjub::Point, eddsa::Signature, leaf::CoinRange, message::SignedKind, shape::Shape};
+use serde::{Deserialize, Serialize};
 use wire::CardReading;
 
 pub type Address = [u8; 20];
@@ -26,7 +27,7 @@ pub struct UserError {
 }
 
 /// How far something has come. The order is the order of life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Stage {
     Accepted,
     Sealed,
@@ -37,7 +38,7 @@ pub enum Stage {
 }
 
 /// Coins of an address: accepted by the coordinator, under the proven root, under a final root on L1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balances {
     pub accepted: u64,
     pub proven: u64,
@@ -66,7 +67,7 @@ pub struct AccountView {
 }
 
 /// A directory entry as its owner signed it (EIP-712 `DirectoryEntry`); clients verify it themselves.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirectoryEntry {
     pub owner: Address,
     pub key: Point,
@@ -155,7 +156,7 @@ pub struct PromiseView {
     pub signature: Vec<u8>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OperationKind {
     Mint,
     Send,
@@ -164,7 +165,7 @@ pub enum OperationKind {
     ForcedRekey,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimelineEntry {
     pub stage: Stage,
     /// Unix milliseconds.

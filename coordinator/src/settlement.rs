@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain::{BatchAccepted, ContractState, Fees, Hash32, Receipt, SignedTx};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettlementRules {
     /// An unmined transaction is sent again after this.
     pub resend_ms: u64,
@@ -72,7 +72,7 @@ impl SettlementRecord {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Submission {
     pub old_root: Fr,
     pub new_root: Fr,
@@ -117,7 +117,7 @@ pub enum SettlementEffect {
     },
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settlement {
     rules: SettlementRules,
     /// Proven batches that are not final.
@@ -127,6 +127,11 @@ pub struct Settlement {
 impl Settlement {
     pub fn new(rules: SettlementRules) -> Self {
         Self { rules, submissions: BTreeMap::new() }
+    }
+
+    /// After a restart from a snapshot.
+    pub(crate) fn restart(&mut self, rules: SettlementRules) {
+        self.rules = rules;
     }
 
     pub fn submissions(&self) -> impl Iterator<Item = (u32, &Submission)> {

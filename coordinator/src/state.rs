@@ -11,6 +11,7 @@
 //! | `sealing` | the open batch to a `BatchInput` |
 //! | `views` | answers to questions |
 //! | `rows` | what changed, for the store's projections |
+//! | `snapshot` | the state as a file, so that a start does not replay everything |
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -19,6 +20,7 @@ use std::{
 
 use bn254::Fr;
 use circuits::{message::SignedKind, public_data::Record, shape::Shape, slot::SlotContext, slot::SlotInput};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     batcher::{Batcher, Filled},
@@ -35,12 +37,13 @@ pub mod decide;
 pub mod event;
 pub mod rows;
 mod sealing;
+pub mod snapshot;
 mod views;
 
 use event::{Accepted, Cursor, Event, KeyRegistered, OperationId, ProofAccepted, Stamped};
 
 /// What the operator promises for one slot.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Promised {
     pub kind: u8,
     pub index: u64,
@@ -48,7 +51,7 @@ pub struct Promised {
     pub range: circuits::leaf::CoinRange,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Operation {
     pub id: OperationId,
     pub kind: OperationKind,
@@ -64,7 +67,7 @@ pub struct Operation {
 }
 
 /// A sealed batch. The parts that only proving and settling need are dropped when they are done.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Batch {
     pub batch_no: u32,
     pub shape: Shape,
@@ -132,7 +135,8 @@ pub struct State {
     pub farm: Farm,
     pub settlement: Settlement,
     batches: BTreeMap<u32, Batch>,
-    operations: HashMap<OperationId, Operation>,
+    /// Shared, since a snapshot copies the map while the coordinator waits.
+    operations: HashMap<OperationId, Arc<Operation>>,
     operations_of: HashMap<Address, Vec<OperationId>>,
     /// Proofs of batches whose predecessors are not proven yet.
     early_proofs: BTreeMap<u32, ProofAccepted>,
@@ -298,7 +302,7 @@ impl State {
             self.operations_of.entry(party).or_default().push(operation.id);
         }
         self.touched.operations.insert(operation.id);
-        self.operations.insert(operation.id, operation);
+        self.operations.insert(operation.id, Arc::new(operation));
     }
 
     fn stamp(&mut self, batch_no: u32, stage: Stage, at: u64, l1_tx: Option<[u8; 32]>) {

@@ -244,3 +244,18 @@ impl Bench {
         state
     }
 }
+
+impl State {
+    /// As if a store had taken what changed.
+    pub fn without_rows(mut self) -> Self {
+        self.take_rows();
+        self
+    }
+}
+
+impl crate::tree::Tree {
+    /// Changes a node and nothing above it.
+    pub fn spoil(&mut self, level: usize, index: usize) {
+        self.levels[level][index] += Fr::from(1);
+    }
+}

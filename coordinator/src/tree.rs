@@ -16,6 +16,7 @@ use circuits::{
     tree::{ARITY, DEPTH, Siblings, digit, empty_root},
 };
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 /// Fewer hashes than this are not worth a thread.
 const PARALLEL_FROM: usize = 64;
@@ -55,14 +56,19 @@ pub enum TreeError {
     OutOfOrder { view: &'static str, given: u32, last: u32 },
     #[error("PM-TREE-002: the {view} view cannot pass batch {limit}; prove or settle that batch first")]
     Ahead { view: &'static str, limit: u32 },
+    #[error(
+        "PM-TREE-003: node {index} of level {level} is not the hash of its children; the snapshot is damaged: remove it, \
+         the log gives the state again"
+    )]
+    Inconsistent { level: usize, index: u64 },
 }
 
 type Undo = HashMap<(usize, u64), Fr>;
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tree {
     /// `levels[k][i]`: node i on level k; nodes past the end are empty.
-    levels: Vec<Vec<Fr>>,
+    pub(crate) levels: Vec<Vec<Fr>>,
     /// Nodes changed by each batch that is not final, as they were before it.
     undo: BTreeMap<u32, Undo>,
     /// Roots after each batch from the final one on.
@@ -117,6 +123,32 @@ impl Tree {
             .range(batch_no + 1..)
             .find_map(|(_, undo)| undo.get(&(level, index)).copied())
             .unwrap_or_else(|| self.node(level, index))
+    }
+
+    /// Whether the nodes of the levels that have at most `nodes` of them are the hashes of their children; with `u64::MAX`
+    /// every node is checked.
+    ///
+    /// # Errors
+    /// `Inconsistent` for the first one that is not.
+    pub fn check(&self, nodes: u64) -> Result<(), TreeError> {
+        for level in (1..=DEPTH).rev() {
+            let stored = &self.levels[level];
+            if stored.len() as u64 > nodes {
+                break;
+            }
+            let children =
+                |parent: u64| std::array::from_fn(|i| self.node(level - 1, parent * ARITY as u64 + i as u64));
+            let wrong = (0..stored.len()).find(|i| stored[*i] != poseidon::hash4(children(*i as u64)));
+            if let Some(index) = wrong {
+                return Err(TreeError::Inconsistent { level, index: index as u64 });
+            }
+        }
+        let root = self.roots.get(&self.state).copied();
+        if root == Some(self.root()) {
+            Ok(())
+        } else {
+            Err(TreeError::Inconsistent { level: DEPTH, index: 0 })
+        }
     }
 
     fn siblings_by(index: u64, from: usize, to: usize, node: impl Fn(usize, u64) -> Fr) -> Vec<Siblings> {

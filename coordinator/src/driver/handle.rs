@@ -80,6 +80,7 @@ pub struct Handle {
     link: Link,
     status: SharedStatus,
     cancel: CancellationToken,
+    ended: CancellationToken,
     tasks: TaskTracker,
     thread: Mutex<Option<JoinHandle<()>>>,
     waiting: AtomicUsize,
@@ -115,6 +116,7 @@ impl Handle {
         link: Link,
         status: SharedStatus,
         cancel: CancellationToken,
+        ended: CancellationToken,
         tasks: TaskTracker,
         thread: JoinHandle<()>,
     ) -> Self {
@@ -133,6 +135,7 @@ impl Handle {
             link,
             status,
             cancel,
+            ended,
             tasks,
             thread: Mutex::new(Some(thread)),
             waiting: AtomicUsize::new(0),
@@ -205,11 +208,18 @@ impl Handle {
         self.link.ask(settled).await.unwrap_or(false)
     }
 
+    /// Waits until the coordinator has stopped, of its own or because it was told to; says why if it is wrong to go on.
+    pub async fn ended(&self) -> Option<String> {
+        self.ended.cancelled().await;
+        self.status.get().fatal
+    }
+
     /// Stops everything and lets go of the data folder. What was committed stays; what was not was never promised.
     pub async fn shutdown(&self) {
         self.draining.store(true, Ordering::Release);
         self.cancel.cancel();
         self.tasks.wait().await;
+        self.status.stop();
         self.link.send(Message::Stop);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
@@ -242,6 +252,7 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.cancel.cancel();
+        self.status.stop();
         self.link.send(Message::Stop);
     }
 }
@@ -389,7 +400,12 @@ impl Service for Handle {
         if self.link.ask(|_| ()).await.is_none() {
             return Err("the driver has stopped; look at the log and restart".to_owned());
         }
-        match status.chain_unreachable.or(status.intake_alarm).or(status.settlement_alarm) {
+        match status
+            .store_unreachable
+            .or(status.chain_unreachable)
+            .or(status.intake_alarm)
+            .or(status.settlement_alarm)
+        {
             Some(reason) => Err(reason),
             None => Ok(()),
         }

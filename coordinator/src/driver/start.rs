@@ -1,23 +1,36 @@
 //! From a store and adapters to a running coordinator: replay, compare, then listen.
 
-use std::{collections::BTreeMap, sync::Arc, thread};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use circuits::{public_data::domain, shape::Shape};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wire::{ecdsa::OperatorKey, eip712::SigningDomain, queue::CoordinatorQueue};
 
-use super::{Driver, Handle, SharedStatus, chain_task::ChainTask, handle, queue_task, system_clock};
+use super::{
+    Driver, Handle, Replica, SharedStatus, Snapshotter, chain_task::ChainTask, handle, queue_task,
+    replica::SnapshotSettings, system_clock,
+};
 use crate::{
     chain::{Chain, ChainError, ContractState, Deployment},
-    config::{Config, ConfigError, Rules},
-    state::{State, StateError, rows::Checkpoint},
-    store::{Store, StoreError},
+    config::{Config, ConfigError},
+    state::{State, StateError, snapshot::Snapshots},
+    store::{Leadership, Store, StoreError},
     verifier::ProofVerifier,
 };
+
+/// A standby looks this often for new events and whether it leads.
+const FOLLOW_EVERY: Duration = Duration::from_millis(100);
 
 /// What a coordinator is made of.
 pub struct Parts {
     pub store: Box<dyn Store>,
+    /// Where the state is kept now and then, so that the next start is quick.
+    pub snapshots: Option<SnapshotSettings>,
     pub queue: Arc<dyn CoordinatorQueue>,
     pub chain: Arc<dyn Chain>,
     pub verifier: Arc<dyn ProofVerifier>,
@@ -51,15 +64,18 @@ pub enum StartError {
     Contract { contract: u32, proven: u32 },
     #[error("PM-START-004: the driver's thread cannot be started ({0})")]
     Thread(String),
+    #[error("PM-START-005: the folder for snapshots cannot be made ({0}); check the permissions")]
+    Snapshots(String),
 }
 
-/// Starts a coordinator. Call it inside a multi-threaded tokio runtime.
+/// Starts a coordinator. Call it inside a multi-threaded tokio runtime. While another coordinator leads on the same store
+/// it waits, following the log, and takes over when that one is gone.
 ///
 /// # Errors
 /// `StartError` when the settings cannot work, the store cannot be trusted, or it does not fit the contract.
 pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartError> {
     config.validate()?;
-    let Parts { mut store, queue, chain, verifier, operator } = parts;
+    let Parts { mut store, snapshots, queue, chain, verifier, operator } = parts;
     let deployment = chain.deployment().await?;
     let mut circuits = BTreeMap::new();
     for shape in &config.shapes {
@@ -70,13 +86,22 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
         Arc::new(config.rules(domain(deployment.chain_id, &deployment.contract), signing, circuits.clone()));
 
     let bound = name(&deployment);
-    let replayed = tokio::task::spawn_blocking(move || {
+    let snapshots = snapshots
+        .map(|settings| Ok((Snapshots::open(&settings.folder, &bound)?, settings)))
+        .transpose()
+        .map_err(|error: std::io::Error| StartError::Snapshots(error.to_string()))?;
+    let kept = snapshots.as_ref().map(|(snapshots, _)| snapshots.clone());
+    let loaded = blocking(move || {
         store.bind(&bound)?;
-        let replayed = replay(store.as_mut(), rules)?;
-        Ok::<_, StartError>((store, replayed))
+        Ok::<_, StartError>((store, Replica::load(kept.as_ref(), rules)))
     });
-    let (store, (state, sequence)) =
-        replayed.await.map_err(|error| StartError::Thread(error.to_string()))??;
+    let (store, replica) = loaded.await??;
+    let status = SharedStatus::default();
+    let damaged = status.clone();
+    replica.scrub(move |error| {
+        damaged.set(|status| status.damaged = Some(error));
+    });
+    let (store, state, sequence) = follow(store, replica).await?;
     compare_with_contract(&state, &chain.contract_state().await?)?;
     tracing::info!(
         batch = state.tree.state_batch(),
@@ -85,27 +110,33 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
         "the log is replayed"
     );
 
-    let status = SharedStatus::default();
     let (sender, inbox) = crossbeam_channel::unbounded();
     let (outbox, to_queue) = tokio::sync::mpsc::unbounded_channel();
     let driver = Driver {
         state,
         store,
+        snapshots: snapshots.map(|(snapshots, settings)| Snapshotter::new(settings, snapshots, sequence)),
         inbox,
         outbox,
         status: status.clone(),
         commit_max: config.commit_max,
         commit_window: config.commit_window,
         sequence,
+        asked_to_lead: Instant::now(),
         clock: Box::new(system_clock),
         last_now: 0,
     };
+    let cancel = CancellationToken::new();
+    let ended = CancellationToken::new();
+    let end = ended.clone();
     let thread = thread::Builder::new()
         .name("coordinator".to_owned())
-        .spawn(move || driver.run())
+        .spawn(move || {
+            let _ended = end.drop_guard();
+            driver.run();
+        })
         .map_err(|error| StartError::Thread(error.to_string()))?;
 
-    let cancel = CancellationToken::new();
     let tasks = TaskTracker::new();
     let link = handle::Link { sender };
     let chain_task = ChainTask {
@@ -124,7 +155,7 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
     tasks.spawn(queue_task::read(queue, verifier, link.clone(), cancel.clone()));
     tasks.close();
     Ok(Arc::new(Handle::new(
-        config, deployment, circuits, operator, chain, link, status, cancel, tasks, thread,
+        config, deployment, circuits, operator, chain, link, status, cancel, ended, tasks, thread,
     )))
 }
 
@@ -132,41 +163,46 @@ fn name(deployment: &Deployment) -> String {
     format!("chain {} contract 0x{}", deployment.chain_id, hex::encode(deployment.contract))
 }
 
-/// The state that the log describes and the number of its last event; an empty log begins with batch 1.
-pub(super) fn replay(store: &mut dyn Store, rules: Arc<Rules>) -> Result<(State, u64), StartError> {
-    let mut state = State::new(Arc::clone(&rules));
-    let mut last = 0;
-    let mut failed = None;
-    let stored = store.replay(0, &mut |sequence, stamped| {
-        last = sequence;
-        state.apply(&stamped).map_err(|error| {
-            let text = error.to_string();
-            failed = Some(error);
-            StoreError::Replay(text)
-        })
-    });
-    if let Some(error) = failed {
-        return Err(StartError::State(error));
+/// Follows the log until this store leads; then the state to lead with. A standby waits here, its state ready, for as long
+/// as another leads or the database does not answer.
+async fn follow(
+    mut store: Box<dyn Store>,
+    mut replica: Replica,
+) -> Result<(Box<dyn Store>, State, u64), StartError> {
+    let mut leader = None;
+    loop {
+        let step = blocking(move || {
+            let led = replica.catch_up(store.as_mut()).and_then(|()| Ok(store.lead()?));
+            (store, replica, led)
+        });
+        let led;
+        (store, replica, led) = step.await?;
+        match led {
+            Ok(Leadership::Leading { term }) => {
+                tracing::info!(term, "this coordinator leads");
+                let led = blocking(move || {
+                    let (state, sequence) = replica.lead(store.as_mut())?;
+                    Ok::<_, StartError>((store, state, sequence))
+                });
+                return led.await?;
+            }
+            Ok(Leadership::Following { holder }) => {
+                if leader.as_ref() != Some(&holder) {
+                    tracing::info!(holder, "another coordinator leads; this one stands by");
+                    leader = Some(holder);
+                }
+            }
+            Err(StartError::Store(StoreError::Unavailable(reason))) => {
+                tracing::warn!(reason, "the store does not answer; it is asked again");
+            }
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(FOLLOW_EVERY).await;
     }
-    let stored = stored?;
-    let replayed = state.checkpoint();
-    let agree = match stored {
-        Some(stored) => stored == replayed,
-        None => replayed.batch_no == 0,
-    };
-    if !agree {
-        let stored = stored.map_or(0, |Checkpoint { batch_no, .. }| batch_no);
-        return Err(StartError::Checkpoint { stored, replayed: replayed.batch_no });
-    }
-    if last == 0 {
-        let mut log = Vec::new();
-        state.begin(0, &mut log)?;
-        store.commit(1, &log, &[])?;
-        last = log.len() as u64;
-    }
-    // The projections already hold all this.
-    state.take_rows();
-    Ok((state, last))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StartError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| StartError::Thread(error.to_string()))
 }
 
 /// The contract may be behind (not submitted yet) but never ahead, and stands at one of our roots.

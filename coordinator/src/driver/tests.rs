@@ -73,8 +73,17 @@ impl World {
     }
 
     async fn start_with(&self, store: Box<dyn Store>) -> Result<Arc<Handle>, StartError> {
+        self.start_from(store, None).await
+    }
+
+    async fn start_from(
+        &self,
+        store: Box<dyn Store>,
+        snapshots: Option<SnapshotSettings>,
+    ) -> Result<Arc<Handle>, StartError> {
         let parts = Parts {
             store,
+            snapshots,
             queue: Arc::new(self.queue.coordinator()) as Arc<dyn CoordinatorQueue>,
             chain: Arc::clone(&self.chain) as Arc<dyn Chain>,
             verifier: Arc::new(TagVerifier),
@@ -84,8 +93,14 @@ impl World {
     }
 
     async fn start(&self, folder: &Path) -> Arc<Handle> {
-        self.start_with(Box::new(SqliteStore::open(folder).unwrap())).await.unwrap()
+        let store = Box::new(SqliteStore::open(folder).unwrap());
+        self.start_from(store, Some(often(folder))).await.unwrap()
     }
+}
+
+/// A snapshot at every look.
+fn often(folder: &Path) -> SnapshotSettings {
+    SnapshotSettings { folder: folder.join("snapshots"), events: 1, every: Duration::ZERO }
 }
 
 impl Drop for World {

@@ -11,10 +11,12 @@ use circuits::{
     leaf::{account, key_hash},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::service::{Address, DirectoryEntry};
 
 /// An entry with the hashes that follow from it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Registered {
     pub entry: DirectoryEntry,
     pub key_hash: Fr,
@@ -29,7 +31,7 @@ impl Registered {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Directory {
     entries: HashMap<Address, Registered>,
     /// Every key of an owner, by the account it makes.

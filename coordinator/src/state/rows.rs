@@ -3,6 +3,8 @@
 //! Projections are for people and for queries; the log is the truth. They are written in the transaction of the events
 //! that they follow from.
 
+use std::sync::Arc;
+
 use bn254::Fr;
 
 use super::{Batch, Operation, State, event::Cursor};
@@ -43,7 +45,7 @@ pub enum Row {
     Balance(Address, Balances),
     /// Nothing when the place is empty now.
     Leaf(u64, Option<Leaf>),
-    Operation(Box<Operation>),
+    Operation(Arc<Operation>),
     Batch(Box<BatchRow>),
     Directory(Box<DirectoryEntry>),
     Idempotency(Address, String, Remembered),
@@ -73,7 +75,7 @@ impl State {
         );
         rows.extend(leaves.into_iter().map(|index| Row::Leaf(index, self.ledger.leaf(index).copied())));
         let operations = touched.operations.iter().filter_map(|id| self.operations.get(id));
-        rows.extend(operations.map(|operation| Row::Operation(Box::new(operation.clone()))));
+        rows.extend(operations.map(|operation| Row::Operation(Arc::clone(operation))));
         rows.extend(touched.batches.into_iter().filter_map(|batch_no| self.batch_row(batch_no)));
         let entries = touched.owners.iter().filter_map(|owner| self.ledger.directory.entry(owner));
         rows.extend(entries.map(|registered| Row::Directory(Box::new(registered.entry.clone()))));

@@ -28,6 +28,7 @@ async fn start_in(folder: &Path) -> (Arc<Handle>, JoinHandle<()>) {
     let worker = tokio::spawn(work(queue.clone(), Arc::default()));
     let parts = Parts {
         store: Box::new(SqliteStore::open(folder).unwrap()),
+        snapshots: Some(often(folder)),
         queue: Arc::new(queue.coordinator()),
         chain: chain(),
         verifier: Arc::new(TagVerifier),

@@ -1,0 +1,166 @@
+//! A state that follows the log: from a snapshot or from the first event, as far as the log goes, again and again. A start
+//! follows once; a standby follows until it leads.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use super::StartError;
+use crate::{
+    config::Rules,
+    state::{State, rows::Checkpoint, snapshot::Snapshots},
+    store::{Store, StoreError},
+    tree::TreeError,
+};
+
+pub(crate) struct Replica {
+    state: State,
+    /// The number of the last event that it knows.
+    sequence: u64,
+    stored: Option<Checkpoint>,
+}
+
+impl Replica {
+    /// The newest snapshot, or nothing at all.
+    pub fn load(snapshots: Option<&Snapshots>, rules: Arc<Rules>) -> Self {
+        let loaded = snapshots.and_then(|snapshots| snapshots.load(&rules));
+        let (state, sequence) = loaded.unwrap_or_else(|| (State::new(rules), 0));
+        Self { state, sequence, stored: None }
+    }
+
+    /// Hashes the whole tree again, on a copy, and calls `wrong` if a node differs.
+    pub fn scrub(&self, wrong: impl FnOnce(TreeError) + Send + 'static) {
+        let tree = self.state.tree.clone();
+        let scrub = move || {
+            if let Err(error) = tree.check(u64::MAX) {
+                wrong(error);
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("scrub".to_owned()).spawn(scrub) {
+            tracing::warn!(%error, "the snapshot's tree is not hashed again");
+        }
+    }
+
+    /// Applies what the log holds beyond.
+    ///
+    /// # Errors
+    /// `StartError` if the store cannot be read or its log does not fit the state.
+    pub fn catch_up(&mut self, store: &mut dyn Store) -> Result<(), StartError> {
+        let mut failed = None;
+        let Self { state, sequence, .. } = self;
+        let stored = store.replay(*sequence, &mut |number, stamped| {
+            *sequence = number;
+            state.apply(&stamped).map_err(|error| {
+                let text = error.to_string();
+                failed = Some(error);
+                StoreError::Replay(text)
+            })
+        });
+        if let Some(error) = failed {
+            return Err(StartError::State(error));
+        }
+        self.stored = stored?;
+        // The projections already hold all this.
+        self.state.take_rows();
+        Ok(())
+    }
+
+    /// The state to lead with, once the store is this one's: all that was written before, and for an empty log batch 1.
+    ///
+    /// # Errors
+    /// As `catch_up`; `Checkpoint` if the store's last batch has another root.
+    pub fn lead(mut self, store: &mut dyn Store) -> Result<(State, u64), StartError> {
+        self.catch_up(store)?;
+        let replayed = self.state.checkpoint();
+        let agree = match self.stored {
+            Some(stored) => stored == replayed,
+            None => replayed.batch_no == 0,
+        };
+        if !agree {
+            let stored = self.stored.map_or(0, |Checkpoint { batch_no, .. }| batch_no);
+            return Err(StartError::Checkpoint { stored, replayed: replayed.batch_no });
+        }
+        if self.sequence == 0 {
+            let mut log = Vec::new();
+            self.state.begin(0, &mut log)?;
+            store.commit(1, &log, &[])?;
+            self.sequence = log.len() as u64;
+            self.state.take_rows();
+        }
+        Ok((self.state, self.sequence))
+    }
+}
+
+/// When snapshots are made, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotSettings {
+    pub folder: PathBuf,
+    /// After so many events …
+    pub events: u64,
+    /// … and not sooner after the one before: the coordinator stands still while its state is copied.
+    pub every: Duration,
+}
+
+impl SnapshotSettings {
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder, events: 10_000, every: Duration::from_secs(60) }
+    }
+}
+
+/// Makes snapshots beside the driver, one at a time.
+pub(crate) struct Snapshotter {
+    settings: SnapshotSettings,
+    snapshots: Snapshots,
+    last: (u64, Instant),
+    writing: Option<JoinHandle<()>>,
+}
+
+impl Snapshotter {
+    pub fn new(settings: SnapshotSettings, snapshots: Snapshots, sequence: u64) -> Self {
+        Self { settings, snapshots, last: (sequence, Instant::now()), writing: None }
+    }
+
+    pub fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
+    }
+
+    /// Starts a snapshot if one is due.
+    pub fn look(&mut self, state: &State, sequence: u64) {
+        let (last, at) = self.last;
+        let due = sequence >= last + self.settings.events && at.elapsed() >= self.settings.every;
+        if !due || self.writing.as_ref().is_some_and(|writing| !writing.is_finished()) {
+            return;
+        }
+        let began = Instant::now();
+        let (copy, snapshots) = (state.clone(), self.snapshots.clone());
+        metrics::histogram!("proofmill_snapshot_copy_seconds").record(began.elapsed().as_secs_f64());
+        self.last = (sequence, began);
+        self.writing = std::thread::Builder::new()
+            .name("snapshot".to_owned())
+            .spawn(move || write(&snapshots, &copy, sequence))
+            .inspect_err(|error| tracing::warn!(%error, "no snapshot is made"))
+            .ok();
+    }
+
+    /// A last one, so that the next start has nothing to replay.
+    pub fn finish(self, state: &State, sequence: u64) {
+        if let Some(writing) = self.writing {
+            // A panic there was reported by its own hook.
+            let _ = writing.join();
+        }
+        if sequence > self.last.0 {
+            write(&self.snapshots, state, sequence);
+        }
+    }
+}
+
+fn write(snapshots: &Snapshots, state: &State, sequence: u64) {
+    let began = Instant::now();
+    match snapshots.save(state, sequence) {
+        Ok(()) => metrics::histogram!("proofmill_snapshot_seconds").record(began.elapsed().as_secs_f64()),
+        Err(error) => tracing::warn!(%error, "no snapshot was made; the next start replays more"),
+    }
+}
