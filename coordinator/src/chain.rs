@@ -105,6 +105,13 @@ pub struct Deployment {
     pub first_block: u64,
 }
 
+impl Deployment {
+    /// What a store is bound to.
+    pub fn name(&self) -> String {
+        format!("chain {} contract 0x{}", self.chain_id, hex::encode(self.contract))
+    }
+}
+
 /// The contract's state now (`state()`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContractState {

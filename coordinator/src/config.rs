@@ -128,12 +128,7 @@ impl Config {
     }
 
     /// The part of the settings that the cores know, with what the deployment and the verifiers add.
-    pub(crate) fn rules(
-        &self,
-        domain: Fr,
-        signing: SigningDomain,
-        circuits: BTreeMap<Shape, [u8; 32]>,
-    ) -> Rules {
+    pub fn rules(&self, domain: Fr, signing: SigningDomain, circuits: BTreeMap<Shape, [u8; 32]>) -> Rules {
         let most = self.shapes.iter().map(|shape| shape.slots()).max().unwrap_or(0);
         Rules {
             domain,

@@ -21,6 +21,8 @@ pub(crate) struct Replica {
     /// The number of the last event that it knows.
     sequence: u64,
     stored: Option<Checkpoint>,
+    /// The last event of the snapshot that it began with.
+    pub snapshot: u64,
 }
 
 impl Replica {
@@ -28,7 +30,7 @@ impl Replica {
     pub fn load(snapshots: Option<&Snapshots>, rules: Arc<Rules>) -> Self {
         let loaded = snapshots.and_then(|snapshots| snapshots.load(&rules));
         let (state, sequence) = loaded.unwrap_or_else(|| (State::new(rules), 0));
-        Self { state, sequence, stored: None }
+        Self { state, sequence, stored: None, snapshot: sequence }
     }
 
     /// Hashes the whole tree again, on a copy, and calls `wrong` if a node differs.
@@ -119,8 +121,9 @@ pub(crate) struct Snapshotter {
 }
 
 impl Snapshotter {
-    pub fn new(settings: SnapshotSettings, snapshots: Snapshots, sequence: u64) -> Self {
-        Self { settings, snapshots, last: (sequence, Instant::now()), writing: None }
+    /// `newest`: the last event of the newest snapshot.
+    pub fn new(settings: SnapshotSettings, snapshots: Snapshots, newest: u64) -> Self {
+        Self { settings, snapshots, last: (newest, Instant::now()), writing: None }
     }
 
     pub fn snapshots(&self) -> &Snapshots {

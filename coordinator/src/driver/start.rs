@@ -16,7 +16,7 @@ use super::{
     replica::SnapshotSettings, system_clock,
 };
 use crate::{
-    chain::{Chain, ChainError, ContractState, Deployment},
+    chain::{Chain, ChainError, ContractState},
     config::{Config, ConfigError},
     state::{State, StateError, snapshot::Snapshots},
     store::{Leadership, Store, StoreError},
@@ -85,7 +85,7 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
     let rules =
         Arc::new(config.rules(domain(deployment.chain_id, &deployment.contract), signing, circuits.clone()));
 
-    let bound = name(&deployment);
+    let bound = deployment.name();
     let snapshots = snapshots
         .map(|settings| Ok((Snapshots::open(&settings.folder, &bound)?, settings)))
         .transpose()
@@ -96,6 +96,7 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
         Ok::<_, StartError>((store, Replica::load(kept.as_ref(), rules)))
     });
     let (store, replica) = loaded.await??;
+    let newest = replica.snapshot;
     let status = SharedStatus::default();
     let damaged = status.clone();
     replica.scrub(move |error| {
@@ -115,7 +116,7 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
     let driver = Driver {
         state,
         store,
-        snapshots: snapshots.map(|(snapshots, settings)| Snapshotter::new(settings, snapshots, sequence)),
+        snapshots: snapshots.map(|(snapshots, settings)| Snapshotter::new(settings, snapshots, newest)),
         inbox,
         outbox,
         status: status.clone(),
@@ -157,10 +158,6 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
     Ok(Arc::new(Handle::new(
         config, deployment, circuits, operator, chain, link, status, cancel, ended, tasks, thread,
     )))
-}
-
-fn name(deployment: &Deployment) -> String {
-    format!("chain {} contract 0x{}", deployment.chain_id, hex::encode(deployment.contract))
 }
 
 /// Follows the log until this store leads; then the state to lead with. A standby waits here, its state ready, for as long
