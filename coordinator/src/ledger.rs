@@ -24,7 +24,10 @@ use circuits::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::service::{Address, Balances};
+use crate::{
+    layered::Layered,
+    service::{Address, Balances},
+};
 
 pub mod accept;
 pub mod directory;
@@ -76,15 +79,18 @@ pub struct Remembered {
     pub operation: Option<[u8; 32]>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(PartialEq))]
 pub struct Ledger {
-    leaves: HashMap<u64, Leaf>,
+    #[serde(skip)]
+    pub(crate) leaves: HashMap<u64, Leaf>,
     /// For each owner, (amount, index) of the leaves, so that selection finds sizes in order.
     #[serde(skip)]
-    owned: HashMap<Address, BTreeSet<(u64, u64)>>,
+    pub(crate) owned: HashMap<Address, BTreeSet<(u64, u64)>>,
     balances: HashMap<Address, Balances>,
     pub directory: Directory,
-    idempotency: HashMap<(Address, Arc<str>), Remembered>,
+    #[serde(skip)]
+    pub(crate) idempotency: Layered<(Address, Arc<str>), Remembered>,
     quotas: HashMap<Address, Quota>,
     changes: BTreeMap<u32, BatchChanges>,
     #[serde(skip)]
@@ -201,13 +207,6 @@ impl Ledger {
     /// Leaves and addresses changed since the last call, for the projections.
     pub fn take_touched(&mut self) -> (BTreeSet<u64>, BTreeSet<Address>) {
         (std::mem::take(&mut self.touched_leaves), std::mem::take(&mut self.touched_addresses))
-    }
-
-    /// Makes what a snapshot leaves out, because it follows from the rest.
-    pub(crate) fn index_leaves(&mut self) {
-        for (index, leaf) in &self.leaves {
-            self.owned.entry(leaf.owner).or_default().insert((leaf.range.amount(), *index));
-        }
     }
 
     /// All leaves, for checks.

@@ -25,6 +25,7 @@ pub mod chain;
 pub mod config;
 pub mod driver;
 pub mod farm;
+mod layered;
 pub mod ledger;
 pub mod refusal;
 pub mod service;

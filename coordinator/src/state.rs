@@ -14,7 +14,7 @@
 //! | `snapshot` | the state as a file, so that a start does not replay everything |
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -27,6 +27,7 @@ use crate::{
     chain::{Deposit, ForcedRequest},
     config::Rules,
     farm::{Farm, FarmEffect, FarmRecord},
+    layered::{Layered, Lists},
     ledger::{Ledger, Remembered, accept::Placement, directory::Registered},
     service::{Address, OperationKind, Stage, TimelineEntry},
     settlement::{Settlement, SettlementRecord},
@@ -126,7 +127,8 @@ struct Touched {
     cursor: bool,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub struct State {
     rules: Arc<Rules>,
     pub ledger: Ledger,
@@ -136,8 +138,8 @@ pub struct State {
     pub settlement: Settlement,
     batches: BTreeMap<u32, Batch>,
     /// Shared, since a snapshot copies the map while the coordinator waits.
-    operations: HashMap<OperationId, Arc<Operation>>,
-    operations_of: HashMap<Address, Vec<OperationId>>,
+    operations: Layered<OperationId, Arc<Operation>>,
+    operations_of: Lists<Address, OperationId>,
     /// Proofs of batches whose predecessors are not proven yet.
     early_proofs: BTreeMap<u32, ProofAccepted>,
     cursor: Option<Cursor>,
@@ -155,8 +157,8 @@ impl State {
             farm: Farm::new(rules.farm),
             settlement: Settlement::new(rules.settlement),
             batches: BTreeMap::new(),
-            operations: HashMap::new(),
-            operations_of: HashMap::new(),
+            operations: Layered::default(),
+            operations_of: Lists::default(),
             early_proofs: BTreeMap::new(),
             cursor: None,
             taken_deposits: 0,
@@ -299,7 +301,7 @@ impl State {
     fn add_operation(&mut self, operation: Operation) {
         let parties: BTreeSet<Address> = operation.sender.into_iter().chain(operation.recipient).collect();
         for party in parties {
-            self.operations_of.entry(party).or_default().push(operation.id);
+            self.operations_of.push(party, operation.id);
         }
         self.touched.operations.insert(operation.id);
         self.operations.insert(operation.id, Arc::new(operation));

@@ -68,6 +68,7 @@ type Undo = HashMap<(usize, u64), Fr>;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tree {
     /// `levels[k][i]`: node i on level k; nodes past the end are empty.
+    #[serde(skip)]
     pub(crate) levels: Vec<Vec<Fr>>,
     /// Nodes changed by each batch that is not final, as they were before it.
     undo: BTreeMap<u32, Undo>,

@@ -5,15 +5,22 @@
 //! the layout or of another deployment is passed over for an older one or for the whole log, which gives the same state.
 //! Whoever loads it compares its root with the store's, as after any replay.
 //!
-//! The sections are decoded side by side: a million leaves are there in about a second.
+//! The sections are decoded side by side, and what is only looked things up in follows in the background.
+//!
+//! | file | concept |
+//! |---|---|
+//! | `snapshot` | the file and its sections |
+//! | `columns` | leaves and nodes |
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use circuits::tree::DEPTH;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
@@ -24,12 +31,14 @@ use crate::{
     batcher::Batcher,
     config::Rules,
     farm::Farm,
-    ledger::Ledger,
+    layered::{Layered, Lists, Past},
+    ledger::{Ledger, Remembered},
     service::Address,
     settlement::Settlement,
     tree::{Tree, TreeError},
 };
-use std::collections::{BTreeMap, HashMap};
+
+mod columns;
 
 const MAGIC: &[u8; 8] = b"PM-SNAP\x01";
 const EXTENSION: &str = "snapshot";
@@ -38,9 +47,11 @@ const KEPT: usize = 2;
 /// Levels with so many nodes are hashed again before the state is used; the others in the background.
 const TOP_NODES: u64 = 1 << 10;
 
-/// What all the other sections are not.
+/// What has no section of its own.
 #[derive(Serialize, Deserialize)]
 struct Rest {
+    ledger: Ledger,
+    tree: Tree,
     batcher: Batcher,
     farm: Farm,
     settlement: Settlement,
@@ -51,11 +62,9 @@ struct Rest {
     taken_forced: u64,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Operations {
-    operations: HashMap<OperationId, Arc<Operation>>,
-    operations_of: HashMap<Address, Vec<OperationId>>,
-}
+/// The sections of a file: the rest, the leaves, the nodes of each level, and what is only looked things up in, which is
+/// decoded while the coordinator already works.
+const SECTIONS: usize = 1 + 1 + DEPTH + 1 + 3;
 
 /// A folder of snapshots of one deployment.
 #[derive(Clone, Debug)]
@@ -102,8 +111,9 @@ impl Snapshots {
     /// # Errors
     /// If it cannot be written; older ones are untouched then.
     pub fn save(&self, state: &State, sequence: u64) -> Result<(), SnapshotError> {
-        let (operations, operations_of) = (&state.operations, &state.operations_of);
         let rest = RestRef {
+            ledger: &state.ledger,
+            tree: &state.tree,
             batcher: &state.batcher,
             farm: &state.farm,
             settlement: &state.settlement,
@@ -113,12 +123,13 @@ impl Snapshots {
             taken_deposits: state.taken_deposits,
             taken_forced: state.taken_forced,
         };
-        let sections = [
-            postcard::to_stdvec(&state.tree)?,
-            postcard::to_stdvec(&state.ledger)?,
-            postcard::to_stdvec(&OperationsRef { operations, operations_of })?,
-            postcard::to_stdvec(&rest)?,
-        ];
+        let mut sections = vec![postcard::to_stdvec(&rest)?, columns::encode_leaves(state.ledger.leaves())];
+        sections.extend(state.tree.levels.iter().map(|level| columns::encode_elements(level)));
+        let lists = state.operations_of.keys();
+        let lists = lists.map(|owner| (owner, state.operations_of.list(owner).collect::<Vec<_>>()));
+        sections.push(postcard::to_stdvec(&state.operations.iter().collect::<Vec<_>>())?);
+        sections.push(postcard::to_stdvec(&lists.collect::<Vec<_>>())?);
+        sections.push(postcard::to_stdvec(&state.ledger.idempotency.iter().collect::<Vec<_>>())?);
         let mut head = MAGIC.to_vec();
         head.extend(VERSION.to_le_bytes());
         head.extend(sequence.to_le_bytes());
@@ -179,39 +190,97 @@ impl Snapshots {
         if reader.take(32)? != blake3::hash(self.deployment.as_bytes()).as_bytes() {
             return Err(unfit("of another deployment"));
         }
-        let lengths = [reader.number()?, reader.number()?, reader.number()?, reader.number()?];
-        let mut sections = [&[][..]; 4];
-        for (section, length) in sections.iter_mut().zip(lengths) {
-            *section = reader.take(usize::try_from(length).map_err(|_| unfit("cut"))?)?;
+        let mut lengths = [0; SECTIONS];
+        for length in &mut lengths {
+            *length = usize::try_from(reader.number()?).map_err(|_| unfit("cut"))?;
         }
-        let [tree, ledger, operations, rest] = sections;
-        let ((tree, rest), (ledger, operations)) = rayon::join(
-            || (decode::<Tree>(tree), decode::<Rest>(rest)),
-            || rayon::join(|| decode::<Ledger>(ledger), || decode::<Operations>(operations)),
+        let mut sections = Vec::with_capacity(SECTIONS);
+        for length in lengths {
+            sections.push(reader.take(length)?);
+        }
+        let (levels, lookups) = sections[2..].split_at(DEPTH + 1);
+        let (rest, (leaves, levels)) = rayon::join(
+            || decode::<Rest>(sections[0]),
+            || {
+                rayon::join(
+                    || columns::decode_leaves(sections[1]),
+                    || {
+                        levels
+                            .iter()
+                            .map(|level| columns::decode_elements(level))
+                            .collect::<Result<Vec<_>, _>>()
+                    },
+                )
+            },
         );
-        let (tree, mut ledger, operations, rest) = (tree?, ledger?, operations?, rest?);
-        tree.check(TOP_NODES)?;
-        ledger.index_leaves();
-        let Rest { mut batcher, mut farm, mut settlement, batches, early_proofs, cursor, .. } = rest;
-        batcher.restart(rules.shapes.clone(), rules.seal);
-        farm.restart(rules.farm);
-        settlement.restart(rules.settlement);
-        Ok(State {
+        let mut rest = rest?;
+        (rest.ledger.leaves, rest.ledger.owned) = leaves?;
+        rest.tree.levels = levels?;
+        rest.tree.check(TOP_NODES)?;
+        rest.batcher.restart(rules.shapes.clone(), rules.seal);
+        rest.farm.restart(rules.farm);
+        rest.settlement.restart(rules.settlement);
+        let later = Later::new(lookups, path);
+        rest.ledger.idempotency = Layered::over(Arc::clone(&later.idempotency));
+        let state = State {
             rules: Arc::clone(rules),
-            ledger,
-            tree,
-            batcher,
-            farm,
-            settlement,
-            batches,
-            operations: operations.operations,
-            operations_of: operations.operations_of,
-            early_proofs,
-            cursor,
+            ledger: rest.ledger,
+            tree: rest.tree,
+            batcher: rest.batcher,
+            farm: rest.farm,
+            settlement: rest.settlement,
+            batches: rest.batches,
+            operations: Layered::over(Arc::clone(&later.operations)),
+            operations_of: Lists::over(Arc::clone(&later.operations_of)),
+            early_proofs: rest.early_proofs,
+            cursor: rest.cursor,
             taken_deposits: rest.taken_deposits,
             taken_forced: rest.taken_forced,
             touched: Touched::default(),
-        })
+        };
+        later.start()?;
+        Ok(state)
+    }
+}
+
+/// What is decoded in the background.
+struct Later {
+    bytes: [Vec<u8>; 3],
+    path: PathBuf,
+    operations: Arc<Past<OperationId, Arc<Operation>>>,
+    operations_of: Arc<Past<Address, Vec<OperationId>>>,
+    idempotency: Arc<Past<(Address, Arc<str>), Remembered>>,
+}
+
+impl Later {
+    fn new(sections: &[&[u8]], path: &Path) -> Self {
+        Self {
+            bytes: std::array::from_fn(|i| sections[i].to_vec()),
+            path: path.to_owned(),
+            operations: Past::new(),
+            operations_of: Past::new(),
+            idempotency: Past::new(),
+        }
+    }
+
+    fn start(self) -> io::Result<()> {
+        let decode = move || {
+            if let Err(error) = self.decode() {
+                // The checksum was right, so this is a bug; without these maps an operation could be accepted twice.
+                tracing::error!(%error, "the snapshot is removed and the process ends; start it again");
+                let _ = fs::remove_file(&self.path);
+                std::process::abort();
+            }
+        };
+        std::thread::Builder::new().name("snapshot".to_owned()).spawn(decode).map(|_| ())
+    }
+
+    fn decode(&self) -> Result<(), SnapshotError> {
+        let [operations, operations_of, idempotency] = &self.bytes;
+        self.idempotency.arrive(decode::<Vec<_>>(idempotency)?.into_iter().collect());
+        self.operations.arrive(decode::<Vec<_>>(operations)?.into_iter().collect());
+        self.operations_of.arrive(decode::<Vec<_>>(operations_of)?.into_iter().collect());
+        Ok(())
     }
 }
 
@@ -222,6 +291,8 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, SnapshotError> {
 /// As [`Rest`], without owning it.
 #[derive(Serialize)]
 struct RestRef<'a> {
+    ledger: &'a Ledger,
+    tree: &'a Tree,
     batcher: &'a Batcher,
     farm: &'a Farm,
     settlement: &'a Settlement,
@@ -230,13 +301,6 @@ struct RestRef<'a> {
     cursor: Option<Cursor>,
     taken_deposits: u64,
     taken_forced: u64,
-}
-
-/// As [`Operations`], without owning them.
-#[derive(Serialize)]
-struct OperationsRef<'a> {
-    operations: &'a HashMap<OperationId, Arc<Operation>>,
-    operations_of: &'a HashMap<Address, Vec<OperationId>>,
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -248,9 +312,12 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], SnapshotError> {
+        self.take(N)?.try_into().map_err(|_| SnapshotError::Unfit("cut"))
+    }
+
     fn number(&mut self) -> Result<u64, SnapshotError> {
-        let bytes = self.take(8)?.try_into().map_err(|_| SnapshotError::Unfit("cut"))?;
-        Ok(u64::from_le_bytes(bytes))
+        Ok(u64::from_le_bytes(self.array()?))
     }
 }
 

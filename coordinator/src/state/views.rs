@@ -25,8 +25,7 @@ impl State {
 
     pub fn account(&self, address: Address) -> AccountView {
         let coins = self.ledger.leaves_of(&address).map(|(index, leaf)| self.coin(index, leaf)).collect();
-        let operations = self.operations_of.get(&address);
-        let newest = operations.into_iter().flatten().rev().take(OPERATIONS_LISTED);
+        let newest = self.operations_of.list(&address).rev().take(OPERATIONS_LISTED);
         AccountView {
             address,
             balances: self.ledger.balances(&address),
