@@ -95,7 +95,10 @@ pub struct Postgres {
 enum Place {
     Private(Box<Server>),
     /// The first of the databases is the one of [`Postgres::url`].
-    Given { server: String, databases: Mutex<Vec<String>> },
+    Given {
+        server: String,
+        databases: Mutex<Vec<String>>,
+    },
 }
 
 #[derive(Debug)]

@@ -40,7 +40,8 @@ impl Binaries {
 }
 
 fn folder() -> Result<PathBuf, PostgresError> {
-    let complete = |folder: &Path| ["postgres", "initdb"].iter().all(|program| folder.join(program).is_file());
+    let complete =
+        |folder: &Path| ["postgres", "initdb"].iter().all(|program| folder.join(program).is_file());
     if let Some(named) = std::env::var_os("PROOFMILL_POSTGRES_BIN") {
         let named = PathBuf::from(named);
         return match complete(&named) {
@@ -50,12 +51,17 @@ fn folder() -> Result<PathBuf, PostgresError> {
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     // Debian and Homebrew keep the server's programs out of the path; the newest version comes last in order of names.
-    let kept = ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"].into_iter().flat_map(|parent| {
-        let mut folders: Vec<_> =
-            fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path().join("bin")).collect();
-        folders.sort();
-        folders.into_iter().rev()
-    });
+    let kept =
+        ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"].into_iter().flat_map(|parent| {
+            let mut folders: Vec<_> = fs::read_dir(parent)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| entry.path().join("bin"))
+                .collect();
+            folders.sort();
+            folders.into_iter().rev()
+        });
     let found = std::env::split_paths(&path).chain(kept).find(|folder| complete(folder));
     found.ok_or_else(|| PostgresError::Missing("not in the path, nor where packages put it".to_owned()))
 }
