@@ -1,7 +1,13 @@
-//! Sends accepted per second, in one process, with durable commits: signature check, ledger, group commit to SQLite, signed
-//! promise, sealing. The clients' own signing is done before and not counted; proving and L1 are not part of it.
+//! Sends accepted per second, in one process, with durable commits: signature check, ledger, group commit, signed promise,
+//! sealing. The clients' own signing is done before and not counted; proving and L1 are not part of it.
 //!
-//! `cargo run --release -p proofmill-coordinator --example accept -- [--sends N] [--senders N] [--json]`
+//! `cargo run --release -p proofmill-coordinator --example accept -- [--sends N] [--senders N] [--rate N] [--json]
+//! [--postgres | --database-url URL]`
+//!
+//! Without `--rate` every sender sends again as soon as it has its promise: the most that can be accepted. With it sends
+//! arrive at fixed times, N a second, and a latency counts from the time at which the send was due, so that waiting before
+//! it is not hidden. The log is in SQLite, in a PostgreSQL of its own (`--postgres`, on the same cores), or in the empty
+//! database of a URL.
 
 use std::{
     error::Error,
@@ -23,9 +29,10 @@ use coordinator::{
     chain::memory::MemoryChain,
     service::{DirectoryEntry, Service, SpendRequest, SubmitRequest},
     start,
-    store::SqliteStore,
+    store::{Leadership, PostgresSettings, PostgresStore, SqliteStore, Store},
     verifier::ProofVerifier,
 };
+use testbed::postgres::{Postgres, Settings};
 use wire::{
     ecdsa::OperatorKey,
     eip712::{self, SigningDomain, TypedMessage},
@@ -52,22 +59,33 @@ struct Sender {
     key_hash: Fr,
 }
 
+enum Database {
+    Sqlite,
+    PrivatePostgres,
+    Postgres(String),
+}
+
 struct Options {
     sends: usize,
     senders: usize,
+    /// Sends a second; nothing for as many as can be.
+    rate: Option<usize>,
+    database: Database,
     json: bool,
 }
 
 fn options() -> Result<Options, Box<dyn Error>> {
-    let mut options = Options { sends: 20_000, senders: 1_020, json: false };
+    let mut options =
+        Options { sends: 20_000, senders: 1_020, rate: None, database: Database::Sqlite, json: false };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
-        let mut number = || {
-            arguments.next().ok_or("a number is missing")?.parse::<usize>().map_err(Box::<dyn Error>::from)
-        };
+        let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
         match argument.as_str() {
-            "--sends" => options.sends = number()?,
-            "--senders" => options.senders = number()?.max(2),
+            "--sends" => options.sends = value()?.parse()?,
+            "--senders" => options.senders = value()?.parse::<usize>()?.max(2),
+            "--rate" => options.rate = Some(value()?.parse::<usize>()?.max(1)),
+            "--postgres" => options.database = Database::PrivatePostgres,
+            "--database-url" => options.database = Database::Postgres(value()?),
             "--json" => options.json = true,
             other => return Err(format!("unknown argument {other}").into()),
         }
@@ -92,6 +110,21 @@ fn cpu_seconds() -> Option<f64> {
     Some((user + system) / 100.0)
 }
 
+/// The time below which this share of the latencies, in order, lies.
+fn percentile(latencies: &[Duration], share: f64) -> Duration {
+    let rank = (latencies.len() as f64 * share).ceil() as usize;
+    latencies.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+}
+
+/// Leads on the database of a URL.
+fn on_postgres(url: &str) -> Result<Box<dyn Store>, Box<dyn Error>> {
+    let mut store = PostgresStore::connect(PostgresSettings::new(url, "accept"))?;
+    match store.lead()? {
+        Leadership::Leading { .. } => Ok(Box::new(store)),
+        Leadership::Following { holder } => Err(format!("{holder} leads on this database").into()),
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     const AMOUNT: u64 = 1_000;
@@ -107,8 +140,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
         finality: coordinator::Finality::Confirmations(0),
         ..Config::default()
     };
+    let server = match options.database {
+        Database::PrivatePostgres => Some(Postgres::start_private(Settings::default())?),
+        _ => None,
+    };
+    let store = match (&options.database, &server) {
+        (Database::Postgres(url), _) => on_postgres(url)?,
+        (_, Some(server)) => on_postgres(&server.url())?,
+        _ => Box::new(SqliteStore::open(folder.path())?),
+    };
     let parts = Parts {
-        store: Box::new(SqliteStore::open(folder.path())?),
+        store,
         snapshots: None,
         queue: Arc::new(MemoryQueue::new(Limits::default()).coordinator()),
         chain: chain.clone(),
@@ -183,28 +225,39 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let first_batch = handle.system().await.sealed_batch;
     let (began, cpu_before) = (Instant::now(), cpu_seconds());
+    let count = senders.len();
     let tasks: Vec<_> = requests
         .into_iter()
-        .map(|own| {
-            let handle = Arc::clone(&handle);
+        .enumerate()
+        .map(|(number, own)| {
+            let (handle, rate) = (Arc::clone(&handle), options.rate);
             tokio::spawn(async move {
-                let mut slowest = Duration::ZERO;
-                for request in own {
-                    let asked = Instant::now();
+                let mut latencies = Vec::with_capacity(own.len());
+                for (round, request) in own.into_iter().enumerate() {
+                    let due = match rate {
+                        Some(rate) => {
+                            let arrival = (round * count + number) as f64 / rate as f64;
+                            began + Duration::from_secs_f64(arrival)
+                        }
+                        None => Instant::now(),
+                    };
+                    tokio::time::sleep_until(due.into()).await;
                     handle.submit(request).await?;
-                    slowest = slowest.max(asked.elapsed());
+                    latencies.push(due.elapsed());
                 }
-                Ok::<_, coordinator::service::UserError>(slowest)
+                Ok::<_, coordinator::service::UserError>(latencies)
             })
         })
         .collect();
-    let mut slowest = Duration::ZERO;
+    let mut latencies = Vec::with_capacity(options.sends);
     for task in tasks {
-        slowest = slowest.max(task.await??);
+        latencies.extend(task.await??);
     }
     let took = began.elapsed();
     let cpu = cpu_seconds().zip(cpu_before).map(|(after, before)| after - before);
-    let sends = rounds * senders.len();
+    latencies.sort_unstable();
+    let [p50, p99, slowest] = [0.5, 0.99, 1.0].map(|share| percentile(&latencies, share).as_secs_f64() * 1e3);
+    let sends = latencies.len();
     let rate = sends as f64 / took.as_secs_f64();
     let sealed = handle.system().await.sealed_batch - first_batch;
     if options.json {
@@ -214,7 +267,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
             "senders": senders.len(),
             "seconds": took.as_secs_f64(),
             "sends_per_second": rate,
-            "slowest_ms": slowest.as_secs_f64() * 1e3,
+            "asked_rate": options.rate,
+            "p50_ms": p50,
+            "p99_ms": p99,
+            "slowest_ms": slowest,
             "batches_sealed": sealed,
             "cores": cores,
             "cpu_seconds": cpu,
@@ -222,7 +278,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("{report}");
     } else {
         println!(
-            "{sends} sends in {took:.2?}: {rate:.0} sends/s, {sealed} batches sealed, slowest answer {slowest:.0?}"
+            "{sends} sends in {took:.2?}: {rate:.0} sends/s, {sealed} batches sealed; answered in {p50:.1} ms (p50), \
+             {p99:.1} ms (p99), {slowest:.0} ms at most"
         );
         if let Some(cpu) = cpu {
             println!("{cpu:.2} processor seconds, {:.0} µs a send", cpu / sends as f64 * 1e6);

@@ -8,14 +8,22 @@
 //! |---|---|
 //! | `sqlite` | embedded, one process |
 //! | `postgres` | a server, one leading coordinator and any number of standbys |
+//!
+//! [`conformance`] is what both must do.
 
-use crate::state::{
-    event::Stamped,
-    rows::{Checkpoint, Line, Row},
+use crate::{
+    service::OperationKind,
+    state::{
+        event::Stamped,
+        rows::{Checkpoint, Line, Row},
+    },
 };
 
+pub mod conformance;
+mod postgres;
 mod sqlite;
 
+pub use postgres::{Plaintext, PostgresSettings, PostgresStore};
 pub use sqlite::SqliteStore;
 
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +52,8 @@ pub enum StoreError {
         "PM-STORE-007: another coordinator leads now ({holder}); this one writes nothing more: start it again as a standby"
     )]
     Deposed { holder: String },
+    #[error("PM-STORE-008: {0}")]
+    Settings(String),
     #[error("{0}")]
     Replay(String),
 }
@@ -97,4 +107,15 @@ pub trait Store: Send {
     /// # Errors
     /// `Unusable`, `Unavailable`.
     fn lines(&mut self, batch_no: u32) -> Result<Vec<Line>, StoreError>;
+}
+
+/// The name of a kind of operation in the store.
+fn kind_name(kind: OperationKind) -> &'static str {
+    match kind {
+        OperationKind::Mint => "mint",
+        OperationKind::Send => "send",
+        OperationKind::Withdraw => "withdraw",
+        OperationKind::ForcedExit => "forced_exit",
+        OperationKind::ForcedRekey => "forced_rekey",
+    }
 }

@@ -9,5 +9,6 @@
 //! | [`postgres`] | PostgreSQL over a unix socket and a loopback port |
 //! | [`redis`] | Redis with the configuration the farm asks for |
 
+mod keeper;
 pub mod postgres;
 pub mod redis;

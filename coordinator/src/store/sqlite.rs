@@ -11,13 +11,10 @@ use bn254::{Fr, fr_from_be_bytes, fr_to_be_bytes};
 use fs4::fs_std::FileExt;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::{Leadership, Store, StoreError};
-use crate::{
-    service::OperationKind,
-    state::{
-        event::{Stamped, VERSION},
-        rows::{BatchRow, Checkpoint, Line, Row, stage_name},
-    },
+use super::{Leadership, Store, StoreError, kind_name};
+use crate::state::{
+    event::{Stamped, VERSION},
+    rows::{BatchRow, Checkpoint, Line, Row, stage_name},
 };
 
 const SCHEMA: &str = include_str!("sqlite/schema.sql");
@@ -131,13 +128,22 @@ impl Store for SqliteStore {
     }
 
     fn commit(&mut self, first: u64, events: &[Stamped], rows: &[Row]) -> Result<(), StoreError> {
+        let bodies: Result<Vec<_>, _> = events.iter().map(postcard::to_stdvec).collect();
+        let bodies = bodies.map_err(|error| StoreError::Unusable(error.to_string()))?;
         let transaction = self.connection.transaction()?;
+        let last: Option<i64> =
+            transaction.query_row("SELECT max(sequence) FROM events", [], |row| row.get(0))?;
+        let next = last.map_or(1, |last| last as u64 + 1);
+        if first != next {
+            return match first < next && holds(&transaction, first, &bodies)? {
+                true => Ok(()),
+                false => Err(StoreError::Unusable(format!("event {next} comes next, not {first}"))),
+            };
+        }
         {
             let mut insert =
                 transaction.prepare_cached("INSERT INTO events (sequence, at, body) VALUES (?1, ?2, ?3)")?;
-            for (sequence, event) in (first..).zip(events) {
-                let body =
-                    postcard::to_stdvec(event).map_err(|error| StoreError::Unusable(error.to_string()))?;
+            for ((sequence, event), body) in (first..).zip(events).zip(&bodies) {
                 insert.execute(params![sequence as i64, event.at as i64, body])?;
             }
         }
@@ -155,6 +161,18 @@ impl Store for SqliteStore {
         })?;
         Ok(lines.collect::<Result<_, _>>()?)
     }
+}
+
+/// Whether the log holds exactly these events under the numbers from `first`.
+fn holds(transaction: &Transaction<'_>, first: u64, bodies: &[Vec<u8>]) -> Result<bool, StoreError> {
+    let mut select = transaction.prepare_cached("SELECT body FROM events WHERE sequence = ?1")?;
+    for (sequence, body) in (first..).zip(bodies) {
+        let stored: Option<Vec<u8>> = select.query_row([sequence as i64], |row| row.get(0)).optional()?;
+        if stored.as_ref() != Some(body) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn word(value: &Fr) -> [u8; 32] {
@@ -281,14 +299,4 @@ fn write_batch(transaction: &Transaction<'_>, row: &BatchRow) -> Result<(), Stor
             ])?;
     }
     Ok(())
-}
-
-fn kind_name(kind: OperationKind) -> &'static str {
-    match kind {
-        OperationKind::Mint => "mint",
-        OperationKind::Send => "send",
-        OperationKind::Withdraw => "withdraw",
-        OperationKind::ForcedExit => "forced_exit",
-        OperationKind::ForcedRekey => "forced_rekey",
-    }
 }

@@ -1,0 +1,183 @@
+//! From settings to pools of connections.
+//!
+//! Invariant: every connection has a statement timeout, ends a transaction that its client left open, commits to the disk
+//! and, to another machine, is encrypted with a verified certificate.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use tokio_postgres::{
+    Config, NoTls,
+    config::{Host, SslMode},
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{Plaintext, PostgresSettings};
+use crate::store::StoreError;
+
+const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
+
+fn settings_error(problem: impl Into<String>) -> StoreError {
+    StoreError::Settings(problem.into())
+}
+
+/// The pool for work, and one of a single connection for keeping the lead.
+pub(super) fn pools(settings: &PostgresSettings, session: &str) -> Result<(Pool, Pool), StoreError> {
+    if settings.holder.is_empty() {
+        return Err(settings_error("the name of this coordinator is empty; give each one its own"));
+    }
+    let mut config = parse(&settings.url, settings.plaintext)?;
+    config.application_name(session);
+    config.connect_timeout(CONNECT_PATIENCE);
+    config.tcp_user_timeout(settings.patience());
+    let ours = [
+        ("statement_timeout", settings.statement_timeout.as_millis().to_string()),
+        // What a frozen coordinator left open must not stop the next one.
+        ("idle_in_transaction_session_timeout", settings.lease.as_millis().to_string()),
+        ("synchronous_commit", "on".to_owned()),
+        // A plan made while a table was empty would read the whole table for as long as the connection lives.
+        ("enable_seqscan", "off".to_owned()),
+        ("jit", "off".to_owned()),
+    ];
+    let mut options = config.get_options().unwrap_or_default().to_owned();
+    for (name, value) in ours {
+        options.push_str(&format!(" -c {name}={value}"));
+    }
+    config.options(options.trim_start());
+    let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let pool = |connections: usize| -> Result<Pool, StoreError> {
+        let manager = match config.get_ssl_mode() {
+            SslMode::Disable => Manager::from_config(config.clone(), NoTls, manager_config.clone()),
+            _ => {
+                let tls = MakeRustlsConnect::new(tls(settings.ca_file.as_deref())?);
+                Manager::from_config(config.clone(), tls, manager_config.clone())
+            }
+        };
+        Pool::builder(manager)
+            .max_size(connections)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(settings.patience()))
+            .create_timeout(Some(CONNECT_PATIENCE * 2))
+            .recycle_timeout(Some(CONNECT_PATIENCE))
+            .build()
+            .map_err(|error| settings_error(error.to_string()))
+    };
+    Ok((pool(settings.connections.max(1))?, pool(1)?))
+}
+
+/// The URL with what its `sslmode` means here. The library knows `disable`, `prefer` and `require`; its `prefer` does not
+/// fall back when a certificate is refused, so one of the others is chosen.
+fn parse(url: &str, plaintext: Plaintext) -> Result<Config, StoreError> {
+    if !["postgresql://", "postgres://"].iter().any(|scheme| url.starts_with(scheme)) {
+        return Err(settings_error("the database's URL does not begin with postgresql://"));
+    }
+    let (base, parameters) = url.split_once('?').unwrap_or((url, ""));
+    let mut mode = None;
+    let mut kept = Vec::new();
+    for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
+        match parameter.split_once('=') {
+            Some(("sslmode", value)) => mode = Some(value),
+            _ => kept.push(parameter),
+        }
+    }
+    // The library's own message may repeat parts of the URL, and with them a password.
+    let mut config: Config = format!("{base}?{}", kept.join("&")).parse().map_err(|_| {
+        settings_error("the database's URL cannot be read; check its parts and their escapes")
+    })?;
+    let local = config.get_hosts().iter().all(is_local);
+    config.ssl_mode(match mode {
+        Some("require" | "verify-ca" | "verify-full") => SslMode::Require,
+        Some("disable") if local || plaintext == Plaintext::Anywhere => SslMode::Disable,
+        Some("disable") => {
+            return Err(settings_error(
+                "sslmode=disable with a database on another machine sends passwords and coins in the clear; use \
+                 sslmode=verify-full",
+            ));
+        }
+        None | Some("allow" | "prefer") if local => SslMode::Disable,
+        None | Some("allow" | "prefer") => SslMode::Require,
+        Some(other) => {
+            return Err(settings_error(format!("sslmode={other} is unknown; use verify-full or disable")));
+        }
+    });
+    Ok(config)
+}
+
+fn is_local(host: &Host) -> bool {
+    match host {
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+        #[cfg(unix)]
+        Host::Unix(_) => true,
+    }
+}
+
+fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, StoreError> {
+    let mut roots = RootCertStore::empty();
+    match ca_file {
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(file) => {
+            let unreadable = |problem: String| {
+                settings_error(format!("{}: {problem}; give a file of PEM certificates", file.display()))
+            };
+            let certificates =
+                CertificateDer::pem_file_iter(file).map_err(|error| unreadable(error.to_string()))?;
+            for certificate in certificates {
+                let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
+                roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
+            }
+            if roots.is_empty() {
+                return Err(unreadable("it holds no certificate".to_owned()));
+            }
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| settings_error(error.to_string()))?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(url: &str, plaintext: Plaintext) -> Option<SslMode> {
+        parse(url, plaintext).ok().map(|config| config.get_ssl_mode())
+    }
+
+    #[test]
+    fn plaintext_is_for_sockets_and_loopback_unless_said_otherwise() {
+        use Plaintext::{Anywhere, OnlyLocal};
+
+        for local in ["%2Frun%2Fpostgresql", "localhost", "127.0.0.1", "[::1]"] {
+            let url = format!("postgresql://me:secret@{local}/farm");
+            assert_eq!(mode(&url, OnlyLocal), Some(SslMode::Disable), "{url}");
+            assert_eq!(mode(&format!("{url}?sslmode=verify-full"), OnlyLocal), Some(SslMode::Require));
+        }
+        let remote = "postgres://me:secret@db.example/farm";
+        assert_eq!(mode(remote, OnlyLocal), Some(SslMode::Require));
+        assert_eq!(mode(&format!("{remote}?sslmode=prefer"), OnlyLocal), Some(SslMode::Require));
+        assert_eq!(mode(&format!("{remote}?sslmode=disable"), OnlyLocal), None);
+        assert_eq!(mode(&format!("{remote}?sslmode=disable"), Anywhere), Some(SslMode::Disable));
+        assert_eq!(mode("postgres://localhost,db.example/farm", OnlyLocal), Some(SslMode::Require));
+    }
+
+    #[test]
+    fn an_unreadable_url_is_refused_without_repeating_its_password() {
+        for url in
+            ["host=localhost", "postgresql://me:secret@localhost:port/farm", "postgresql://h?sslmode=maybe"]
+        {
+            let refused = parse(url, Plaintext::OnlyLocal).err().map(|error| error.to_string());
+            assert!(
+                refused.is_some_and(|text| text.contains("PM-STORE-008") && !text.contains("secret")),
+                "{url}"
+            );
+        }
+    }
+}
