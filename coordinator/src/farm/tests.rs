@@ -161,7 +161,7 @@ fn a_worker_that_leaves_or_starts_again_gives_its_jobs_back() {
     assert_eq!(entries(&farm.step(FarmEvent::Worker(Box::new(left)), 1)), [(1, 2, Priority::Urgent)]);
     let registration =
         Registration { backend: "cpu".to_owned(), version: "1".to_owned(), memory: 1, circuits: Vec::new() };
-    let again = WorkerEvent::Register { worker: worker("b"), registration };
+    let again = WorkerEvent::Register { worker: worker("b"), registration, fresh: true };
     assert_eq!(entries(&farm.step(FarmEvent::Worker(Box::new(again)), 2)), [(2, 2, Priority::Urgent)]);
 }
 
