@@ -166,6 +166,23 @@ fn a_worker_that_leaves_or_starts_again_gives_its_jobs_back() {
 }
 
 #[test]
+fn a_worker_nobody_knows_is_asked_who_it_is_and_keeps_what_it_holds() {
+    let mut farm = farm(1);
+    farm.step(FarmEvent::Tick, 0);
+    claim(&mut farm, "a", 1, 1, 0);
+    let hold = Hold { job: JobId(1), attempt: Attempt(1), stage: wire::Stage::Proving };
+    let beat = WorkerEvent::Heartbeat { worker: worker("a"), holds: vec![hold], card: None };
+    let asked = controls(&farm.step(FarmEvent::Worker(Box::new(beat.clone())), 1));
+    assert_eq!(asked, [("a".to_owned(), Control::Introduce)]);
+    let registration =
+        Registration { backend: "cpu".to_owned(), version: "1".to_owned(), memory: 1, circuits: Vec::new() };
+    let register = WorkerEvent::Register { worker: worker("a"), registration, fresh: false };
+    assert_eq!(farm.step(FarmEvent::Worker(Box::new(register)), 2), []);
+    assert!(matches!(&farm.job(1).unwrap().phase, Phase::Leased { .. }));
+    assert_eq!(controls(&farm.step(FarmEvent::Worker(Box::new(beat)), 3)), []);
+}
+
+#[test]
 fn after_a_restart_the_records_give_attempts_and_charges_and_everything_is_published_again() {
     let mut before = farm(2);
     let mut records = Vec::new();

@@ -56,33 +56,42 @@ impl Link {
         Self { client, line: Mutex::default() }
     }
 
-    /// Sends the command and waits for its answer; `blocks`: how long the server may take on purpose.
+    /// Sends the command and waits for its answer; `blocks`: how long the server may take on purpose. It may be carried out
+    /// twice when a connection breaks, as every message of the queue may come twice.
     pub(super) async fn call<T: FromRedisValue>(
         &self,
         command: &Cmd,
         blocks: Duration,
     ) -> Result<T, QueueError> {
-        let mut connection = self.connection().await?;
-        // The client's own response timeout is off: it would cut a blocking read short and lose its answer.
-        match tokio::time::timeout(blocks + PATIENCE, command.query_async(&mut connection)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(failure)) => {
-                if failure.is_io_error() || failure.is_unrecoverable_error() {
-                    self.drop_connection().await;
+        let mut first = true;
+        loop {
+            let (mut connection, used_before) = self.connection().await?;
+            // The client's own response timeout is off: it would cut a blocking read short and lose its answer.
+            match tokio::time::timeout(blocks + PATIENCE, command.query_async(&mut connection)).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(failure)) => {
+                    if failure.is_io_error() || failure.is_unrecoverable_error() {
+                        self.drop_connection().await;
+                    }
+                    // A connection that died while nobody used it says nothing about the server.
+                    if !(first && used_before && failure.is_connection_dropped()) {
+                        return Err(error(failure));
+                    }
+                    first = false;
                 }
-                Err(error(failure))
-            }
-            Err(_) => {
-                self.drop_connection().await;
-                Err(QueueError::Unreachable(format!("no answer in {:?}", blocks + PATIENCE)))
+                Err(_) => {
+                    self.drop_connection().await;
+                    return Err(QueueError::Unreachable(format!("no answer in {:?}", blocks + PATIENCE)));
+                }
             }
         }
     }
 
-    async fn connection(&self) -> Result<MultiplexedConnection, QueueError> {
+    /// And whether it served before.
+    async fn connection(&self) -> Result<(MultiplexedConnection, bool), QueueError> {
         let mut line = self.line.lock().await;
         if let Some(connection) = &line.connection {
-            return Ok(connection.clone());
+            return Ok((connection.clone(), true));
         }
         if let Some((then, _)) = line.not_before {
             tokio::time::sleep_until(then.into()).await;
@@ -92,7 +101,7 @@ impl Link {
         match self.client.get_multiplexed_async_connection_with_config(&config).await {
             Ok(connection) => {
                 *line = Line { connection: Some(connection.clone()), not_before: None };
-                Ok(connection)
+                Ok((connection, false))
             }
             Err(failure) => {
                 let pause = line.not_before.map_or(FIRST_PAUSE, |(_, pause)| (2 * pause).min(LONGEST_PAUSE));
