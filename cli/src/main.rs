@@ -14,6 +14,7 @@ mod demo;
 mod doctor;
 mod keys;
 mod node;
+mod redis;
 mod ui;
 mod wallet;
 mod worker;

@@ -1,7 +1,7 @@
 //! `worker`: a proving process of its own that takes jobs from a coordinator. `prove-child`: what a worker starts to prove
 //! on a card.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use circuits::shape::Shape;
 use clap::Args;
@@ -14,7 +14,12 @@ use gpu_worker::{
 };
 use prover::Backend;
 use tokio_util::sync::CancellationToken;
-use wire::{WorkerId, queue::remote::RemoteQueue};
+use wire::{
+    WorkerId, WorkerQueue,
+    queue::{redis::RedisWorker, remote::RemoteQueue},
+};
+
+use crate::redis;
 
 /// Holds the token of the coordinator's worker port, when no file is given.
 const TOKEN_VARIABLE: &str = "PROOFMILL_WORKER_TOKEN";
@@ -22,8 +27,10 @@ const TOKEN_VARIABLE: &str = "PROOFMILL_WORKER_TOKEN";
 #[derive(Args)]
 pub struct Options {
     /// The coordinator's worker port, as host:port
-    #[arg(long)]
-    connect: String,
+    #[arg(long, required_unless_present = "redis_url", conflicts_with = "redis_url")]
+    connect: Option<String>,
+    #[command(flatten)]
+    redis: redis::Options,
     /// The file with its token (`worker-token` in the coordinator's data directory)
     #[arg(long)]
     token_file: Option<PathBuf>,
@@ -42,9 +49,15 @@ pub struct Options {
     /// Serve `/metrics` and `/health/live` here, e.g. 127.0.0.1:9100
     #[arg(long)]
     metrics: Option<SocketAddr>,
-    /// The worker's name; made from the host name and process id by default
+    /// The worker's name; made from the process id by default
     #[arg(long)]
     id: Option<String>,
+    /// Mebibytes it may use; by default all of the machine or control group
+    #[arg(long, value_name = "MIB")]
+    memory: Option<u64>,
+    /// Seconds that the proof under way may take after SIGTERM
+    #[arg(long, default_value_t = 60)]
+    drain_timeout: u64,
 }
 
 #[derive(Args)]
@@ -105,20 +118,34 @@ pub fn watch_card(config: Config, backend: &dyn Backend) -> (Option<Monitor>, Co
     }
 }
 
-/// # Errors
-/// If the backend cannot start, a key is missing or of another circuit, the coordinator refuses the worker, or the worker
-/// leaves because of its card.
-pub async fn run(options: Options) -> eyre::Result<()> {
+/// The queue on Redis if its URL is given, otherwise the coordinator's own.
+async fn connect(options: &Options, id: WorkerId) -> eyre::Result<Arc<dyn WorkerQueue>> {
+    let Some(address) = &options.connect else {
+        let settings = options.redis.find().await?;
+        return Ok(Arc::new(RedisWorker::connect(&settings, id).await?));
+    };
     let token = match (&options.token_file, std::env::var(TOKEN_VARIABLE)) {
         (Some(file), _) => std::fs::read_to_string(file)
             .wrap_err_with(|| format!("cannot read the token file {}", file.display()))?,
         (None, Ok(token)) => token,
         (None, Err(_)) => bail!("no token: pass --token-file or set {TOKEN_VARIABLE}"),
     };
-    let name = options.id.unwrap_or_else(|| format!("worker-{}", std::process::id()));
+    Ok(Arc::new(RemoteQueue::new(address.clone(), token.trim().to_owned(), id)))
+}
+
+/// # Errors
+/// If the backend cannot start, a key is missing or of another circuit, the coordinator refuses the worker, or the worker
+/// leaves because of its card.
+pub async fn run(options: Options) -> eyre::Result<()> {
+    let name = options.id.clone().unwrap_or_else(|| format!("worker-{}", std::process::id()));
     let id = WorkerId::new(name)?;
-    let queue = Arc::new(RemoteQueue::new(options.connect, token.trim().to_owned(), id.clone()));
-    let config = Config::new(id.clone(), options.keys, options.circuits);
+    let queue = connect(&options, id.clone()).await?;
+    let config = Config {
+        memory_limit: options.memory.map(|mebibytes| mebibytes << 20),
+        drain: Duration::from_secs(options.drain_timeout),
+        on_hand_back: Some(|job, attempt, why| println!("handed back job {job}, attempt {attempt}: {why}")),
+        ..Config::new(id.clone(), options.keys, options.circuits)
+    };
     let (choice, device) = (options.backend, options.device);
     let (_monitor, worker) = tokio::task::spawn_blocking(move || {
         let backend = choose_backend(choice, device)?.backend;

@@ -253,13 +253,19 @@ impl Farm {
         let name = event.worker().clone();
         let worker = self.crew.hear(&name, now);
         match event {
-            WorkerEvent::Register { registration, .. } => {
+            WorkerEvent::Register { registration, fresh, .. } => {
                 worker.registration = Some(registration);
-                // A worker that registers has just started: what it held before is lost.
-                self.release(&name, "the worker started again", effects);
+                if fresh {
+                    self.release(&name, "the worker started again", effects);
+                }
             }
             WorkerEvent::Claimed { job, attempt, .. } => self.claimed(name, job, attempt, now, effects),
             WorkerEvent::Heartbeat { holds, card, .. } => {
+                // Whoever beats is there, but after a restart of this side nobody knows what it can do.
+                if worker.registration.is_none() {
+                    let (worker, control) = (name.clone(), Control::Introduce);
+                    effects.push(FarmEffect::Control { worker, control });
+                }
                 worker.holds.clone_from(&holds);
                 worker.card = card.map(|mut card| {
                     card.clip();

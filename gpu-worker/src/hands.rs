@@ -104,7 +104,8 @@ impl Hands {
 
     pub async fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Claim => self.claim(),
+            Effect::Claim => self.claim(self.poll),
+            Effect::Peek => self.claim(Duration::ZERO),
             Effect::Prepare(entry) => self.prepare(entry),
             Effect::Stage(key, shape) => self.stage(key, shape),
             Effect::Prove(key, shape, engine) => self.prove(key, shape, engine),
@@ -124,11 +125,11 @@ impl Hands {
         }
     }
 
-    fn claim(&self) {
-        let (queue, shapes, poll) = (Arc::clone(&self.queue), self.shapes.clone(), self.poll);
+    fn claim(&self, wait: Duration) {
+        let (queue, shapes) = (Arc::clone(&self.queue), self.shapes.clone());
         let events = self.events.clone();
         tokio::spawn(async move {
-            let event = match queue.claim(&shapes, poll).await {
+            let event = match queue.claim(&shapes, wait).await {
                 Ok(entry) => Event::Claimed { entry, memory_used: memory::used() },
                 Err(error) => {
                     tracing::warn!(%error, "cannot claim");
@@ -208,6 +209,7 @@ async fn fetch_and_assign(
     let panicked =
         |message| (FailureKind::Input, format!("PM-WORKER-031: the input makes the worker panic: {message}"));
     let input = opened.map_err(panicked)?.map_err(refused)?;
+    wire::failpoint("worker.fetched");
     report(events, Event::Fetched(named)).await;
     on_a_thread(move || prepare::assign(input)).await.map_err(panicked)?.map_err(refused)
 }
@@ -236,6 +238,7 @@ fn prove_now(
     };
     match proven {
         Ok(proven) => {
+            wire::failpoint("worker.proved");
             let t = proven.timings;
             let energy_millijoules = meter.and_then(EnergyMeter::stop);
             if let (Some(card), Some(millijoules)) = (card, energy_millijoules) {

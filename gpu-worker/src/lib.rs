@@ -16,7 +16,7 @@
 //! | `heartbeat` | the thread that says the worker is alive |
 //! | `memory` | how much memory there is and is used |
 //!
-//! Known issue: a busy worker may claim the next entry, to make its witness ahead, while another worker is idle.
+//! Known issue: what a busy worker claimed ahead stays with it although another worker becomes idle meanwhile.
 
 pub mod backend;
 pub mod card;

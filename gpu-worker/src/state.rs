@@ -3,6 +3,7 @@
 //! Pure: no clock, no I/O. [`State::step`] gets what happened and the time since the worker started, and says what to do.
 //! At most two attempts are held: one that the backend proves and one whose witness is made meanwhile. Each held attempt
 //! ends in exactly one of `Proved`, `Failed`, `HandedBack`; a result for an attempt that is no longer held is dropped.
+//! A busy worker only peeks at the queue for the next attempt and never waits there: an idle one, which does, comes first.
 //! `trust` holds what a wrong proof or a failed device means for the card.
 
 mod trust;
@@ -28,6 +29,8 @@ const MAX_HELD: usize = 2;
 const WRONG_PROOFS: u32 = 2;
 /// Times the device may fail at one attempt before it fails.
 const DEVICE_FAILURES: u32 = 2;
+/// How long a busy worker that found the queue empty leaves what comes to idle ones.
+const PEEK_PAUSE: Duration = Duration::from_millis(250);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -100,8 +103,10 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "a handful per batch, carried out at once")]
 pub enum Effect {
-    /// Look for an entry of one of the circuits; answered by `Claimed` or `ClaimFailed`.
+    /// Wait for an entry of one of the circuits; answered by `Claimed` or `ClaimFailed`.
     Claim,
+    /// Take one only if it is there: the backend is busy, and others may be idle. Answered as `Claim`.
+    Peek,
     /// Get, check and decode the input, make the witness; answered by `Fetched`, `Prepared`, `PrepareFailed`.
     Prepare(JobEntry),
     /// Move the witness to the device while it proves another one. No answer.
@@ -154,6 +159,7 @@ pub struct State {
     held: Vec<Held>,
     claiming: bool,
     claim_after: Duration,
+    peek_after: Duration,
     trust: Trust,
     /// What is being prepared and proved right now, held or cancelled meanwhile: both are done one at a time.
     preparing: Option<Key>,
@@ -171,6 +177,7 @@ impl State {
             held: Vec::new(),
             claiming: false,
             claim_after: Duration::ZERO,
+            peek_after: Duration::ZERO,
             preparing: None,
             proving: None,
         }
@@ -190,14 +197,13 @@ impl State {
     pub fn step(&mut self, event: Event, now: Duration) -> Vec<Effect> {
         let mut effects = Vec::new();
         match event {
-            Event::Started => effects.push(Effect::Emit(WorkerEvent::Register {
-                worker: self.id.clone(),
-                registration: self.registration.clone(),
-            })),
+            Event::Started => effects.push(self.introduction(true)),
             Event::Claimed { entry, memory_used } => {
                 self.claiming = false;
-                if let Some(entry) = entry {
-                    self.claimed(entry, memory_used, now, &mut effects);
+                match entry {
+                    Some(entry) => self.claimed(entry, memory_used, now, &mut effects),
+                    None if !self.held.is_empty() => self.peek_after = now + PEEK_PAUSE,
+                    None => {}
                 }
             }
             Event::ClaimFailed => {
@@ -217,6 +223,8 @@ impl State {
                     &mut effects,
                 );
             }
+            Event::Control(Control::Introduce) => effects.push(self.introduction(false)),
+            Event::Control(Control::Drain) => self.drain(now, None, &mut effects),
             Event::Fetched(key) => {
                 if let Some(held) = self.find(key) {
                     held.stage = Stage::Witness;
@@ -258,6 +266,11 @@ impl State {
         }
         self.advance(now, &mut effects);
         effects
+    }
+
+    fn introduction(&self, fresh: bool) -> Effect {
+        let (worker, registration) = (self.id.clone(), self.registration.clone());
+        Effect::Emit(WorkerEvent::Register { worker, registration, fresh })
     }
 
     fn find(&mut self, key: Key) -> Option<&mut Held> {
@@ -456,9 +469,11 @@ impl State {
                 let wanted =
                     self.held.len() < MAX_HELD && self.held.iter().all(|held| held.stage == Stage::Proving);
                 let able = self.trust.sick(now).is_none() && now >= self.claim_after;
-                if wanted && able && !self.claiming {
+                let look = if self.held.is_empty() { Effect::Claim } else { Effect::Peek };
+                let patient = look == Effect::Peek && now < self.peek_after;
+                if wanted && able && !patient && !self.claiming {
                     self.claiming = true;
-                    effects.push(Effect::Claim);
+                    effects.push(look);
                 }
             }
             Mode::Draining { until, why } => {

@@ -15,7 +15,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
-use wire::{CardReading, QueueError, Registration, WorkerEvent, WorkerId, WorkerQueue};
+use wire::{Attempt, CardReading, JobId, QueueError, Registration, WorkerEvent, WorkerId, WorkerQueue};
 
 use crate::{
     card::{Card, Condition},
@@ -52,6 +52,8 @@ pub struct Config {
     pub condition: Option<watch::Receiver<Condition>>,
     /// The watched card: for heartbeats and the energy of proofs.
     pub card: Option<Card>,
+    /// Told of each attempt that is handed back, and why.
+    pub on_hand_back: Option<fn(JobId, Attempt, &str)>,
 }
 
 impl Config {
@@ -69,6 +71,7 @@ impl Config {
             rest: Duration::from_secs(60),
             condition: None,
             card: None,
+            on_hand_back: None,
         }
     }
 
@@ -174,7 +177,8 @@ impl Worker {
         let controls = tokio::spawn(read_controls(Arc::clone(&queue), events.clone(), config.poll));
         let watcher = config.condition.map(|card| tokio::spawn(watch_card(card, events.clone())));
         let hands = Hands::new(queue, provers, config.shapes, config.poll, events, outbox, config.card);
-        let why = drive(state, hands, inbox, &Shown { holds, sick }, shutdown, config.heartbeat).await;
+        let shown = Shown { holds, sick, on_hand_back: config.on_hand_back };
+        let why = drive(state, hands, inbox, &shown, shutdown, config.heartbeat).await;
         if let Some(watcher) = watcher {
             watcher.abort();
         }
@@ -191,10 +195,11 @@ impl Worker {
 /// Why the worker gives its card no work, if so.
 type Sick = Arc<Mutex<Option<String>>>;
 
-/// What the loop lets the heartbeat see.
+/// What the loop lets the heartbeat and whoever started the worker see.
 struct Shown {
     holds: Holds,
     sick: Sick,
+    on_hand_back: Option<fn(JobId, Attempt, &str)>,
 }
 
 /// The last look at the card, and why it gets no work: what the worker itself found wrong with it counts as well.
@@ -231,6 +236,11 @@ async fn drive(
         for effect in effects {
             if let Effect::Finish(why) = effect {
                 return why;
+            }
+            if let (Some(tell), Effect::Emit(WorkerEvent::HandedBack { job, attempt, message, .. })) =
+                (shown.on_hand_back, &effect)
+            {
+                tell(*job, *attempt, message);
             }
             hands.carry_out(effect).await;
         }

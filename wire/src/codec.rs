@@ -28,9 +28,11 @@ impl Kind {
     /// The layout that this build writes and the only one it reads.
     pub const fn version(self) -> u8 {
         match self {
-            // 2: heartbeats tell of the card, timings of the energy.
-            Kind::Event => 2,
-            Kind::Entry | Kind::Control | Kind::BatchInput => 1,
+            // 2: heartbeats tell of the card, timings of the energy. 3: a registration says whether the worker just started.
+            Kind::Event => 3,
+            // 2: `Introduce` and `Drain`.
+            Kind::Control => 2,
+            Kind::Entry | Kind::BatchInput => 1,
         }
     }
 

@@ -117,6 +117,9 @@ pub enum WorkerEvent {
     Register {
         worker: WorkerId,
         registration: Registration,
+        /// The worker has just started: what one of this name held before is lost. Otherwise it introduces itself again and
+        /// holds what its heartbeats say.
+        fresh: bool,
     },
     Claimed {
         worker: WorkerId,
@@ -195,6 +198,10 @@ pub enum Control {
     Grant { job: JobId, attempt: Attempt },
     /// The attempt is not, or no longer, wanted from this worker.
     Cancel { job: JobId, attempt: Attempt },
+    /// The coordinator does not know the worker (any more): register again.
+    Introduce,
+    /// Finish the proof under way, give the rest back and leave: an operator wants the machine.
+    Drain,
 }
 
 impl Message for Control {

@@ -146,8 +146,8 @@ fn event() -> impl Strategy<Value = WorkerEvent> {
     let kind = select(vec![FailureKind::Infrastructure, FailureKind::Input, FailureKind::Proof]);
     let proof = vec(any::<u8>(), 256).prop_map(|bytes| ProofBytes(bytes.try_into().unwrap()));
     prop_oneof![
-        (worker(), registration)
-            .prop_map(|(worker, registration)| WorkerEvent::Register { worker, registration }),
+        (worker(), registration, any::<bool>())
+            .prop_map(|(worker, registration, fresh)| WorkerEvent::Register { worker, registration, fresh }),
         (worker(), attempt()).prop_map(|(worker, (job, attempt))| WorkerEvent::Claimed {
             worker,
             job,

@@ -75,11 +75,15 @@ async fn a_worker_registers_again_with_a_coordinator_that_was_restarted() {
     let worker = WorkerId::new("a").unwrap();
     let registration =
         Registration { backend: "cpu".into(), version: "1".into(), memory: 1, circuits: Vec::new() };
-    let register = WorkerEvent::Register { worker: worker.clone(), registration };
+    let register = |fresh| WorkerEvent::Register {
+        worker: worker.clone(),
+        registration: registration.clone(),
+        fresh,
+    };
     let first = Remote::start("127.0.0.1:0").await;
     let address = first.address.clone();
     let remote = first.join("a", "secret");
-    remote.emit(&register).await.unwrap();
+    remote.emit(&register(true)).await.unwrap();
     drop(first);
     tokio::time::sleep(Duration::from_millis(50)).await;
 
@@ -91,5 +95,5 @@ async fn a_worker_registers_again_with_a_coordinator_that_was_restarted() {
         assert!(tries < 20, "the worker does not come back");
     }
     let events = second.queue.coordinator().next_events(Duration::from_secs(5)).await.unwrap();
-    assert_eq!(events.events, vec![register]);
+    assert_eq!(events.events, vec![register(false)]);
 }

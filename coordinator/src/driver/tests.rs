@@ -118,7 +118,7 @@ async fn work(queue: MemoryQueue, bad_proofs: Arc<AtomicUsize>) {
     let circuits = vec![CircuitSupport { shape: Shape::S3M1, digest: [1; 32] }];
     let registration =
         Registration { backend: "tag".to_owned(), version: "1".to_owned(), memory: 1, circuits };
-    queue.emit(&WorkerEvent::Register { worker: name.clone(), registration }).await.unwrap();
+    queue.emit(&WorkerEvent::Register { worker: name.clone(), registration, fresh: true }).await.unwrap();
     loop {
         let Some(entry) = queue.claim(&Shape::ALL, wait).await.unwrap() else { continue };
         let (job, attempt) = (entry.job, entry.attempt);

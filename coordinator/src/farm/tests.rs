@@ -161,8 +161,25 @@ fn a_worker_that_leaves_or_starts_again_gives_its_jobs_back() {
     assert_eq!(entries(&farm.step(FarmEvent::Worker(Box::new(left)), 1)), [(1, 2, Priority::Urgent)]);
     let registration =
         Registration { backend: "cpu".to_owned(), version: "1".to_owned(), memory: 1, circuits: Vec::new() };
-    let again = WorkerEvent::Register { worker: worker("b"), registration };
+    let again = WorkerEvent::Register { worker: worker("b"), registration, fresh: true };
     assert_eq!(entries(&farm.step(FarmEvent::Worker(Box::new(again)), 2)), [(2, 2, Priority::Urgent)]);
+}
+
+#[test]
+fn a_worker_nobody_knows_is_asked_who_it_is_and_keeps_what_it_holds() {
+    let mut farm = farm(1);
+    farm.step(FarmEvent::Tick, 0);
+    claim(&mut farm, "a", 1, 1, 0);
+    let hold = Hold { job: JobId(1), attempt: Attempt(1), stage: wire::Stage::Proving };
+    let beat = WorkerEvent::Heartbeat { worker: worker("a"), holds: vec![hold], card: None };
+    let asked = controls(&farm.step(FarmEvent::Worker(Box::new(beat.clone())), 1));
+    assert_eq!(asked, [("a".to_owned(), Control::Introduce)]);
+    let registration =
+        Registration { backend: "cpu".to_owned(), version: "1".to_owned(), memory: 1, circuits: Vec::new() };
+    let register = WorkerEvent::Register { worker: worker("a"), registration, fresh: false };
+    assert_eq!(farm.step(FarmEvent::Worker(Box::new(register)), 2), []);
+    assert!(matches!(&farm.job(1).unwrap().phase, Phase::Leased { .. }));
+    assert_eq!(controls(&farm.step(FarmEvent::Worker(Box::new(beat)), 3)), []);
 }
 
 #[test]

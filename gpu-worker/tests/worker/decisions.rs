@@ -115,8 +115,8 @@ fn proving_from(start: u64, state: &mut State, job: u64) {
     state.step(Event::Fetched(key(job)), at(start + 3));
     assert_eq!(
         state.step(Event::Prepared(key(job)), at(start + 5)),
-        [prove(job), Effect::Claim],
-        "the next entry is claimed while the backend proves"
+        [prove(job), Effect::Peek],
+        "the next entry is taken, if it is there, while the backend proves"
     );
 }
 
@@ -168,7 +168,43 @@ fn at_most_two_attempts_are_held() {
         [Stage::Proving, Stage::Ready]
     );
     let effects = state.step(Event::Proved(key(1), proof()), at(8));
-    assert!(effects.contains(&prove(2)) && effects.contains(&Effect::Claim));
+    assert!(effects.contains(&prove(2)) && effects.contains(&Effect::Peek));
+}
+
+#[test]
+fn a_busy_worker_leaves_what_comes_to_idle_ones_for_a_while() {
+    let mut state = worker();
+    proving(&mut state, 1);
+    let nothing = || Event::Claimed { entry: None, memory_used: 0 };
+    assert_eq!(state.step(nothing(), at(6)), [], "no second look at once");
+    assert_eq!(state.step(Event::Tick, at(7)), [Effect::Peek]);
+    let effects = state.step(Event::Proved(key(1), proof()), at(7));
+    assert!(!effects.contains(&Effect::Claim), "one look at a time");
+    assert_eq!(state.step(nothing(), at(7)), [Effect::Claim], "an idle worker waits at the queue again");
+}
+
+#[test]
+fn a_worker_introduces_itself_again_when_asked_and_keeps_what_it_holds() {
+    let mut state = worker();
+    proving(&mut state, 1);
+    let effects = state.step(Event::Control(Control::Introduce), at(6));
+    assert!(
+        matches!(effects[..], [Effect::Emit(WorkerEvent::Register { fresh: false, .. })]),
+        "{effects:?}"
+    );
+    assert_eq!(state.holds().len(), 1);
+}
+
+#[test]
+fn an_operator_drains_a_worker_as_a_signal_does() {
+    let mut state = worker();
+    proving(&mut state, 1);
+    state.step(claimed(2), at(6));
+    let effects = state.step(Event::Control(Control::Drain), at(7));
+    let [WorkerEvent::HandedBack { job, .. }] = ended(&effects)[..] else { panic!("{effects:?}") };
+    assert_eq!(*job, JobId(2));
+    let effects = state.step(Event::Proved(key(1), proof()), at(8));
+    assert!(effects.contains(&Effect::Finish(None)), "{effects:?}");
 }
 
 #[test]

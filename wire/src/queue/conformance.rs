@@ -171,6 +171,7 @@ async fn events_come_in_order_and_again_until_acknowledged(queue: &dyn Fixture) 
             memory: 1,
             circuits: Vec::new(),
         },
+        fresh: true,
     };
     a.emit(&register).await?;
     assert_eq!(drain(&*second, 1).await?.0, [register]);

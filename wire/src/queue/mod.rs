@@ -27,6 +27,7 @@ use crate::{
 
 pub mod conformance;
 pub mod memory;
+pub mod redis;
 pub mod remote;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +40,8 @@ pub enum QueueError {
     NoInput(JobId),
     #[error("PM-QUEUE-003: the queue cannot be reached ({0}); check that it runs")]
     Unreachable(String),
+    #[error("PM-QUEUE-004: the queue refuses this process ({0}); check user, password and rights")]
+    Refused(String),
     #[error(transparent)]
     Codec(#[from] CodecError),
 }

@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest wait that a client may ask the server for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Rises with the layout of any message: frames carry them without a header of their own.
-const PROTOCOL: u32 = 2;
+const PROTOCOL: u32 = 3;
 
 /// Hands out the side of a worker by its name.
 pub trait Gate: Send + Sync + 'static {
@@ -284,8 +284,13 @@ impl WorkerQueue for RemoteQueue {
     }
 
     async fn emit(&self, event: &WorkerEvent) -> Result<(), QueueError> {
-        if let WorkerEvent::Register { .. } = event {
-            self.known.lock().unwrap_or_else(PoisonError::into_inner).registration = Some(event.clone());
+        if let WorkerEvent::Register { worker, registration, .. } = event {
+            let again = WorkerEvent::Register {
+                worker: worker.clone(),
+                registration: registration.clone(),
+                fresh: false,
+            };
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).registration = Some(again);
         }
         // The server waits while the stream of events is full.
         match self.call(Request::Emit(event.clone()), LONGEST_WAIT).await? {
