@@ -143,6 +143,27 @@ contract Proofmill is ProofmillState {
     /// every coin that leaves.
     /// @param proof A, B, C as (x, y), (x.c1, x.c0, y.c1, y.c0), (x, y).
     function submitBatch(Batch calldata batch, uint256[8] calldata proof) external onlyOperator {
+        Statement memory statement = _move(batch);
+        if (!statement.key.verify(proof, statement.h, statement.c, statement.e)) revert ProofRejected(batchNo);
+    }
+
+    /// @notice Moves the state by several proven batches in their order, each as `submitBatch` would, or not at all.
+    /// @dev The proofs are verified last and together, grouped by key: k proofs of one key take k + 3 pairings. Nothing outside this
+    /// contract runs in between, so that no one sees a state that is not proven yet.
+    function submitBatches(Batch[] calldata batches, uint256[8][] calldata proofs) external onlyOperator {
+        uint256 count = batches.length;
+        if (count == 0) revert NoBatches();
+        if (count != proofs.length) revert ProofsUnequal(count, proofs.length);
+        uint32 before = batchNo;
+        Statement[] memory statements = new Statement[](count);
+        for (uint256 i = 0; i < count; i++) statements[i] = _move(batches[i]);
+        (uint256 first, uint256 size) = Groth16.verifyAll(statements, proofs);
+        if (size == 1) revert ProofRejected(before + 1 + uint32(first));
+        if (size > 1) revert ProofsRejected(batches[first].circuit, before + 1 + uint32(first), size);
+    }
+
+    /// @dev Everything a batch does, and the statement that its proof must hold for. The caller verifies it or reverts.
+    function _move(Batch calldata batch) private returns (Statement memory statement) {
         CircuitSlot memory circuit = circuits[batch.circuit];
         if (circuit.slots == 0) revert UnknownCircuit(batch.circuit);
         uint64 end = _checkPlace(batch.start, circuit.slots + circuit.mintPlaces);
@@ -152,7 +173,7 @@ contract Proofmill is ProofmillState {
         (uint64 minted, uint64 coins) = _layMints(batch.mints, circuit.mintPlaces, data);
         uint64 answered = _layRecords(batch, circuit, data);
         (uint256 c, uint256 e) = _challenge(data);
-        if (!circuit.key.verify(proof, batch.h, c, e)) revert ProofRejected(number);
+        statement = Statement(circuit.key, batch.h, c, e);
 
         batchNo = number;
         next = end;

@@ -81,6 +81,14 @@ struct Batch {
     ForcedEntry[] forced;
 }
 
+/// @notice What a proof must hold for: the public inputs under the key at an address (see Groth16.sol).
+struct Statement {
+    address key;
+    uint256 h;
+    uint256 c;
+    uint256 e;
+}
+
 /// @notice The counters and the root of ProofmillState, together.
 struct ChainState {
     uint32 batchNo;
@@ -126,6 +134,10 @@ error UnknownRecord(uint256 position, uint256 tag);
 error BadOwner(uint256 position, uint256 owner);
 error BadRange(uint256 position, uint256 range);
 error ProofRejected(uint32 batchNo);
+error NoBatches();
+error ProofsUnequal(uint256 batches, uint256 proofs);
+/// Of `count` proofs under the key of `circuit`, the first of which is of `firstBatch`, at least one does not hold.
+error ProofsRejected(uint32 circuit, uint32 firstBatch, uint256 count);
 
 // Payments
 error NothingPending(address owner);

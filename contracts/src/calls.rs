@@ -80,20 +80,34 @@ pub fn submit_batch(batch: &Batch, proof: &[Word; 8]) -> Vec<u8> {
     submit_batch_call(batch, proof).encode()
 }
 
+/// `submitBatches(batches, proofs)`: all of them in order, or none.
+pub fn submit_batches(proven: &[(Batch, [Word; 8])]) -> Vec<u8> {
+    submit_batches_call(proven).encode()
+}
+
 /// The generated call behind [`submit_batch`].
 pub fn submit_batch_call(batch: &Batch, proof: &[Word; 8]) -> abi::SubmitBatchCall {
-    abi::SubmitBatchCall {
-        batch: abi::Batch {
-            circuit: batch.circuit,
-            start: batch.start,
-            mid_root: fr_u256(&batch.mid_root),
-            new_root: fr_u256(&batch.new_root),
-            h: fr_u256(&batch.h),
-            mints: batch.mints.iter().map(mint_entry).collect(),
-            records: batch.records.iter().map(|record| record.words().map(|word| fr_u256(&word))).collect(),
-            forced: batch.records.iter().filter_map(Record::forced).map(forced_entry).collect(),
-        },
-        proof: u256s(proof),
+    abi::SubmitBatchCall { batch: abi_batch(batch), proof: u256s(proof) }
+}
+
+/// The generated call behind [`submit_batches`].
+pub fn submit_batches_call(proven: &[(Batch, [Word; 8])]) -> abi::SubmitBatchesCall {
+    abi::SubmitBatchesCall {
+        batches: proven.iter().map(|(batch, _)| abi_batch(batch)).collect(),
+        proofs: proven.iter().map(|(_, proof)| u256s(proof)).collect(),
+    }
+}
+
+fn abi_batch(batch: &Batch) -> abi::Batch {
+    abi::Batch {
+        circuit: batch.circuit,
+        start: batch.start,
+        mid_root: fr_u256(&batch.mid_root),
+        new_root: fr_u256(&batch.new_root),
+        h: fr_u256(&batch.h),
+        mints: batch.mints.iter().map(mint_entry).collect(),
+        records: batch.records.iter().map(|record| record.words().map(|word| fr_u256(&word))).collect(),
+        forced: batch.records.iter().filter_map(Record::forced).map(forced_entry).collect(),
     }
 }
 
@@ -103,7 +117,20 @@ pub fn submit_batch_call(batch: &Batch, proof: &[Word; 8]) -> abi::SubmitBatchCa
 /// `Malformed` or `OutOfRange` where the data is not such a call.
 pub fn decode_submit_batch(data: &[u8]) -> Result<(Batch, [Word; 8]), DecodeError> {
     let call = abi::SubmitBatchCall::decode(data).map_err(malformed("submitBatch"))?;
-    let batch = call.batch;
+    Ok((plain_batch(call.batch)?, call.proof.map(u256_word)))
+}
+
+/// Reads the call data of an accepted `submitBatches`.
+///
+/// # Errors
+/// `Malformed` or `OutOfRange` where the data is not such a call.
+pub fn decode_submit_batches(data: &[u8]) -> Result<Vec<(Batch, [Word; 8])>, DecodeError> {
+    let call = abi::SubmitBatchesCall::decode(data).map_err(malformed("submitBatches"))?;
+    let proofs = call.proofs.into_iter().map(|proof| proof.map(u256_word));
+    call.batches.into_iter().zip(proofs).map(|(batch, proof)| Ok((plain_batch(batch)?, proof))).collect()
+}
+
+fn plain_batch(batch: abi::Batch) -> Result<Batch, DecodeError> {
     let mut mints = Vec::with_capacity(batch.mints.len());
     for mint in &batch.mints {
         mints.push(MintEntry {
@@ -124,7 +151,7 @@ pub fn decode_submit_batch(data: &[u8]) -> Result<(Batch, [Word; 8]), DecodeErro
         }
         records.push(record);
     }
-    let batch = Batch {
+    Ok(Batch {
         circuit: batch.circuit,
         start: batch.start,
         mid_root: u256_fr("midRoot", batch.mid_root)?,
@@ -132,8 +159,7 @@ pub fn decode_submit_batch(data: &[u8]) -> Result<(Batch, [Word; 8]), DecodeErro
         h: u256_fr("h", batch.h)?,
         mints,
         records,
-    };
-    Ok((batch, call.proof.map(u256_word)))
+    })
 }
 
 fn record<'a>(

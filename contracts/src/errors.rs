@@ -249,6 +249,25 @@ fn describe(error: E) -> (&'static str, &'static str, String) {
             "PaymentFailed",
             format!("{:?} refused the payment; collect to another address", e.to),
         ),
+        E::NoBatches(_) => (
+            "PM-CONTRACT-132",
+            "NoBatches",
+            "the list of batches is empty; give at least one".to_string(),
+        ),
+        E::ProofsUnequal(e) => (
+            "PM-CONTRACT-133",
+            "ProofsUnequal",
+            format!("{} batches but {} proofs; give one proof for each", e.batches, e.proofs),
+        ),
+        E::ProofsRejected(e) => (
+            "PM-CONTRACT-134",
+            "ProofsRejected",
+            format!(
+                "of the {} proofs of circuit {} from batch {} on, one does not verify; submit these batches singly to \
+                 see which",
+                e.count, e.circuit, e.first_batch
+            ),
+        ),
         E::RevertString(text) => ("PM-CONTRACT-198", "Error", format!("the contract reverted: {text}")),
     }
 }

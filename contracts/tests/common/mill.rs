@@ -178,6 +178,31 @@ impl Mill {
             .expect("the batch is accepted")
     }
 
+    /// Empty batches that follow each other from the contract's present state, with valid proofs.
+    pub fn chain(&self, circuits: &[u32]) -> Vec<(Batch, [Word; 8])> {
+        self.chain_of(circuits.iter().map(|&circuit| self.batch(circuit)).collect())
+    }
+
+    /// Gives batches the places, roots and proofs with which they follow each other.
+    pub fn chain_of(&self, batches: Vec<Batch>) -> Vec<(Batch, [Word; 8])> {
+        let state = self.state();
+        let (mut next, mut old_root, mut batch_no) = (state.next, state.root, state.batch_no);
+        let prove = |mut batch: Batch| {
+            let (_, slots, mint_places) = shape(batch.circuit);
+            let size = u64::from(slots + mint_places);
+            batch_no += 1;
+            batch.start = next.next_multiple_of(size);
+            batch.mid_root = Fr::from(1_000_000 + u64::from(batch_no));
+            batch.new_root = Fr::from(2_000_000 + u64::from(batch_no));
+            batch.h = Fr::from(3_000_000 + u64::from(batch_no));
+            let head = Head { batch_no, old_root, ..self.head(batch.circuit) };
+            (next, old_root) = (batch.start + size, batch.new_root);
+            let proof = trapdoor(batch.circuit).prove(&public_inputs(&head, &batch));
+            (batch, proof)
+        };
+        batches.into_iter().map(prove).collect()
+    }
+
     /// The name of the error a batch with a valid proof is refused with.
     pub fn batch_refusal(&self, batch: &Batch) -> &'static str {
         self.refusal(OPERATOR, 0, &calls::submit_batch(batch, &self.prove(batch)))

@@ -15,6 +15,13 @@ use crate::common::rpc::Rpc;
 
 const HEADER: &str = "# Gas of whole transactions, intrinsic cost included. `UPDATE_GAS=1 cargo test -p proofmill-contracts gas` writes this file.\n";
 
+const SUBMIT_BATCHES: [&str; 4] = [
+    "submitBatches, 1 of s3m1, 0 mints, 0 records",
+    "submitBatches, 2 of s3m1, 0 mints, 0 records",
+    "submitBatches, 8 of s3m1, 0 mints, 0 records",
+    "submitBatches, 32 of s3m1, 0 mints, 0 records",
+];
+
 /// Withdrawals to owners nobody has credited before.
 fn withdrawals(from: u64, count: u64) -> Vec<Record> {
     (from..from + count)
@@ -62,6 +69,11 @@ fn measure() -> Vec<(&'static str, u64)> {
     batch.mints = entries;
     batch.records = withdrawals(9, 60);
     list.push(("submitBatch s60m4, 2 mints, 60 withdrawals", mill.submit(&batch).gas));
+
+    for (name, count) in SUBMIT_BATCHES.into_iter().zip([1, 2, 8, 32]) {
+        let chain = mill.chain(&vec![S3M1; count]);
+        list.push((name, mill.transact(OPERATOR, 0, &calls::submit_batches(&chain)).unwrap().gas));
+    }
 
     let fee = mill.force_fee().0;
     let exit = calls::force_exit(0, &key_hash(ALICE));

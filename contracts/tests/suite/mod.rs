@@ -1,6 +1,7 @@
 //! The contract's promises, one file each; `BACKEND` of the including test program says on which chain.
 
 mod batch;
+mod batches;
 mod construction;
 mod deposit;
 mod forced;
