@@ -46,10 +46,10 @@ use crate::{
     store::{Store, StoreError},
 };
 
-mod chain_task;
-mod handle;
-mod queue_task;
-mod start;
+pub(crate) mod chain_task;
+pub(crate) mod handle;
+pub(crate) mod queue_task;
+pub(crate) mod start;
 
 pub use handle::Handle;
 pub use start::{Parts, StartError, start};
@@ -226,7 +226,7 @@ impl Driver {
         (group, false)
     }
 
-    fn round(&mut self, group: Vec<Message>) -> Result<(), StartError> {
+    pub(crate) fn round(&mut self, group: Vec<Message>) -> Result<(), StartError> {
         let now = self.now();
         let mut round = Round::default();
         let size = group.len();

@@ -133,7 +133,7 @@ fn name(deployment: &Deployment) -> String {
 }
 
 /// The state that the log describes and the number of its last event; an empty log begins with batch 1.
-pub(super) fn replay(store: &mut dyn Store, rules: Arc<Rules>) -> Result<(State, u64), StartError> {
+pub(crate) fn replay(store: &mut dyn Store, rules: Arc<Rules>) -> Result<(State, u64), StartError> {
     let mut state = State::new(Arc::clone(&rules));
     let mut last = 0;
     let mut failed = None;
@@ -170,7 +170,7 @@ pub(super) fn replay(store: &mut dyn Store, rules: Arc<Rules>) -> Result<(State,
 }
 
 /// The contract may be behind (not submitted yet) but never ahead, and stands at one of our roots.
-fn compare_with_contract(state: &State, contract: &ContractState) -> Result<(), StartError> {
+pub(crate) fn compare_with_contract(state: &State, contract: &ContractState) -> Result<(), StartError> {
     let proven = state.tree.proven_batch();
     let mismatch = StartError::Contract { contract: contract.batch_no, proven };
     if contract.batch_no > proven {
