@@ -12,11 +12,10 @@ use std::{
 use circuits::shape::Shape;
 use clap::Args;
 use coordinator::{
-    Config, Finality, Handle, Parts,
+    Config, Finality, Handle, Parts, SnapshotSettings,
     api::{self, ApiConfig, Server},
     chain::evm::{self, AccountKey, EvmChain, EvmSettings},
     service::Address,
-    store::SqliteStore,
     verifier::Groth16Verifier,
 };
 use eyre::{WrapErr, bail};
@@ -60,6 +59,8 @@ pub struct Options {
     /// The operator's key, 64 hex digits in a file of mode 0600 (or in PROOFMILL_OPERATOR_KEY)
     #[arg(long)]
     operator_key: Option<PathBuf>,
+    #[command(flatten)]
+    database: store::Database,
     /// Circuits, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "s3m1")]
     circuits: Vec<Shape>,
@@ -97,6 +98,7 @@ pub struct Settings {
     pub contract: Address,
     pub first_block: u64,
     pub operator_key: String,
+    pub database: store::Database,
     pub shapes: Vec<Shape>,
     pub bind: IpAddr,
     pub port: u16,
@@ -135,7 +137,11 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
              `proofmill keys setup-dev --circuits {missing} --out {folder}`"
         );
     }
-    let store = SqliteStore::open(&settings.data_dir.join("ledger"))?;
+    let lock = DataDirLock::take(&settings.data_dir)?;
+    let store = {
+        let (database, data_dir) = (settings.database.clone(), settings.data_dir.clone());
+        tokio::task::spawn_blocking(move || store::open(&database, &data_dir)).await??
+    };
     let circuits = {
         let (shapes, keys) = (settings.shapes.clone(), settings.keys_dir.clone());
         tokio::task::spawn_blocking(move || {
@@ -163,8 +169,8 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
         ..Config::default()
     };
     let parts = Parts {
-        store: Box::new(store),
-        snapshots: None,
+        store,
+        snapshots: Some(SnapshotSettings::new(settings.data_dir.join("snapshots"))),
         queue: Arc::new(queue.coordinator()),
         chain,
         verifier: Arc::new(verifier),
@@ -276,6 +282,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         contract: options.contract,
         first_block: options.first_block,
         operator_key: operator_key.trim().to_owned(),
+        database: options.database,
         shapes: options.circuits,
         bind: options.bind,
         port: options.port,
@@ -287,7 +294,14 @@ pub async fn run(options: Options) -> eyre::Result<()> {
     })
     .await?;
     println!("  API: {} for contract {}", node.api.url, hex(&options.contract));
-    crate::stop_signal().await?;
+    let signal = tokio::select! {
+        signal = crate::stop_signal() => signal,
+        ended = node.handle.ended() => {
+            let reason = ended.unwrap_or_else(|| "the coordinator has stopped".to_owned());
+            bail!("{reason}");
+        }
+    };
+    signal?;
     println!("  draining");
     node.drain().await
 }

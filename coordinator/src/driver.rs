@@ -51,11 +51,11 @@ use crate::{
     tree::TreeError,
 };
 
-mod chain_task;
-mod handle;
-mod queue_task;
-mod replica;
-mod start;
+pub(crate) mod chain_task;
+pub(crate) mod handle;
+pub(crate) mod queue_task;
+pub(crate) mod replica;
+pub(crate) mod start;
 
 pub use handle::Handle;
 pub use replica::SnapshotSettings;
@@ -190,8 +190,12 @@ pub(crate) struct Driver {
     pub sequence: u64,
     pub asked_to_lead: Instant,
     pub clock: Clock,
+    /// Waits before a store that does not answer is asked again.
+    pub pause: Pause,
     pub last_now: u64,
 }
+
+pub(crate) type Pause = Box<dyn Fn(Duration) + Send>;
 
 /// Unix milliseconds; injected, so that a simulation can have its own time.
 pub(crate) type Clock = Box<dyn Fn() -> u64 + Send>;
@@ -286,7 +290,7 @@ impl Driver {
         (group, false)
     }
 
-    fn round(&mut self, group: Vec<Message>) -> Result<(), StartError> {
+    pub(crate) fn round(&mut self, group: Vec<Message>) -> Result<(), StartError> {
         let now = self.now();
         let mut round = Round::default();
         let size = group.len();
@@ -334,7 +338,7 @@ impl Driver {
                     tracing::warn!(reason, "the store does not answer; the commit is tried again");
                     metrics::counter!("proofmill_commit_retries_total").increment(1);
                     self.status.set(|status| status.store_unreachable = Some(reason));
-                    std::thread::sleep(RETRY);
+                    (self.pause)(RETRY);
                     self.win_again()?;
                 }
                 Err(error @ (StoreError::Deposed { .. } | StoreError::Unavailable(_))) => {

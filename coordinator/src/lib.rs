@@ -18,6 +18,7 @@
 //! | [`driver`] | the loop that owns the cores, and the tasks at its sides |
 //! | [`chain`] | what is needed of an EVM chain |
 //! | [`config`] | settings |
+//! | `sim` | the deterministic simulator; only with the feature `sim`, which nothing that is shipped has |
 
 pub mod api;
 pub mod batcher;
@@ -30,6 +31,8 @@ pub mod ledger;
 pub mod refusal;
 pub mod service;
 pub mod settlement;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod state;
 pub mod store;
 pub mod tree;

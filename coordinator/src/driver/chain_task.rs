@@ -16,13 +16,13 @@ use crate::{
     config::Finality,
     settlement::ChainView,
     state::event::Cursor,
-    verifier::ProofVerifier,
+    verifier::{ProofVerifier, verify_in_pool},
 };
 
 /// A position without logs is recorded only after so many blocks; reading them again costs one call.
 const RECORD_EVERY: u64 = 256;
 
-pub(super) struct ChainTask {
+pub(crate) struct ChainTask {
     pub chain: Arc<dyn Chain>,
     pub verifier: Arc<dyn ProofVerifier>,
     pub link: Link,
@@ -53,23 +53,28 @@ impl From<ChainError> for Stop {
 impl ChainTask {
     pub async fn run(mut self, cancel: CancellationToken) {
         while !cancel.is_cancelled() {
-            let looked = self.look().await;
-            self.status.set(|status| {
-                status.chain_unreachable = match &looked {
-                    Err(Stop::Chain(error)) => Some(error.to_string()),
-                    _ => None,
-                };
-            });
-            match looked {
-                Ok(()) => {}
-                Err(Stop::Chain(error)) => tracing::warn!(%error, "the chain is asked again"),
-                Err(Stop::Intake(alarm)) => self.stop_intake(&alarm),
-                Err(Stop::Driver) => self.scanned = None,
-            }
+            self.round().await;
             tokio::select! {
                 () = cancel.cancelled() => return,
                 () = tokio::time::sleep(self.poll) => {}
             }
+        }
+    }
+
+    /// One look and what follows of it.
+    pub async fn round(&mut self) {
+        let looked = self.look().await;
+        self.status.set(|status| {
+            status.chain_unreachable = match &looked {
+                Err(Stop::Chain(error)) => Some(error.to_string()),
+                _ => None,
+            };
+        });
+        match looked {
+            Ok(()) => {}
+            Err(Stop::Chain(error)) => tracing::warn!(%error, "the chain is asked again"),
+            Err(Stop::Intake(alarm)) => self.stop_intake(&alarm),
+            Err(Stop::Driver) => self.scanned = None,
         }
     }
 
@@ -208,10 +213,7 @@ impl ChainTask {
         fees: Fees,
     ) -> Result<(), Stop> {
         let batch_no = batch.batch_no;
-        let (verifier, shape, proof) = (Arc::clone(&self.verifier), batch.shape, batch.proof);
-        let verified =
-            tokio::task::spawn_blocking(move || verifier.verify(shape, &public_inputs, &proof)).await;
-        if !verified.unwrap_or(false) {
+        if !verify_in_pool(&self.verifier, batch.shape, public_inputs, batch.proof).await {
             self.alarm(format!(
                 "PM-SETTLE-001: the stored proof of batch {batch_no} does not verify; restore a backup"
             ));

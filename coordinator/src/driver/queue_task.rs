@@ -9,11 +9,11 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 use wire::{
     WorkerEvent,
-    queue::{CoordinatorQueue, QueueError},
+    queue::{CoordinatorQueue, EventBatch, QueueError},
 };
 
 use super::{FromQueue, Message, ToQueue, handle::Link};
-use crate::verifier::ProofVerifier;
+use crate::verifier::{ProofVerifier, verify_in_pool};
 
 const WAIT: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_millis(200);
@@ -42,7 +42,7 @@ async fn next(effects: &mut UnboundedReceiver<ToQueue>, cancel: &CancellationTok
     }
 }
 
-async fn carry(queue: &dyn CoordinatorQueue, effect: &ToQueue) -> Result<(), QueueError> {
+pub(crate) async fn carry(queue: &dyn CoordinatorQueue, effect: &ToQueue) -> Result<(), QueueError> {
     match effect {
         ToQueue::Publish { entry, input, priority } => queue.publish(entry, input, *priority).await,
         // A control that finds no room costs a lease, not a job.
@@ -64,32 +64,37 @@ pub(super) async fn read(
     cancel: CancellationToken,
 ) {
     while !cancel.is_cancelled() {
-        let batch = match queue.next_events(WAIT).await {
-            Ok(batch) => batch,
+        match queue.next_events(WAIT).await {
+            Ok(batch) => {
+                if !deliver(batch, &verifier, &link).await {
+                    return;
+                }
+            }
             Err(error) => {
                 tracing::warn!(%error, "the queue's events cannot be read; they are asked for again");
                 tokio::time::sleep(RETRY).await;
-                continue;
             }
-        };
-        if batch.malformed > 0 {
-            metrics::counter!("proofmill_queue_malformed_total").increment(batch.malformed as u64);
-        }
-        if batch.lost {
-            tracing::warn!("the queue was wiped; what was published is published again");
-            metrics::counter!("proofmill_queue_lost_total").increment(1);
-        } else if batch.up_to.is_none() {
-            continue;
-        }
-        let mut events = Vec::with_capacity(batch.events.len() + 1);
-        events.extend(batch.lost.then_some(FromQueue::Lost));
-        for event in batch.events {
-            events.extend(check(event, &verifier, &link).await);
-        }
-        if !link.send(Message::FromQueue { events, up_to: batch.up_to }) {
-            return;
         }
     }
+}
+
+/// Hands what was read to the driver; false once that has stopped.
+pub(crate) async fn deliver(batch: EventBatch, verifier: &Arc<dyn ProofVerifier>, link: &Link) -> bool {
+    if batch.malformed > 0 {
+        metrics::counter!("proofmill_queue_malformed_total").increment(batch.malformed as u64);
+    }
+    if batch.lost {
+        tracing::warn!("the queue was wiped; what was published is published again");
+        metrics::counter!("proofmill_queue_lost_total").increment(1);
+    } else if batch.up_to.is_none() {
+        return true;
+    }
+    let mut events = Vec::with_capacity(batch.events.len() + 1);
+    events.extend(batch.lost.then_some(FromQueue::Lost));
+    for event in batch.events {
+        events.extend(check(event, verifier, link).await);
+    }
+    link.send(Message::FromQueue { events, up_to: batch.up_to })
 }
 
 /// A proof is verified against the public inputs that were computed at sealing, whatever the worker says they are. One for
@@ -107,8 +112,6 @@ async fn check(event: WorkerEvent, verifier: &Arc<dyn ProofVerifier>, link: &Lin
         .await
         .flatten();
     let (shape, public_inputs) = wanted?;
-    let verifier = Arc::clone(verifier);
-    let verified = tokio::task::spawn_blocking(move || verifier.verify(shape, &public_inputs, &proof.0));
-    let valid = verified.await.unwrap_or(false);
+    let valid = verify_in_pool(verifier, shape, public_inputs, proof.0).await;
     Some(FromQueue::Proof { worker, job, attempt, proof: Box::new(proof), timings, valid })
 }

@@ -125,6 +125,7 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
         sequence,
         asked_to_lead: Instant::now(),
         clock: Box::new(system_clock),
+        pause: Box::new(thread::sleep),
         last_now: 0,
     };
     let cancel = CancellationToken::new();
@@ -203,7 +204,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// The contract may be behind (not submitted yet) but never ahead, and stands at one of our roots.
-fn compare_with_contract(state: &State, contract: &ContractState) -> Result<(), StartError> {
+pub(crate) fn compare_with_contract(state: &State, contract: &ContractState) -> Result<(), StartError> {
     let proven = state.tree.proven_batch();
     let mismatch = StartError::Contract { contract: contract.batch_no, proven };
     if contract.batch_no > proven {

@@ -343,7 +343,7 @@ fn line(batch_no: u32, text: &str) -> Row {
 }
 
 fn operation(id: u8, batch_no: u32, hit: Option<bool>) -> Row {
-    Row::Operation(Box::new(Operation {
+    Row::Operation(std::sync::Arc::new(Operation {
         id: OperationId([id; 32]),
         kind: if id == 2 { OperationKind::Mint } else { OperationKind::Send },
         sender: (id != 2).then_some([1; 20]),

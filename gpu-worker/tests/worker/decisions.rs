@@ -188,10 +188,7 @@ fn a_worker_introduces_itself_again_when_asked_and_keeps_what_it_holds() {
     let mut state = worker();
     proving(&mut state, 1);
     let effects = state.step(Event::Control(Control::Introduce), at(6));
-    assert!(
-        matches!(effects[..], [Effect::Emit(WorkerEvent::Register { fresh: false, .. })]),
-        "{effects:?}"
-    );
+    assert!(matches!(effects[..], [Effect::Emit(WorkerEvent::Register { fresh: false, .. })]), "{effects:?}");
     assert_eq!(state.holds().len(), 1);
 }
 

@@ -1,0 +1,236 @@
+//! The store: one durable log, one leader at a time, and a line to it that fails before or after the write.
+
+use super::{
+    Bug,
+    world::{Shared, World},
+};
+use crate::{
+    state::{
+        event::{Event, Stamped},
+        rows::{Checkpoint, Line, Row},
+    },
+    store::{Leadership, Store, StoreError},
+};
+
+#[derive(Default)]
+pub struct Disk {
+    pub log: Vec<Stamped>,
+    /// What a row said of the last batch.
+    checkpoint: Option<Checkpoint>,
+    lines: Vec<Line>,
+    /// Who leads, and since when it counts.
+    pub leader: u64,
+    term: u64,
+    /// True time until which nothing answers.
+    pub down_until: u64,
+    /// The process that dies around its next commit, and whether the write is done then.
+    pub deadly: Option<(u64, Death)>,
+    pub dead: Vec<u64>,
+    /// Of the bug `CommitIsLate`.
+    late: Vec<Stamped>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    BeforeWrite,
+    AfterWrite,
+}
+
+impl Disk {
+    /// The last leader's time is over, and this one leads.
+    pub fn elect(&mut self, holder: u64) {
+        self.leader = holder;
+        self.term += 1;
+    }
+}
+
+pub struct SimStore {
+    world: Shared,
+    holder: u64,
+    term: u64,
+}
+
+impl SimStore {
+    pub fn new(world: Shared, holder: u64) -> Self {
+        let term = world.lock().disk.term;
+        Self { world, holder, term }
+    }
+
+    fn reachable(&self, world: &World) -> Result<(), StoreError> {
+        if world.disk.dead.contains(&self.holder) {
+            return Err(StoreError::Unusable("the process is dead".to_owned()));
+        }
+        if world.time.now() < world.disk.down_until {
+            return Err(StoreError::Unavailable("it is down".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn dies(&self, world: &mut World, when: Death) -> Result<(), StoreError> {
+        if world.disk.deadly != Some((self.holder, when)) {
+            return Ok(());
+        }
+        world.disk.deadly = None;
+        world.disk.dead.push(self.holder);
+        let holder = self.holder;
+        world.say(|| format!("process {holder} dies: {when:?}"));
+        Err(StoreError::Unavailable("the process is dead".to_owned()))
+    }
+}
+
+impl World {
+    /// Makes events durable, and has the model follow them.
+    fn write(&mut self, events: &[Stamped]) {
+        for stamped in events {
+            let at = self.disk.log.len() + 1;
+            self.say(|| format!("event {at}: {}", brief(&stamped.event)));
+            self.disk.log.push(stamped.clone());
+            let followed = self.model.follow(stamped, &self.node);
+            self.check(followed);
+        }
+    }
+}
+
+impl Store for SimStore {
+    fn bind(&mut self, _deployment: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn lead(&mut self) -> Result<Leadership, StoreError> {
+        let world = self.world.lock();
+        self.reachable(&world)?;
+        if world.disk.leader == self.holder {
+            Ok(Leadership::Leading { term: world.disk.term })
+        } else {
+            Ok(Leadership::Following { holder: world.disk.leader.to_string() })
+        }
+    }
+
+    fn replay(
+        &mut self,
+        after: u64,
+        each: &mut dyn FnMut(u64, Stamped) -> Result<(), StoreError>,
+    ) -> Result<Option<Checkpoint>, StoreError> {
+        let mut world = self.world.lock();
+        self.reachable(&world)?;
+        if world.disk.leader == self.holder {
+            world.model.leases_forgotten();
+        }
+        let forgets = world.bug == Some(Bug::KeysAreForgotten);
+        let short = usize::from(world.bug == Some(Bug::ReplayStopsShort));
+        let end = world.disk.log.len().saturating_sub(short);
+        for (sequence, stamped) in (1..).zip(&world.disk.log[..end]).skip(after as usize) {
+            let mut stamped = stamped.clone();
+            if let Event::Accepted(accepted) = &mut stamped.event
+                && forgets
+            {
+                accepted.idempotency_key.push('?');
+            }
+            each(sequence, stamped)?;
+        }
+        Ok(world.disk.checkpoint)
+    }
+
+    fn commit(&mut self, first: u64, events: &[Stamped], rows: &[Row]) -> Result<(), StoreError> {
+        let mut guard = self.world.lock();
+        let world = &mut *guard;
+        self.reachable(world)?;
+        self.dies(world, Death::BeforeWrite)?;
+        if world.fault(40) {
+            world.seen.outages += 1;
+            world.say(|| "the store does not answer; nothing is written".to_owned());
+            return Err(StoreError::Unavailable("before the write".to_owned()));
+        }
+        let written = world.disk.log.len() as u64;
+        let there = (first - 1) as usize..(first - 1) as usize + events.len();
+        if world.disk.log.get(there).is_some_and(|there| there == events) {
+            return Ok(());
+        }
+        let leads = world.disk.leader == self.holder && world.disk.term == self.term;
+        if !leads && world.bug != Some(Bug::DeposedWrites) {
+            world.seen.deposed += 1;
+            let holder = self.holder;
+            world.say(|| format!("process {holder} is deposed and writes nothing"));
+            return Err(StoreError::Deposed { holder: world.disk.leader.to_string() });
+        }
+        if world.bug == Some(Bug::CommitIsLost) && world.fault(30) {
+            return Ok(());
+        }
+        if first != written + 1 + world.disk.late.len() as u64 {
+            world.breaks(|| format!("events are written from number {first} on, and {written} are there"));
+            return Err(StoreError::Unusable("the numbers do not fit".to_owned()));
+        }
+        if world.bug == Some(Bug::CommitIsLate) {
+            let before = std::mem::replace(&mut world.disk.late, events.to_vec());
+            world.write(&before);
+        } else {
+            world.write(events);
+        }
+        for row in rows {
+            match row {
+                Row::Batch(row) => {
+                    let root = row.batch.new_root;
+                    let newer = world.disk.checkpoint.is_none_or(|last| last.batch_no <= row.batch.batch_no);
+                    if newer {
+                        world.disk.checkpoint = Some(Checkpoint { batch_no: row.batch.batch_no, root });
+                    }
+                }
+                Row::Line(line) => world.disk.lines.push(line.clone()),
+                _ => {}
+            }
+        }
+        self.dies(world, Death::AfterWrite)?;
+        if world.fault(40) {
+            world.seen.outages += 1;
+            world.say(|| "the store wrote, and its answer is lost".to_owned());
+            return Err(StoreError::Unavailable("after the write".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn lines(&mut self, batch_no: u32) -> Result<Vec<Line>, StoreError> {
+        let world = self.world.lock();
+        self.reachable(&world)?;
+        Ok(world.disk.lines.iter().filter(|line| line.batch_no == batch_no).cloned().collect())
+    }
+}
+
+impl Drop for SimStore {
+    /// What was not written when the process ended never will be.
+    fn drop(&mut self) {
+        self.world.lock().disk.late.clear();
+    }
+}
+
+/// An event in few words.
+fn brief(event: &Event) -> String {
+    match event {
+        Event::KeyRegistered(key) => format!("key of {} epoch {}", key.owner[0], key.key_epoch),
+        Event::Accepted(accepted) => format!(
+            "{:?} {} of {} at batch {} place {} spends {:?}",
+            accepted.kind,
+            accepted.idempotency_key,
+            accepted.sender[0],
+            accepted.batch_no,
+            accepted.place,
+            accepted.spends.iter().map(|spend| spend.index).collect::<Vec<_>>()
+        ),
+        Event::Sealed(sealed) => format!(
+            "sealed {} {} mints {} forced {}",
+            sealed.batch_no, sealed.shape, sealed.mints, sealed.forced
+        ),
+        Event::TakenIn { to, deposits, forced } => {
+            format!("taken in to block {}: {} deposits {} forced", to.number, deposits.len(), forced.len())
+        }
+        Event::Proven(proof) => {
+            format!("proven {} attempt {} by {}", proof.batch_no, proof.attempt, proof.worker)
+        }
+        Event::Farm(record) => format!("{record:?}"),
+        Event::Settlement(record) => {
+            let mut text = format!("{record:?}");
+            text.truncate(60);
+            text
+        }
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,435 @@
+//! The chain itself: blocks, the pool, the contract's rules, reorganisations. It has no mercy and no faults of its own;
+//! the schedule decides when what happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bn254::{Fr, PrimeField};
+use circuits::{
+    leaf::CoinRange,
+    public_data::{Head, challenge, evaluate},
+    slot::ForcedKind,
+    tree::{DEPTH, empty_root},
+};
+use sha2::{Digest, Sha256};
+
+use super::world::Dice;
+use crate::{
+    chain::{
+        BatchAccepted, ContractState, Deposit, Fees, ForcedRequest, Hash32, Receipt, SendOutcome, SignedTx,
+        SubmitBatch,
+    },
+    service::Address,
+};
+
+const DEADLINE: u64 = u64::MAX >> 1;
+const BASE_FEE: u128 = 100;
+
+/// Somebody's wish, until it is in a block.
+#[derive(Clone, Debug)]
+pub enum Wish {
+    Deposit { owner: Address, key_hash: Fr, account: Fr, coins: u64 },
+    Force { kind: ForcedKind, index: u64, account: Fr, new_account: Fr, owner: Address },
+}
+
+#[derive(Clone)]
+struct Block {
+    hash: Hash32,
+    wishes: Vec<Wish>,
+    deposits: Vec<Deposit>,
+    forced: Vec<ForcedRequest>,
+    batches: Vec<BatchAccepted>,
+    txs: Vec<SignedTx>,
+    receipts: Vec<Receipt>,
+    /// After the block.
+    contract: ContractState,
+    nonce: u64,
+    coins: u64,
+    credited: u64,
+}
+
+pub struct Node {
+    blocks: Vec<Block>,
+    pool: Vec<SignedTx>,
+    wishes: Vec<Wish>,
+    /// What a signed transaction would do.
+    pub calls: BTreeMap<Hash32, SubmitBatch>,
+    pub domain: Fr,
+    pub confirmations: u64,
+    /// The highest block there ever was: what lies `confirmations` below it stays.
+    highest: u64,
+    branch: u64,
+    pub base_fee: u128,
+    pub reverts: u64,
+    /// Hashes that were broadcast.
+    pub sent: BTreeSet<Hash32>,
+}
+
+impl Node {
+    pub fn new(domain: Fr, confirmations: u64) -> Self {
+        let contract = ContractState {
+            root: empty_root(DEPTH),
+            batch_no: 0,
+            next: 0,
+            minted_up_to: 0,
+            forced_up_to: 0,
+            deposit_count: 0,
+            forced_count: 0,
+        };
+        let genesis = Block {
+            hash: [1; 32],
+            wishes: Vec::new(),
+            deposits: Vec::new(),
+            forced: Vec::new(),
+            batches: Vec::new(),
+            txs: Vec::new(),
+            receipts: Vec::new(),
+            contract,
+            nonce: 0,
+            coins: 0,
+            credited: 0,
+        };
+        Self {
+            blocks: vec![genesis],
+            pool: Vec::new(),
+            wishes: Vec::new(),
+            calls: BTreeMap::new(),
+            domain,
+            confirmations,
+            highest: 0,
+            branch: 0,
+            base_fee: BASE_FEE,
+            reverts: 0,
+            sent: BTreeSet::new(),
+        }
+    }
+
+    fn tip(&self) -> &Block {
+        match self.blocks.last() {
+            Some(block) => block,
+            None => unreachable!("the first block is never removed"),
+        }
+    }
+
+    pub fn head(&self) -> u64 {
+        self.blocks.len() as u64 - 1
+    }
+
+    pub fn hash(&self, number: u64) -> Option<Hash32> {
+        self.blocks.get(number as usize).map(|block| block.hash)
+    }
+
+    pub fn contract(&self) -> ContractState {
+        self.tip().contract
+    }
+
+    pub fn nonce(&self) -> u64 {
+        self.tip().nonce
+    }
+
+    /// Coins that the contract has paid out.
+    pub fn credited(&self) -> u64 {
+        self.tip().credited
+    }
+
+    pub fn coins(&self) -> u64 {
+        self.tip().coins
+    }
+
+    /// No block up to this one is ever replaced.
+    pub fn settled(&self) -> u64 {
+        self.highest.saturating_sub(self.confirmations)
+    }
+
+    /// Whether a batch is in a block that stays.
+    pub fn is_final(&self, batch_no: u32, new_root: &Fr) -> bool {
+        let kept = self.blocks.iter().take(self.settled() as usize + 1);
+        kept.flat_map(|block| &block.batches).any(|log| log.batch_no == batch_no && log.new_root == *new_root)
+    }
+
+    pub fn logs(&self, from: u64, to: u64) -> (Vec<Deposit>, Vec<ForcedRequest>, Vec<BatchAccepted>) {
+        let (mut deposits, mut forced, mut batches) = (Vec::new(), Vec::new(), Vec::new());
+        let count = (to + 1).saturating_sub(from) as usize;
+        for block in self.blocks.iter().skip(from as usize).take(count) {
+            deposits.extend(block.deposits.iter().cloned());
+            forced.extend(block.forced.iter().cloned());
+            batches.extend(block.batches.iter().cloned());
+        }
+        (deposits, forced, batches)
+    }
+
+    pub fn receipt(&self, tx: &Hash32) -> Option<Receipt> {
+        self.blocks.iter().rev().flat_map(|block| &block.receipts).find(|receipt| receipt.tx == *tx).cloned()
+    }
+
+    pub fn fees(&self) -> Fees {
+        Fees { max_fee: self.base_fee * 2, max_priority: 10 }
+    }
+
+    pub fn spike(&mut self, times: u128) {
+        self.base_fee = BASE_FEE * times;
+    }
+
+    pub fn wish(&mut self, wish: Wish) {
+        self.wishes.push(wish);
+    }
+
+    /// Forgets transactions of the pool.
+    pub fn evict(&mut self) {
+        self.pool.clear();
+    }
+
+    pub fn send(&mut self, tx: &SignedTx) -> SendOutcome {
+        self.sent.insert(tx.hash);
+        if tx.nonce < self.nonce() {
+            return SendOutcome::NonceUsed;
+        }
+        if self.pool.iter().any(|known| known.hash == tx.hash) {
+            return SendOutcome::Sent;
+        }
+        if let Some(at) = self.pool.iter().position(|known| known.nonce == tx.nonce) {
+            let before = self.pool[at].fees;
+            let enough = |new: u128, old: u128| new * 10 >= old * 11;
+            if !enough(tx.fees.max_fee, before.max_fee) || !enough(tx.fees.max_priority, before.max_priority)
+            {
+                return SendOutcome::Underpriced;
+            }
+            self.pool.remove(at);
+        }
+        self.pool.push(tx.clone());
+        SendOutcome::Sent
+    }
+
+    /// Mines a block; with dice, some of what waits is left out.
+    pub fn mine(&mut self, mut dice: Option<&mut Dice>) {
+        let mut leaves_out = |n: u64| dice.as_mut().is_some_and(|dice| dice.one_in(n));
+        let number = self.blocks.len() as u64;
+        let mut hash = [0; 32];
+        hash[..8].copy_from_slice(&number.to_be_bytes());
+        hash[8..16].copy_from_slice(&self.branch.to_be_bytes());
+        let before = self.tip();
+        let mut block = Block {
+            hash,
+            wishes: Vec::new(),
+            deposits: Vec::new(),
+            forced: Vec::new(),
+            batches: Vec::new(),
+            txs: Vec::new(),
+            receipts: Vec::new(),
+            contract: before.contract,
+            nonce: before.nonce,
+            coins: before.coins,
+            credited: before.credited,
+        };
+        let mut later = Vec::new();
+        for wish in std::mem::take(&mut self.wishes) {
+            if leaves_out(4) {
+                later.push(wish);
+            } else {
+                block.fulfil(wish, number);
+            }
+        }
+        self.wishes = later;
+        self.pool.sort_by_key(|tx| tx.nonce);
+        for tx in std::mem::take(&mut self.pool) {
+            if tx.nonce < block.nonce {
+                continue;
+            }
+            if tx.nonce > block.nonce || tx.fees.max_fee < self.base_fee || leaves_out(4) {
+                self.pool.push(tx);
+                continue;
+            }
+            block.nonce += 1;
+            self.execute(&mut block, &tx, number);
+            block.txs.push(tx);
+        }
+        self.blocks.push(block);
+        self.highest = self.highest.max(number);
+    }
+
+    fn execute(&mut self, block: &mut Block, tx: &SignedTx, number: u64) {
+        let success = match self.calls.get(&tx.hash) {
+            Some(batch) => match self.accept(&block.contract, batch, &block.deposits, &block.forced) {
+                Ok(contract) => {
+                    block.batches.push(BatchAccepted {
+                        batch_no: batch.batch_no,
+                        shape: batch.shape,
+                        mid_root: batch.mid_root,
+                        new_root: batch.new_root,
+                        start: batch.start,
+                        next: contract.next,
+                        minted_up_to: contract.minted_up_to,
+                        forced_up_to: contract.forced_up_to,
+                        block: number,
+                        tx: tx.hash,
+                    });
+                    block.contract = contract;
+                    block.credited += batch.records.iter().map(credit).sum::<u64>();
+                    true
+                }
+                Err(_) => false,
+            },
+            None => false,
+        };
+        self.reverts += u64::from(!success);
+        block.receipts.push(Receipt {
+            tx: tx.hash,
+            block: number,
+            block_hash: block.hash,
+            success,
+            gas_used: 400_000,
+        });
+    }
+
+    /// What the contract would say now.
+    pub fn dry_run(&self, batch: &SubmitBatch) -> Result<(), String> {
+        self.accept(&self.contract(), batch, &[], &[]).map(|_| ())
+    }
+
+    fn accept(
+        &self,
+        contract: &ContractState,
+        batch: &SubmitBatch,
+        new_deposits: &[Deposit],
+        new_forced: &[ForcedRequest],
+    ) -> Result<ContractState, String> {
+        let places = batch.shape.places() as u64;
+        if batch.batch_no != contract.batch_no + 1 {
+            return Err(format!("WrongBatch({}, {})", batch.batch_no, contract.batch_no + 1));
+        }
+        let aligned = batch.start.is_multiple_of(places);
+        if batch.start < contract.next || !aligned || batch.start >= contract.next + 1024 {
+            return Err(format!("WrongStart({})", batch.start));
+        }
+        let deposits = self.blocks.iter().flat_map(|block| &block.deposits).chain(new_deposits);
+        if !deposits.skip(contract.minted_up_to as usize).take(batch.mints.len()).eq(&batch.mints) {
+            return Err("WrongMint".to_owned());
+        }
+        let forced = self.blocks.iter().flat_map(|block| &block.forced).chain(new_forced);
+        if !forced.skip(contract.forced_up_to as usize).take(batch.forced.len()).eq(&batch.forced) {
+            return Err("WrongForced".to_owned());
+        }
+        let head = Head {
+            shape: batch.shape,
+            domain: self.domain,
+            batch_no: batch.batch_no,
+            old_root: contract.root,
+            mid_root: batch.mid_root,
+            new_root: batch.new_root,
+            start: batch.start,
+        };
+        let mut words = head.words().to_vec();
+        for place in 0..batch.shape.mint_places() {
+            let mint = batch.mints.get(place).map(|mint| [mint.account, mint.range.packed()]);
+            words.extend(mint.unwrap_or_default());
+        }
+        words.extend(batch.records.iter().flatten());
+        let c = challenge(&batch.h, &words);
+        if batch.proof != tag(&[batch.h, c, evaluate(&c, &words)]) {
+            return Err("WrongProof".to_owned());
+        }
+        Ok(ContractState {
+            root: batch.new_root,
+            batch_no: batch.batch_no,
+            next: batch.start + places,
+            minted_up_to: contract.minted_up_to + batch.mints.len() as u64,
+            forced_up_to: contract.forced_up_to + batch.forced.len() as u64,
+            ..*contract
+        })
+    }
+
+    /// Replaces up to `depth` of the last blocks, as deep as blocks are replaced at all. The new branch can be shorter for a
+    /// while, and not everything comes back.
+    pub fn reorg(&mut self, depth: u64, dice: &mut Dice) {
+        let lowest = self.settled();
+        let keep = self.head().saturating_sub(depth).max(lowest);
+        let removed = self.blocks.split_off(keep as usize + 1);
+        if removed.is_empty() {
+            return;
+        }
+        self.branch += 1;
+        let dropped = dice.one_in(3);
+        for block in &removed {
+            for wish in &block.wishes {
+                if !dice.one_in(4) {
+                    let at = dice.index(self.wishes.len() + 1);
+                    self.wishes.insert(at, wish.clone());
+                }
+            }
+            for tx in &block.txs {
+                if !dropped && !dice.one_in(4) && self.pool.iter().all(|known| known.nonce != tx.nonce) {
+                    self.pool.push(tx.clone());
+                }
+            }
+        }
+        let length = (removed.len() as u64 + 1).saturating_sub(dice.below(3));
+        for _ in 0..length {
+            self.mine(Some(dice));
+        }
+    }
+}
+
+impl Block {
+    fn fulfil(&mut self, wish: Wish, number: u64) {
+        let tx = [0; 32];
+        match wish.clone() {
+            Wish::Deposit { owner, key_hash, account, coins } => {
+                let Ok(range) = CoinRange::new(self.coins + 1, self.coins + coins) else { return };
+                self.coins += coins;
+                let id = self.contract.deposit_count;
+                self.contract.deposit_count += 1;
+                self.deposits.push(Deposit {
+                    id,
+                    owner,
+                    key_hash,
+                    account,
+                    range,
+                    depositor: owner,
+                    deadline: DEADLINE,
+                    block: number,
+                    tx,
+                });
+            }
+            Wish::Force { kind, index, account, new_account, owner } => {
+                // The contract knows which places exist.
+                if index >= self.contract.next {
+                    return;
+                }
+                let id = self.contract.forced_count;
+                self.contract.forced_count += 1;
+                self.forced.push(ForcedRequest {
+                    id,
+                    kind,
+                    index,
+                    account,
+                    new_account,
+                    owner,
+                    deadline: DEADLINE,
+                    block: number,
+                    tx,
+                });
+            }
+        }
+        self.wishes.push(wish);
+    }
+}
+
+/// Coins that a record pays out: a withdrawal, or a forced exit that hit.
+fn credit(record: &circuits::public_data::Record) -> u64 {
+    let word = |word: &Fr, at: usize| {
+        let bytes = word.to_repr();
+        let mut low = [0; 8];
+        low.copy_from_slice(&bytes.as_ref()[at..at + 8]);
+        u64::from_le_bytes(low)
+    };
+    let kind = word(&record[0], 0) & 0xff;
+    if kind == 2 || kind == 3 + 16 { word(&record[2], 0) - word(&record[2], 8) + 1 } else { 0 }
+}
+
+/// The mocked proof: a hash of what it proves.
+pub fn tag(public_inputs: &[Fr; 3]) -> [u8; 256] {
+    let mut hash = Sha256::new();
+    public_inputs.iter().for_each(|word| hash.update(word.to_repr()));
+    let mut proof = [0; 256];
+    proof[..32].copy_from_slice(&hash.finalize());
+    proof
+}

@@ -1,0 +1,224 @@
+//! One coordinator: the real driver and its real tasks, polled by hand. It dies by being dropped.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    task::{Context, Waker},
+    time::{Duration, Instant},
+};
+
+use bn254::Fr;
+use circuits::shape::Shape;
+use tokio::sync::mpsc::UnboundedReceiver;
+use wire::queue::CoordinatorQueue;
+
+use super::{
+    Bug,
+    chain::{SimChain, deployment},
+    crew::digest,
+    disk::SimStore,
+    node::tag,
+    streams::SimQueue,
+    world::{Shared, turn},
+};
+use crate::{
+    chain::Chain,
+    config::{Config, Finality, Rules},
+    driver::{
+        Driver, SharedStatus, ToQueue,
+        chain_task::ChainTask,
+        handle::Link,
+        queue_task,
+        replica::Replica,
+        start::{StartError, compare_with_contract},
+    },
+    store::Store,
+    verifier::ProofVerifier,
+};
+
+/// Messages that one round takes at most.
+const GROUP: u64 = 12;
+
+/// Believes tags.
+struct Tags {
+    blind: bool,
+}
+
+impl ProofVerifier for Tags {
+    fn digest(&self, shape: Shape) -> Option<[u8; 32]> {
+        Some(digest(shape))
+    }
+
+    fn verify(&self, _shape: Shape, public_inputs: &[Fr; 3], proof: &[u8; 256]) -> bool {
+        self.blind || *proof == tag(public_inputs)
+    }
+}
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+pub struct Process {
+    pub holder: u64,
+    pub driver: Driver,
+    pub link: Link,
+    pub status: SharedStatus,
+    skew: Arc<AtomicI64>,
+    chain_task: Task,
+    reader: Task,
+    writer: Task,
+}
+
+/// The settings of a simulation: everything happens within seconds.
+pub fn config(shapes: Vec<Shape>, confirmations: u64, poison_after: u32) -> Config {
+    Config {
+        shapes,
+        min_amount: 10,
+        quota: 100_000,
+        seal_age: Duration::from_secs(2),
+        deposit_wait: Duration::from_secs(1),
+        forced_wait: Duration::from_secs(1),
+        finality: Finality::Confirmations(confirmations),
+        log_range: 50,
+        resend_after: Duration::from_secs(3),
+        bump_after: Duration::from_secs(8),
+        lease: Duration::from_secs(5),
+        claim_timeout: Duration::from_secs(8),
+        poison_after,
+        ..Config::default()
+    }
+}
+
+pub fn circuits_of(shapes: &[Shape]) -> BTreeMap<Shape, [u8; 32]> {
+    shapes.iter().map(|shape| (*shape, digest(*shape))).collect()
+}
+
+impl Process {
+    /// Starts as `driver::start` does: read the log, compare with the contract, then listen.
+    ///
+    /// # Errors
+    /// Why it does not start.
+    pub fn start(
+        holder: u64,
+        world: &Shared,
+        config: &Config,
+        rules: &Arc<Rules>,
+    ) -> Result<Self, StartError> {
+        let mut store = SimStore::new(world.clone(), holder);
+        let mut replica = Replica::load(None, Arc::clone(rules));
+        replica.catch_up(&mut store)?;
+        Store::lead(&mut store)?;
+        let (state, sequence) = replica.lead(&mut store)?;
+        let contract = world.lock().node.contract();
+        compare_with_contract(&state, &contract)?;
+
+        let (sender, inbox) = crossbeam_channel::unbounded();
+        let (outbox, to_queue) = tokio::sync::mpsc::unbounded_channel();
+        let (status, link) = (SharedStatus::default(), Link { sender });
+        let (skew, time) = (Arc::new(AtomicI64::new(0)), world.lock().time.clone());
+        let seen = Arc::clone(&skew);
+        let driver = Driver {
+            state,
+            store: Box::new(store),
+            inbox,
+            outbox,
+            status: status.clone(),
+            commit_max: config.commit_max,
+            commit_window: config.commit_window,
+            snapshots: None,
+            sequence,
+            asked_to_lead: Instant::now(),
+            pause: Box::new(|_| {}),
+            clock: Box::new(move || time.now().saturating_add_signed(seen.load(Ordering::Relaxed))),
+            last_now: 0,
+        };
+        let blind = world.lock().bug == Some(Bug::VerifierIsBlind);
+        let verifier: Arc<dyn ProofVerifier> = Arc::new(Tags { blind });
+        let chain: Arc<dyn Chain> = Arc::new(SimChain { world: world.clone() });
+        let queue: Arc<dyn CoordinatorQueue> = Arc::new(SimQueue::new(world.clone()));
+        let looks = ChainTask {
+            chain,
+            verifier: Arc::clone(&verifier),
+            link: link.clone(),
+            status: status.clone(),
+            deployment: deployment(),
+            finality: config.finality,
+            poll: config.poll,
+            log_range: config.log_range,
+            scanned: None,
+        };
+        Ok(Self {
+            holder,
+            driver,
+            link: link.clone(),
+            status,
+            skew,
+            chain_task: Box::pin(look(looks)),
+            reader: Box::pin(read(Arc::clone(&queue), verifier, link)),
+            writer: Box::pin(write(queue, to_queue)),
+        })
+    }
+
+    /// Its clock is off by so much from now on.
+    pub fn set_skew(&self, millis: i64) {
+        self.skew.store(millis, Ordering::Relaxed);
+    }
+
+    /// One round with some of what waits, or all of it.
+    ///
+    /// # Errors
+    /// Why the driver stops.
+    pub fn round(&mut self, world: &Shared) -> Result<(), StartError> {
+        let most = {
+            let mut world = world.lock();
+            if world.quiet { usize::MAX } else { world.dice.within(0, GROUP) as usize }
+        };
+        let group = self.driver.inbox.try_iter().take(most).collect();
+        self.driver.round(group)
+    }
+
+    pub fn poll_chain(&mut self) {
+        poll(&mut self.chain_task);
+    }
+
+    pub fn poll_reader(&mut self) {
+        poll(&mut self.reader);
+    }
+
+    pub fn poll_writer(&mut self) {
+        poll(&mut self.writer);
+    }
+}
+
+/// The whole executor: a task goes on until it waits, and goes on again when the schedule says so.
+fn poll(task: &mut Task) {
+    // Tasks never end; a pending one is asked again whether or not it was woken.
+    let _ = task.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+}
+
+async fn look(mut task: ChainTask) {
+    loop {
+        task.round().await;
+        turn().await;
+    }
+}
+
+async fn read(queue: Arc<dyn CoordinatorQueue>, verifier: Arc<dyn ProofVerifier>, link: Link) {
+    loop {
+        if let Ok(batch) = queue.next_events(Duration::ZERO).await {
+            queue_task::deliver(batch, &verifier, &link).await;
+        }
+        turn().await;
+    }
+}
+
+async fn write(queue: Arc<dyn CoordinatorQueue>, mut effects: UnboundedReceiver<ToQueue>) {
+    while let Some(effect) = effects.recv().await {
+        while queue_task::carry(queue.as_ref(), &effect).await.is_err() {
+            turn().await;
+        }
+    }
+}

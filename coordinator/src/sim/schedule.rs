@@ -1,0 +1,390 @@
+//! A schedule: a world, some steps in which anything happens, and a quiet end in which everything must become final.
+
+use std::sync::Arc;
+
+use circuits::{public_data::domain, shape::Shape};
+use wire::eip712::SigningDomain;
+
+use super::{
+    Plan, Report, Seen,
+    chain::{CHAIN_ID, CONTRACT},
+    crew::Worker,
+    disk::{Death, Disk},
+    model::Model,
+    node::Node,
+    process::{Process, circuits_of, config},
+    streams::Streams,
+    users::{User, people},
+    world::{Dice, Shared, Time, World},
+};
+use crate::config::{Config, Rules};
+
+/// Steps in which everything must become final once faults have stopped.
+const QUIET_STEPS: usize = 600;
+/// Chance of the set-up and of the quiet end; steps have the numbers between.
+const SET_UP: u64 = u64::MAX;
+const QUIET: u64 = u64::MAX - 1;
+
+struct Schedule {
+    world: Shared,
+    config: Config,
+    rules: Arc<Rules>,
+    processes: Vec<Process>,
+    holders: u64,
+    workers: Vec<Worker>,
+    users: Vec<User>,
+}
+
+/// Runs a schedule.
+pub fn run(plan: &Plan) -> Report {
+    let (mut schedule, length) = Schedule::new(plan);
+    let length = plan.steps.unwrap_or(length);
+    for step in 0..length {
+        if plan.skipped.contains(&step) {
+            continue;
+        }
+        schedule.begin(plan, step as u64, &format!("step {step}"));
+        schedule.step();
+        if schedule.broken() {
+            return schedule.report(plan, length);
+        }
+    }
+    schedule.end(plan);
+    schedule.report(plan, length)
+}
+
+impl Schedule {
+    fn new(plan: &Plan) -> (Self, usize) {
+        let mut dice = Dice::of(plan.seed, SET_UP);
+        let domain = domain(CHAIN_ID, &CONTRACT);
+        let shapes = if dice.one_in(4) { vec![Shape::S3M1, Shape::S14M2] } else { vec![Shape::S3M1] };
+        let confirmations = dice.pick(&[1, 2, 2, 3, 5, 8, 64]);
+        let config = config(shapes, confirmations, u32::MAX);
+        let signing = SigningDomain { chain_id: CHAIN_ID, contract: CONTRACT };
+        let rules = Arc::new(config.rules(domain, signing, circuits_of(&config.shapes)));
+        let length = dice.within(30, 150) as usize;
+        let count = dice.within(1, 3) as usize;
+        let liar = dice.index(6);
+        let workers =
+            (0..=count).filter_map(|number| Worker::new(number, number == liar && number > 0)).collect();
+        let users = people().iter().map(User::new).collect();
+        let model = Model { hashes: plan.seed.is_multiple_of(16), ..Model::default() };
+        let world = Shared::new(World {
+            dice,
+            time: Time::default(),
+            bug: plan.bug,
+            quiet: false,
+            disk: Disk::default(),
+            streams: Streams::default(),
+            node: Node::new(domain, confirmations),
+            model,
+            seen: Seen::default(),
+            broken: None,
+            trace: plan.traced.then(Vec::new),
+        });
+        let schedule = Self { world, config, rules, processes: Vec::new(), holders: 0, workers, users };
+        (schedule, length)
+    }
+
+    fn begin(&self, plan: &Plan, chance: u64, name: &str) {
+        let mut world = self.world.lock();
+        world.dice = Dice::of(plan.seed, chance);
+        if let Some(trace) = &mut world.trace {
+            trace.push(name.to_owned());
+        }
+    }
+
+    fn broken(&self) -> bool {
+        self.world.lock().broken.is_some()
+    }
+
+    fn report(self, plan: &Plan, steps: usize) -> Report {
+        let mut world = self.world.lock();
+        let mut seen = world.seen;
+        seen.batches = u64::from(world.model.heights().2);
+        seen.operations = world.model.operations() as u64;
+        seen.reverts = world.node.reverts;
+        Report {
+            seed: plan.seed,
+            steps,
+            broken: world.broken.take(),
+            trace: world.trace.take().unwrap_or_default(),
+            seen,
+        }
+    }
+
+    fn step(&mut self) {
+        let (action, who, user, worker) = {
+            let mut world = self.world.lock();
+            let who = world.dice.index(self.processes.len().max(1));
+            let user = world.dice.index(self.users.len());
+            let worker = world.dice.index(self.workers.len());
+            (world.dice.below(100), who, user, worker)
+        };
+        if self.processes.is_empty() {
+            return self.take_over();
+        }
+        match action {
+            0..22 => self.round(who),
+            22..40 => self.processes[who].poll_chain(),
+            40..48 => self.processes[who].poll_reader(),
+            48..58 => self.processes[who].poll_writer(),
+            58..70 => self.workers[worker].act(&mut self.world.lock()),
+            70..80 => self.users[user].act(&self.processes[who], &self.world),
+            80..84 => self.users[user].wish(&mut self.world.lock()),
+            84..90 => self.mine(),
+            90..95 => {
+                let world = &mut self.world.lock();
+                let millis = world.dice.pick(&[50, 500, 1_500, 3_000, 6_000, 20_000]);
+                world.say(|| format!("{millis} ms pass"));
+                world.time.pass(millis);
+            }
+            _ => self.fault(who, worker),
+        }
+    }
+
+    /// One round of a process; it ends if its driver stops.
+    fn round(&mut self, who: usize) {
+        let outcome = self.processes[who].round(&self.world);
+        if let Err(error) = outcome {
+            let holder = self.processes[who].holder;
+            self.processes.remove(who);
+            let mut world = self.world.lock();
+            world.say(|| format!("process {holder} stops: {error}"));
+            self.excuse(&mut world, &error);
+        }
+        let mut world = self.world.lock();
+        self.users.iter_mut().for_each(|user| user.hear(&mut world));
+    }
+
+    /// A coordinator may stop when its store does not answer, never because of what it finds there.
+    fn excuse(&self, world: &mut World, error: &crate::StartError) {
+        use crate::{StartError, store::StoreError};
+        let outage = matches!(
+            error,
+            StartError::Store(
+                StoreError::Unavailable(_) | StoreError::Unusable(_) | StoreError::Deposed { .. }
+            )
+        );
+        if !outage {
+            world.breaks(|| format!("a coordinator stops: {error}"));
+        }
+    }
+
+    /// Another process leads from now on; the one before may not know yet.
+    fn take_over(&mut self) {
+        self.holders += 1;
+        let holder = self.holders;
+        {
+            let mut world = self.world.lock();
+            if world.time.now() < world.disk.down_until {
+                return;
+            }
+            world.say(|| format!("process {holder} takes over"));
+            world.seen.takeovers += u64::from(!self.processes.is_empty());
+            world.disk.elect(holder);
+        }
+        match Process::start(holder, &self.world, &self.config, &self.rules) {
+            Ok(process) => self.processes.push(process),
+            Err(error) => {
+                let mut world = self.world.lock();
+                world.say(|| format!("process {holder} does not start: {error}"));
+                self.excuse(&mut world, &error);
+            }
+        }
+    }
+
+    fn mine(&self) {
+        let mut guard = self.world.lock();
+        let world = &mut *guard;
+        let blocks = world.dice.within(1, 1 + world.node.confirmations);
+        for _ in 0..blocks {
+            world.node.mine(Some(&mut world.dice));
+        }
+        let head = world.node.head();
+        world.say(|| format!("{blocks} blocks are mined, up to {head}"));
+    }
+
+    fn fault(&mut self, who: usize, worker: usize) {
+        let fault = self.world.lock().dice.below(12);
+        let mut guard = self.world.lock();
+        let world = &mut *guard;
+        match fault {
+            0 | 1 => {
+                let process = self.processes.remove(who);
+                world.seen.crashes += 1;
+                world.say(|| format!("process {} is killed", process.holder));
+                drop(guard);
+                drop(process);
+            }
+            2 => {
+                let death = world.dice.pick(&[Death::BeforeWrite, Death::AfterWrite]);
+                world.seen.crashes += 1;
+                world.disk.deadly = Some((self.processes[who].holder, death));
+            }
+            3 | 4 => {
+                if self.processes.len() > 1 {
+                    let old = self.processes.remove(0);
+                    world.say(|| format!("process {} ends", old.holder));
+                    drop(guard);
+                    drop(old);
+                } else {
+                    drop(guard);
+                    self.take_over();
+                }
+            }
+            5 => {
+                let millis = world.dice.pick(&[100, 2_000, 10_000]);
+                world.seen.outages += 1;
+                world.say(|| format!("the store is down for {millis} ms"));
+                world.disk.down_until = world.time.now() + millis;
+            }
+            6 => {
+                world.seen.wipes += 1;
+                world.say(|| "the queue is wiped".to_owned());
+                world.streams.wipe();
+            }
+            7 | 8 => {
+                let depth = world.dice.within(1, 64.min(world.node.confirmations));
+                world.seen.reorgs += 1;
+                world.node.reorg(depth, &mut world.dice);
+                let head = world.node.head();
+                world.say(|| format!("a reorganisation of depth {depth}, now up to {head}"));
+            }
+            9 => {
+                let times = world.dice.pick(&[1, 2, 5, 20]);
+                world.seen.spikes += 1;
+                world.say(|| format!("fees are {times} times as high"));
+                world.node.spike(times);
+                if world.dice.one_in(2) {
+                    world.seen.evictions += 1;
+                    world.say(|| "the pool is emptied".to_owned());
+                    world.node.evict();
+                }
+            }
+            10 => {
+                let skew = world.dice.pick(&[-3_000, -500, 0, 4_000, 30_000]);
+                world.seen.jumps += 1;
+                world.say(|| {
+                    format!("the clock of process {} is off by {skew} ms", self.processes[who].holder)
+                });
+                self.processes[who].set_skew(skew);
+            }
+            _ => self.workers[worker].die(world),
+        }
+    }
+
+    /// Faults have stopped: everything must become final.
+    fn end(&mut self, plan: &Plan) {
+        self.begin(plan, QUIET, "quiet");
+        {
+            let mut world = self.world.lock();
+            world.quiet = true;
+            world.disk.down_until = 0;
+            world.disk.deadly = None;
+            world.node.spike(1);
+        }
+        let leader = self.world.lock().disk.leader;
+        self.processes.retain(|process| process.holder == leader);
+        for _ in 0..QUIET_STEPS {
+            self.world.lock().seen.quiet_steps += 1;
+            if self.processes.is_empty() {
+                self.take_over();
+            }
+            if let Some(leader) = self.processes.first_mut() {
+                leader.set_skew(0);
+            }
+            for _ in 0..4 {
+                let Some(leader) = self.processes.first_mut() else { break };
+                leader.poll_chain();
+                leader.poll_reader();
+                self.round_quietly();
+            }
+            {
+                let mut world = self.world.lock();
+                for worker in &mut self.workers {
+                    worker.act(&mut world);
+                }
+                for _ in 0..1 + world.node.confirmations / 2 {
+                    world.node.mine(None);
+                }
+                world.time.pass(700);
+            }
+            if let Some(leader) = self.processes.first() {
+                self.users.iter_mut().for_each(|user| user.act(leader, &self.world));
+            }
+            if self.broken() {
+                return;
+            }
+            if self.settled() {
+                return self.compare();
+            }
+        }
+        let mut world = self.world.lock();
+        let heights = world.model.heights();
+        let status = self.processes.first().map(|process| process.status.get());
+        world
+            .breaks(|| format!("not final after {QUIET_STEPS} quiet steps: batches {heights:?}, {status:?}"));
+    }
+
+    fn round_quietly(&mut self) {
+        if !self.processes.is_empty() {
+            self.round(0);
+        }
+        if let Some(leader) = self.processes.first_mut() {
+            // Everything that waits goes out.
+            leader.poll_writer();
+        }
+    }
+
+    fn settled(&self) -> bool {
+        let Some(leader) = self.processes.first() else { return false };
+        let state = &leader.driver.state;
+        let world = self.world.lock();
+        let taken = world.node.contract();
+        let all_taken = state.next_ids() == (taken.deposit_count, taken.forced_count);
+        state.batcher.open.slots.is_empty()
+            && state.batcher.waiting() == (0, 0)
+            && all_taken
+            && state.tree.final_batch() == state.tree.state_batch()
+            && self.users.iter().all(User::content)
+    }
+
+    /// What the coordinator, the contract and the model say at the end.
+    fn compare(&self) {
+        let mut world = self.world.lock();
+        let Some(leader) = self.processes.first() else { return };
+        let state = &leader.driver.state;
+        let ledger: std::collections::BTreeMap<_, _> = state
+            .ledger
+            .leaves()
+            .map(|(index, leaf)| (index, (leaf.owner, leaf.account, leaf.range)))
+            .collect();
+        let coins: std::collections::BTreeMap<_, _> = world
+            .model
+            .coins()
+            .map(|(index, coin)| (*index, (coin.owner, coin.account, coin.range)))
+            .collect();
+        if ledger != coins {
+            world.breaks(|| "the ledger holds other leaves than the log says".to_owned());
+        }
+        for user in &self.users {
+            let owner = user.owner();
+            let held = coins.values().filter(|coin| coin.0 == owner).map(|coin| coin.2.amount()).sum::<u64>();
+            let balances = state.ledger.balances(&owner);
+            if [balances.accepted, balances.proven, balances.finalized] != [held; 3] {
+                world.breaks(|| format!("{} has {balances:?}, and its leaves hold {held}", owner[0]));
+            }
+        }
+        let (credited, withdrawn) = (world.node.credited(), world.model.withdrawn);
+        let (coins, held) = (world.node.coins(), world.model.held());
+        if credited != withdrawn || coins != held + withdrawn {
+            world.breaks(|| {
+                format!("of {coins} coins {held} are held, {withdrawn} withdrawn, {credited} paid out")
+            });
+        }
+        if world.node.contract().root != state.tree.root() {
+            world.breaks(|| "the contract stands at another root".to_owned());
+        }
+    }
+}
