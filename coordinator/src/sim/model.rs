@@ -115,6 +115,10 @@ fn holds(condition: bool, what: impl FnOnce() -> String) -> Verdict {
 }
 
 impl Model {
+    pub fn new(hashes: bool) -> Self {
+        Self { hashes, ..Self::default() }
+    }
+
     /// The last batch that is sealed, proven, final.
     pub fn heights(&self) -> (u32, u32, u32) {
         (self.past.keys().next_back().copied().unwrap_or(0), self.proven, self.last_final)

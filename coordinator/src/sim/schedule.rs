@@ -68,7 +68,7 @@ impl Schedule {
         let workers =
             (0..=count).filter_map(|number| Worker::new(number, number == liar && number > 0)).collect();
         let users = people().iter().map(User::new).collect();
-        let model = Model { hashes: plan.seed.is_multiple_of(16), ..Model::default() };
+        let model = Model::new(plan.seed.is_multiple_of(16));
         let world = Shared::new(World {
             dice,
             time: Time::default(),
