@@ -14,9 +14,12 @@ use gpu_worker::{
 };
 use prover::BackendError;
 use serde_json::{Value, json};
-use wire::CardReading;
+use wire::{
+    CardReading,
+    queue::redis::{Finding, Verdict, inspect},
+};
 
-use crate::keys;
+use crate::{keys, redis};
 
 #[derive(Args)]
 pub struct Options {
@@ -29,6 +32,8 @@ pub struct Options {
     /// A coordinator to look at
     #[arg(long)]
     api: Option<String>,
+    #[command(flatten)]
+    redis: redis::Options,
 }
 
 /// One line: good or bad, and the words.
@@ -83,8 +88,26 @@ pub async fn run(options: Options) -> eyre::Result<()> {
             Err(error) => line(false, "coordinator", error.to_string()),
         };
     }
+    if options.redis.redis_url.is_some() {
+        good &= queue(&options.redis).await?;
+    }
     eyre::ensure!(good, "something needs attention, see above");
     Ok(())
+}
+
+/// One line for each thing about the farm's Redis.
+async fn queue(options: &redis::Options) -> eyre::Result<bool> {
+    let settings = options.settings(options.redis_prefix.as_deref().unwrap_or("pm:doctor"))?;
+    let findings = match inspect(&settings).await {
+        Ok(findings) => findings,
+        Err(error) => return Ok(line(false, "redis", error.to_string())),
+    };
+    let say = |finding: &Finding| match finding.verdict {
+        Verdict::Good => line(true, finding.what, &finding.detail),
+        Verdict::Risky => line(true, finding.what, format!("WARNING: {}", finding.detail)),
+        Verdict::Bad => line(false, finding.what, &finding.detail),
+    };
+    Ok(findings.iter().map(say).fold(true, |all, one| all & one))
 }
 
 /// One line for each backend: what it would prove on, or why it is not here, which is no fault.

@@ -6,6 +6,7 @@
 //! | `node` | `coordinator`, and the assembly that the demo shares with it |
 //! | `worker` | `worker`, and the `prove-child` that it starts |
 //! | `circuit`, `keys` | `circuit info`, `keys setup-dev`, `keys info`, `keys export-verifier` |
+//! | `redis` | the flags that say where a farm's Redis is |
 //! | `wallet` | `wallet new`, `address`, `balance`, `deposit`, `send`, `withdraw`, `collect`, `history`, `export-proof` |
 //! | `doctor` | `doctor`: what this machine and the services it should reach look like |
 

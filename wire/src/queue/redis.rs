@@ -26,8 +26,10 @@
 //! | `link` | connections that come back |
 //! | `keys` | names, and the scripts over them |
 //! | `coordinator`, `worker` | the two sides |
+//! | `inspect` | whether a server is fit for the farm |
 
 mod coordinator;
+mod inspect;
 mod keys;
 mod link;
 mod worker;
@@ -35,9 +37,8 @@ mod worker;
 use std::time::Duration;
 
 pub use coordinator::RedisCoordinator;
+pub use inspect::{Finding, Verdict, inspect};
 pub use keys::deployment_prefix;
-pub use link::client;
-use redis::ConnectionInfo;
 pub use worker::{RedisWorker, deployments};
 
 use super::QueueError;
@@ -110,11 +111,6 @@ impl std::fmt::Debug for Settings {
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
-}
-
-/// The address without user and password.
-pub fn shown(info: &ConnectionInfo) -> String {
-    info.addr().to_string()
 }
 
 /// A server that answers and says no is told apart from one that is not there: only a person can help.

@@ -20,7 +20,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// `Unreachable` for a URL or certificate that cannot be read.
-pub fn client(settings: &Settings) -> Result<Client, QueueError> {
+pub(super) fn client(settings: &Settings) -> Result<Client, QueueError> {
     let mut info = settings.url.as_str().into_connection_info().map_err(error)?;
     // Its library's name would be one more right that a user needs.
     let mut redis = info.redis_settings().clone().set_skip_set_lib_name();
