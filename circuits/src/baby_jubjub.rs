@@ -14,6 +14,9 @@ pub mod gadget;
 
 pub(crate) const A: u64 = 168_700;
 pub(crate) const D: u64 = 168_696;
+/// The same as field elements: making one of an integer costs a multiplication.
+const A_WORD: Fr = Fr::from_raw([A, 0, 0, 0]);
+pub(crate) const D_WORD: Fr = Fr::from_raw([D, 0, 0, 0]);
 
 /// Bits of the subgroup order.
 pub const ORDER_BITS: usize = 251;
@@ -68,7 +71,7 @@ impl Point {
 
     pub fn is_on_curve(&self) -> bool {
         let (x2, y2) = (self.x.square(), self.y.square());
-        Fr::from(A) * x2 + y2 == Fr::ONE + Fr::from(D) * x2 * y2
+        A_WORD * x2 + y2 == Fr::ONE + D_WORD * x2 * y2
     }
 
     pub fn neg(&self) -> Point {
@@ -125,7 +128,7 @@ impl Extended {
         let a = self.x.square();
         let b = self.y.square();
         let c = self.z.square().double();
-        let d = Fr::from(A) * a;
+        let d = A_WORD * a;
         let e = (self.x + self.y).square() - a - b;
         let g = d + b;
         let f = g - c;
@@ -134,7 +137,7 @@ impl Extended {
     }
 
     pub fn add_affine(&self, other: &Point) -> Self {
-        self.add_prepared(other, Fr::from(D) * other.x * other.y)
+        self.add_prepared(other, D_WORD * other.x * other.y)
     }
 
     /// Addition of an affine point whose `d·x·y` is known.
@@ -145,7 +148,7 @@ impl Extended {
         let e = (self.x + self.y) * (other.x + other.y) - a - b;
         let f = self.z - c;
         let g = self.z + c;
-        let h = b - Fr::from(A) * a;
+        let h = b - A_WORD * a;
         Self { x: e * f, y: g * h, z: f * g, t: e * h }
     }
 
@@ -175,6 +178,8 @@ pub(crate) const WINDOWS: usize = 84;
 /// incomplete Montgomery addition of the gadget has no exceptional case for i < 83 (all sums stay below l/2).
 pub(crate) struct FixedBase {
     pub windows: Vec<[Point; 8]>,
+    /// `d·x·y` of each entry.
+    products: Vec<[Fr; 8]>,
     /// T0, where the variable-base ladder starts.
     pub ladder_start: Point,
 }
@@ -207,7 +212,8 @@ impl FixedBase {
             }));
             power = power.double().double().double();
         }
-        Self { windows, ladder_start }
+        let products = windows.iter().map(|window| window.map(|entry| D_WORD * entry.x * entry.y)).collect();
+        Self { windows, products, ladder_start }
     }
 
     /// `S·Base8 + 2^253·T0` for S < 2^252.
@@ -216,9 +222,9 @@ impl FixedBase {
         let bytes = repr.as_ref();
         let bit = |i: usize| usize::from(bytes[i / 8] >> (i % 8) & 1);
         let mut sum = Extended::IDENTITY;
-        for (i, window) in self.windows.iter().enumerate() {
+        for (i, (window, products)) in self.windows.iter().zip(&self.products).enumerate() {
             let v = bit(3 * i) | bit(3 * i + 1) << 1 | bit(3 * i + 2) << 2;
-            sum = sum.add_affine(&window[v]);
+            sum = sum.add_prepared(&window[v], products[v]);
         }
         sum
     }

@@ -9,7 +9,7 @@ use num_bigint::BigUint;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    baby_jubjub::{Extended, LADDER_STEPS, Point, base8, fixed_base, fr_from_biguint, fr_to_biguint, order},
+    baby_jubjub::{D_WORD, Extended, LADDER_STEPS, Point, base8, fixed_base, fr_from_biguint, fr_to_biguint, order},
     blake512, poseidon,
 };
 
@@ -148,7 +148,7 @@ fn ladder(key8: &Point, h: &Fr) -> Option<Extended> {
     let bytes: &[u8] = repr.as_ref();
     let bit = |i: usize| bytes[i / 8] >> (i % 8) & 1 == 1;
     let negative = key8.neg();
-    let dxy = Fr::from(crate::baby_jubjub::D) * key8.x * key8.y;
+    let dxy = D_WORD * key8.x * key8.y;
     let mut acc = Extended::from(fixed_base().ladder_start).add_affine(key8);
     for i in (1..=LADDER_STEPS).rev() {
         // ±key8 share their y: one comparison finds both.

@@ -126,7 +126,29 @@ pub enum SlotError {
     Signature(#[from] SignatureError),
 }
 
+/// The hashes of a spend, none of which depends on where it stands: whoever checks signatures has them already.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SpendHashes {
+    /// The account that the leaf must open to.
+    pub account: Fr,
+    pub old_leaf: Fr,
+    /// 0 if nothing is left.
+    pub new_leaf: Fr,
+    /// 0 if none is created.
+    pub output: Fr,
+}
+
 impl SignedSpend {
+    pub fn hashes(&self) -> SpendHashes {
+        let account = self.account();
+        SpendHashes {
+            account,
+            old_leaf: leaf(&account, &self.range),
+            new_leaf: self.rest().map_or(Fr::ZERO, |range| leaf(&account, &range)),
+            output: self.output().map_or(Fr::ZERO, |output| output.hash()),
+        }
+    }
+
     /// The account that the leaf must open to.
     pub fn account(&self) -> Fr {
         account(&self.owner, &key_hash(&self.key))
@@ -138,9 +160,13 @@ impl SignedSpend {
 
     /// What the holder signed.
     pub fn message(&self, domain: &Fr) -> Fr {
+        self.message_about(domain, self.leaf())
+    }
+
+    fn message_about(&self, domain: &Fr, leaf: Fr) -> Fr {
         Message {
             domain: *domain,
-            leaf: self.leaf(),
+            leaf,
             index: self.index,
             split: self.split,
             kind: self.kind,
@@ -153,13 +179,25 @@ impl SignedSpend {
     /// # Errors
     /// `SlotError::Signature` for each thing that the circuit refuses in a signature or key.
     pub fn verify_signature(&self, domain: &Fr) -> Result<(), SlotError> {
-        Ok(eddsa::verify(&self.key, &self.message(domain), &self.signature)?)
+        self.verify_signature_with(domain, &self.hashes())
+    }
+
+    /// As `verify_signature`, with hashes that are known already.
+    ///
+    /// # Errors
+    /// `SlotError::Signature` for each thing that the circuit refuses in a signature or key.
+    pub fn verify_signature_with(&self, domain: &Fr, hashes: &SpendHashes) -> Result<(), SlotError> {
+        Ok(eddsa::verify(&self.key, &self.message_about(domain, hashes.old_leaf), &self.signature)?)
+    }
+
+    /// The coins that are left of the leaf, if any.
+    pub fn rest(&self) -> Option<CoinRange> {
+        self.range.split_at(self.split)?.1
     }
 
     /// The leaf after the spend, if anything is left.
     pub fn change(&self) -> Option<HeldLeaf> {
-        let (_, rest) = self.range.split_at(self.split)?;
-        rest.map(|range| HeldLeaf { account: self.account(), range })
+        self.rest().map(|range| HeldLeaf { account: self.account(), range })
     }
 
     /// The leaf created at the slot's own place, if it is a send.
@@ -173,6 +211,14 @@ impl SignedSpend {
     /// # Errors
     /// `SlotError` for the first rule that is broken.
     pub fn effect(&self, at: &SlotContext) -> Result<SlotEffect, SlotError> {
+        self.effect_with(at, &self.hashes())
+    }
+
+    /// As `effect`, with hashes that are known already.
+    ///
+    /// # Errors
+    /// `SlotError` for the first rule that is broken.
+    pub fn effect_with(&self, at: &SlotContext, hashes: &SpendHashes) -> Result<SlotEffect, SlotError> {
         let (low, high) = (self.range.low(), self.range.high());
         let (paid, _) = self.range.split_at(self.split).ok_or(SlotError::SplitOutside {
             split: self.split,
@@ -193,12 +239,8 @@ impl SignedSpend {
             SignedKind::Withdraw if self.owner == [0; 20] => return Err(SlotError::NoOwner),
             SignedKind::Withdraw => Some([Fr::from(TAG_WITHDRAW), address_word(&self.owner), paid.packed()]),
         };
-        Ok(SlotEffect {
-            old_leaf: self.leaf(),
-            new_leaf: self.change().map_or(Fr::ZERO, |leaf| leaf.hash()),
-            output: self.output().map_or(Fr::ZERO, |leaf| leaf.hash()),
-            record,
-        })
+        let SpendHashes { old_leaf, new_leaf, output, .. } = *hashes;
+        Ok(SlotEffect { old_leaf, new_leaf, output, record })
     }
 }
 

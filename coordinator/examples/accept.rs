@@ -2,7 +2,7 @@
 //! sealing. The clients' own signing is done before and not counted; proving and L1 are not part of it.
 //!
 //! `cargo run --release -p proofmill-coordinator --example accept -- [--sends N] [--senders N] [--rate N] [--json]
-//! [--postgres | --database-url URL]`
+//! [--circuits s4m60,s1020m4] [--postgres | --database-url URL]`
 //!
 //! Without `--rate` every sender sends again as soon as it has its promise: the most that can be accepted. With it sends
 //! arrive at fixed times, N a second, and a latency counts from the time at which the send was due, so that waiting before
@@ -71,12 +71,20 @@ struct Options {
     /// Sends a second; nothing for as many as can be.
     rate: Option<usize>,
     database: Database,
+    /// What batches are sealed with; sealing a large one holds up those who wait behind it.
+    circuits: Vec<Shape>,
     json: bool,
 }
 
 fn options() -> Result<Options, Box<dyn Error>> {
-    let mut options =
-        Options { sends: 20_000, senders: 1_020, rate: None, database: Database::Sqlite, json: false };
+    let mut options = Options {
+        sends: 20_000,
+        senders: 1_020,
+        rate: None,
+        database: Database::Sqlite,
+        circuits: vec![Shape::S4M60, Shape::S1020M4],
+        json: false,
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
@@ -85,6 +93,11 @@ fn options() -> Result<Options, Box<dyn Error>> {
             "--senders" => options.senders = value()?.parse::<usize>()?.max(2),
             "--rate" => options.rate = Some(value()?.parse::<usize>()?.max(1)),
             "--postgres" => options.database = Database::PrivatePostgres,
+            "--circuits" => {
+                let named = |name: &str| Shape::ALL.into_iter().find(|shape| shape.name() == name);
+                let shapes: Option<Vec<Shape>> = value()?.split(',').map(named).collect();
+                options.circuits = shapes.ok_or("an unknown circuit")?;
+            }
             "--database-url" => options.database = Database::Postgres(value()?),
             "--json" => options.json = true,
             other => return Err(format!("unknown argument {other}").into()),
@@ -133,7 +146,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let chain = Arc::new(MemoryChain::default());
     let folder = tempfile::tempdir()?;
     let config = Config {
-        shapes: vec![Shape::S4M60, Shape::S1020M4],
+        shapes: options.circuits.clone(),
         quota: u32::MAX,
         poll: Duration::from_millis(20),
         deposit_wait: Duration::from_millis(50),

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use bn254::Fr;
 use circuits::{
     message::SignedKind,
-    slot::{SignedSpend, SlotContext, SlotEffect, SlotError},
+    slot::{SignedSpend, SlotContext, SlotEffect, SlotError, SpendHashes},
     tree::CAPACITY,
 };
 use serde::Serialize;
@@ -48,6 +48,8 @@ pub struct Verified {
     /// The recipient's account without a key.
     pub vault: Fr,
     pub spends: Vec<SignedSpend>,
+    /// Of each spend: made in the pool, so that the driver hashes nothing.
+    pub hashes: Vec<SpendHashes>,
 }
 
 /// Where an operation will stand: its first slot's batch and place.
@@ -116,12 +118,15 @@ pub fn verify(domain: &Fr, limits: &Limits, request: SubmitRequest) -> Result<Ve
                 valid_until,
                 signature: spend.signature,
             };
-            signed.verify_signature(domain).map_err(|error| slot_refusal(index, &error))?;
-            Ok(signed)
+            let hashes = signed.hashes();
+            let checked = signed.verify_signature_with(domain, &hashes);
+            checked.map_err(|error| slot_refusal(index, &error))?;
+            Ok((signed, hashes))
         })
         .collect::<Result<Vec<_>, UserError>>()?;
+    let (spends, hashes) = spends.into_iter().unzip();
     let vault = recipient.map_or_else(Fr::default, |recipient| vault(&recipient));
-    Ok(Verified { idempotency_key, request_hash, kind, sender, recipient, vault, spends })
+    Ok(Verified { idempotency_key, request_hash, kind, sender, recipient, vault, spends, hashes })
 }
 
 /// # Errors
@@ -211,17 +216,18 @@ impl Ledger {
         let effects = operation
             .spends
             .iter()
+            .zip(&operation.hashes)
             .enumerate()
-            .map(|(i, spend)| {
+            .map(|(i, (spend, hashes))| {
                 let held = self.leaf(spend.index).ok_or_else(|| refusal::leaf_not_found(spend.index))?;
-                if held.owner != spend.owner || held.account != spend.account() {
+                if held.owner != spend.owner || held.account != hashes.account {
                     return Err(refusal::leaf_not_owned(spend.index));
                 }
                 if held.range != spend.range {
                     return Err(refusal::leaf_changed(spend.index));
                 }
                 let context = SlotContext { domain, batch_no: at.batch_no, place: at.place + i as u64 };
-                spend.effect(&context).map_err(|error| slot_refusal(spend.index, &error))
+                spend.effect_with(&context, hashes).map_err(|error| slot_refusal(spend.index, &error))
             })
             .collect::<Result<Vec<_>, _>>()?;
         let used = self.quota_used(&operation.sender, limits, now);
@@ -270,7 +276,7 @@ impl Ledger {
         let Some(before) = self.leaf(spend.index).copied() else {
             unreachable!("leaf {} was checked before it is spent", spend.index)
         };
-        let change = spend.change().map(|held| Leaf { range: held.range, batch_no: at.batch_no, ..before });
+        let change = spend.rest().map(|range| Leaf { range, batch_no: at.batch_no, ..before });
         self.put(at.batch_no, spend.index, change);
         if let (Some(held), Some(payee)) = (spend.output(), payee) {
             let Payee { owner, key_hash } = payee;
