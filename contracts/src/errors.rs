@@ -249,11 +249,9 @@ fn describe(error: E) -> (&'static str, &'static str, String) {
             "PaymentFailed",
             format!("{:?} refused the payment; collect to another address", e.to),
         ),
-        E::NoBatches(_) => (
-            "PM-CONTRACT-132",
-            "NoBatches",
-            "the list of batches is empty; give at least one".to_string(),
-        ),
+        E::NoBatches(_) => {
+            ("PM-CONTRACT-132", "NoBatches", "the list of batches is empty; give at least one".to_string())
+        }
         E::ProofsUnequal(e) => (
             "PM-CONTRACT-133",
             "ProofsUnequal",

@@ -154,8 +154,11 @@ fn points_off_the_curve_and_coordinates_of_q_or_more_are_refused() {
 fn a_word_changed_after_the_proofs_is_refused() {
     let (mill, chain) = scene();
     for i in 0..chain.len() {
-        let changes: [fn(&mut Batch); 3] =
-            [|batch| batch.h += Fr::ONE, |batch| batch.mid_root += Fr::ONE, |batch| batch.new_root += Fr::ONE];
+        let changes: [fn(&mut Batch); 3] = [
+            |batch| batch.h += Fr::ONE,
+            |batch| batch.mid_root += Fr::ONE,
+            |batch| batch.new_root += Fr::ONE,
+        ];
         for change in changes {
             let mut changed = chain.clone();
             change(&mut changed[i].0);
@@ -207,7 +210,8 @@ fn a_rule_broken_by_one_batch_stops_all_under_its_own_name() {
     assert_eq!(refusal(&mill, &late), "DepositMismatch");
     let mut early = chain.clone();
     let coin_of_batch_1 = early[1].0.mints[0].low;
-    early[0].0.records = vec![Record::Withdraw { owner: stranger(1), low: coin_of_batch_1, high: coin_of_batch_1 }];
+    early[0].0.records =
+        vec![Record::Withdraw { owner: stranger(1), low: coin_of_batch_1, high: coin_of_batch_1 }];
     assert_eq!(refusal(&mill, &early), "BadRange");
     let mut unknown = chain;
     unknown[3].0.circuit = 99;
