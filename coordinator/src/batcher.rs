@@ -88,6 +88,21 @@ pub struct SealPlan {
     pub forced: usize,
 }
 
+fn replace_from<T>(
+    waiting: &mut VecDeque<Waiting<T>>,
+    from: u64,
+    entries: Vec<T>,
+    id: impl Fn(&T) -> u64,
+    now: u64,
+) {
+    let kept = waiting.partition_point(|waiting| id(&waiting.entry) < from);
+    let before: Vec<u64> = waiting.drain(kept..).map(|waiting| waiting.since).collect();
+    let since = before.into_iter().map(Some).chain(std::iter::repeat(None));
+    let again =
+        entries.into_iter().zip(since).map(|(entry, since)| Waiting { entry, since: since.unwrap_or(now) });
+    waiting.extend(again);
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Batcher {
     /// Configured circuits, smallest first.
@@ -224,6 +239,17 @@ impl Batcher {
     pub fn take_in(&mut self, deposits: Vec<Deposit>, forced: Vec<ForcedRequest>, now: u64) {
         self.deposits.extend(deposits.into_iter().map(|entry| Waiting { entry, since: now }));
         self.forced.extend(forced.into_iter().map(|entry| Waiting { entry, since: now }));
+    }
+
+    /// Replaces what waits from these ids on, after a reorganisation of L1. What waited before keeps its time.
+    pub fn take_in_again(
+        &mut self,
+        (deposit, deposits): (u64, Vec<Deposit>),
+        (request, forced): (u64, Vec<ForcedRequest>),
+        now: u64,
+    ) {
+        replace_from(&mut self.deposits, deposit, deposits, |entry| entry.id, now);
+        replace_from(&mut self.forced, request, forced, |entry| entry.id, now);
     }
 
     /// How to seal now, if it is time: full, old, or L1's queues have waited long enough.

@@ -132,7 +132,7 @@ pub struct Fees {
     pub max_priority: u128,
 }
 
-/// Everything `submitBatch` is called with.
+/// Everything `submitBatch` is called with, or one of the batches of `submitBatches`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubmitBatch {
     pub shape: Shape,
@@ -183,11 +183,22 @@ pub struct Receipt {
     pub gas_used: u64,
 }
 
-/// The outcome of `eth_call` with a `SubmitBatch`.
+/// The state a call is tried on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    Latest,
+    /// After the transactions that wait at the node.
+    Pending,
+}
+
+/// The outcome of `eth_call` with batches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DryRun {
-    Accepted,
-    /// The contract's error in words: its name and arguments, or the revert string.
+    Accepted {
+        /// To sign with: the node's estimate and some to spare.
+        gas_limit: u64,
+    },
+    /// The contract's error in words (its name and arguments, or the revert string), or why it fits no transaction.
     Reverted(String),
 }
 
@@ -234,15 +245,23 @@ pub trait Chain: Send + Sync {
     async fn fees(&self) -> Result<Fees, ChainError>;
 
     /// Builds and signs; sends nothing.
-    async fn sign_submit(&self, batch: &SubmitBatch, nonce: u64, fees: Fees) -> Result<SignedTx, ChainError>;
+    ///
+    /// `batches` go in one transaction, in their order; they were tried before with that gas limit.
+    async fn sign_submit(
+        &self,
+        batches: &[SubmitBatch],
+        nonce: u64,
+        fees: Fees,
+        gas_limit: u64,
+    ) -> Result<SignedTx, ChainError>;
 
     async fn send_raw(&self, tx: &SignedTx) -> Result<SendOutcome, ChainError>;
 
     /// Nothing while the transaction is not mined on the canonical chain.
     async fn receipt(&self, tx: Hash32) -> Result<Option<Receipt>, ChainError>;
 
-    /// `eth_call` from the operator on the latest block.
-    async fn dry_run(&self, batch: &SubmitBatch) -> Result<DryRun, ChainError>;
+    /// `eth_call` from the operator with these batches in one transaction.
+    async fn dry_run(&self, batches: &[SubmitBatch], at: At) -> Result<DryRun, ChainError>;
 
     /// `keyEpoch(owner)` on the latest block.
     async fn key_epoch(&self, owner: Address) -> Result<u32, ChainError>;

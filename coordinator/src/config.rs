@@ -6,7 +6,9 @@ use bn254::Fr;
 use circuits::shape::{MAX_RECORDS, Shape};
 use wire::eip712::SigningDomain;
 
-use crate::{batcher::SealRules, farm::FarmRules, ledger::Limits, settlement::SettlementRules};
+use crate::{
+    batcher::SealRules, chain::evm::TX_GAS_CAP, farm::FarmRules, ledger::Limits, settlement::SettlementRules,
+};
 
 /// Promises with deadlines further away are refused by wallets.
 pub const MAX_PROMISE_DEADLINE: Duration = Duration::from_secs(3600);
@@ -49,6 +51,13 @@ pub struct Config {
     pub resend_after: Duration,
     pub bump_after: Duration,
     pub bump_percent: u32,
+    /// Most wei per gas that is ever offered for a batch; above it transactions wait, with an alarm.
+    pub max_fee: u128,
+    /// Batches in one transaction at most, and its gas by our estimate (a transaction is capped at 2^24, EIP-7825).
+    pub max_batches_per_tx: u32,
+    pub max_gas_per_tx: u64,
+    /// Transactions on their way to the chain at once.
+    pub max_in_flight: usize,
     pub lease: Duration,
     pub claim_timeout: Duration,
     pub poison_after: u32,
@@ -80,6 +89,10 @@ impl Default for Config {
             resend_after: Duration::from_secs(15),
             bump_after: Duration::from_secs(60),
             bump_percent: 25,
+            max_fee: 500_000_000_000,
+            max_batches_per_tx: 64,
+            max_gas_per_tx: 14_000_000,
+            max_in_flight: 4,
             lease: Duration::from_secs(20),
             claim_timeout: Duration::from_secs(120),
             poison_after: 4,
@@ -116,6 +129,18 @@ impl Config {
         check(!self.poll.is_zero(), "poll", "is 0; take half a second or more")?;
         check(self.log_range >= 1, "log_range", "is 0; ask for at least one block at once")?;
         check(self.bump_percent >= 10, "bump_percent", "is below 10, which nodes refuse as underpriced")?;
+        check(self.max_fee >= 1, "max_fee", "is 0; nobody mines for nothing")?;
+        check(
+            self.max_batches_per_tx >= 1,
+            "max_batches_per_tx",
+            "is 0; a transaction takes at least one batch",
+        )?;
+        check(self.max_in_flight >= 1, "max_in_flight", "is 0; nothing could be submitted")?;
+        check(
+            self.max_gas_per_tx <= TX_GAS_CAP,
+            "max_gas_per_tx",
+            "is above 2^24, the most of one transaction (EIP-7825)",
+        )?;
         check(
             self.lease >= Duration::from_secs(1),
             "lease",
@@ -155,6 +180,10 @@ impl Config {
                 resend_ms: millis(self.resend_after),
                 bump_ms: millis(self.bump_after),
                 bump_percent: self.bump_percent,
+                max_fee: self.max_fee,
+                max_batches_per_tx: self.max_batches_per_tx,
+                max_gas_per_tx: self.max_gas_per_tx,
+                max_in_flight: self.max_in_flight,
             },
             valid_for: self.valid_for,
             promise_deadline_s: self.promise_deadline.as_secs(),

@@ -36,16 +36,16 @@ use wire::{
 };
 
 use crate::{
-    chain::{Logs, SignedTx, SubmitBatch},
+    chain::{Fees, Logs, SignedTx, SubmitBatch},
     farm::{FarmEffect, FarmEvent},
     ledger::Verified,
     refusal,
     service::{OperationView, UserError},
-    settlement::{ChainView, SettlementEffect},
+    settlement::{ChainView, SettlementEffect, SettlementRecord, Tried},
     state::{
         State, StateError,
-        decide::IntakeError,
-        event::{Cursor, Event, KeyRegistered, ProofAccepted, Stamped},
+        event::{Cursor, Event, IntakeRecord, KeyRegistered, ProofAccepted, Stamped},
+        intake::IntakeError,
     },
     store::{Leadership, Store, StoreError},
     tree::TreeError,
@@ -86,9 +86,20 @@ pub(crate) enum FromQueue {
 
 /// Something to be done on L1, with all it takes.
 pub(crate) enum OnChain {
-    Submit { batch: Box<SubmitBatch>, public_inputs: [bn254::Fr; 3], nonce: u64, fees: crate::chain::Fees },
+    Submit(Box<Submit>),
     Send(SignedTx),
     Alarm(String),
+}
+
+/// Batches for one transaction.
+pub(crate) struct Submit {
+    /// In order, each with the public inputs of its proof.
+    pub batches: Vec<(SubmitBatch, [bn254::Fr; 3])>,
+    pub nonce: u64,
+    pub fees: Fees,
+    pub tried: Tried,
+    /// Fees and gas limit of the transaction that this one replaces.
+    pub replaces: Option<(Fees, u64)>,
 }
 
 type Question = Box<dyn FnOnce(&State) + Send>;
@@ -102,14 +113,26 @@ pub(crate) enum Message {
         logs: Box<Logs>,
         reply: oneshot::Sender<Result<(), IntakeError>>,
     },
+    /// Final blocks were replaced: everything behind `kept` as it is now.
+    ReadAgain {
+        kept: Option<Cursor>,
+        to: Cursor,
+        logs: Box<Logs>,
+        reply: oneshot::Sender<Result<(), IntakeError>>,
+    },
+    Intake(IntakeRecord),
     Observed {
         view: Box<ChainView>,
         reply: oneshot::Sender<Vec<OnChain>>,
     },
-    Signed {
-        batch_no: u32,
-        tx: Box<SignedTx>,
+    /// A transaction was signed, or a gate refused.
+    Settled {
+        record: Box<SettlementRecord>,
         reply: oneshot::Sender<()>,
+    },
+    /// A call on what is pending was refused while the contract stood at this batch.
+    Hold {
+        contract_at: u32,
     },
     FromQueue {
         events: Vec<FromQueue>,
@@ -409,6 +432,15 @@ impl Driver {
                     }
                 }));
             }
+            Message::ReadAgain { kept, to, logs, reply } => {
+                let outcome = self.state.read_again(kept, to, *logs, now, &mut round.log)?;
+                round.after.push(Box::new(move |_, committed| {
+                    if committed == Committed::Yes {
+                        let _ = reply.send(outcome);
+                    }
+                }));
+            }
+            Message::Intake(record) => self.state.note_intake(record, now, &mut round.log)?,
             Message::Observed { view, reply } => {
                 let effects = self.state.settlement_step(&view, now, &mut round.log)?;
                 round.after.push(Box::new(move |state, committed| {
@@ -419,8 +451,9 @@ impl Driver {
                     }
                 }));
             }
-            Message::Signed { batch_no, tx, reply } => {
-                self.state.signed(batch_no, *tx, now, &mut round.log)?;
+            Message::Hold { contract_at } => self.state.settlement.hold(contract_at),
+            Message::Settled { record, reply } => {
+                self.state.settled(*record, now, &mut round.log)?;
                 round.after.push(Box::new(move |_, committed| {
                     if committed == Committed::Yes {
                         let _ = reply.send(());
@@ -521,9 +554,11 @@ impl Driver {
 fn on_chain(state: &State, effect: SettlementEffect) -> Option<OnChain> {
     match effect {
         SettlementEffect::Record(_) => None,
-        SettlementEffect::Submit { batch_no, nonce, fees } => {
-            let public_inputs = state.batch(batch_no)?.public_inputs;
-            Some(OnChain::Submit { batch: Box::new(state.submission(batch_no)?), public_inputs, nonce, fees })
+        SettlementEffect::Submit { batch_no, last, nonce, fees, tried, replaces } => {
+            let batches = (batch_no..=last)
+                .map(|no| Some((state.submission(no)?, state.batch(no)?.public_inputs)))
+                .collect::<Option<_>>()?;
+            Some(OnChain::Submit(Box::new(Submit { batches, nonce, fees, tried, replaces })))
         }
         SettlementEffect::Send { tx, .. } => Some(OnChain::Send(tx)),
         SettlementEffect::Alarm { batch_no, reason } => {

@@ -1,17 +1,30 @@
 //! From a proven batch to a final one: which transaction is signed, sent again, replaced, and believed.
 //!
 //! The policy, in words:
-//! - Batches go in order, one transaction each. A batch is submitted when every batch before it is mined and the contract
-//!   stands at its old root.
+//! - Batches go in order. What is proven when a transaction is made goes into it, up to a number of batches and a sum of
+//!   gas (EIP-7825 caps a transaction). Several transactions may be on their way with consecutive nonces, each of which
+//!   builds on the one before.
 //! - A transaction is signed, **recorded**, and only then sent. A nonce is taken once and kept: if the transaction is not
-//!   mined in time, one with the same nonce and higher fees replaces it. All hashes are followed, any may be mined.
-//! - A receipt with success makes the batch mined. It becomes final when its block is at or below the final block, in
-//!   order. If a reorganisation drops it, it is back to submitted and sent again: the same proof still fits, since nothing
-//!   in D moves.
-//! - If the nonce was used by a transaction we do not know, or ours reverted, the batch starts over behind the gates
-//!   (pinned key, roots, `eth_call`), with an alarm for a revert.
+//!   mined in time, one with the same nonce, the same call and higher fees replaces it, up to a cap, where it is sent again
+//!   with an alarm. All hashes are followed, any may be mined.
+//! - Three gates before a new call: each proof under the pinned key, the contract's root, and `eth_call`: on the latest
+//!   block if the contract stands where the call begins, else on what is pending. A node that cannot run a call on what is
+//!   pending refuses it; then it waits, without an alarm, until the contract has moved.
+//! - A refusal of several batches has them go singly, so that the one that is bad holds up only those behind it.
+//! - A receipt with success makes batches mined. They become final when their block is at or below the final block, in
+//!   order. If a reorganisation drops it, they are back to submitted and sent again: the same proof still fits, since
+//!   nothing in D moves.
+//! - If the nonce was used by a transaction we do not know, or ours reverted, its batches and those that build on them
+//!   start over behind the gates, with an alarm for a revert.
+//! - A contract at a root or a batch that the ledger does not know is never argued with: nothing is sent and nothing is
+//!   believed until they agree again.
 //!
-//! Known issues: one batch a transaction; several per transaction come with `submitBatches`.
+//! | file | concept |
+//! |---|---|
+//! | `settlement` | the state and how records move it |
+//! | `record` | what survives a restart |
+//! | `step` | what follows from a look at the chain |
+//! | `cost` | gas and fees |
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,6 +32,15 @@ use bn254::Fr;
 use serde::{Deserialize, Serialize};
 
 use crate::chain::{BatchAccepted, ContractState, Fees, Hash32, Receipt, SignedTx};
+
+pub mod cost;
+mod record;
+mod step;
+
+pub use record::{SettlementRecord, Tried, least_depth};
+
+/// Nonces below the lowest that could still count, for which fees of given-up transactions are remembered.
+const REMEMBERED_NONCES: u64 = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettlementRules {
@@ -28,57 +50,34 @@ pub struct SettlementRules {
     pub bump_ms: u64,
     /// How much more, in percent; nodes want at least 10.
     pub bump_percent: u32,
+    /// Most wei per gas that is ever offered.
+    pub max_fee: u128,
+    pub max_batches_per_tx: u32,
+    /// Gas of one transaction by our own estimate.
+    pub max_gas_per_tx: u64,
+    /// Transactions on their way at once.
+    pub max_in_flight: usize,
 }
 
-/// What must survive a restart.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SettlementRecord {
-    Signed {
-        batch_no: u32,
-        tx: SignedTx,
-    },
-    Mined {
-        batch_no: u32,
-        receipt: Receipt,
-    },
-    /// A reorganisation dropped the transaction.
-    Dropped {
-        batch_no: u32,
-    },
-    /// The contract refused the transaction in a block.
-    Reverted {
-        batch_no: u32,
-        receipt: Receipt,
-    },
-    /// Another transaction of the owner took the nonce.
-    Displaced {
-        batch_no: u32,
-    },
-    Finalised {
-        batch_no: u32,
-    },
-}
-
-impl SettlementRecord {
-    pub fn batch_no(&self) -> u32 {
-        match self {
-            Self::Signed { batch_no, .. }
-            | Self::Mined { batch_no, .. }
-            | Self::Dropped { batch_no }
-            | Self::Reverted { batch_no, .. }
-            | Self::Displaced { batch_no }
-            | Self::Finalised { batch_no } => *batch_no,
-        }
-    }
-}
-
+/// A proven batch that is not final.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Submission {
     pub old_root: Fr,
     pub new_root: Fr,
-    /// Same nonce, newest last.
-    pub txs: Vec<SignedTx>,
+    /// By our own estimate.
+    pub gas: u64,
     pub mined: Option<Receipt>,
+}
+
+/// One nonce, and every transaction signed with it for the same batches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flight {
+    pub first: u32,
+    pub last: u32,
+    pub gas_limit: u64,
+    /// Newest last; never empty.
+    pub txs: Vec<SignedTx>,
+    pub at_cap: bool,
     signed_at: u64,
     sent_at: u64,
 }
@@ -86,6 +85,7 @@ pub struct Submission {
 /// The chain as it was read, nonce first and receipts last.
 #[derive(Clone, Debug)]
 pub struct ChainView {
+    pub head: u64,
     /// The highest block that counts as final.
     pub final_block: u64,
     pub contract: ContractState,
@@ -104,8 +104,12 @@ pub enum SettlementEffect {
     /// Pass the gates, sign, record, send.
     Submit {
         batch_no: u32,
+        last: u32,
         nonce: u64,
         fees: Fees,
+        tried: Tried,
+        /// Of the transaction that this one replaces: its fees, and the gas limit to keep.
+        replaces: Option<(Fees, u64)>,
     },
     Send {
         batch_no: u32,
@@ -122,11 +126,32 @@ pub struct Settlement {
     rules: SettlementRules,
     /// Proven batches that are not final.
     submissions: BTreeMap<u32, Submission>,
+    /// By nonce; their batches are disjoint and rise with the nonce.
+    flights: BTreeMap<u64, Flight>,
+    /// The last final batch and its root.
+    finalised: Option<(u32, Fr)>,
+    /// Batches up to this one go singly, since a gate refused several at once.
+    singly_up_to: u32,
+    /// What was refused last, so that it is recorded once.
+    refused: Option<(u32, String)>,
+    /// Fees of transactions given up, by nonce: what takes their nonce must pay more than a node that still has them wants.
+    given_up: BTreeMap<u64, Fees>,
+    /// Where the contract stood when a call on what is pending was refused; not recorded.
+    held_at: Option<u32>,
 }
 
 impl Settlement {
     pub fn new(rules: SettlementRules) -> Self {
-        Self { rules, submissions: BTreeMap::new() }
+        Self {
+            rules,
+            submissions: BTreeMap::new(),
+            flights: BTreeMap::new(),
+            finalised: None,
+            singly_up_to: 0,
+            refused: None,
+            given_up: BTreeMap::new(),
+            held_at: None,
+        }
     }
 
     /// After a restart from a snapshot.
@@ -138,147 +163,129 @@ impl Settlement {
         self.submissions.iter().map(|(batch_no, submission)| (*batch_no, submission))
     }
 
-    /// Hashes whose receipts matter.
-    pub fn followed(&self) -> Vec<Hash32> {
-        self.submissions.values().flat_map(|submission| submission.txs.iter().map(|tx| tx.hash)).collect()
+    /// Nonces that are not final, with their transactions.
+    pub fn flights(&self) -> impl Iterator<Item = (u64, &Flight)> {
+        self.flights.iter().map(|(nonce, flight)| (*nonce, flight))
     }
 
-    /// A batch is proven and may be submitted.
-    pub fn proven(&mut self, batch_no: u32, old_root: Fr, new_root: Fr) {
-        let submission =
-            Submission { old_root, new_root, txs: Vec::new(), mined: None, signed_at: 0, sent_at: 0 };
-        self.submissions.insert(batch_no, submission);
+    /// Transactions that may still bring this batch in, newest last.
+    pub fn transactions(&self, batch_no: u32) -> &[SignedTx] {
+        self.flight_of(batch_no).map_or(&[], |(_, flight)| &flight.txs)
+    }
+
+    /// Batches in the same transaction as this one.
+    pub fn shared_by(&self, batch_no: u32) -> u32 {
+        self.flight_of(batch_no).map_or(1, |(_, flight)| flight.last - flight.first + 1)
+    }
+
+    /// Hashes whose receipts matter.
+    pub fn followed(&self) -> Vec<Hash32> {
+        self.flights.values().flat_map(|flight| flight.txs.iter().map(|tx| tx.hash)).collect()
+    }
+
+    fn flight_of(&self, batch_no: u32) -> Option<(u64, &Flight)> {
+        self.flights().find(|(_, flight)| (flight.first..=flight.last).contains(&batch_no))
+    }
+
+    /// A batch is proven and may be submitted; `gas` is of [`cost::batch_gas`].
+    pub fn proven(&mut self, batch_no: u32, old_root: Fr, new_root: Fr, gas: u64) {
+        self.submissions.insert(batch_no, Submission { old_root, new_root, gas, mined: None });
+    }
+
+    /// Why the contract's state cannot be that of this ledger, if it cannot.
+    pub fn contradiction(&self, contract: &ContractState) -> Option<String> {
+        let at = contract.batch_no;
+        let finalised = self.finalised.map_or(0, |(batch_no, _)| batch_no);
+        if at < finalised {
+            return Some(format!(
+                "PM-SETTLE-006: batch {finalised} was final and the contract stands at batch {at}: blocks that counted as \
+                 final were replaced. Check the node; if the chain does not come back to them, raise the confirmations"
+            ));
+        }
+        let proven = self.submissions.keys().next_back().copied().unwrap_or(finalised);
+        let known = match self.submissions.get(&at) {
+            Some(submission) => Some(submission.new_root),
+            None if at == finalised && at > 0 => self.finalised.map(|(_, root)| root),
+            None => self.submissions.get(&(at + 1)).map(|submission| submission.old_root),
+        };
+        let agrees = if at > proven { false } else { known.is_none_or(|root| root == contract.root) };
+        (!agrees).then(|| {
+            format!(
+                "PM-SETTLE-007: the contract stands at batch {at} with a root that is not this ledger's (proven up to batch \
+                 {proven}); another coordinator submits to it, or the store is old or of another deployment"
+            )
+        })
+    }
+
+    /// A call on what is pending was refused while the contract stood at this batch: wait until it moves.
+    pub fn hold(&mut self, contract_at: u32) {
+        self.held_at = Some(contract_at);
+    }
+
+    /// Whether this refusal is news.
+    pub fn is_news(&self, batch_no: u32, reason: &str) -> bool {
+        self.refused.as_ref().is_none_or(|(known, why)| (*known, why.as_str()) != (batch_no, reason))
     }
 
     /// Applies a record made now or before a restart.
     pub fn apply(&mut self, record: &SettlementRecord, at: u64) {
-        let Some(submission) = self.submissions.get_mut(&record.batch_no()) else { return };
         match record {
-            SettlementRecord::Signed { tx, .. } => {
-                if submission.txs.last().is_some_and(|last| last.nonce != tx.nonce) {
-                    submission.txs.clear();
+            SettlementRecord::Signed { batch_no, last, tx, gas_limit, .. } => {
+                self.refused = None;
+                self.given_up = self.given_up.split_off(&tx.nonce.saturating_sub(REMEMBERED_NONCES));
+                let flight = self.flights.entry(tx.nonce).or_insert_with(|| Flight {
+                    first: *batch_no,
+                    last: *last,
+                    gas_limit: *gas_limit,
+                    txs: Vec::new(),
+                    at_cap: false,
+                    signed_at: at,
+                    sent_at: at,
+                });
+                flight.txs.push(tx.clone());
+                (flight.signed_at, flight.sent_at, flight.at_cap) = (at, at, false);
+            }
+            SettlementRecord::Mined { receipt, .. } => {
+                self.of_record(record).for_each(|submission| submission.mined = Some(receipt.clone()));
+            }
+            SettlementRecord::Dropped { batch_no, .. } => {
+                self.of_record(record).for_each(|submission| submission.mined = None);
+                let nonce = self.flight_of(*batch_no).map(|(nonce, _)| nonce);
+                if let Some(flight) = nonce.and_then(|nonce| self.flights.get_mut(&nonce)) {
+                    (flight.signed_at, flight.sent_at) = (at, at);
                 }
-                submission.txs.push(tx.clone());
-                submission.signed_at = at;
-                submission.sent_at = at;
             }
-            SettlementRecord::Mined { receipt, .. } => submission.mined = Some(receipt.clone()),
-            SettlementRecord::Dropped { .. } => {
-                submission.mined = None;
-                submission.signed_at = at;
-                submission.sent_at = 0;
-            }
-            SettlementRecord::Reverted { .. } | SettlementRecord::Displaced { .. } => {
-                submission.mined = None;
-                submission.txs.clear();
+            SettlementRecord::Reverted { batch_no, .. } | SettlementRecord::Displaced { batch_no, .. } => {
+                self.of_record(record).for_each(|submission| submission.mined = None);
+                if let Some((nonce, flight)) = self.flight_of(*batch_no) {
+                    let fees = flight.txs.last().map(|tx| tx.fees);
+                    self.given_up.extend(fees.map(|fees| (nonce, fees)));
+                    self.flights.remove(&nonce);
+                }
             }
             SettlementRecord::Finalised { batch_no } => {
-                self.submissions.remove(batch_no);
+                if let Some(submission) = self.submissions.remove(batch_no) {
+                    self.finalised = Some((*batch_no, submission.new_root));
+                }
+                self.flights.retain(|_, flight| flight.last > *batch_no);
+            }
+            SettlementRecord::Refused { batch_no, last, reason } => {
+                if last > batch_no {
+                    self.singly_up_to = self.singly_up_to.max(*last);
+                }
+                self.refused = Some((*batch_no, reason.clone()));
+            }
+            SettlementRecord::AtCap { batch_no, .. } => {
+                let nonce = self.flight_of(*batch_no).map(|(nonce, _)| nonce);
+                if let Some(flight) = nonce.and_then(|nonce| self.flights.get_mut(&nonce)) {
+                    flight.at_cap = true;
+                }
             }
         }
     }
 
-    /// What follows from the chain as it is. Records are to be applied in order; nothing is changed here but the time of
-    /// the last broadcast.
-    pub fn step(&mut self, view: &ChainView, now: u64) -> Vec<SettlementEffect> {
-        let mut effects = Vec::new();
-        let mut all_final = true;
-        let rules = self.rules;
-        for (&batch_no, submission) in &mut self.submissions {
-            let receipt = submission.receipt(batch_no, view);
-            match (&submission.mined, receipt) {
-                (_, Some(receipt)) if !receipt.success => {
-                    let reason = format!(
-                        "transaction 0x{} reverted in block {}",
-                        hex::encode(receipt.tx),
-                        receipt.block
-                    );
-                    effects.push(SettlementEffect::Record(SettlementRecord::Reverted { batch_no, receipt }));
-                    effects.push(SettlementEffect::Alarm { batch_no, reason });
-                    break;
-                }
-                (before, Some(receipt)) => {
-                    let block = receipt.block;
-                    if before.as_ref() != Some(&receipt) {
-                        effects.push(SettlementEffect::Record(SettlementRecord::Mined { batch_no, receipt }));
-                    }
-                    all_final &= block <= view.final_block;
-                    if all_final {
-                        effects.push(SettlementEffect::Record(SettlementRecord::Finalised { batch_no }));
-                    }
-                }
-                (Some(_), None) => {
-                    effects.push(SettlementEffect::Record(SettlementRecord::Dropped { batch_no }));
-                    effects.extend(
-                        submission.txs.last().map(|tx| SettlementEffect::Send { batch_no, tx: tx.clone() }),
-                    );
-                    break;
-                }
-                (None, None) => {
-                    submission.advance(batch_no, view, &rules, now, &mut effects);
-                    break;
-                }
-            }
-        }
-        effects
-    }
-}
-
-impl Submission {
-    /// The receipt of whichever of its transactions was mined, or what the contract's own log says.
-    fn receipt(&self, batch_no: u32, view: &ChainView) -> Option<Receipt> {
-        let found = self.txs.iter().find_map(|tx| view.receipts.get(&tx.hash)).cloned();
-        found
-            .filter(|receipt| receipt.success || self.txs.last().is_some_and(|last| receipt.tx == last.hash))
-            .or_else(|| {
-                let log = view.accepted.get(&batch_no).filter(|log| log.new_root == self.new_root)?;
-                let known =
-                    self.mined.clone().filter(|receipt| receipt.tx == log.tx && receipt.block == log.block);
-                let from_log =
-                    Receipt { tx: log.tx, block: log.block, block_hash: [0; 32], success: true, gas_used: 0 };
-                Some(known.unwrap_or(from_log))
-            })
-    }
-
-    /// Not mined: submit, send again, or pay more.
-    fn advance(
-        &mut self,
-        batch_no: u32,
-        view: &ChainView,
-        rules: &SettlementRules,
-        now: u64,
-        effects: &mut Vec<SettlementEffect>,
-    ) {
-        let fits = view.contract.batch_no + 1 == batch_no && view.contract.root == self.old_root;
-        let Some(last) = self.txs.last() else {
-            if fits {
-                effects.push(SettlementEffect::Submit { batch_no, nonce: view.nonce, fees: view.fees });
-            } else if view.contract.batch_no + 1 == batch_no {
-                let reason = "the contract's root is not the batch's old root".to_owned();
-                effects.push(SettlementEffect::Alarm { batch_no, reason });
-            }
-            return;
-        };
-        if view.nonce > last.nonce && fits {
-            effects.push(SettlementEffect::Record(SettlementRecord::Displaced { batch_no }));
-        } else if self.signed_at + rules.bump_ms <= now && fits {
-            let fees = bump(last.fees, view.fees, rules.bump_percent);
-            effects.push(SettlementEffect::Submit { batch_no, nonce: last.nonce, fees });
-        } else if self.sent_at + rules.resend_ms <= now {
-            self.sent_at = now;
-            effects.push(SettlementEffect::Send { batch_no, tx: last.clone() });
-        }
-    }
-}
-
-/// At least `percent` more than before, or what the market wants if that is more.
-fn bump(before: Fees, market: Fees, percent: u32) -> Fees {
-    let raise = |fee: u128| {
-        fee.saturating_add((fee.saturating_mul(u128::from(percent))).div_ceil(100)).saturating_add(1)
-    };
-    Fees {
-        max_fee: raise(before.max_fee).max(market.max_fee),
-        max_priority: raise(before.max_priority).max(market.max_priority),
+    fn of_record(&mut self, record: &SettlementRecord) -> impl Iterator<Item = &mut Submission> {
+        self.submissions.range_mut(record.batches()).map(|(_, submission)| submission)
     }
 }
 

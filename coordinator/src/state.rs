@@ -8,6 +8,7 @@
 //! | `event` | the log |
 //! | `state` | the records of operations and batches, `apply` |
 //! | `decide` | requests to events |
+//! | `intake` | how far L1's queues were taken in, and what a reorganisation of L1 does to that |
 //! | `sealing` | the open batch to a `BatchInput` |
 //! | `views` | answers to questions |
 //! | `rows` | what changed, for the store's projections |
@@ -30,18 +31,19 @@ use crate::{
     layered::{Layered, Lists},
     ledger::{Ledger, Remembered, accept::Placement, directory::Registered},
     service::{Address, OperationKind, Stage, TimelineEntry},
-    settlement::{Settlement, SettlementRecord},
+    settlement::{Settlement, SettlementRecord, cost::batch_gas},
     tree::{Tree, TreeError},
 };
 
 pub mod decide;
 pub mod event;
+pub mod intake;
 pub mod rows;
 mod sealing;
 pub mod snapshot;
 mod views;
 
-use event::{Accepted, Cursor, Event, KeyRegistered, OperationId, ProofAccepted, Stamped};
+use event::{Accepted, Event, KeyRegistered, OperationId, ProofAccepted, Stamped};
 
 /// What the operator promises for one slot.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -142,9 +144,7 @@ pub struct State {
     operations_of: Lists<Address, OperationId>,
     /// Proofs of batches whose predecessors are not proven yet.
     early_proofs: BTreeMap<u32, ProofAccepted>,
-    cursor: Option<Cursor>,
-    taken_deposits: u64,
-    taken_forced: u64,
+    taken: intake::Taken,
     touched: Touched,
 }
 
@@ -160,9 +160,7 @@ impl State {
             operations: Layered::default(),
             operations_of: Lists::default(),
             early_proofs: BTreeMap::new(),
-            cursor: None,
-            taken_deposits: 0,
-            taken_forced: 0,
+            taken: intake::Taken::default(),
             touched: Touched::default(),
             rules,
         }
@@ -174,16 +172,6 @@ impl State {
 
     pub fn batch(&self, batch_no: u32) -> Option<&Batch> {
         self.batches.get(&batch_no)
-    }
-
-    /// The last block whose logs were taken in.
-    pub fn cursor(&self) -> Option<Cursor> {
-        self.cursor
-    }
-
-    /// The ids that the next deposit and the next forced request must have.
-    pub fn next_ids(&self) -> (u64, u64) {
-        (self.taken_deposits, self.taken_forced)
     }
 
     /// Applies an event of the log.
@@ -203,12 +191,12 @@ impl State {
             }
             Event::Sealed(sealed) => self.replay_sealing(sealed, at)?,
             Event::TakenIn { to, deposits, forced } => {
-                self.cursor = Some(*to);
-                self.taken_deposits += deposits.len() as u64;
-                self.taken_forced += forced.len() as u64;
+                self.taken.advance(*to, deposits.len(), forced.len());
                 self.batcher.take_in(deposits.clone(), forced.clone(), at);
                 self.touched.cursor = true;
             }
+            Event::ReadAgain(again) => self.taken_again(again, at)?,
+            Event::Intake(record) => self.taken.note(record),
             Event::Farm(record) => {
                 self.farm.replay(record);
                 self.note_farm(record, at);
@@ -355,7 +343,8 @@ impl State {
             batch.prove_ms = Some(next.prove_ms);
             batch.witness_ms = Some(next.witness_ms);
             batch.input = None;
-            self.settlement.proven(next.batch_no, batch.old_root, batch.new_root);
+            let gas = batch_gas(batch.mints.len(), batch.records.len(), batch.forced.len());
+            self.settlement.proven(next.batch_no, batch.old_root, batch.new_root, gas);
         }
         Ok(effects)
     }
@@ -363,23 +352,25 @@ impl State {
     fn settle(&mut self, record: &SettlementRecord, at: u64) -> Result<(), StateError> {
         self.settlement.apply(record, at);
         match record {
-            SettlementRecord::Signed { batch_no, tx } => {
-                self.stamp(*batch_no, Stage::Submitted, at, Some(tx.hash))
+            SettlementRecord::Signed { tx, .. } => {
+                record.batches().for_each(|no| self.stamp(no, Stage::Submitted, at, Some(tx.hash)));
             }
-            SettlementRecord::Mined { batch_no, receipt } => {
+            SettlementRecord::Mined { batch_no, receipt, .. } => {
+                let share = u64::from(self.settlement.shared_by(*batch_no));
                 if let Some(batch) = self.batches.get_mut(batch_no) {
                     batch.l1_tx = Some(receipt.tx);
                     batch.l1_block = Some(receipt.block);
-                    batch.gas_used = (receipt.gas_used > 0).then_some(receipt.gas_used);
+                    batch.gas_used = (receipt.gas_used > 0).then_some(receipt.gas_used / share);
                 }
             }
-            SettlementRecord::Dropped { batch_no }
-            | SettlementRecord::Reverted { batch_no, .. }
-            | SettlementRecord::Displaced { batch_no } => {
-                if let Some(batch) = self.batches.get_mut(batch_no) {
+            SettlementRecord::Dropped { .. }
+            | SettlementRecord::Reverted { .. }
+            | SettlementRecord::Displaced { .. } => {
+                for (_, batch) in self.batches.range_mut(record.batches()) {
                     (batch.l1_tx, batch.l1_block, batch.gas_used) = (None, None, None);
                 }
             }
+            SettlementRecord::Refused { .. } | SettlementRecord::AtCap { .. } => {}
             SettlementRecord::Finalised { batch_no } => {
                 self.tree.finalise(*batch_no)?;
                 self.ledger.finalise(*batch_no);
@@ -392,7 +383,7 @@ impl State {
                 }
             }
         }
-        self.touched.batches.insert(record.batch_no());
+        self.touched.batches.extend(record.batches());
         Ok(())
     }
 }

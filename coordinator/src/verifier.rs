@@ -1,8 +1,6 @@
 //! Which proofs are believed: those that verify under the pinned key of their circuit, for the public inputs that the
 //! coordinator computed itself.
 
-use std::sync::Arc;
-
 use bn254::Fr;
 use circuits::shape::Shape;
 
@@ -19,19 +17,11 @@ pub trait ProofVerifier: Send + Sync {
     fn verify(&self, shape: Shape, public_inputs: &[Fr; 3], proof: &[u8; 256]) -> bool;
 }
 
-/// Verifies in the blocking pool; on the spot where there is no runtime, which is the simulator.
-pub(crate) async fn verify_in_pool(
-    verifier: &Arc<dyn ProofVerifier>,
-    shape: Shape,
-    public_inputs: [Fr; 3],
-    proof: [u8; 256],
-) -> bool {
+/// Does costly work in the blocking pool; on the spot where there is no runtime, which is the simulator. Nothing if it
+/// panicked.
+pub(crate) async fn pooled<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => {
-            let verifier = Arc::clone(verifier);
-            let verified = runtime.spawn_blocking(move || verifier.verify(shape, &public_inputs, &proof));
-            verified.await.unwrap_or(false)
-        }
-        Err(_) => verifier.verify(shape, &public_inputs, &proof),
+        Ok(runtime) => runtime.spawn_blocking(work).await.ok(),
+        Err(_) => Some(work()),
     }
 }

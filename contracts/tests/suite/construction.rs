@@ -187,6 +187,7 @@ fn settings_and_keys_have_no_function_that_changes_them() {
             "forceExit",
             "forceRekey",
             "submitBatch",
+            "submitBatches",
             "withdraw",
             "withdrawFor"
         ]

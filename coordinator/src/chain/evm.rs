@@ -12,7 +12,7 @@
 //! | [`deploy()`] | a new contract |
 //! | [`wallet`] | what users call |
 //! | [`contract`] | views of the contract |
-//! | [`key`] | signing |
+//! | [`signer`], [`key`] | signing, by a key in this process or by a remote signer |
 //! | [`transport`], [`error`], [`fees`] | HTTP and its limits, words of nodes, EIP-1559 |
 //!
 //! Known limits: `http://` only, for a node next door or behind a local proxy; logs are polled, not pushed; a node that
@@ -25,6 +25,7 @@ pub mod fees;
 pub mod key;
 mod logs;
 mod node;
+pub mod signer;
 pub mod transport;
 mod tx;
 pub mod wallet;
@@ -38,14 +39,17 @@ pub use deploy::{Deployed, deploy};
 pub use error::{TX_GAS_CAP, TxError};
 pub use fees::FeeLimits;
 pub use key::{AccountKey, DEV_CHAIN_IDS};
+pub use signer::{RemoteSigner, Signer};
 pub use transport::TransportLimits;
 pub use tx::Mined;
 pub use wallet::Wallet;
 
+use contracts::ContractError;
+
 use self::node::{Call, Node, u64_of};
 use crate::{
     chain::{
-        BlockRef, Chain, ChainError, ContractState, Deployment, DryRun, Fees, Hash32, Logs, Receipt,
+        At, BlockRef, Chain, ChainError, ContractState, Deployment, DryRun, Fees, Hash32, Logs, Receipt,
         SendOutcome, SignedTx, SubmitBatch,
     },
     service::Address,
@@ -93,12 +97,12 @@ impl EvmSettings {
     }
 }
 
-/// A chain, a contract on it, and the operator's key.
+/// A chain, a contract on it, and who signs for the operator.
 #[derive(Debug)]
 pub struct EvmChain {
     node: Arc<Node>,
     contract: Contract,
-    key: AccountKey,
+    signer: Signer,
     deployment: Deployment,
     settings: EvmSettings,
 }
@@ -110,16 +114,17 @@ impl EvmChain {
     /// `Unreachable` while the node does not answer: try again. `Unexpected` where it is of another chain than
     /// configured, or has no Proofmill contract at the address. `Signing` where the key is not the operator's, or is one
     /// that everybody knows and the chain is real.
-    pub async fn connect(settings: EvmSettings, key: AccountKey) -> Result<Self, ChainError> {
+    pub async fn connect(settings: EvmSettings, signer: impl Into<Signer>) -> Result<Self, ChainError> {
+        let signer = signer.into();
         let node = Arc::new(Node::connect(&settings.rpc_url, settings.transport)?);
         let chain_id = node.chain_id_checked(settings.chain_id).await?;
-        key.check_chain(chain_id)?;
+        signer.check_chain(chain_id)?;
         let contract = Contract::checked(Arc::clone(&node), settings.contract, chain_id).await?;
         let operator = contract.operator().await?;
-        if operator != key.address() {
+        if operator != signer.address() {
             return Err(ChainError::Signing(format!(
                 "the key is of 0x{}, the contract takes batches of 0x{} only",
-                hex::encode(key.address()),
+                hex::encode(signer.address()),
                 hex::encode(operator)
             )));
         }
@@ -130,7 +135,7 @@ impl EvmChain {
             quantum_wei: contract.quantum().await?,
             first_block: settings.first_block,
         };
-        Ok(Self { node, contract, key, deployment, settings })
+        Ok(Self { node, contract, signer, deployment, settings })
     }
 
     /// The contract's views beyond those of [`Chain`].
@@ -138,13 +143,20 @@ impl EvmChain {
         &self.contract
     }
 
-    fn submit_call(&self, batch: &SubmitBatch) -> Call {
+    fn submit_call(&self, batches: &[SubmitBatch]) -> Call {
         Call {
-            from: self.key.address(),
+            from: self.signer.address(),
             to: Some(self.settings.contract),
             value: 0,
-            data: logs::submit_call(batch),
+            data: logs::submit_call(batches),
         }
+    }
+}
+
+fn tag(at: At) -> &'static str {
+    match at {
+        At::Latest => "latest",
+        At::Pending => "pending",
     }
 }
 
@@ -189,12 +201,17 @@ impl Chain for EvmChain {
         self.node.fees(&self.settings.fees).await
     }
 
-    /// Also refuses, as `Unexpected` in the contract's words, what the contract would refuse on the latest block, and what
-    /// does not fit into one transaction.
-    async fn sign_submit(&self, batch: &SubmitBatch, nonce: u64, fees: Fees) -> Result<SignedTx, ChainError> {
-        let call = self.submit_call(batch);
-        let gas = self.node.gas_limit(&call).await?;
-        tx::sign(&self.key, self.deployment.chain_id, &call, nonce, gas, fees)
+    async fn sign_submit(
+        &self,
+        batches: &[SubmitBatch],
+        nonce: u64,
+        fees: Fees,
+        gas_limit: u64,
+    ) -> Result<SignedTx, ChainError> {
+        let call = self.submit_call(batches);
+        self.signer
+            .sign(&tx::Draft { call: &call, chain_id: self.deployment.chain_id, nonce, gas: gas_limit, fees })
+            .await
     }
 
     async fn send_raw(&self, tx: &SignedTx) -> Result<SendOutcome, ChainError> {
@@ -217,12 +234,19 @@ impl Chain for EvmChain {
         }))
     }
 
-    async fn dry_run(&self, batch: &SubmitBatch) -> Result<DryRun, ChainError> {
-        match self.node.call(&self.submit_call(batch)).await? {
-            Ok(_) => Ok(DryRun::Accepted),
-            Err(error) => {
-                Ok(DryRun::Reverted(format!("{}: {} ({})", error.name, error.sentence, error.code)))
-            }
+    async fn dry_run(&self, batches: &[SubmitBatch], at: At) -> Result<DryRun, ChainError> {
+        let (call, at) = (self.submit_call(batches), tag(at));
+        let in_words = |error: ContractError| {
+            DryRun::Reverted(format!("{}: {} ({})", error.name, error.sentence, error.code))
+        };
+        if let Err(error) = self.node.call(&call, at).await? {
+            return Ok(in_words(error));
+        }
+        match self.node.gas_limit(&call, at).await {
+            Ok(gas_limit) => Ok(DryRun::Accepted { gas_limit }),
+            Err(TxError::Refused(error)) => Ok(in_words(error)),
+            Err(error @ TxError::TooMuchGas { .. }) => Ok(DryRun::Reverted(error.to_string())),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -16,7 +16,7 @@ use circuits::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    BatchAccepted, BlockRef, Chain, ChainError, ContractState, Deployment, Deposit, DryRun, Fees,
+    At, BatchAccepted, BlockRef, Chain, ChainError, ContractState, Deployment, Deposit, DryRun, Fees,
     ForcedRequest, Hash32, Logs, Receipt, SendOutcome, SignedTx, SubmitBatch,
 };
 use crate::service::Address;
@@ -37,12 +37,19 @@ struct Block {
 struct Inner {
     blocks: Vec<Block>,
     pool: Vec<SignedTx>,
-    signed: HashMap<Hash32, SubmitBatch>,
+    signed: HashMap<Hash32, Vec<SubmitBatch>>,
     deposits: Vec<(Address, Fr, u64)>,
     forced: Vec<(ForcedKind, u64, Fr, Fr, Address)>,
     epochs: HashMap<Address, u32>,
     /// Makes blocks of another branch differ.
     branch: u64,
+    /// Transactions that offer less wait.
+    base_fee: u128,
+    /// Calls on what is pending run on the latest block, as on nodes that keep no such state.
+    pending_is_latest: bool,
+    /// Transactions of the owner that are not the coordinator's, to be mined first.
+    foreign: u64,
+    refused: Option<u32>,
     sent: usize,
     down: bool,
 }
@@ -118,14 +125,46 @@ impl MemoryChain {
 
     /// Replaces the last `depth` blocks by empty ones; their transactions are forgotten by the node.
     pub fn reorg(&self, depth: usize) {
+        self.reorg_with(depth, &[]);
+    }
+
+    /// Replaces the last `depth` blocks. The first of the new ones holds these deposits, whatever the old ones held, and the
+    /// others nothing; transactions are forgotten by the node.
+    pub fn reorg_with(&self, depth: usize, deposits: &[(Address, Fr, u64)]) {
         let mut inner = self.lock();
         let kept = inner.blocks.len().saturating_sub(depth).max(1);
         inner.blocks.truncate(kept);
         inner.branch += 1;
         inner.pool.clear();
+        inner.deposits = deposits.to_vec();
         for _ in 0..depth {
             inner.mine();
         }
+    }
+
+    /// Mines a transaction of the owner that does nothing.
+    pub fn use_a_nonce(&self) {
+        self.lock().foreign += 1;
+    }
+
+    /// Transactions whose fee is below this wait.
+    pub fn set_base_fee(&self, base_fee: u128) {
+        self.lock().base_fee = base_fee;
+    }
+
+    /// Has calls on what is pending run on the latest block.
+    pub fn keep_no_pending_state(&self) {
+        self.lock().pending_is_latest = true;
+    }
+
+    /// Refuses batches with this number, as a contract would that knows better.
+    pub fn refuse(&self, batch_no: Option<u32>) {
+        self.lock().refused = batch_no;
+    }
+
+    /// Receipts of all transactions with batches, by block.
+    pub fn receipts(&self) -> Vec<Receipt> {
+        self.lock().blocks.iter().flat_map(|block| block.receipts.clone()).collect()
     }
 
     /// Gives every block from `number` on another hash, as if final blocks had been replaced.
@@ -178,7 +217,8 @@ impl Inner {
                 account: account(&owner, &key_hash),
                 range,
                 depositor: owner,
-                deadline: DEADLINE,
+                // Differs on another branch, as a timestamp does.
+                deadline: DEADLINE + number + 1_000 * self.branch,
                 block: number,
                 tx: [0; 32],
             });
@@ -198,23 +238,26 @@ impl Inner {
             });
             block.contract.forced_count += 1;
         }
+        block.nonce += std::mem::take(&mut self.foreign);
         let mut pool = std::mem::take(&mut self.pool);
         pool.sort_by_key(|tx| (tx.nonce, std::cmp::Reverse(tx.fees.max_priority)));
+        let mut left = Vec::new();
         for tx in pool {
-            if tx.nonce != block.nonce {
+            if tx.nonce != block.nonce || tx.fees.max_fee < self.base_fee {
+                left.extend((tx.nonce >= block.nonce).then_some(tx));
                 continue;
             }
             block.nonce += 1;
-            let Some(batch) = self.signed.get(&tx.hash) else { continue };
-            let accepted = accept(&block.contract, batch);
+            let Some(batches) = self.signed.get(&tx.hash) else { continue };
+            let steps = self.accept(&block, batches);
             block.receipts.push(Receipt {
                 tx: tx.hash,
                 block: number,
                 block_hash: block.hash,
-                success: accepted.is_ok(),
+                success: steps.is_ok(),
                 gas_used: 400_000,
             });
-            if let Ok(contract) = accepted {
+            for (batch, contract) in batches.iter().zip(steps.unwrap_or_default()) {
                 block.logs.batches.push(BatchAccepted {
                     batch_no: batch.batch_no,
                     shape: batch.shape,
@@ -230,7 +273,46 @@ impl Inner {
                 block.contract = contract;
             }
         }
+        left.retain(|tx| tx.nonce >= block.nonce);
+        self.pool = left;
         self.blocks.push(block);
+    }
+
+    /// The contract after each batch, if it takes all of them on top of a block.
+    fn accept(&self, on: &Block, batches: &[SubmitBatch]) -> Result<Vec<ContractState>, String> {
+        let known = |deposit: &Deposit| {
+            let blocks = self.blocks.iter().chain([on]);
+            blocks.flat_map(|block| &block.logs.deposits).any(|known| known == deposit)
+        };
+        let mut contract = on.contract;
+        let step = |batch: &SubmitBatch| {
+            if self.refused == Some(batch.batch_no) {
+                return Err(format!("Refused({})", batch.batch_no));
+            }
+            if !batch.mints.iter().all(known) {
+                return Err("DepositMismatch".to_owned());
+            }
+            contract = accept(&contract, batch)?;
+            Ok(contract)
+        };
+        batches.iter().map(step).collect()
+    }
+
+    /// The tip, or what the next block would be by what waits.
+    fn state_at(&self, at: At) -> Block {
+        let mut block = self.tip().clone();
+        let mut pool = self.pool.clone();
+        pool.sort_by_key(|tx| tx.nonce);
+        for tx in pool.iter().filter(|_| at == At::Pending && !self.pending_is_latest) {
+            let Some(batches) = self.signed.get(&tx.hash).filter(|_| tx.nonce == block.nonce) else {
+                continue;
+            };
+            block.nonce += 1;
+            if let Ok(steps) = self.accept(&block, batches) {
+                block.contract = steps.last().copied().unwrap_or(block.contract);
+            }
+        }
+        block
     }
 }
 
@@ -302,17 +384,24 @@ impl Chain for MemoryChain {
     }
 
     async fn fees(&self) -> Result<Fees, ChainError> {
-        Ok(Fees { max_fee: 10, max_priority: 1 })
+        let base_fee = self.up()?.base_fee;
+        Ok(Fees { max_fee: 10 + 2 * base_fee, max_priority: 1 })
     }
 
-    async fn sign_submit(&self, batch: &SubmitBatch, nonce: u64, fees: Fees) -> Result<SignedTx, ChainError> {
+    async fn sign_submit(
+        &self,
+        batches: &[SubmitBatch],
+        nonce: u64,
+        fees: Fees,
+        _gas_limit: u64,
+    ) -> Result<SignedTx, ChainError> {
         let mut hash = Sha256::new();
         hash.update(nonce.to_be_bytes());
-        hash.update(batch.batch_no.to_be_bytes());
+        batches.iter().for_each(|batch| hash.update(batch.batch_no.to_be_bytes()));
         hash.update(fees.max_fee.to_be_bytes());
         hash.update(fees.max_priority.to_be_bytes());
         let hash: Hash32 = hash.finalize().into();
-        self.up()?.signed.insert(hash, batch.clone());
+        self.up()?.signed.insert(hash, batches.to_vec());
         Ok(SignedTx { raw: hash.to_vec(), hash, nonce, fees })
     }
 
@@ -333,10 +422,10 @@ impl Chain for MemoryChain {
         Ok(inner.blocks.iter().flat_map(|block| &block.receipts).find(|receipt| receipt.tx == tx).cloned())
     }
 
-    async fn dry_run(&self, batch: &SubmitBatch) -> Result<DryRun, ChainError> {
+    async fn dry_run(&self, batches: &[SubmitBatch], at: At) -> Result<DryRun, ChainError> {
         let inner = self.up()?;
-        Ok(match accept(&inner.tip().contract, batch) {
-            Ok(_) => DryRun::Accepted,
+        Ok(match inner.accept(&inner.state_at(at), batches) {
+            Ok(_) => DryRun::Accepted { gas_limit: 500_000 },
             Err(reason) => DryRun::Reverted(reason),
         })
     }

@@ -1,26 +1,30 @@
 //! Eyes and hands on L1: deposits and forced requests come in from final blocks, transactions go out.
 //!
 //! Nothing is decided here but when to look. Reads are ordered so that a conclusion is never too early: the owner's nonce
-//! before the receipts, the final block before the logs. A log that cannot be decoded, a missing one, or a final block that
-//! was replaced stops the intake with an alarm until a person restarts the coordinator.
+//! before the receipts, the final block before the logs. Every look starts from what is recorded, so that an alarm ends by
+//! itself when its cause does: a log that cannot be decoded, a missing one, a contract at a root that the ledger does not
+//! know, or a sealed deposit that a reorganisation took away.
+//!
+//! | file | concept |
+//! |---|---|
+//! | `chain_task` | when to look, and settlement's hands |
+//! | `chain_task/intake` | deposits and forced requests of final blocks |
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use bn254::Fr;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{Message, OnChain, SharedStatus, handle::Link};
+use super::{Message, OnChain, SharedStatus, Submit, handle::Link};
 use crate::{
-    chain::{Chain, ChainError, Deployment, DryRun, Fees, Logs, SendOutcome, SignedTx, SubmitBatch},
+    chain::{At, Chain, ChainError, ContractState, Deployment, DryRun, SendOutcome, SignedTx, SubmitBatch},
     config::Finality,
-    settlement::ChainView,
-    state::event::Cursor,
-    verifier::{ProofVerifier, verify_in_pool},
+    settlement::{ChainView, SettlementRecord, Tried},
+    state::{event::Cursor, intake::IntakeError},
+    verifier::{ProofVerifier, pooled},
 };
 
-/// A position without logs is recorded only after so many blocks; reading them again costs one call.
-const RECORD_EVERY: u64 = 256;
+mod intake;
 
 pub(crate) struct ChainTask {
     pub chain: Arc<dyn Chain>,
@@ -32,14 +36,14 @@ pub(crate) struct ChainTask {
     pub poll: Duration,
     pub log_range: u64,
     /// The last block whose logs were read; at or after the recorded cursor.
-    pub scanned: Option<u64>,
+    pub scanned: Option<Cursor>,
 }
 
 /// Why a look at the chain ended early.
 enum Stop {
     Chain(ChainError),
-    /// The intake ends here.
-    Intake(String),
+    /// The intake waits.
+    Intake(IntakeError),
     /// The driver is gone or its commit failed: look again.
     Driver,
 }
@@ -47,6 +51,20 @@ enum Stop {
 impl From<ChainError> for Stop {
     fn from(error: ChainError) -> Self {
         Stop::Chain(error)
+    }
+}
+
+/// What a look did about settlement.
+#[derive(Default)]
+struct Outcome {
+    alarm: Option<String>,
+    sent: bool,
+}
+
+impl Outcome {
+    fn alarm(&mut self, alarm: String) {
+        tracing::error!(alarm, "a batch cannot be settled");
+        self.alarm = Some(alarm);
     }
 }
 
@@ -73,15 +91,9 @@ impl ChainTask {
         match looked {
             Ok(()) => {}
             Err(Stop::Chain(error)) => tracing::warn!(%error, "the chain is asked again"),
-            Err(Stop::Intake(alarm)) => self.stop_intake(&alarm),
+            Err(Stop::Intake(error)) => self.intake_stopped(error.batch_no(), error.to_string()),
             Err(Stop::Driver) => self.scanned = None,
         }
-    }
-
-    fn stop_intake(&self, alarm: &str) {
-        tracing::error!(alarm, "no deposits are taken in any more");
-        metrics::gauge!("proofmill_intake_stopped").set(1.0);
-        self.status.set(|status| status.intake_alarm = Some(alarm.to_owned()));
     }
 
     async fn look(&mut self) -> Result<(), Stop> {
@@ -94,76 +106,50 @@ impl ChainTask {
             status.head = head.number;
             status.final_block = final_block.unwrap_or(0);
         });
-        if let Some(final_block) = final_block
-            && self.status.get().intake_alarm.is_none()
-        {
+        if let Some(final_block) = final_block {
             match self.take_in(final_block).await {
+                Ok(()) => self.intake_goes_on(),
                 // Settlement goes on without deposits.
-                Err(Stop::Intake(alarm)) => self.stop_intake(&alarm),
+                Err(Stop::Intake(error)) => self.intake_stopped(error.batch_no(), error.to_string()),
                 Err(Stop::Chain(error @ ChainError::Undecodable { .. })) => {
-                    self.stop_intake(&error.to_string())
+                    self.intake_stopped(None, error.to_string());
                 }
-                other => other?,
+                Err(stop) => return Err(stop),
             }
         }
         self.settle(final_block.unwrap_or(0), head.number).await
     }
 
-    /// Watches deposits and forced requests in final blocks.
-    async fn take_in(&mut self, final_block: u64) -> Result<(), Stop> {
-        let cursor = self.link.ask(|state| state.cursor()).await.ok_or(Stop::Driver)?;
-        if let Some(cursor) = cursor
-            && self.chain.block_hash(cursor.number).await? != Some(cursor.hash)
-        {
-            let alarm = format!(
-                "PM-INTAKE-003: block {} was final and is another one now; check the node and the confirmations",
-                cursor.number
-            );
-            return Err(Stop::Intake(alarm));
-        }
-        let recorded = cursor.map(|cursor| cursor.number);
-        let mut scanned = self.scanned.max(recorded);
-        loop {
-            let from = scanned.map_or(self.deployment.first_block, |scanned| scanned + 1);
-            if from > final_block {
-                return Ok(());
-            }
-            let to = final_block.min(from.saturating_add(self.log_range - 1));
-            let logs = self.chain.logs(from, to).await?;
-            let empty = logs.deposits.is_empty() && logs.forced.is_empty();
-            if !empty || to >= recorded.unwrap_or(self.deployment.first_block) + RECORD_EVERY {
-                self.record(to, logs).await?;
-            }
-            scanned = Some(to);
-            self.scanned = scanned;
-        }
-    }
-
-    async fn record(&self, to: u64, logs: Logs) -> Result<(), Stop> {
-        let Some(hash) = self.chain.block_hash(to).await? else {
-            return Err(Stop::Chain(ChainError::Unexpected(format!("final block {to} has no hash"))));
-        };
-        let (reply, answer) = oneshot::channel();
-        let to = Cursor { number: to, hash };
-        if !self.link.send(Message::TakeIn { to, logs: Box::new(logs), reply }) {
-            return Err(Stop::Driver);
-        }
-        answer.await.map_err(|_| Stop::Driver)?.map_err(|error| Stop::Intake(error.to_string()))
-    }
-
     /// Follows what is submitted, and submits what is next.
     async fn settle(&self, final_block: u64, head: u64) -> Result<(), Stop> {
         let followed = self.link.ask(|state| {
-            let submissions: Vec<u32> =
-                state.settlement.submissions().map(|(batch_no, _)| batch_no).collect();
-            let mined =
-                state.settlement.submissions().filter_map(|(_, s)| Some(s.mined.as_ref()?.block)).min();
-            (submissions, state.settlement.followed(), mined)
+            let settlement = &state.settlement;
+            let submissions: Vec<u32> = settlement.submissions().map(|(batch_no, _)| batch_no).collect();
+            let mined = settlement.submissions().filter_map(|(_, s)| Some(s.mined.as_ref()?.block)).min();
+            let waiting = settlement.submissions().any(|(_, s)| s.mined.is_none());
+            (submissions, settlement.followed(), mined, waiting)
         });
-        let (submissions, hashes, mined) = followed.await.ok_or(Stop::Driver)?;
-        if submissions.is_empty() {
-            return Ok(());
+        let (submissions, hashes, mined, waiting) = followed.await.ok_or(Stop::Driver)?;
+        let mut outcome = Outcome::default();
+        if !submissions.is_empty() {
+            let view = self.view(final_block, head, &submissions, hashes, mined).await?;
+            self.act(view, &mut outcome).await?;
         }
+        // An alarm stays until something is sent or there is nothing to send.
+        if outcome.alarm.is_some() || outcome.sent || !waiting {
+            self.status.set(|status| status.settlement_alarm = outcome.alarm);
+        }
+        Ok(())
+    }
+
+    async fn view(
+        &self,
+        final_block: u64,
+        head: u64,
+        submissions: &[u32],
+        hashes: Vec<[u8; 32]>,
+        mined: Option<u64>,
+    ) -> Result<ChainView, Stop> {
         let nonce = self.chain.nonce(self.deployment.operator).await?;
         let contract = self.chain.contract_state().await?;
         let fees = self.chain.fees().await?;
@@ -174,73 +160,147 @@ impl ChainTask {
             }
         }
         let mut accepted = HashMap::new();
-        if submissions.iter().any(|batch_no| *batch_no <= contract.batch_no)
-            && receipts.len() < submissions.len()
-        {
+        let in_contract = submissions.iter().filter(|batch_no| **batch_no <= contract.batch_no);
+        if self.unexplained(in_contract.copied().collect(), &receipts).await? {
             let recent = head.saturating_sub(self.log_range - 1).max(self.deployment.first_block);
             let from = mined.unwrap_or(recent).max(recent);
             let logs = self.chain.logs(from, head).await?;
             accepted.extend(logs.batches.into_iter().map(|log| (log.batch_no, log)));
         }
-        let view = ChainView { final_block, contract, nonce, fees, receipts, accepted };
+        Ok(ChainView { head, final_block, contract, nonce, fees, receipts, accepted })
+    }
+
+    /// Whether the contract has one of these batches without a receipt of ours.
+    async fn unexplained(
+        &self,
+        batches: Vec<u32>,
+        receipts: &HashMap<[u8; 32], crate::chain::Receipt>,
+    ) -> Result<bool, Stop> {
+        let ours: Vec<[u8; 32]> = receipts.values().filter(|r| r.success).map(|r| r.tx).collect();
+        let explained = move |state: &crate::state::State| {
+            batches.iter().all(|batch_no| {
+                state.settlement.transactions(*batch_no).iter().any(|tx| ours.contains(&tx.hash))
+            })
+        };
+        Ok(!self.link.ask(explained).await.ok_or(Stop::Driver)?)
+    }
+
+    async fn act(&self, view: ChainView, outcome: &mut Outcome) -> Result<(), Stop> {
+        let contract = view.contract;
+        wire::failpoint("settle.observed");
         let (reply, answer) = oneshot::channel();
         if !self.link.send(Message::Observed { view: Box::new(view), reply }) {
             return Err(Stop::Driver);
         }
+        let mut gates_open = true;
         for wanted in answer.await.map_err(|_| Stop::Driver)? {
             match wanted {
-                OnChain::Alarm(alarm) => self.alarm(alarm),
-                OnChain::Send(tx) => self.broadcast(&tx).await?,
-                OnChain::Submit { batch, public_inputs, nonce, fees } => {
-                    self.submit(&batch, public_inputs, nonce, fees).await?;
+                OnChain::Alarm(alarm) => outcome.alarm(alarm),
+                OnChain::Send(tx) => self.broadcast(&tx, outcome).await?,
+                OnChain::Submit(submit) => {
+                    // What builds on a call that was refused is not even tried.
+                    gates_open = gates_open && self.submit(*submit, &contract, outcome).await?;
                 }
             }
         }
         Ok(())
     }
 
-    fn alarm(&self, alarm: String) {
-        tracing::error!(alarm, "a batch cannot be settled");
-        self.status.set(|status| status.settlement_alarm = Some(alarm));
-    }
-
     /// The gates (pinned key, `eth_call`; the roots were compared when it was decided), then sign, record, broadcast.
+    /// Whether the gates were passed.
     async fn submit(
         &self,
-        batch: &SubmitBatch,
-        public_inputs: [Fr; 3],
-        nonce: u64,
-        fees: Fees,
-    ) -> Result<(), Stop> {
-        let batch_no = batch.batch_no;
-        if !verify_in_pool(&self.verifier, batch.shape, public_inputs, batch.proof).await {
-            self.alarm(format!(
-                "PM-SETTLE-001: the stored proof of batch {batch_no} does not verify; restore a backup"
-            ));
-            return Ok(());
+        submit: Submit,
+        contract: &ContractState,
+        outcome: &mut Outcome,
+    ) -> Result<bool, Stop> {
+        let Submit { batches, nonce, fees, tried, replaces } = submit;
+        let (batches, public_inputs): (Vec<SubmitBatch>, Vec<_>) = batches.into_iter().unzip();
+        let (Some(first), Some(last)) = (batches.first(), batches.last()) else { return Ok(true) };
+        let (batch_no, last) = (first.batch_no, last.batch_no);
+        let verifier = Arc::clone(&self.verifier);
+        let proofs: Vec<_> =
+            batches.iter().map(|b| (b.batch_no, b.shape, b.proof)).zip(public_inputs).collect();
+        let verify = move || {
+            let bad = proofs
+                .into_iter()
+                .find(|((_, shape, proof), inputs)| !verifier.verify(*shape, inputs, proof));
+            bad.map(|((batch_no, ..), _)| batch_no)
+        };
+        let bad = pooled(verify).await.unwrap_or(Some(batch_no));
+        if let Some(bad) = bad {
+            let reason =
+                format!("PM-SETTLE-001: the stored proof of batch {bad} does not verify; restore a backup");
+            return self.refused(batch_no, last, reason, outcome).await;
         }
-        if let DryRun::Reverted(reason) = self.chain.dry_run(batch).await? {
-            self.alarm(format!("PM-SETTLE-002: the contract would refuse batch {batch_no}: {reason}"));
-            return Ok(());
+        let tried_on = match tried {
+            Tried::Latest => Some(At::Latest),
+            Tried::Pending => Some(At::Pending),
+            Tried::Before => None,
+        };
+        let mut gas_limit = replaces.map_or(0, |(_, gas_limit)| gas_limit);
+        if let Some(at) = tried_on {
+            match (self.chain.dry_run(&batches, at).await?, at) {
+                (DryRun::Accepted { gas_limit: limit }, _) => gas_limit = limit,
+                (DryRun::Reverted(reason), At::Latest) => {
+                    let reason = format!(
+                        "PM-SETTLE-002: the contract would refuse batches {batch_no} to {last}: {reason}"
+                    );
+                    return self.refused(batch_no, last, reason, outcome).await;
+                }
+                (DryRun::Reverted(reason), At::Pending) => {
+                    tracing::debug!(batch_no, last, reason, "waits until the batches before are mined");
+                    self.link.send(Message::Hold { contract_at: contract.batch_no });
+                    return Ok(false);
+                }
+            }
         }
-        let tx = self.chain.sign_submit(batch, nonce, fees).await?;
-        let (reply, recorded) = oneshot::channel();
-        if !self.link.send(Message::Signed { batch_no, tx: Box::new(tx.clone()), reply }) {
-            return Err(Stop::Driver);
-        }
-        recorded.await.map_err(|_| Stop::Driver)?;
-        self.broadcast(&tx).await
+        wire::failpoint("settle.before_sign");
+        let tx = self.chain.sign_submit(&batches, nonce, fees, gas_limit).await?;
+        wire::failpoint("settle.signed");
+        let replaces = replaces.map(|(fees, _)| fees);
+        self.record(SettlementRecord::Signed { batch_no, last, tx: tx.clone(), gas_limit, tried, replaces })
+            .await?;
+        wire::failpoint("settle.recorded");
+        self.broadcast(&tx, outcome).await?;
+        wire::failpoint("settle.sent");
+        Ok(true)
     }
 
-    async fn broadcast(&self, tx: &SignedTx) -> Result<(), Stop> {
+    /// Several batches refused together go singly next; one refused alone is an alarm.
+    async fn refused(
+        &self,
+        batch_no: u32,
+        last: u32,
+        reason: String,
+        outcome: &mut Outcome,
+    ) -> Result<bool, Stop> {
+        if last == batch_no {
+            outcome.alarm(reason.clone());
+        } else {
+            tracing::warn!(batch_no, last, reason, "these batches are submitted singly");
+        }
+        self.record(SettlementRecord::Refused { batch_no, last, reason }).await?;
+        Ok(false)
+    }
+
+    async fn record(&self, record: SettlementRecord) -> Result<(), Stop> {
+        let (reply, recorded) = oneshot::channel();
+        if !self.link.send(Message::Settled { record: Box::new(record), reply }) {
+            return Err(Stop::Driver);
+        }
+        recorded.await.map_err(|_| Stop::Driver)
+    }
+
+    async fn broadcast(&self, tx: &SignedTx, outcome: &mut Outcome) -> Result<(), Stop> {
         match self.chain.send_raw(tx).await? {
-            SendOutcome::Sent => self.status.set(|status| status.settlement_alarm = None),
+            SendOutcome::Sent => outcome.sent = true,
             // The next look finds the receipt, or that another transaction took the nonce.
             SendOutcome::NonceUsed => {}
-            SendOutcome::Underpriced => tracing::warn!("a replacement pays too little; it is raised in time"),
+            SendOutcome::Underpriced => tracing::warn!("a transaction pays too little; it is raised in time"),
             SendOutcome::Refused(reason) => {
                 let hash = hex::encode(tx.hash);
-                self.alarm(format!("PM-SETTLE-003: the node refuses transaction 0x{hash}: {reason}"));
+                outcome.alarm(format!("PM-SETTLE-003: the node refuses transaction 0x{hash}: {reason}"));
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use wire::{
 };
 
 use super::{FromQueue, Message, ToQueue, handle::Link};
-use crate::verifier::{ProofVerifier, verify_in_pool};
+use crate::verifier::{ProofVerifier, pooled};
 
 const WAIT: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_millis(200);
@@ -112,6 +112,8 @@ async fn check(event: WorkerEvent, verifier: &Arc<dyn ProofVerifier>, link: &Lin
         .await
         .flatten();
     let (shape, public_inputs) = wanted?;
-    let valid = verify_in_pool(verifier, shape, public_inputs, proof.0).await;
+    let verifier = Arc::clone(verifier);
+    let verified = pooled(move || verifier.verify(shape, &public_inputs, &proof.0)).await;
+    let valid = verified.unwrap_or(false);
     Some(FromQueue::Proof { worker, job, attempt, proof: Box::new(proof), timings, valid })
 }

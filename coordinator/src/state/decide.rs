@@ -2,32 +2,20 @@
 
 use super::{
     Remembered, State, StateError,
-    event::{Accepted, Cursor, Event, KeyRegistered, OperationId, ProofAccepted, Stamped},
+    event::{Accepted, Event, KeyRegistered, OperationId, ProofAccepted, Stamped},
 };
 use crate::{
     batcher::{Filled, Need, Room},
-    chain::Logs,
     farm::{FarmEffect, FarmEvent},
     ledger::{Verified, accept::Placement, prepare::Outlook},
     refusal,
     service::{Draft, PrepareSend, PrepareWithdraw, UserError},
-    settlement::{ChainView, SettlementEffect},
+    settlement::{ChainView, SettlementEffect, SettlementRecord},
 };
 use circuits::{message::SignedKind, slot::SlotInput};
 
-/// Why nothing is taken in from L1 any more.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum IntakeError {
-    #[error(
-        "PM-INTAKE-001: {what} {found} follows where {expected} was due; a log is missing, deposits stop"
-    )]
-    Gap { what: &'static str, found: u64, expected: u64 },
-    #[error("PM-INTAKE-002: blocks up to {to} were taken in before; deposits stop")]
-    Backwards { to: u64 },
-}
-
 impl State {
-    fn log(&mut self, at: u64, event: Event, log: &mut Vec<Stamped>) -> Result<(), StateError> {
+    pub(super) fn log(&mut self, at: u64, event: Event, log: &mut Vec<Stamped>) -> Result<(), StateError> {
         let stamped = Stamped { at, event };
         self.apply(&stamped)?;
         log.push(stamped);
@@ -174,35 +162,6 @@ impl State {
         Ok(Ok(()))
     }
 
-    /// Takes in the logs up to and including block `to`.
-    ///
-    /// # Errors
-    /// `StateError` never; the inner result stops the intake.
-    pub fn take_in(
-        &mut self,
-        to: Cursor,
-        logs: Logs,
-        now: u64,
-        log: &mut Vec<Stamped>,
-    ) -> Result<Result<(), IntakeError>, StateError> {
-        if self.cursor.is_some_and(|cursor| to.number <= cursor.number) {
-            return Ok(Err(IntakeError::Backwards { to: to.number }));
-        }
-        let deposits = logs.deposits.iter().map(|deposit| deposit.id).zip(self.taken_deposits..);
-        let forced = logs.forced.iter().map(|request| request.id).zip(self.taken_forced..);
-        for (what, mut ids) in [
-            ("deposit", Box::new(deposits) as Box<dyn Iterator<Item = (u64, u64)>>),
-            ("forced request", Box::new(forced)),
-        ] {
-            if let Some((found, expected)) = ids.find(|(found, expected)| found != expected) {
-                return Ok(Err(IntakeError::Gap { what, found, expected }));
-            }
-        }
-        let Logs { deposits, forced, .. } = logs;
-        self.log(now, Event::TakenIn { to, deposits, forced }, log)?;
-        Ok(Ok(()))
-    }
-
     /// Seals what is due.
     ///
     /// # Errors
@@ -280,18 +239,20 @@ impl State {
         Ok(effects)
     }
 
-    /// Records a signed transaction before it is sent.
+    /// Records what became of a submission behind the gates: signed (before it is sent) or refused.
     ///
     /// # Errors
     /// `StateError` never.
-    pub fn signed(
+    pub fn settled(
         &mut self,
-        batch_no: u32,
-        tx: crate::chain::SignedTx,
+        record: SettlementRecord,
         now: u64,
         log: &mut Vec<Stamped>,
     ) -> Result<(), StateError> {
-        let record = crate::settlement::SettlementRecord::Signed { batch_no, tx };
-        self.log(now, Event::Settlement(record), log)
+        let old = match &record {
+            SettlementRecord::Refused { batch_no, reason, .. } => !self.settlement.is_news(*batch_no, reason),
+            _ => false,
+        };
+        if old { Ok(()) } else { self.log(now, Event::Settlement(record), log) }
     }
 }

@@ -135,6 +135,29 @@ pub struct Cursor {
     pub hash: Hash32,
 }
 
+/// The queues of L1 as they are after a reorganisation of blocks that were taken in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReadAgain {
+    /// The last block taken in before, which is another one now.
+    pub replaced: Cursor,
+    /// The last recorded block that is still there; nothing: none is, and the queues were read from the first block.
+    pub kept: Option<Cursor>,
+    pub to: Cursor,
+    pub deposits: Vec<Deposit>,
+    pub forced: Vec<ForcedRequest>,
+}
+
+/// Why deposits and forced requests are not taken in, or that they are again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IntakeRecord {
+    Stopped {
+        /// The batch it concerns, if one.
+        batch_no: Option<u32>,
+        reason: String,
+    },
+    Resumed,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     KeyRegistered(Box<KeyRegistered>),
@@ -154,6 +177,9 @@ pub enum Event {
     Farm(FarmRecord),
     Proven(Box<ProofAccepted>),
     Settlement(SettlementRecord),
+    /// Final blocks were replaced: everything behind `kept` was read again.
+    ReadAgain(Box<ReadAgain>),
+    Intake(IntakeRecord),
 }
 
 /// An event and when it happened, in Unix milliseconds.

@@ -83,14 +83,13 @@ impl State {
             let remembered = self.ledger.remembered(sender, &key)?;
             Some(Row::Idempotency(sender, key, remembered))
         }));
-        rows.extend(self.cursor.filter(|_| touched.cursor).map(Row::Cursor));
+        rows.extend(self.cursor().filter(|_| touched.cursor).map(Row::Cursor));
         rows
     }
 
     fn batch_row(&self, batch_no: u32) -> Option<Row> {
         let batch = self.batches.get(&batch_no)?.clone();
-        let submission = self.settlement.submissions().find(|(no, _)| *no == batch_no);
-        let transactions = submission.map_or_else(Vec::new, |(_, submission)| submission.txs.clone());
+        let transactions = self.settlement.transactions(batch_no).to_vec();
         let job = self.farm.job(batch_no).map(|job| {
             let (phase, worker) = match &job.phase {
                 Phase::Due => ("due", None),

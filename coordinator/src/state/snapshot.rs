@@ -25,7 +25,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     Batch, Operation, State, Touched,
-    event::{Cursor, OperationId, ProofAccepted, VERSION},
+    event::{OperationId, ProofAccepted, VERSION},
+    intake::Taken,
 };
 use crate::{
     batcher::Batcher,
@@ -57,9 +58,7 @@ struct Rest {
     settlement: Settlement,
     batches: BTreeMap<u32, Batch>,
     early_proofs: BTreeMap<u32, ProofAccepted>,
-    cursor: Option<Cursor>,
-    taken_deposits: u64,
-    taken_forced: u64,
+    taken: Taken,
 }
 
 /// The sections of a file: the rest, the leaves, the nodes of each level, and what is only looked things up in, which is
@@ -119,9 +118,7 @@ impl Snapshots {
             settlement: &state.settlement,
             batches: &state.batches,
             early_proofs: &state.early_proofs,
-            cursor: state.cursor,
-            taken_deposits: state.taken_deposits,
-            taken_forced: state.taken_forced,
+            taken: &state.taken,
         };
         let mut sections = vec![postcard::to_stdvec(&rest)?, columns::encode_leaves(state.ledger.leaves())];
         sections.extend(state.tree.levels.iter().map(|level| columns::encode_elements(level)));
@@ -233,9 +230,7 @@ impl Snapshots {
             operations: Layered::over(Arc::clone(&later.operations)),
             operations_of: Lists::over(Arc::clone(&later.operations_of)),
             early_proofs: rest.early_proofs,
-            cursor: rest.cursor,
-            taken_deposits: rest.taken_deposits,
-            taken_forced: rest.taken_forced,
+            taken: rest.taken,
             touched: Touched::default(),
         };
         later.start()?;
@@ -298,9 +293,7 @@ struct RestRef<'a> {
     settlement: &'a Settlement,
     batches: &'a BTreeMap<u32, Batch>,
     early_proofs: &'a BTreeMap<u32, ProofAccepted>,
-    cursor: Option<Cursor>,
-    taken_deposits: u64,
-    taken_forced: u64,
+    taken: &'a Taken,
 }
 
 struct Reader<'a>(&'a [u8]);

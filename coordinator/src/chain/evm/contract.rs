@@ -59,8 +59,11 @@ impl Contract {
         decode: impl FnOnce(&[u8]) -> Result<T, DecodeError>,
     ) -> Result<T, ChainError> {
         let call = Call { from: [0; 20], to: Some(self.address), value: 0, data };
-        let answer =
-            self.node.call(&call).await?.map_err(|error| ChainError::Unexpected(error.to_string()))?;
+        let answer = self
+            .node
+            .call(&call, "latest")
+            .await?
+            .map_err(|error| ChainError::Unexpected(error.to_string()))?;
         decode(&answer).map_err(|error| ChainError::Unexpected(error.to_string()))
     }
 

@@ -85,14 +85,7 @@ impl AccountKey {
     /// # Errors
     /// `Signing` where everybody knows this key and the chain is not a development chain.
     pub fn check_chain(&self, chain_id: u64) -> Result<(), ChainError> {
-        let address = hex::encode(self.address());
-        if KNOWN_ADDRESSES.contains(&address.as_str()) && !DEV_CHAIN_IDS.contains(&chain_id) {
-            return Err(ChainError::Signing(format!(
-                "the key of 0x{address} is published with every development chain, so anybody can spend with it: \
-                 refused on chain {chain_id}, allowed on 31337 and 1337; use a key of your own"
-            )));
-        }
-        Ok(())
+        check_chain(&self.address(), chain_id)
     }
 
     /// The signed bytes and their hash. The chain id must be in `tx`.
@@ -105,6 +98,18 @@ impl AccountKey {
         let hash = H256(keccak256(&raw)).0;
         Ok((raw, hash))
     }
+}
+
+/// Whoever holds the key of the account.
+pub(super) fn check_chain(address: &Address, chain_id: u64) -> Result<(), ChainError> {
+    let address = hex::encode(address);
+    if KNOWN_ADDRESSES.contains(&address.as_str()) && !DEV_CHAIN_IDS.contains(&chain_id) {
+        return Err(ChainError::Signing(format!(
+            "the key of 0x{address} is published with every development chain, so anybody can spend with it: \
+             refused on chain {chain_id}, allowed on 31337 and 1337; use a key of your own"
+        )));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -116,8 +116,17 @@ fn gapless(what: &str, ids: impl Iterator<Item = u64>) -> Result<(), ChainError>
     Ok(())
 }
 
-/// Call data of `submitBatch`.
-pub(super) fn submit_call(batch: &SubmitBatch) -> Vec<u8> {
+/// Call data of `submitBatch` for one batch, of `submitBatches` for several.
+pub(super) fn submit_call(batches: &[SubmitBatch]) -> Vec<u8> {
+    if let [batch] = batches {
+        let (batch, proof) = proven(batch);
+        return abi::SubmitBatchCall { batch, proof }.encode();
+    }
+    let (batches, proofs) = batches.iter().map(proven).unzip();
+    abi::SubmitBatchesCall { batches, proofs }.encode()
+}
+
+fn proven(batch: &SubmitBatch) -> (abi::Batch, [U256; 8]) {
     let word = |x: &bn254::Fr| U256::from_big_endian(&calls::word(x));
     let mints = batch.mints.iter().map(|deposit| contracts::MintEntry {
         account: deposit.account,
@@ -151,7 +160,7 @@ pub(super) fn submit_call(batch: &SubmitBatch) -> Vec<u8> {
         records: batch.records.iter().map(|record| record.each_ref().map(word)).collect(),
         forced: forced.map(|entry| calls::forced_entry(&entry)).collect(),
     };
-    abi::SubmitBatchCall { batch, proof }.encode()
+    (batch, proof)
 }
 
 #[cfg(test)]

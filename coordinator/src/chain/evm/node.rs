@@ -150,20 +150,20 @@ impl Node {
         fees::fees(&history, limits)
     }
 
-    /// The answer of a call on the latest block, or the contract's error.
-    pub async fn call(&self, call: &Call) -> Result<Result<Vec<u8>, ContractError>, ChainError> {
+    /// The answer of a call on a block, by number or tag, or the contract's error.
+    pub async fn call(&self, call: &Call, at: &str) -> Result<Result<Vec<u8>, ContractError>, ChainError> {
         let mut params = call.json();
         params["gas"] = json!(U256::from(TX_GAS_CAP));
-        match self.ask::<_, Bytes>("eth_call", json!([params, "latest"])).await {
+        match self.ask::<_, Bytes>("eth_call", json!([params, at])).await {
             Ok(answer) => Ok(Ok(answer.to_vec())),
             Err(error) => revert_of(&error).map(Err).ok_or_else(|| error.into()),
         }
     }
 
-    /// The estimate and a fifth more, within the cap of a transaction. On the latest block, said explicitly: some nodes
-    /// would estimate on what is pending, where a transaction to be replaced has already run.
-    pub async fn gas_limit(&self, call: &Call) -> Result<u64, TxError> {
-        let estimate: U256 = match self.ask("eth_estimateGas", json!([call.json(), "latest"])).await {
+    /// The estimate and a fifth more, within the cap of a transaction. The block is said explicitly: some nodes would
+    /// estimate on what is pending, where a transaction to be replaced has already run.
+    pub async fn gas_limit(&self, call: &Call, at: &str) -> Result<u64, TxError> {
+        let estimate: U256 = match self.ask("eth_estimateGas", json!([call.json(), at])).await {
             Ok(estimate) => estimate,
             Err(error) => {
                 if let Some(words) = lacks_funds(&error) {

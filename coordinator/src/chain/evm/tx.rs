@@ -36,28 +36,40 @@ pub struct Mined {
     pub events: Vec<Event>,
 }
 
-pub(super) fn sign(
-    key: &AccountKey,
-    chain_id: u64,
-    call: &Call,
-    nonce: u64,
-    gas: u64,
-    fees: Fees,
-) -> Result<SignedTx, ChainError> {
-    let tx = TypedTransaction::Eip1559(Eip1559TransactionRequest {
-        chain_id: Some(chain_id.into()),
-        from: Some(H160(call.from)),
-        to: call.to.map(|to| NameOrAddress::Address(H160(to))),
-        value: Some(call.value.into()),
-        data: Some(Bytes::from(call.data.clone())),
-        nonce: Some(nonce.into()),
-        gas: Some(gas.into()),
-        max_fee_per_gas: Some(fees.max_fee.into()),
-        max_priority_fee_per_gas: Some(fees.max_priority.into()),
-        access_list: Default::default(),
-    });
-    let (raw, hash) = key.sign(&tx)?;
-    Ok(SignedTx { raw, hash, nonce, fees })
+/// A transaction before it is signed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Draft<'a> {
+    pub call: &'a Call,
+    pub chain_id: u64,
+    pub nonce: u64,
+    pub gas: u64,
+    pub fees: Fees,
+}
+
+impl Draft<'_> {
+    pub fn typed(&self) -> TypedTransaction {
+        TypedTransaction::Eip1559(Eip1559TransactionRequest {
+            chain_id: Some(self.chain_id.into()),
+            from: Some(H160(self.call.from)),
+            to: self.call.to.map(|to| NameOrAddress::Address(H160(to))),
+            value: Some(self.call.value.into()),
+            data: Some(Bytes::from(self.call.data.clone())),
+            nonce: Some(self.nonce.into()),
+            gas: Some(self.gas.into()),
+            max_fee_per_gas: Some(self.fees.max_fee.into()),
+            max_priority_fee_per_gas: Some(self.fees.max_priority.into()),
+            access_list: Default::default(),
+        })
+    }
+
+    pub fn signed(&self, raw: Vec<u8>, hash: Hash32) -> SignedTx {
+        SignedTx { raw, hash, nonce: self.nonce, fees: self.fees }
+    }
+}
+
+pub(super) fn sign(key: &AccountKey, draft: &Draft<'_>) -> Result<SignedTx, ChainError> {
+    let (raw, hash) = key.sign(&draft.typed())?;
+    Ok(draft.signed(raw, hash))
 }
 
 /// Who sends, where, and how long to wait.
@@ -81,10 +93,10 @@ impl Sender<'_> {
     ) -> Result<(Hash32, RawReceipt), TxError> {
         self.key.check_chain(self.chain_id)?;
         let call = Call { from: self.key.address(), to, value, data };
-        let gas = self.node.gas_limit(&call).await?;
+        let gas = self.node.gas_limit(&call, "latest").await?;
         let nonce = self.node.nonce(call.from, "pending").await?;
         let fees = self.node.fees(&self.fee_limits).await?;
-        let tx = sign(self.key, self.chain_id, &call, nonce, gas, fees)?;
+        let tx = sign(self.key, &Draft { call: &call, chain_id: self.chain_id, nonce, gas, fees })?;
         let receipt = self.broadcast(&tx).await?;
         match receipt.status {
             Some(status) if status == 1.into() => Ok((tx.hash, receipt)),

@@ -1,0 +1,150 @@
+//! Deposits and forced requests of final blocks, and what happens when final blocks are replaced.
+
+use tokio::sync::oneshot;
+
+use super::{ChainTask, Stop};
+use crate::{
+    chain::{ChainError, Logs},
+    driver::Message,
+    state::{
+        event::{Cursor, IntakeRecord},
+        intake::IntakeError,
+    },
+};
+
+/// A position without logs is recorded only after so many blocks; reading them again costs one call.
+const RECORD_EVERY: u64 = 256;
+
+impl ChainTask {
+    pub(super) fn intake_stopped(&self, batch_no: Option<u32>, reason: String) {
+        if self.status.get().intake_alarm.as_ref() != Some(&reason) {
+            tracing::error!(reason, "no deposits are taken in");
+        }
+        metrics::gauge!("proofmill_intake_stopped").set(1.0);
+        self.status.set(|status| status.intake_alarm = Some(reason.clone()));
+        self.link.send(Message::Intake(IntakeRecord::Stopped { batch_no, reason }));
+    }
+
+    pub(super) fn intake_goes_on(&self) {
+        if self.status.get().intake_alarm.is_some() {
+            tracing::info!("deposits are taken in again");
+            self.status.set(|status| status.intake_alarm = None);
+        }
+        metrics::gauge!("proofmill_intake_stopped").set(0.0);
+    }
+
+    /// Watches deposits and forced requests in final blocks.
+    pub(super) async fn take_in(&mut self, final_block: u64) -> Result<(), Stop> {
+        let contract = self.chain.contract_state().await?;
+        let known = self.link.ask(move |state| {
+            (state.cursor(), state.settlement.contradiction(&contract), state.intake_stopped().is_some())
+        });
+        let (cursor, contradiction, stopped) = known.await.ok_or(Stop::Driver)?;
+        if let Some(reason) = contradiction {
+            return Err(Stop::Intake(IntakeError::Contract { batch_no: contract.batch_no, reason }));
+        }
+        if let Some(cursor) = cursor {
+            match self.chain.block_hash(cursor.number).await? {
+                Some(hash) if hash == cursor.hash => {}
+                // A reorganisation made the chain shorter; what became of this block shows when it has grown again.
+                None => return Ok(()),
+                Some(_) => self.read_again(cursor, final_block).await?,
+            }
+        }
+        self.read_on(final_block).await?;
+        if stopped {
+            self.link.send(Message::Intake(IntakeRecord::Resumed));
+        }
+        Ok(())
+    }
+
+    async fn read_on(&mut self, final_block: u64) -> Result<(), Stop> {
+        let cursor = self.link.ask(|state| state.cursor()).await.ok_or(Stop::Driver)?;
+        let recorded = cursor.map(|cursor| cursor.number);
+        // Blocks that were read without being recorded are read again if they were replaced.
+        if let Some(scanned) = self.scanned
+            && (recorded.is_some_and(|recorded| recorded >= scanned.number) || !self.stands(scanned).await?)
+        {
+            self.scanned = None;
+        }
+        loop {
+            let scanned = self.scanned.map(|scanned| scanned.number).max(recorded);
+            let from = scanned.map_or(self.deployment.first_block, |scanned| scanned + 1);
+            if from > final_block {
+                return Ok(());
+            }
+            let to = final_block.min(from.saturating_add(self.log_range - 1));
+            let (to, logs) = self.logs_up_to(from, to).await?;
+            let empty = logs.deposits.is_empty() && logs.forced.is_empty();
+            if !empty || to.number >= recorded.unwrap_or(self.deployment.first_block) + RECORD_EVERY {
+                wire::failpoint("intake.read");
+                self.tell(|reply| Message::TakeIn { to, logs: Box::new(logs), reply }).await?;
+                wire::failpoint("intake.recorded");
+            }
+            self.scanned = Some(to);
+        }
+    }
+
+    /// Goes back to the last recorded block that still stands, and takes everything behind it in anew.
+    async fn read_again(&mut self, replaced: Cursor, final_block: u64) -> Result<(), Stop> {
+        self.scanned = None;
+        let (recorded, all) = self.link.ask(|state| state.recorded()).await.ok_or(Stop::Driver)?;
+        let mut kept = None;
+        for position in recorded {
+            if self.stands(position).await? {
+                kept = Some(position);
+                break;
+            }
+        }
+        if kept.is_none() && !all {
+            return Err(Stop::Intake(IntakeError::TooDeep { block: replaced.number }));
+        }
+        let mut from = kept.map_or(self.deployment.first_block, |kept| kept.number + 1);
+        if from > final_block {
+            return Ok(());
+        }
+        tracing::warn!(block = replaced.number, from, "final blocks were replaced; they are read again");
+        metrics::counter!("proofmill_final_blocks_replaced_total").increment(1);
+        let mut all_logs = Logs::default();
+        let to = loop {
+            let to = final_block.min(from.saturating_add(self.log_range - 1));
+            let (to, logs) = self.logs_up_to(from, to).await?;
+            all_logs.deposits.extend(logs.deposits);
+            all_logs.forced.extend(logs.forced);
+            if to.number >= final_block {
+                break to;
+            }
+            from = to.number + 1;
+        };
+        wire::failpoint("intake.read_again");
+        self.tell(|reply| Message::ReadAgain { kept, to, logs: Box::new(all_logs), reply }).await
+    }
+
+    async fn stands(&self, at: Cursor) -> Result<bool, Stop> {
+        Ok(self.chain.block_hash(at.number).await? == Some(at.hash))
+    }
+
+    /// Logs of these blocks, all of one branch: the last block is the same before and after they are read.
+    async fn logs_up_to(&self, from: u64, to: u64) -> Result<(Cursor, Logs), Stop> {
+        let before = self.chain.block_hash(to).await?;
+        let logs = self.chain.logs(from, to).await?;
+        let after = self.chain.block_hash(to).await?;
+        match after {
+            Some(hash) if before == after => Ok((Cursor { number: to, hash }, logs)),
+            _ => Err(Stop::Chain(ChainError::Unreachable(format!(
+                "block {to} was replaced while it was read"
+            )))),
+        }
+    }
+
+    async fn tell(
+        &self,
+        message: impl FnOnce(oneshot::Sender<Result<(), IntakeError>>) -> Message,
+    ) -> Result<(), Stop> {
+        let (reply, answer) = oneshot::channel();
+        if !self.link.send(message(reply)) {
+            return Err(Stop::Driver);
+        }
+        answer.await.map_err(|_| Stop::Driver)?.map_err(Stop::Intake)
+    }
+}

@@ -1,0 +1,302 @@
+//! How far L1's queues were taken in, and what a reorganisation of final blocks does to that.
+//!
+//! Only final blocks are read, so a replaced one means that finality was assumed too early. What waits in the batcher is
+//! then exchanged for what the chain says now. What is sealed cannot be: its ranges and accounts are in a batch that was
+//! promised on. If the chain still has the same entries (in other blocks, with other deadlines), their preimages are
+//! renewed and the proofs still fit. If not, nothing is taken in, with an alarm that names the entry and its batch, until
+//! the chain agrees again; every look asks anew.
+
+use std::collections::VecDeque;
+
+use super::{
+    State, StateError,
+    event::{Cursor, Event, IntakeRecord, ReadAgain, Stamped},
+};
+use crate::{
+    chain::{Deposit, ForcedRequest, Logs},
+    service::Stage,
+};
+
+/// Recorded positions kept to find the one that a reorganisation left in place.
+const POSITIONS: usize = 128;
+
+/// Why nothing is taken in from L1.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IntakeError {
+    #[error(
+        "PM-INTAKE-001: {what} {found} follows where {expected} was due; a log is missing, deposits stop until the node \
+         gives all"
+    )]
+    Gap { what: &'static str, found: u64, expected: u64 },
+    #[error("PM-INTAKE-002: blocks up to {to} were taken in before; deposits stop")]
+    Backwards { to: u64 },
+    #[error(
+        "PM-INTAKE-003: block {block} was final and is another one now, and none of the blocks recorded before is left; \
+         check that the node is of the right chain, and raise the confirmations"
+    )]
+    TooDeep { block: u64 },
+    #[error(
+        "PM-INTAKE-004: {what} {id} is sealed in batch {batch_no}, and a reorganisation of final blocks {change}; nothing is \
+         taken in until the chain has it again. If it never does, batch {batch_no} cannot be settled: raise the \
+         confirmations and restore the deposit"
+    )]
+    Sealed { what: &'static str, id: u64, batch_no: u32, change: &'static str },
+    #[error("{reason}")]
+    Contract { batch_no: u32, reason: String },
+}
+
+impl IntakeError {
+    /// The batch it concerns.
+    pub fn batch_no(&self) -> Option<u32> {
+        match self {
+            Self::Sealed { batch_no, .. } | Self::Contract { batch_no, .. } => Some(*batch_no),
+            _ => None,
+        }
+    }
+}
+
+/// A recorded position, and the ids due next after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct Position {
+    at: Cursor,
+    deposits: u64,
+    forced: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Taken {
+    positions: VecDeque<Position>,
+    /// Whether older positions were forgotten.
+    forgotten: bool,
+    deposits: u64,
+    forced: u64,
+    stopped: Option<String>,
+}
+
+impl Taken {
+    pub fn advance(&mut self, to: Cursor, deposits: usize, forced: usize) {
+        self.deposits += deposits as u64;
+        self.forced += forced as u64;
+        if self.positions.len() == POSITIONS {
+            self.positions.pop_front();
+            self.forgotten = true;
+        }
+        self.positions.push_back(Position { at: to, deposits: self.deposits, forced: self.forced });
+    }
+
+    pub fn note(&mut self, record: &IntakeRecord) {
+        self.stopped = match record {
+            IntakeRecord::Stopped { reason, .. } => Some(reason.clone()),
+            IntakeRecord::Resumed => None,
+        };
+    }
+
+    /// The ids due after a position; 0 where nothing is kept.
+    fn ids_after(&self, kept: Option<Cursor>) -> Option<(u64, u64)> {
+        let Some(kept) = kept else { return (!self.forgotten).then_some((0, 0)) };
+        let position = self.positions.iter().find(|position| position.at == kept)?;
+        Some((position.deposits, position.forced))
+    }
+
+    fn back_to(&mut self, kept: Option<Cursor>) {
+        let (deposits, forced) = self.ids_after(kept).unwrap_or_default();
+        self.positions.retain(|position| kept.is_some_and(|kept| position.at.number <= kept.number));
+        (self.deposits, self.forced) = (deposits, forced);
+    }
+}
+
+/// Whether an entry that was read again can stand for the one that is sealed: everything that the batch's data binds, and
+/// who is credited. Its block, transaction, depositor and deadline may differ; they are only preimage.
+trait SameEntry {
+    fn id(&self) -> u64;
+    fn same(&self, other: &Self) -> bool;
+}
+
+impl SameEntry for Deposit {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn same(&self, other: &Self) -> bool {
+        (self.id, self.owner, self.key_hash, self.account, self.range)
+            == (other.id, other.owner, other.key_hash, other.account, other.range)
+    }
+}
+
+impl SameEntry for ForcedRequest {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn same(&self, other: &Self) -> bool {
+        (self.id, self.kind, self.index, self.account, self.new_account, self.owner)
+            == (other.id, other.kind, other.index, other.account, other.new_account, other.owner)
+    }
+}
+
+fn gapless<T: SameEntry>(what: &'static str, entries: &[T], from: u64) -> Result<(), IntakeError> {
+    match entries.iter().map(SameEntry::id).zip(from..).find(|(found, expected)| found != expected) {
+        Some((found, expected)) => Err(IntakeError::Gap { what, found, expected }),
+        None => Ok(()),
+    }
+}
+
+/// Entries of final batches are compared by the contract's root alone, but they must be there.
+fn at_least(what: &'static str, found: u64, expected: u64) -> Result<(), IntakeError> {
+    if found < expected { Err(IntakeError::Gap { what, found, expected }) } else { Ok(()) }
+}
+
+fn check_sealed<T: SameEntry>(
+    what: &'static str,
+    batch_no: u32,
+    sealed: &[T],
+    again: &[T],
+    from: u64,
+) -> Result<(), IntakeError> {
+    for entry in sealed.iter().filter(|entry| entry.id() >= from) {
+        let change = match again.get((entry.id() - from) as usize) {
+            Some(now) if now.same(entry) => continue,
+            Some(_) => "put another one in its place",
+            None => "removed it",
+        };
+        return Err(IntakeError::Sealed { what, id: entry.id(), batch_no, change });
+    }
+    Ok(())
+}
+
+fn renew<T: SameEntry + Clone>(sealed: &mut [T], again: &[T], from: u64) {
+    for entry in sealed.iter_mut().filter(|entry| entry.id() >= from) {
+        if let Some(now) = again.get((entry.id() - from) as usize) {
+            entry.clone_from(now);
+        }
+    }
+}
+
+impl State {
+    /// The last block whose logs were taken in.
+    pub fn cursor(&self) -> Option<Cursor> {
+        self.taken.positions.back().map(|position| position.at)
+    }
+
+    /// The blocks recorded so far that are remembered, newest first, and whether these are all.
+    pub fn recorded(&self) -> (Vec<Cursor>, bool) {
+        (self.taken.positions.iter().rev().map(|position| position.at).collect(), !self.taken.forgotten)
+    }
+
+    /// The ids that the next deposit and the next forced request must have.
+    pub fn next_ids(&self) -> (u64, u64) {
+        (self.taken.deposits, self.taken.forced)
+    }
+
+    /// Why nothing is taken in, if so.
+    pub fn intake_stopped(&self) -> Option<&str> {
+        self.taken.stopped.as_deref()
+    }
+
+    /// Takes in the logs up to and including block `to`.
+    ///
+    /// # Errors
+    /// `StateError` never; the inner result stops the intake.
+    pub fn take_in(
+        &mut self,
+        to: Cursor,
+        logs: Logs,
+        now: u64,
+        log: &mut Vec<Stamped>,
+    ) -> Result<Result<(), IntakeError>, StateError> {
+        if self.cursor().is_some_and(|cursor| to.number <= cursor.number) {
+            return Ok(Err(IntakeError::Backwards { to: to.number }));
+        }
+        let Logs { deposits, forced, .. } = logs;
+        let (deposit, request) = self.next_ids();
+        let complete =
+            gapless("deposit", &deposits, deposit).and_then(|()| gapless("forced request", &forced, request));
+        if let Err(error) = complete {
+            return Ok(Err(error));
+        }
+        self.log(now, Event::TakenIn { to, deposits, forced }, log)?;
+        Ok(Ok(()))
+    }
+
+    /// Exchanges everything behind the recorded block `kept` for what the chain says now, up to and including `to`.
+    ///
+    /// # Errors
+    /// `StateError` never; the inner result stops the intake.
+    pub fn read_again(
+        &mut self,
+        kept: Option<Cursor>,
+        to: Cursor,
+        logs: Logs,
+        now: u64,
+        log: &mut Vec<Stamped>,
+    ) -> Result<Result<(), IntakeError>, StateError> {
+        let Some(replaced) = self.cursor() else { return Ok(Err(IntakeError::Backwards { to: to.number })) };
+        let Some((deposit, request)) = self.taken.ids_after(kept) else {
+            return Ok(Err(IntakeError::TooDeep { block: replaced.number }));
+        };
+        let Logs { deposits, forced, .. } = logs;
+        let (sealed_deposits, sealed_forced) = self.sealed_ids();
+        let fits = gapless("deposit", &deposits, deposit)
+            .and_then(|()| gapless("forced request", &forced, request))
+            .and_then(|()| {
+                self.batches.values().filter(|batch| batch.stage() < Stage::Final).try_for_each(|batch| {
+                    check_sealed("deposit", batch.batch_no, &batch.mints, &deposits, deposit)?;
+                    check_sealed("forced request", batch.batch_no, &batch.forced, &forced, request)
+                })
+            })
+            .and_then(|()| at_least("deposit", deposit + deposits.len() as u64, sealed_deposits))
+            .and_then(|()| at_least("forced request", request + forced.len() as u64, sealed_forced));
+        if let Err(error) = fits {
+            return Ok(Err(error));
+        }
+        let again = ReadAgain { replaced, kept, to, deposits, forced };
+        self.log(now, Event::ReadAgain(Box::new(again)), log)?;
+        Ok(Ok(()))
+    }
+
+    /// Records that the intake stopped or goes on, if that is news.
+    ///
+    /// # Errors
+    /// `StateError` never.
+    pub fn note_intake(
+        &mut self,
+        record: IntakeRecord,
+        now: u64,
+        log: &mut Vec<Stamped>,
+    ) -> Result<(), StateError> {
+        let reason = match &record {
+            IntakeRecord::Stopped { reason, .. } => Some(reason.as_str()),
+            IntakeRecord::Resumed => None,
+        };
+        if reason == self.intake_stopped() { Ok(()) } else { self.log(now, Event::Intake(record), log) }
+    }
+
+    /// The ids that the next deposit and the next forced request to be sealed have.
+    fn sealed_ids(&self) -> (u64, u64) {
+        let (deposits, forced) = self.batcher.waiting();
+        (self.taken.deposits - deposits as u64, self.taken.forced - forced as u64)
+    }
+
+    pub(super) fn taken_again(&mut self, again: &ReadAgain, at: u64) -> Result<(), StateError> {
+        let Some((deposit, request)) = self.taken.ids_after(again.kept) else {
+            return Err(StateError::Log("blocks read again from an unknown position".to_owned()));
+        };
+        let (sealed_deposits, sealed_forced) = self.sealed_ids();
+        for batch in self.batches.values_mut().filter(|batch| batch.stage() < Stage::Final) {
+            renew(&mut batch.mints, &again.deposits, deposit);
+            renew(&mut batch.forced, &again.forced, request);
+        }
+        let from = |base: u64, sealed: u64| (sealed.saturating_sub(base)) as usize;
+        let deposits = again.deposits.get(from(deposit, sealed_deposits)..).unwrap_or_default().to_vec();
+        let forced = again.forced.get(from(request, sealed_forced)..).unwrap_or_default().to_vec();
+        self.batcher.take_in_again(
+            (deposit.max(sealed_deposits), deposits),
+            (request.max(sealed_forced), forced),
+            at,
+        );
+        self.taken.back_to(again.kept);
+        self.taken.advance(again.to, again.deposits.len(), again.forced.len());
+        self.touched.cursor = true;
+        Ok(())
+    }
+}
