@@ -14,8 +14,12 @@ use clap::Args;
 use coordinator::{
     Config, Finality, Handle, Parts, SnapshotSettings,
     api::{self, ApiConfig, Server},
-    chain::evm::{self, AccountKey, EvmChain, EvmSettings},
+    chain::{
+        Chain,
+        evm::{self, AccountKey, EvmChain, EvmSettings},
+    },
     service::Address,
+    store::FolderLock,
     verifier::Groth16Verifier,
 };
 use eyre::{WrapErr, bail};
@@ -33,7 +37,14 @@ use wire::{
     queue::{memory::MemoryQueue, remote},
 };
 
+mod queue;
+mod store;
+
+use queue::FarmQueue;
+pub use store::Database;
+
 use crate::{
+    redis,
     ui::hex,
     wallet::parse_address,
     worker::{choose_backend, watch_card},
@@ -60,7 +71,9 @@ pub struct Options {
     #[arg(long)]
     operator_key: Option<PathBuf>,
     #[command(flatten)]
-    database: store::Database,
+    database: Database,
+    #[command(flatten)]
+    redis: redis::Options,
     /// Circuits, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "s3m1")]
     circuits: Vec<Shape>,
@@ -80,7 +93,7 @@ pub struct Options {
     #[arg(long)]
     workers: Option<String>,
     /// Prove nothing in this process
-    #[arg(long, requires = "workers")]
+    #[arg(long)]
     no_local_worker: bool,
     /// What the worker inside this process proves on
     #[arg(long, value_name = "auto|cpu|cuda|icicle", default_value_t = Choice::Only(Kind::Cpu))]
@@ -98,7 +111,9 @@ pub struct Settings {
     pub contract: Address,
     pub first_block: u64,
     pub operator_key: String,
-    pub database: store::Database,
+    pub database: Database,
+    /// Where the workers' queue is; in this process without it.
+    pub redis: Option<redis::Options>,
     pub shapes: Vec<Shape>,
     pub bind: IpAddr,
     pub port: u16,
@@ -120,6 +135,7 @@ pub struct Node {
     worker: Option<JoinHandle<Result<(), gpu_worker::WorkerError>>>,
     /// The card is watched as long as it lives.
     _monitor: Option<Monitor>,
+    _lock: FolderLock,
 }
 
 /// Starts everything over an existing contract.
@@ -137,7 +153,7 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
              `proofmill keys setup-dev --circuits {missing} --out {folder}`"
         );
     }
-    let lock = DataDirLock::take(&settings.data_dir)?;
+    let lock = FolderLock::take(&settings.data_dir, "proofmill.lock")?;
     let store = {
         let (database, data_dir) = (settings.database.clone(), settings.data_dir.clone());
         tokio::task::spawn_blocking(move || store::open(&database, &data_dir)).await??
@@ -158,7 +174,7 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
     let chain = Arc::new(EvmChain::connect(evm, AccountKey::from_hex(&settings.operator_key)?).await?);
     check_pinned(&chain, &circuits).await?;
 
-    let queue = Arc::new(MemoryQueue::default());
+    let queue = FarmQueue::choose(settings.redis.as_ref(), &chain.deployment().await?)?;
     let verifier =
         Groth16Verifier::new(circuits.iter().map(|c| (c.shape, c.key.circuit(), c.key.verifying_key())))?;
     let config = Config {
@@ -171,7 +187,7 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
     let parts = Parts {
         store,
         snapshots: Some(SnapshotSettings::new(settings.data_dir.join("snapshots"))),
-        queue: Arc::new(queue.coordinator()),
+        queue: queue.coordinator().await?,
         chain,
         verifier: Arc::new(verifier),
         operator: OperatorKey::from_hex(&settings.operator_key)?,
@@ -179,12 +195,15 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
     let handle = coordinator::start(config, parts).await?;
     let stop = CancellationToken::new();
     if let Some(address) = &settings.workers {
-        listen_for_workers(address, &settings.data_dir, Arc::clone(&queue)).await?;
+        let FarmQueue::Memory(queue) = &queue else {
+            bail!("workers of a coordinator with --redis-url come over Redis; leave --workers out");
+        };
+        listen_for_workers(address, &settings.data_dir, Arc::clone(queue)).await?;
     }
     let (monitor, worker) = if let Some((choice, device)) = settings.local_worker {
         let id = WorkerId::new("local")?;
         let config = gpu_worker::Config::new(id.clone(), settings.keys_dir, settings.shapes);
-        let side = Arc::new(queue.worker(id));
+        let side = queue.worker(id).await?;
         let (monitor, worker) = tokio::task::spawn_blocking(move || {
             let backend = choose_backend(choice, device)?.backend;
             let (monitor, config) = watch_card(config, &*backend);
@@ -200,7 +219,7 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
         api_config.rate_limit = None;
     }
     let api = api::serve(Arc::clone(&handle) as _, api_config).await?;
-    Ok(Node { api, handle, stop, worker, _monitor: monitor })
+    Ok(Node { api, handle, stop, worker, _monitor: monitor, _lock: lock })
 }
 
 /// The keys here must be those that the contract was deployed with, or no proof would ever be accepted.
@@ -275,7 +294,10 @@ pub async fn run(options: Options) -> eyre::Result<()> {
     };
     fs::create_dir_all(&options.data_dir)
         .wrap_err_with(|| format!("cannot make the folder {}", options.data_dir.display()))?;
-    let node = start(Settings {
+    if options.no_local_worker && options.workers.is_none() && options.redis.redis_url.is_none() {
+        bail!("nothing would be proved: with --no-local-worker pass --redis-url or --workers");
+    }
+    let starting = start(Settings {
         keys_dir: options.keys.unwrap_or_else(|| options.data_dir.join("keys")),
         data_dir: options.data_dir,
         rpc_url: options.rpc,
@@ -283,6 +305,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         first_block: options.first_block,
         operator_key: operator_key.trim().to_owned(),
         database: options.database,
+        redis: options.redis.redis_url.is_some().then_some(options.redis),
         shapes: options.circuits,
         bind: options.bind,
         port: options.port,
@@ -291,8 +314,12 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         workers: options.workers,
         local_worker: (!options.no_local_worker).then_some((options.backend, options.device)),
         limited: true,
-    })
-    .await?;
+    });
+    let node = tokio::select! {
+        node = starting => node?,
+        // A standby may wait for long.
+        signal = crate::stop_signal() => return signal,
+    };
     println!("  API: {} for contract {}", node.api.url, hex(&options.contract));
     let signal = tokio::select! {
         signal = crate::stop_signal() => signal,

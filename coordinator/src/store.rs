@@ -20,9 +20,11 @@ use crate::{
 };
 
 pub mod conformance;
+mod lock;
 mod postgres;
 mod sqlite;
 
+pub use lock::FolderLock;
 pub use postgres::{Plaintext, PostgresSettings, PostgresStore};
 pub use sqlite::SqliteStore;
 

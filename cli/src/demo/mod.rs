@@ -118,6 +118,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         first_block: deployment.first_block,
         operator_key: operator.to_owned(),
         database: node::Database::default(),
+        redis: None,
         shapes: vec![shape],
         bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
         port: options.port,

@@ -186,7 +186,7 @@ async fn follow(
             }
             Ok(Leadership::Following { holder }) => {
                 if leader.as_ref() != Some(&holder) {
-                    tracing::info!(holder, "another coordinator leads; this one stands by");
+                    tracing::warn!(holder, "another coordinator leads; this one stands by");
                     leader = Some(holder);
                 }
             }

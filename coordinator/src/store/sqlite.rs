@@ -1,17 +1,12 @@
 //! SQLite, embedded: one file in a locked data folder, write-ahead log, `synchronous = FULL` (a commit is on the disk when
 //! it returns).
 
-use std::{
-    fs,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::path::Path;
 
 use bn254::{Fr, fr_from_be_bytes, fr_to_be_bytes};
-use fs4::fs_std::FileExt;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::{Leadership, Store, StoreError, kind_name};
+use super::{FolderLock, Leadership, Store, StoreError, kind_name};
 use crate::state::{
     event::{Stamped, VERSION},
     rows::{BatchRow, Checkpoint, Line, Row, stage_name},
@@ -25,15 +20,9 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-/// A child that its process has just forked holds a copy of the lock until it executes its program: a lock that was given
-/// back a moment ago can still look taken.
-const LOCK_PATIENCE: Duration = Duration::from_millis(500);
-const LOCK_POLL: Duration = Duration::from_millis(10);
-
 pub struct SqliteStore {
     connection: Connection,
-    /// Held as long as the store: the operating system lets go of it when the process dies, however it dies.
-    _lock: fs::File,
+    _lock: FolderLock,
 }
 
 impl SqliteStore {
@@ -42,21 +31,7 @@ impl SqliteStore {
     /// # Errors
     /// `Locked` if another process has it, `Version`, `Unusable`.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        let unusable = |error: std::io::Error| StoreError::Unusable(format!("{}: {error}", folder.display()));
-        fs::create_dir_all(folder).map_err(unusable)?;
-        let lock = fs::File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(folder.join("coordinator.lock"))
-            .map_err(unusable)?;
-        let asked = Instant::now();
-        while !FileExt::try_lock_exclusive(&lock).map_err(unusable)? {
-            if asked.elapsed() >= LOCK_PATIENCE {
-                return Err(StoreError::Locked(folder.display().to_string()));
-            }
-            std::thread::sleep(LOCK_POLL);
-        }
+        let lock = FolderLock::take(folder, "coordinator.lock")?;
         let connection = Connection::open(folder.join("coordinator.sqlite"))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
