@@ -9,7 +9,9 @@ use num_bigint::BigUint;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    baby_jubjub::{D_WORD, Extended, LADDER_STEPS, Point, base8, fixed_base, fr_from_biguint, fr_to_biguint, order},
+    baby_jubjub::{
+        D_WORD, Extended, LADDER_STEPS, Point, base8, fixed_base, fr_from_biguint, fr_to_biguint, order,
+    },
     blake512, poseidon,
 };
 
