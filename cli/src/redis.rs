@@ -66,7 +66,9 @@ impl Options {
                 (Some(prefix), 0) => return Ok(Settings { prefix, ..settings }),
                 (Some(one), _) => {
                     let others = found.into_iter().collect::<Vec<_>>().join(", ");
-                    eyre::bail!("the server has several deployments; name one by --redis-prefix: {one}, {others}")
+                    eyre::bail!(
+                        "the server has several deployments; name one by --redis-prefix: {one}, {others}"
+                    )
                 }
                 (None, _) => {
                     if !told {

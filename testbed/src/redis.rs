@@ -31,9 +31,13 @@ pub enum RedisError {
     Missing(std::io::Error),
     #[error("PM-TEST-011: the private Redis did not start; its log: {0}")]
     Silent(String),
-    #[error("PM-TEST-012: the certificate for the private Redis cannot be made ({0}); install the package openssl")]
+    #[error(
+        "PM-TEST-012: the certificate for the private Redis cannot be made ({0}); install the package openssl"
+    )]
     Certificate(String),
-    #[error("PM-TEST-013: this test kills or reconfigures Redis, which it does to a private one only; unset {URL_VARIABLE}")]
+    #[error(
+        "PM-TEST-013: this test kills or reconfigures Redis, which it does to a private one only; unset {URL_VARIABLE}"
+    )]
     NotOurs,
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -248,7 +252,14 @@ fn certificate(folder: &Path) -> Result<(), RedisError> {
     let made = Command::new("openssl")
         .current_dir(folder)
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
-        .args(["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"])
+        .args([
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1,DNS:localhost",
+        ])
         .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", "key.pem", "-out", "cert.pem"])
         .output();
     match made {

@@ -175,8 +175,12 @@ async fn an_entry_that_excludes_all_who_wait_neither_spins_nor_gets_lost() {
     coordinator.publish(&retry, b"input", Priority::Urgent).await.unwrap();
     let mut admin = farm.admin().await;
     let added = async |admin: &mut redis::aio::MultiplexedConnection| -> u64 {
-        let info: redis::streams::StreamInfoStreamReply =
-            redis::cmd("XINFO").arg("STREAM").arg(farm.key("jobs:s3m1:urgent")).query_async(admin).await.unwrap();
+        let info: redis::streams::StreamInfoStreamReply = redis::cmd("XINFO")
+            .arg("STREAM")
+            .arg(farm.key("jobs:s3m1:urgent"))
+            .query_async(admin)
+            .await
+            .unwrap();
         info.length as u64
     };
     assert_eq!(a.claim(&SHAPE, Duration::from_secs(1)).await.unwrap(), None);
@@ -242,8 +246,7 @@ async fn a_lost_stream_counts_as_a_wipe() {
     let farm = Farm::start();
     let coordinator = farm.coordinator().await;
     assert!(!coordinator.next_events(QUIET).await.unwrap().lost);
-    let () =
-        redis::cmd("DEL").arg(farm.key("jobs:s3m1")).query_async(&mut farm.admin().await).await.unwrap();
+    let () = redis::cmd("DEL").arg(farm.key("jobs:s3m1")).query_async(&mut farm.admin().await).await.unwrap();
     assert!(coordinator.next_events(QUIET).await.unwrap().lost);
     // Even one that is something else now.
     let mut admin = farm.admin().await;
@@ -309,8 +312,11 @@ async fn rubbish_is_put_aside_with_its_reason_and_blocks_nobody() {
     worker.claim(&SHAPE, SOON).await.unwrap().unwrap();
     let long = vec![b'x'; 100_000];
     let mut rubbish = redis::pipe();
-    for fields in [[("what", &b"?"[..]), ("n", b"1")], [("e", b"no message"), ("n", b"1:1")], [("e", &long), ("n", b"1:1")]]
-    {
+    for fields in [
+        [("what", &b"?"[..]), ("n", b"1")],
+        [("e", b"no message"), ("n", b"1:1")],
+        [("e", &long), ("n", b"1:1")],
+    ] {
         rubbish.xadd(farm.key("jobs:s3m1"), "*", &fields).ignore();
         rubbish.xadd(farm.key("events"), "*", &fields).ignore();
     }
@@ -331,7 +337,8 @@ async fn rubbish_is_put_aside_with_its_reason_and_blocks_nobody() {
         redis::cmd("XRANGE").arg(farm.key("dead")).arg("-").arg("+").query_async(&mut admin).await.unwrap();
     assert_eq!(dead.ids.len(), 6);
     for letter in dead.ids {
-        let (reason, bytes): (String, Vec<u8>) = (letter.get("reason").unwrap(), letter.get("bytes").unwrap());
+        let (reason, bytes): (String, Vec<u8>) =
+            (letter.get("reason").unwrap(), letter.get("bytes").unwrap());
         assert!(!reason.is_empty() && bytes.len() <= 256, "{reason}");
         let origin: String = letter.get("origin").unwrap();
         assert!(origin.contains("jobs:s3m1") || origin.contains("events"), "{origin}");
@@ -340,7 +347,8 @@ async fn rubbish_is_put_aside_with_its_reason_and_blocks_nobody() {
 
 #[tokio::test]
 async fn everything_is_bounded() {
-    let farm = Farm { limits: Limits { entries: 2, events: 2, controls: 1, ..Limits::default() }, ..Farm::start() };
+    let farm =
+        Farm { limits: Limits { entries: 2, events: 2, controls: 1, ..Limits::default() }, ..Farm::start() };
     let coordinator = farm.coordinator().await;
     let worker = farm.worker("a").await;
     coordinator.publish(&entry(1), b"", Priority::Normal).await.unwrap();

@@ -81,7 +81,6 @@ async fn a_workers_user_can_do_its_work_and_nothing_else() {
         "ACL SETUSER x on",
         "SHUTDOWN",
         "SAVE",
-        "DEBUG SLEEP 0",
         "MONITOR",
         "CLIENT LIST",
         "CLIENT KILL TYPE normal",
@@ -150,7 +149,8 @@ async fn nobody_there_is_an_error_and_not_a_hang() {
 #[tokio::test]
 async fn the_queue_works_over_tls_and_only_with_the_right_authority() {
     let redis = Redis::with(Server { transport: Transport::Tls, ..Server::default() }).unwrap();
-    let trusting = |url| Settings { authority: Some(redis.authority().unwrap()), ..Settings::new(url, PREFIX) };
+    let trusting =
+        |url| Settings { authority: Some(redis.authority().unwrap()), ..Settings::new(url, PREFIX) };
     let coordinator = RedisCoordinator::connect(&trusting(redis.url())).await.unwrap();
     let worker = RedisWorker::connect(&trusting(redis.worker_url()), id("a")).await.unwrap();
     one_job(&coordinator, &worker).await;

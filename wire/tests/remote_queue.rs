@@ -75,11 +75,8 @@ async fn a_worker_registers_again_with_a_coordinator_that_was_restarted() {
     let worker = WorkerId::new("a").unwrap();
     let registration =
         Registration { backend: "cpu".into(), version: "1".into(), memory: 1, circuits: Vec::new() };
-    let register = |fresh| WorkerEvent::Register {
-        worker: worker.clone(),
-        registration: registration.clone(),
-        fresh,
-    };
+    let register =
+        |fresh| WorkerEvent::Register { worker: worker.clone(), registration: registration.clone(), fresh };
     let first = Remote::start("127.0.0.1:0").await;
     let address = first.address.clone();
     let remote = first.join("a", "secret");

@@ -198,8 +198,12 @@ async fn main() -> eyre::Result<()> {
         took.push(bench.took[job as usize].load(Ordering::Relaxed));
     }
     took.sort_unstable();
-    let at = |share: f64| took.get((took.len() as f64 * share) as usize).map_or(0.0, |nanos| *nanos as f64 / 1e6);
-    println!("{}", json!({ "figure": "publish_to_claim_ms", "probes": took.len(), "p50": at(0.5), "p99": at(0.99) }));
+    let at =
+        |share: f64| took.get((took.len() as f64 * share) as usize).map_or(0.0, |nanos| *nanos as f64 / 1e6);
+    println!(
+        "{}",
+        json!({ "figure": "publish_to_claim_ms", "probes": took.len(), "p50": at(0.5), "p99": at(0.99) })
+    );
 
     let wiped = wiped_to_full_rate(&bench, &redis, options.jobs + options.probes, all, rate, &input).await?;
     println!("{}", json!({ "figure": "wiped_to_full_rate_ms", "ms": wiped.as_millis() as u64 }));

@@ -188,10 +188,7 @@ fn a_worker_introduces_itself_again_when_asked_and_keeps_what_it_holds() {
     let mut state = worker();
     proving(&mut state, 1);
     let effects = state.step(Event::Control(Control::Introduce), at(6));
-    assert!(
-        matches!(effects[..], [Effect::Emit(WorkerEvent::Register { fresh: false, .. })]),
-        "{effects:?}"
-    );
+    assert!(matches!(effects[..], [Effect::Emit(WorkerEvent::Register { fresh: false, .. })]), "{effects:?}");
     assert_eq!(state.holds().len(), 1);
 }
 
@@ -330,7 +327,7 @@ fn a_card_that_is_wrong_now_and_then_is_suspect_at_the_third_time() {
     for job in 1..=3 {
         proving(&mut state, job);
         state.step(Event::Claimed { entry: None, memory_used: 0 }, at(5));
-        state.step(Event::Claimed { entry: None, memory_used: 0 }, at(5));
+        state.step(Event::Claimed { entry: None, memory_used: 0 }, at(6));
         assert_eq!(state.step(invalid(job), at(6)), [prove(job)]);
         let effects = state.step(Event::Proved(key(job), proof()), at(7));
         assert!(matches!(ended(&effects)[..], [WorkerEvent::Proved { .. }]));

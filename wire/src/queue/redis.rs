@@ -106,13 +106,18 @@ impl Settings {
 /// Never shows the password, which may be part of the URL.
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Settings").field("prefix", &self.prefix).field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Settings")
+            .field("prefix", &self.prefix)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
 /// A server that answers and says no is told apart from one that is not there: only a person can help.
 fn error(error: redis::RedisError) -> QueueError {
     let refused = matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
-        || error.kind() == redis::ErrorKind::AuthenticationFailed;
+        || error.kind() == redis::ErrorKind::AuthenticationFailed
+        // How a script is told so, without a code.
+        || error.to_string().contains("user executing the script can't");
     if refused { QueueError::Refused(error.to_string()) } else { QueueError::Unreachable(error.to_string()) }
 }

@@ -199,7 +199,11 @@ impl CoordinatorQueue for RedisCoordinator {
         }
         failpoint("queue.acknowledge");
         let mut command = redis::cmd("XTRIM");
-        command.arg(self.keys.events()).arg("MINID").arg(format!("{}-{}", up_to.0, up_to.1.saturating_add(1)));
+        command.arg(self.keys.events()).arg("MINID").arg(format!(
+            "{}-{}",
+            up_to.0,
+            up_to.1.saturating_add(1)
+        ));
         self.commands.call(&command, Duration::ZERO).await
     }
 

@@ -49,7 +49,8 @@ pub async fn inspect(settings: &Settings) -> Result<Vec<Finding>, QueueError> {
         Err(QueueError::Refused(_)) => return worker_itself(&link, &keys).await,
         Err(other) => return Err(other),
     };
-    let value = |name: &str| whole.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str());
+    let value =
+        |name: &str| whole.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str());
     let info: String = link.call(redis::cmd("INFO").arg("server"), Duration::ZERO).await?;
     let mut findings = vec![version(&info), eviction(value("maxmemory"), value("maxmemory-policy"))];
     findings.push(durability(value("appendonly")));
@@ -101,7 +102,8 @@ fn durability(appendonly: &str) -> Finding {
     if appendonly == "yes" {
         finding("redis file", Verdict::Good, "append-only file")
     } else {
-        let detail = "no append-only file: a restart loses the queue, which is then filled again; set appendonly yes";
+        let detail =
+            "no append-only file: a restart loses the queue, which is then filled again; set appendonly yes";
         finding("redis file", Verdict::Risky, detail)
     }
 }

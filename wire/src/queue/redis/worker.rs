@@ -128,7 +128,8 @@ impl RedisWorker {
         command.arg(self.id.as_str()).arg(GROUP).arg(self.keys.prefix()).arg(MAX_MESSAGE);
         command.arg(PASSED_AT_ONCE).arg(self.limits.dead).arg(MOST_WAKES);
         loop {
-            let (epoch, stream, id, bytes, passed): Claimed = self.claims.call(&command, Duration::ZERO).await?;
+            let (epoch, stream, id, bytes, passed): Claimed =
+                self.claims.call(&command, Duration::ZERO).await?;
             self.note(epoch).await?;
             if id.is_empty() {
                 return Ok((None, passed));
