@@ -81,7 +81,6 @@ async fn a_workers_user_can_do_its_work_and_nothing_else() {
         "ACL SETUSER x on",
         "SHUTDOWN",
         "SAVE",
-        "DEBUG SLEEP 0",
         "MONITOR",
         "CLIENT LIST",
         "CLIENT KILL TYPE normal",

@@ -325,13 +325,14 @@ fn an_attempt_that_even_the_processor_gets_wrong_fails_as_a_proof() {
 fn a_card_that_is_wrong_now_and_then_is_suspect_at_the_third_time() {
     let mut state = worker_on("cuda");
     for job in 1..=3 {
-        proving(&mut state, job);
+        let at = |seconds| at(10 * job + seconds);
+        proving_from(10 * job, &mut state, job);
         state.step(Event::Claimed { entry: None, memory_used: 0 }, at(5));
-        state.step(Event::Claimed { entry: None, memory_used: 0 }, at(5));
+        state.step(Event::Claimed { entry: None, memory_used: 0 }, at(6));
         assert_eq!(state.step(invalid(job), at(6)), [prove(job)]);
         let effects = state.step(Event::Proved(key(job), proof()), at(7));
         assert!(matches!(ended(&effects)[..], [WorkerEvent::Proved { .. }]));
-        let effects = state.step(Event::Claimed { entry: None, memory_used: 0 }, at(7));
+        // No look into the queue is under way: it leaves at once.
         let why = farewell(&effects);
         assert_eq!(why.is_some_and(|why| why.contains("PM-WORKER-050")), job == 3, "{effects:?}");
     }

@@ -116,6 +116,8 @@ impl std::fmt::Debug for Settings {
 /// A server that answers and says no is told apart from one that is not there: only a person can help.
 fn error(error: redis::RedisError) -> QueueError {
     let refused = matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
-        || error.kind() == redis::ErrorKind::AuthenticationFailed;
+        || error.kind() == redis::ErrorKind::AuthenticationFailed
+        // How a script is told so, without a code.
+        || error.to_string().contains("user executing the script can't");
     if refused { QueueError::Refused(error.to_string()) } else { QueueError::Unreachable(error.to_string()) }
 }

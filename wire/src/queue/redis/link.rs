@@ -28,6 +28,10 @@ pub(super) fn client(settings: &Settings) -> Result<Client, QueueError> {
         redis = redis.set_password(password);
     }
     info = info.set_redis_settings(redis);
+    // The client takes the process's; whoever chose one before has the say.
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
     match &settings.authority {
         Some(pem) => {
             let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem.clone()) };
