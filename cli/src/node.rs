@@ -14,7 +14,7 @@ use clap::Args;
 use coordinator::{
     Config, Finality, Handle, Parts,
     api::{self, ApiConfig, Server},
-    chain::evm::{self, AccountKey, EvmChain, EvmSettings},
+    chain::evm::{self, AccountKey, EvmChain, EvmSettings, RemoteSigner, Signer, TransportLimits},
     service::Address,
     store::SqliteStore,
     verifier::Groth16Verifier,
@@ -60,6 +60,13 @@ pub struct Options {
     /// The operator's key, 64 hex digits in a file of mode 0600 (or in PROOFMILL_OPERATOR_KEY)
     #[arg(long)]
     operator_key: Option<PathBuf>,
+    /// A signer of L1 transactions that speaks `eth_signTransaction` (web3signer's kind), http://host:port/path; the key
+    /// above then signs promises only
+    #[arg(long, value_name = "URL", requires = "operator_address")]
+    remote_signer: Option<String>,
+    /// The account that the remote signer signs for
+    #[arg(long, value_name = "0x…", requires = "remote_signer", value_parser = |text: &str| parse_address(text).map_err(|e| e.to_string()))]
+    operator_address: Option<Address>,
     /// Circuits, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "s3m1")]
     circuits: Vec<Shape>,
@@ -97,6 +104,8 @@ pub struct Settings {
     pub contract: Address,
     pub first_block: u64,
     pub operator_key: String,
+    /// Signs L1 transactions instead of the key: URL and account.
+    pub remote_signer: Option<(String, Address)>,
     pub shapes: Vec<Shape>,
     pub bind: IpAddr,
     pub port: u16,
@@ -149,7 +158,11 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
         Finality::Tag => evm::Finality::Tag,
         Finality::Confirmations(blocks) => evm::Finality::Confirmations(blocks),
     };
-    let chain = Arc::new(EvmChain::connect(evm, AccountKey::from_hex(&settings.operator_key)?).await?);
+    let signer = match &settings.remote_signer {
+        Some((url, address)) => RemoteSigner::new(url, *address, TransportLimits::default())?.into(),
+        None => Signer::from(AccountKey::from_hex(&settings.operator_key)?),
+    };
+    let chain = Arc::new(EvmChain::connect(evm, signer).await?);
     check_pinned(&chain, &circuits).await?;
 
     let queue = Arc::new(MemoryQueue::default());
@@ -275,6 +288,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         contract: options.contract,
         first_block: options.first_block,
         operator_key: operator_key.trim().to_owned(),
+        remote_signer: options.remote_signer.zip(options.operator_address),
         shapes: options.circuits,
         bind: options.bind,
         port: options.port,

@@ -117,6 +117,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         contract,
         first_block: deployment.first_block,
         operator_key: operator.to_owned(),
+        remote_signer: None,
         shapes: vec![shape],
         bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
         port: options.port,

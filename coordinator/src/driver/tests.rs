@@ -73,6 +73,18 @@ impl World {
     }
 
     async fn start_with(&self, store: Box<dyn Store>) -> Result<Arc<Handle>, StartError> {
+        self.start_configured(config(), store).await
+    }
+
+    async fn start_as(&self, config: Config, folder: &Path) -> Arc<Handle> {
+        self.start_configured(config, Box::new(SqliteStore::open(folder).unwrap())).await.unwrap()
+    }
+
+    async fn start_configured(
+        &self,
+        config: Config,
+        store: Box<dyn Store>,
+    ) -> Result<Arc<Handle>, StartError> {
         let parts = Parts {
             store,
             queue: Arc::new(self.queue.coordinator()) as Arc<dyn CoordinatorQueue>,
@@ -80,7 +92,7 @@ impl World {
             verifier: Arc::new(TagVerifier),
             operator: Holder::new(200).ethereum,
         };
-        start(config(), parts).await
+        start(config, parts).await
     }
 
     async fn start(&self, folder: &Path) -> Arc<Handle> {
@@ -189,6 +201,7 @@ async fn register(handle: &Handle, holder: &Holder) {
 
 mod damage;
 mod kill;
+mod reorg;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deposit_send_and_withdraw_go_all_the_way_and_end_final() {
@@ -320,22 +333,6 @@ async fn a_reorganisation_brings_a_submitted_batch_back() {
     assert_eq!(world.chain.contract().batch_no, 1);
     assert_eq!(handle.account(alice.owner).await.balances.finalized, 1_000);
     assert_eq!(handle.ready().await, Ok(()));
-    handle.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_final_block_that_is_replaced_stops_deposits_and_nothing_else() {
-    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
-    let handle = world.start(folder.path()).await;
-    let (alice, bob) = people();
-    register(&handle, &alice).await;
-    register(&handle, &bob).await;
-    fund(&world, &handle, &alice, 1_000).await;
-    settle(&handle).await;
-    world.chain.rewrite_from(1);
-    eventually("the alarm", async || handle.system().await.intake_alarm.is_some()).await;
-    assert!(handle.system().await.intake_alarm.unwrap().contains("PM-INTAKE-003"));
-    send(&handle, &alice, &bob, 100, "still works").await.unwrap();
     handle.shutdown().await;
 }
 
