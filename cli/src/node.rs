@@ -16,7 +16,7 @@ use coordinator::{
     api::{self, ApiConfig, Server},
     chain::{
         Chain,
-        evm::{self, AccountKey, EvmChain, EvmSettings},
+        evm::{self, AccountKey, EvmChain, EvmSettings, RemoteSigner, Signer, TransportLimits},
     },
     service::Address,
     store::FolderLock,
@@ -74,6 +74,13 @@ pub struct Options {
     database: Database,
     #[command(flatten)]
     redis: redis::Options,
+    /// A signer of L1 transactions that speaks `eth_signTransaction` (web3signer's kind), http://host:port/path; the key
+    /// above then signs promises only
+    #[arg(long, value_name = "URL", requires = "operator_address")]
+    remote_signer: Option<String>,
+    /// The account that the remote signer signs for
+    #[arg(long, value_name = "0x…", requires = "remote_signer", value_parser = |text: &str| parse_address(text).map_err(|e| e.to_string()))]
+    operator_address: Option<Address>,
     /// Circuits, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "s3m1")]
     circuits: Vec<Shape>,
@@ -114,6 +121,8 @@ pub struct Settings {
     pub database: Database,
     /// Where the workers' queue is; in this process without it.
     pub redis: Option<redis::Options>,
+    /// Signs L1 transactions instead of the key: URL and account.
+    pub remote_signer: Option<(String, Address)>,
     pub shapes: Vec<Shape>,
     pub bind: IpAddr,
     pub port: u16,
@@ -171,7 +180,11 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
         Finality::Tag => evm::Finality::Tag,
         Finality::Confirmations(blocks) => evm::Finality::Confirmations(blocks),
     };
-    let chain = Arc::new(EvmChain::connect(evm, AccountKey::from_hex(&settings.operator_key)?).await?);
+    let signer = match &settings.remote_signer {
+        Some((url, address)) => RemoteSigner::new(url, *address, TransportLimits::default())?.into(),
+        None => Signer::from(AccountKey::from_hex(&settings.operator_key)?),
+    };
+    let chain = Arc::new(EvmChain::connect(evm, signer).await?);
     check_pinned(&chain, &circuits).await?;
 
     let queue = FarmQueue::choose(settings.redis.as_ref(), &chain.deployment().await?)?;
@@ -306,6 +319,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         operator_key: operator_key.trim().to_owned(),
         database: options.database,
         redis: options.redis.redis_url.is_some().then_some(options.redis),
+        remote_signer: options.remote_signer.zip(options.operator_address),
         shapes: options.circuits,
         bind: options.bind,
         port: options.port,

@@ -160,6 +160,11 @@ impl Batcher {
         self.next
     }
 
+    /// The deposit that is minted next.
+    pub fn first_waiting(&self) -> Option<&Deposit> {
+        self.deposits.front().map(|waiting| &waiting.entry)
+    }
+
     pub fn waiting(&self) -> (usize, usize) {
         (self.deposits.len(), self.forced.len())
     }

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | what the contract says arrives complete | [`scenarios`], on npm's anvil and on the dev chain |
 //! | what a node says wrongly is an error with a sentence, never a panic, a guess or a gap | [`misbehaviour`] |
+//! | a remote signer is asked and not believed | [`signer`] |
+//! | whatever a reorganisation drops or moves, all that was accepted becomes final | [`reorg`] |
 //! | keys that everybody knows sign nothing on a real chain | [`real_chain`] |
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
@@ -16,8 +18,14 @@ mod misbehaviour;
 mod node;
 #[path = "chain_evm/real_chain.rs"]
 mod real_chain;
+#[path = "chain_evm/reorg.rs"]
+mod reorg;
 #[path = "chain_evm/scenarios.rs"]
 mod scenarios;
+#[path = "chain_evm/settling.rs"]
+mod settling;
+#[path = "chain_evm/signer.rs"]
+mod signer;
 
 macro_rules! on_both_chains {
     ($($scenario:ident),* $(,)?) => {
@@ -45,6 +53,8 @@ on_both_chains! {
     forced_requests_arrive_and_are_answered,
     a_key_epoch_can_only_rise,
     a_transaction_that_waits_is_replaced_by_one_that_pays_more,
+    several_batches_go_in_one_transaction_and_a_second_one_builds_on_it,
+    our_estimate_of_gas_is_above_the_chains,
     blocks_become_final_by_confirmations,
     fees_pay_for_the_next_block,
     an_account_without_ether_is_told_so,

@@ -119,6 +119,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         operator_key: operator.to_owned(),
         database: node::Database::default(),
         redis: None,
+        remote_signer: None,
         shapes: vec![shape],
         bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
         port: options.port,

@@ -50,6 +50,7 @@ struct Inner {
     /// Transactions of the owner that are not the coordinator's, to be mined first.
     foreign: u64,
     refused: Option<u32>,
+    foreign_root: bool,
     sent: usize,
     down: bool,
 }
@@ -160,6 +161,11 @@ impl MemoryChain {
     /// Refuses batches with this number, as a contract would that knows better.
     pub fn refuse(&self, batch_no: Option<u32>) {
         self.lock().refused = batch_no;
+    }
+
+    /// Shows a root that nobody proved, as if another coordinator had submitted.
+    pub fn set_foreign_root(&self, foreign: bool) {
+        self.lock().foreign_root = foreign;
     }
 
     /// Receipts of all transactions with batches, by block.
@@ -376,7 +382,10 @@ impl Chain for MemoryChain {
     }
 
     async fn contract_state(&self) -> Result<ContractState, ChainError> {
-        Ok(self.up()?.tip().contract)
+        let inner = self.up()?;
+        let contract = inner.tip().contract;
+        let root = if inner.foreign_root { contract.root + Fr::from(1) } else { contract.root };
+        Ok(ContractState { root, ..contract })
     }
 
     async fn nonce(&self, _owner: Address) -> Result<u64, ChainError> {

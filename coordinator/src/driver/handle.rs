@@ -186,6 +186,15 @@ impl Handle {
         .await
     }
 
+    /// What the durable state says.
+    #[cfg(test)]
+    pub(crate) async fn ask_state<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&State) -> T + Send + 'static,
+    ) -> T {
+        self.link.ask(question).await.unwrap()
+    }
+
     /// Refuses new operations, waits for those under way, and seals the open batch.
     pub async fn drain(&self) {
         self.draining.store(true, Ordering::Release);

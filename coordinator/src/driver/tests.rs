@@ -73,11 +73,17 @@ impl World {
     }
 
     async fn start_with(&self, store: Box<dyn Store>) -> Result<Arc<Handle>, StartError> {
-        self.start_from(store, None).await
+        self.start_configured(config(), store, None).await
     }
 
-    async fn start_from(
+    async fn start_as(&self, config: Config, folder: &Path) -> Arc<Handle> {
+        let store = Box::new(SqliteStore::open(folder).unwrap());
+        self.start_configured(config, store, Some(often(folder))).await.unwrap()
+    }
+
+    async fn start_configured(
         &self,
+        config: Config,
         store: Box<dyn Store>,
         snapshots: Option<SnapshotSettings>,
     ) -> Result<Arc<Handle>, StartError> {
@@ -89,12 +95,11 @@ impl World {
             verifier: Arc::new(TagVerifier),
             operator: Holder::new(200).ethereum,
         };
-        start(config(), parts).await
+        start(config, parts).await
     }
 
     async fn start(&self, folder: &Path) -> Arc<Handle> {
-        let store = Box::new(SqliteStore::open(folder).unwrap());
-        self.start_from(store, Some(often(folder))).await.unwrap()
+        self.start_as(config(), folder).await
     }
 }
 
@@ -204,6 +209,7 @@ async fn register(handle: &Handle, holder: &Holder) {
 
 mod damage;
 mod kill;
+mod reorg;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deposit_send_and_withdraw_go_all_the_way_and_end_final() {
@@ -335,22 +341,6 @@ async fn a_reorganisation_brings_a_submitted_batch_back() {
     assert_eq!(world.chain.contract().batch_no, 1);
     assert_eq!(handle.account(alice.owner).await.balances.finalized, 1_000);
     assert_eq!(handle.ready().await, Ok(()));
-    handle.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_final_block_that_is_replaced_stops_deposits_and_nothing_else() {
-    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
-    let handle = world.start(folder.path()).await;
-    let (alice, bob) = people();
-    register(&handle, &alice).await;
-    register(&handle, &bob).await;
-    fund(&world, &handle, &alice, 1_000).await;
-    settle(&handle).await;
-    world.chain.rewrite_from(1);
-    eventually("the alarm", async || handle.system().await.intake_alarm.is_some()).await;
-    assert!(handle.system().await.intake_alarm.unwrap().contains("PM-INTAKE-003"));
-    send(&handle, &alice, &bob, 100, "still works").await.unwrap();
     handle.shutdown().await;
 }
 

@@ -4,7 +4,16 @@ use circuits::shape::Shape;
 
 use super::*;
 
-const RULES: SettlementRules = SettlementRules { resend_ms: 100, bump_ms: 1_000, bump_percent: 20 };
+const RULES: SettlementRules = SettlementRules {
+    resend_ms: 100,
+    bump_ms: 1_000,
+    bump_percent: 20,
+    max_fee: 1_000,
+    max_batches_per_tx: 1,
+    max_gas_per_tx: 14_000_000,
+    max_in_flight: 1,
+};
+const GAS: u64 = 300_000;
 const FEES: Fees = Fees { max_fee: 100, max_priority: 10 };
 
 fn root(batch_no: u32) -> Fr {
@@ -12,16 +21,33 @@ fn root(batch_no: u32) -> Fr {
 }
 
 fn settlement(batches: u32) -> Settlement {
-    let mut settlement = Settlement::new(RULES);
+    settlement_with(RULES, batches)
+}
+
+fn settlement_with(rules: SettlementRules, batches: u32) -> Settlement {
+    let mut settlement = Settlement::new(rules);
     for batch_no in 1..=batches {
-        settlement.proven(batch_no, root(batch_no - 1), root(batch_no));
+        settlement.proven(batch_no, root(batch_no - 1), root(batch_no), GAS);
     }
     settlement
+}
+
+fn submit(batches: std::ops::RangeInclusive<u32>, nonce: u64, tried: Tried) -> SettlementEffect {
+    let (batch_no, last) = batches.into_inner();
+    SettlementEffect::Submit { batch_no, last, nonce, fees: FEES, tried, replaces: None }
+}
+
+fn record_of(effect: &SettlementEffect) -> Option<&SettlementRecord> {
+    match effect {
+        SettlementEffect::Record(record) => Some(record),
+        _ => None,
+    }
 }
 
 /// The contract after `batch_no`, with `nonce` as the owner's next.
 fn view(batch_no: u32, nonce: u64) -> ChainView {
     ChainView {
+        head: 20,
         final_block: 0,
         contract: ContractState {
             root: root(batch_no),
@@ -63,20 +89,23 @@ fn step(settlement: &mut Settlement, view: &ChainView, now: u64) -> Vec<Settleme
 }
 
 fn sign(settlement: &mut Settlement, batch_no: u32, tx: SignedTx, now: u64) {
-    settlement.apply(&SettlementRecord::Signed { batch_no, tx }, now);
+    settlement.apply(&signed(batch_no, batch_no, tx), now);
+}
+
+fn signed(batch_no: u32, last: u32, tx: SignedTx) -> SettlementRecord {
+    SettlementRecord::Signed { batch_no, last, tx, gas_limit: 7, tried: Tried::Latest, replaces: None }
 }
 
 #[test]
 fn batches_are_submitted_one_after_the_other_and_become_final_in_order() {
     let mut s = settlement(2);
-    let submit = |batch_no, nonce| SettlementEffect::Submit { batch_no, nonce, fees: FEES };
-    assert_eq!(step(&mut s, &view(0, 5), 0), [submit(1, 5)]);
+    assert_eq!(step(&mut s, &view(0, 5), 0), [submit(1..=1, 5, Tried::Latest)]);
     sign(&mut s, 1, tx(5, 1), 0);
     assert_eq!(step(&mut s, &view(0, 5), 1), [], "nothing while the first is on its way");
     let first = receipt(1, 10);
     let effects = step(&mut s, &mined(view(1, 6), std::slice::from_ref(&first), 9), 2);
-    let record = SettlementRecord::Mined { batch_no: 1, receipt: first.clone() };
-    assert_eq!(effects, [SettlementEffect::Record(record), submit(2, 6)]);
+    let record = SettlementRecord::Mined { batch_no: 1, receipt: first.clone(), was: None };
+    assert_eq!(effects, [SettlementEffect::Record(record), submit(2..=2, 6, Tried::Latest)]);
     sign(&mut s, 2, tx(6, 2), 2);
     let both = mined(view(2, 7), &[first, receipt(2, 11)], 10);
     let finals: Vec<_> = step(&mut s, &both, 3)
@@ -99,7 +128,8 @@ fn an_unmined_transaction_is_sent_again_then_replaced_with_the_same_nonce() {
     assert_eq!(step(&mut s, &view(0, 5), 99), []);
     assert_eq!(step(&mut s, &view(0, 5), 100), [SettlementEffect::Send { batch_no: 1, tx: tx(5, 1) }]);
     assert_eq!(step(&mut s, &view(0, 5), 150), []);
-    let [SettlementEffect::Submit { batch_no: 1, nonce: 5, fees }] = step(&mut s, &view(0, 5), 1_000)[..]
+    let [SettlementEffect::Submit { batch_no: 1, nonce: 5, fees, tried: Tried::Before, .. }] =
+        step(&mut s, &view(0, 5), 1_000)[..]
     else {
         panic!("a replacement")
     };
@@ -119,11 +149,13 @@ fn a_reorganisation_that_drops_the_block_brings_the_same_transaction_back() {
     sign(&mut s, 1, tx(5, 1), 0);
     step(&mut s, &mined(view(1, 6), &[receipt(1, 10)], 9), 1);
     let effects = step(&mut s, &view(0, 5), 2);
-    let dropped = SettlementEffect::Record(SettlementRecord::Dropped { batch_no: 1 });
+    let was = receipt(1, 10);
+    let dropped = SettlementEffect::Record(SettlementRecord::Dropped { batch_no: 1, last: 1, was, head: 20 });
     assert_eq!(effects, [dropped, SettlementEffect::Send { batch_no: 1, tx: tx(5, 1) }]);
     let again = receipt(1, 12);
     let effects = step(&mut s, &mined(view(1, 6), std::slice::from_ref(&again), 9), 3);
-    assert_eq!(effects, [SettlementEffect::Record(SettlementRecord::Mined { batch_no: 1, receipt: again })]);
+    let mined = SettlementRecord::Mined { batch_no: 1, receipt: again, was: None };
+    assert_eq!(effects, [SettlementEffect::Record(mined)]);
 }
 
 #[test]
@@ -136,17 +168,14 @@ fn a_reverted_transaction_raises_an_alarm_and_starts_over_behind_the_gates() {
     assert!(
         matches!(&effects[1], SettlementEffect::Alarm { batch_no: 1, reason } if reason.contains("reverted"))
     );
-    assert_eq!(
-        step(&mut s, &view(0, 6), 2),
-        [SettlementEffect::Submit { batch_no: 1, nonce: 6, fees: FEES }]
-    );
+    assert_eq!(step(&mut s, &view(0, 6), 2), [submit(1..=1, 6, Tried::Latest)]);
 }
 
 #[test]
 fn a_nonce_that_somebody_else_used_is_given_up() {
     let mut s = settlement(1);
     sign(&mut s, 1, tx(5, 1), 0);
-    let displaced = SettlementEffect::Record(SettlementRecord::Displaced { batch_no: 1 });
+    let displaced = SettlementEffect::Record(SettlementRecord::Displaced { batch_no: 1, last: 1, nonce: 5 });
     assert_eq!(step(&mut s, &view(0, 6), 1), [displaced]);
     assert!(matches!(step(&mut s, &view(0, 6), 2)[..], [SettlementEffect::Submit { nonce: 6, .. }]));
 }
@@ -156,7 +185,9 @@ fn a_root_that_is_not_ours_stops_submission_with_an_alarm() {
     let mut s = settlement(1);
     let mut foreign = view(0, 5);
     foreign.contract.root += Fr::from(1);
-    assert!(matches!(step(&mut s, &foreign, 0)[..], [SettlementEffect::Alarm { batch_no: 1, .. }]));
+    assert!(
+        matches!(&step(&mut s, &foreign, 0)[..], [SettlementEffect::Alarm { reason, .. }] if reason.contains("PM-SETTLE-007"))
+    );
 }
 
 #[test]
@@ -186,14 +217,156 @@ fn a_batch_that_the_contract_knows_is_found_by_its_log_without_our_receipt() {
 fn records_replayed_after_a_restart_give_the_same_submissions() {
     let mut s = settlement(2);
     let records = [
-        SettlementRecord::Signed { batch_no: 1, tx: tx(5, 1) },
-        SettlementRecord::Signed { batch_no: 1, tx: tx(5, 2) },
-        SettlementRecord::Mined { batch_no: 1, receipt: receipt(2, 10) },
+        signed(1, 1, tx(5, 1)),
+        signed(1, 1, tx(5, 2)),
+        SettlementRecord::Mined { batch_no: 1, receipt: receipt(2, 10), was: None },
         SettlementRecord::Finalised { batch_no: 1 },
-        SettlementRecord::Signed { batch_no: 2, tx: tx(6, 3) },
+        signed(2, 2, tx(6, 3)),
     ];
     records.iter().for_each(|record| s.apply(record, 7));
     assert_eq!(s.followed(), [[3; 32]]);
     // Signed and recorded, perhaps never sent: it is sent again, not signed again.
     assert_eq!(step(&mut s, &view(1, 6), 107), [SettlementEffect::Send { batch_no: 2, tx: tx(6, 3) }]);
+}
+
+#[test]
+fn what_is_proven_together_goes_together_by_number_and_by_gas() {
+    let rules = SettlementRules { max_batches_per_tx: 3, ..RULES };
+    assert_eq!(step(&mut settlement_with(rules, 8), &view(0, 5), 0), [submit(1..=3, 5, Tried::Latest)]);
+    let tight = SettlementRules { max_batches_per_tx: 64, max_gas_per_tx: cost::tx_gas(2 * GAS), ..RULES };
+    assert_eq!(step(&mut settlement_with(tight, 8), &view(0, 5), 0), [submit(1..=2, 5, Tried::Latest)]);
+    // A batch too large for the estimate goes alone: the node's estimate decides.
+    let tiny = SettlementRules { max_gas_per_tx: 1, ..tight };
+    assert_eq!(step(&mut settlement_with(tiny, 8), &view(0, 5), 0), [submit(1..=1, 5, Tried::Latest)]);
+}
+
+#[test]
+fn transactions_with_consecutive_nonces_build_on_each_other_up_to_a_number() {
+    let rules = SettlementRules { max_batches_per_tx: 2, max_in_flight: 3, ..RULES };
+    let mut s = settlement_with(rules, 9);
+    let wanted =
+        [submit(1..=2, 5, Tried::Latest), submit(3..=4, 6, Tried::Pending), submit(5..=6, 7, Tried::Pending)];
+    assert_eq!(step(&mut s, &view(0, 5), 0), wanted);
+    for (first, nonce) in [(1, 5), (3, 6), (5, 7)] {
+        s.apply(&signed(first, first + 1, tx(nonce, nonce as u8)), 0);
+    }
+    assert_eq!(step(&mut s, &view(0, 5), 1), [], "three are on their way");
+    // The first is mined: one more may go.
+    let effects = step(&mut s, &mined(view(2, 6), &[receipt(5, 10)], 0), 2);
+    assert_eq!(effects.last(), Some(&submit(7..=8, 8, Tried::Pending)));
+    assert_eq!(effects.len(), 3, "two batches are mined: {effects:?}");
+}
+
+#[test]
+fn a_call_refused_on_what_is_pending_waits_until_the_contract_moves() {
+    let rules = SettlementRules { max_in_flight: 4, ..RULES };
+    let mut s = settlement_with(rules, 3);
+    sign(&mut s, 1, tx(5, 1), 0);
+    s.hold(0);
+    assert_eq!(step(&mut s, &view(0, 5), 1), []);
+    let effects = step(&mut s, &mined(view(1, 6), &[receipt(1, 10)], 0), 2);
+    assert_eq!(effects[1..], [submit(2..=2, 6, Tried::Latest), submit(3..=3, 7, Tried::Pending)]);
+}
+
+#[test]
+fn batches_refused_together_go_singly() {
+    let rules = SettlementRules { max_batches_per_tx: 4, ..RULES };
+    let mut s = settlement_with(rules, 6);
+    assert_eq!(step(&mut s, &view(0, 5), 0), [submit(1..=4, 5, Tried::Latest)]);
+    let refused = SettlementRecord::Refused { batch_no: 1, last: 4, reason: "no".to_owned() };
+    assert!(s.is_news(1, "no"));
+    s.apply(&refused, 1);
+    assert!(!s.is_news(1, "no"));
+    assert_eq!(step(&mut s, &view(0, 5), 1), [submit(1..=1, 5, Tried::Latest)]);
+    // Behind them groups are made again.
+    sign(&mut s, 1, tx(5, 1), 1);
+    for batch_no in 1..=4u32 {
+        let id = batch_no as u8;
+        sign(&mut s, batch_no, tx(4 + u64::from(batch_no), id), 1);
+    }
+    let receipts: Vec<Receipt> = (1..=4).map(|id| receipt(id, 10)).collect();
+    let effects = step(&mut s, &mined(view(4, 9), &receipts, 0), 2);
+    assert_eq!(effects.last(), Some(&submit(5..=6, 9, Tried::Latest)));
+}
+
+#[test]
+fn the_fee_rises_to_the_cap_and_then_the_transaction_is_sent_again_with_an_alarm() {
+    let rules = SettlementRules { max_fee: 130, ..RULES };
+    let mut s = settlement_with(rules, 1);
+    sign(&mut s, 1, tx(5, 1), 0);
+    let effects = step(&mut s, &view(0, 5), 1_000);
+    let [SettlementEffect::Submit { fees, replaces: Some((FEES, 7)), .. }] = effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(fees.max_fee, 121);
+    sign(&mut s, 1, SignedTx { fees, ..tx(5, 2) }, 1_000);
+    // 130 is less than a tenth above 121.
+    let capped = step(&mut s, &view(0, 5), 2_000);
+    assert!(matches!(record_of(&capped[0]), Some(SettlementRecord::AtCap { batch_no: 1, .. })), "{capped:?}");
+    assert!(matches!(&capped[1], SettlementEffect::Send { .. }));
+    assert!(matches!(&capped[2], SettlementEffect::Alarm { reason, .. } if reason.contains("PM-SETTLE-005")));
+    let later = step(&mut s, &view(0, 5), 2_100);
+    assert!(later.iter().all(|effect| record_of(effect).is_none()), "recorded once: {later:?}");
+    assert!(later.iter().any(|effect| matches!(effect, SettlementEffect::Send { .. })));
+    let market = ChainView { fees: Fees { max_fee: 9_999, max_priority: 9_999 }, ..view(0, 5) };
+    let first = step(&mut settlement_with(rules, 1), &market, 0);
+    assert!(matches!(
+        first[0],
+        SettlementEffect::Submit { fees: Fees { max_fee: 130, max_priority: 130 }, .. }
+    ));
+}
+
+#[test]
+fn what_builds_on_a_reverted_transaction_starts_over_with_it() {
+    let rules = SettlementRules { max_in_flight: 4, ..RULES };
+    let mut s = settlement_with(rules, 3);
+    for (batch_no, nonce) in [(1, 5), (2, 6), (3, 7)] {
+        sign(&mut s, batch_no, tx(nonce, batch_no as u8), 0);
+    }
+    let failed = Receipt { success: false, ..receipt(1, 10) };
+    let effects = step(&mut s, &mined(view(0, 6), &[failed], 0), 1);
+    let records: Vec<u32> = effects.iter().filter_map(record_of).map(SettlementRecord::batch_no).collect();
+    assert_eq!(records, [1, 2, 3]);
+    assert_eq!(s.followed(), [[0; 32]; 0]);
+    // Their nonces are taken again, for more than a node that still has the old ones wants.
+    let effects = step(&mut s, &view(0, 6), 2);
+    let [SettlementEffect::Submit { nonce: 6, fees, tried: Tried::Latest, .. }, ..] = effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert!(fees.max_fee >= 110 && fees.max_priority >= 11, "{fees:?}");
+}
+
+#[test]
+fn a_nonce_that_nobody_fills_strands_nothing_for_ever() {
+    let mut s = settlement(1);
+    // Signed for nonce 7 when the owner stood there; a reorganisation took foreign transactions 5 and 6 away.
+    sign(&mut s, 1, tx(7, 1), 0);
+    let displaced = SettlementRecord::Displaced { batch_no: 1, last: 1, nonce: 7 };
+    assert_eq!(step(&mut s, &view(0, 5), 1), [SettlementEffect::Record(displaced)]);
+    assert_eq!(step(&mut s, &view(0, 5), 2), [submit(1..=1, 5, Tried::Latest)]);
+}
+
+#[test]
+fn a_final_batch_that_the_contract_lost_is_an_alarm_and_nothing_is_sent() {
+    let mut s = settlement(2);
+    sign(&mut s, 1, tx(5, 1), 0);
+    step(&mut s, &mined(view(1, 6), &[receipt(1, 10)], 10), 1);
+    let effects = step(&mut s, &view(0, 5), 2);
+    assert!(
+        matches!(&effects[..], [SettlementEffect::Alarm { reason, .. }] if reason.contains("PM-SETTLE-006")),
+        "{effects:?}"
+    );
+    // The chain comes back, and so does settlement.
+    assert_eq!(step(&mut s, &view(1, 6), 3), [submit(2..=2, 6, Tried::Latest)]);
+}
+
+#[test]
+fn a_transaction_that_moved_to_another_block_says_where_it_was() {
+    let mut s = settlement(1);
+    sign(&mut s, 1, tx(5, 1), 0);
+    step(&mut s, &mined(view(1, 6), &[receipt(1, 10)], 0), 1);
+    let effects = step(&mut s, &mined(view(1, 6), &[receipt(1, 12)], 0), 2);
+    let moved = SettlementRecord::Mined { batch_no: 1, receipt: receipt(1, 12), was: Some(receipt(1, 10)) };
+    assert_eq!(effects, [SettlementEffect::Record(moved)]);
+    assert_eq!(least_depth(10, 20), 11);
 }

@@ -13,7 +13,7 @@ use circuits::shape::Shape;
 use contracts::{CircuitKey, Config, VerifyingKey, data, proof_words};
 use coordinator::{
     chain::{
-        Chain, Deposit, ForcedRequest, SubmitBatch,
+        At, Chain, ContractState, Deposit, DryRun, Fees, ForcedRequest, SignedTx, SubmitBatch,
         evm::{AccountKey, Deployed, EvmChain, EvmSettings, Finality, Wallet, deploy},
     },
     service::Address,
@@ -159,7 +159,7 @@ fn anvil_program() -> PathBuf {
 
 /// With A = aG, B = bH and the secrets alpha, beta, gamma, delta, ic, Groth16's equation holds for
 /// C = (ab - alpha beta - ic(x) gamma) / delta.
-struct Trapdoor {
+pub struct Trapdoor {
     alpha: Fr,
     beta: Fr,
     gamma: Fr,
@@ -168,7 +168,7 @@ struct Trapdoor {
 }
 
 impl Trapdoor {
-    fn of(shape: Shape) -> Self {
+    pub fn of(shape: Shape) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(shape.number().into());
         let mut draw = || Fr::random(&mut rng);
         Self {
@@ -191,7 +191,7 @@ impl Trapdoor {
         }
     }
 
-    fn prove(&self, inputs: &[Fr; 3]) -> [u8; 256] {
+    pub fn prove(&self, inputs: &[Fr; 3]) -> [u8; 256] {
         let (a, b) = (Fr::from(11), Fr::from(13));
         let ic: Fr = self.ic[0] + (0..3).map(|i| self.ic[i + 1] * inputs[i]).sum::<Fr>();
         let c = (a * b - self.alpha * self.beta - ic * self.gamma) * self.delta.invert().unwrap();
@@ -254,7 +254,17 @@ impl Mill {
         withdrawals: &[(Address, u64, u64)],
         forced: Vec<ForcedRequest>,
     ) -> SubmitBatch {
-        let state = self.chain.contract_state().await.unwrap();
+        self.batch_after(&self.chain.contract_state().await.unwrap(), mints, withdrawals, forced)
+    }
+
+    /// As `batch`, in another state of the contract.
+    pub fn batch_after(
+        &self,
+        state: &ContractState,
+        mints: Vec<Deposit>,
+        withdrawals: &[(Address, u64, u64)],
+        forced: Vec<ForcedRequest>,
+    ) -> SubmitBatch {
         let shape = Shape::S3M1;
         let withdrawals =
             withdrawals.iter().map(|&(owner, low, high)| contracts::Record::Withdraw { owner, low, high });
@@ -307,11 +317,19 @@ impl Mill {
         }
     }
 
+    /// Tries batches on the latest block and signs them.
+    pub async fn sign(&self, batches: &[SubmitBatch], nonce: u64, fees: Fees) -> SignedTx {
+        let DryRun::Accepted { gas_limit } = self.chain.dry_run(batches, At::Latest).await.unwrap() else {
+            panic!("the contract would refuse it")
+        };
+        self.chain.sign_submit(batches, nonce, fees, gas_limit).await.unwrap()
+    }
+
     /// Submits and returns the gas used.
     pub async fn submit(&self, batch: &SubmitBatch) -> u64 {
         let nonce = self.chain.nonce(operator().address()).await.unwrap();
         let fees = self.chain.fees().await.unwrap();
-        let tx = self.chain.sign_submit(batch, nonce, fees).await.unwrap();
+        let tx = self.sign(std::slice::from_ref(batch), nonce, fees).await;
         assert_eq!(self.chain.send_raw(&tx).await, Ok(coordinator::chain::SendOutcome::Sent));
         let begun = Instant::now();
         loop {

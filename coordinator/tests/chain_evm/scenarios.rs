@@ -4,7 +4,7 @@ use bn254::Fr;
 use circuits::{leaf::account, shape::Shape, slot::ForcedKind};
 use contracts::{Config, Event};
 use coordinator::chain::{
-    Chain, DryRun, Fees, SendOutcome,
+    At, Chain, ContractState, DryRun, Fees, SendOutcome, SubmitBatch,
     evm::{AccountKey, EvmChain, EvmSettings, TX_GAS_CAP, TxError, Wallet, deploy},
 };
 use serde_json::json;
@@ -56,7 +56,8 @@ pub async fn a_deposit_arrives_with_every_field_and_is_minted_by_a_batch(backend
 
     let deposits = mill.logs().await.deposits;
     let batch = mill.batch(vec![deposits[0].clone()], &[], vec![]).await;
-    assert_eq!(mill.chain.dry_run(&batch).await, Ok(DryRun::Accepted));
+    let tried = mill.chain.dry_run(std::slice::from_ref(&batch), At::Latest).await;
+    assert!(matches!(tried, Ok(DryRun::Accepted { gas_limit }) if gas_limit > 100_000), "{tried:?}");
     mill.submit(&batch).await;
     let logs = mill.logs().await;
     assert_eq!(logs.deposits, deposits);
@@ -82,15 +83,18 @@ pub async fn what_the_contract_would_refuse_is_told_before_anything_is_signed(ba
     let batch = mill.batch(vec![], &[], vec![]).await;
     let mut forged = batch.clone();
     forged.new_root += Fr::from(1);
-    let DryRun::Reverted(words) = mill.chain.dry_run(&forged).await.unwrap() else { panic!("accepted") };
+    let tried = async |batch: &SubmitBatch| {
+        match mill.chain.dry_run(std::slice::from_ref(batch), At::Latest).await.unwrap() {
+            DryRun::Reverted(words) => words,
+            accepted => panic!("{accepted:?}"),
+        }
+    };
+    let words = tried(&forged).await;
     assert!(words.starts_with("ProofRejected: ") && words.contains("batch 1"), "{words}");
 
     mill.submit(&batch).await;
-    let DryRun::Reverted(words) = mill.chain.dry_run(&batch).await.unwrap() else { panic!("accepted") };
-    assert!(words.starts_with("StartOutOfWindow: "), "{words}");
-    let fees = mill.chain.fees().await.unwrap();
-    let error = mill.chain.sign_submit(&batch, 9, fees).await.unwrap_err().to_string();
-    assert!(error.starts_with("PM-CHAIN-003") && error.contains("PM-CONTRACT-1"), "{error}");
+    let words = tried(&batch).await;
+    assert!(words.starts_with("StartOutOfWindow: ") && words.contains("PM-CONTRACT-1"), "{words}");
 
     // A user's mistakes cost nothing and are explained.
     let before = mill.alice.balance().await.unwrap();
@@ -175,7 +179,7 @@ pub async fn a_transaction_that_waits_is_replaced_by_one_that_pays_more(backend:
     mill.node.ask("evm_setAutomine", json!([false])).await;
     let nonce = mill.chain.nonce(operator().address()).await.unwrap();
     let fees = mill.chain.fees().await.unwrap();
-    let sign = async |fees: Fees| mill.chain.sign_submit(&batch, nonce, fees).await.unwrap();
+    let sign = async |fees: Fees| mill.sign(std::slice::from_ref(&batch), nonce, fees).await;
     let first = sign(fees).await;
     assert_eq!(mill.chain.send_raw(&first).await, Ok(SendOutcome::Sent));
     assert_eq!(mill.chain.send_raw(&first).await, Ok(SendOutcome::Sent), "sent again after a lost answer");
@@ -195,6 +199,71 @@ pub async fn a_transaction_that_waits_is_replaced_by_one_that_pays_more(backend:
     assert_eq!(mill.chain.receipt(first.hash).await, Ok(None));
     assert_eq!(mill.chain.send_raw(&first).await, Ok(SendOutcome::NonceUsed));
     assert_eq!(mill.chain.nonce(operator().address()).await, Ok(nonce + 1));
+}
+
+pub async fn several_batches_go_in_one_transaction_and_a_second_one_builds_on_it(backend: Backend) {
+    let mill = Mill::start(backend).await;
+    let deposit = mill.deposit().await;
+    let mut state = mill.chain.contract_state().await.unwrap();
+    let mut batches = Vec::new();
+    for i in 0..5u64 {
+        let mints = if i == 1 { vec![deposit.clone()] } else { vec![] };
+        let batch = mill.batch_after(&state, mints, &[], vec![]);
+        let (root, next, batch_no) = (batch.new_root, batch.start + 4, batch.batch_no);
+        state = ContractState { root, next, batch_no, ..state };
+        batches.push(batch);
+    }
+    let (first, second) = batches.split_at(3);
+    let nonce = mill.chain.nonce(operator().address()).await.unwrap();
+    let fees = mill.chain.fees().await.unwrap();
+    mill.node.ask("evm_setAutomine", json!([false])).await;
+    let one = mill.sign(first, nonce, fees).await;
+    assert_eq!(mill.chain.send_raw(&one).await, Ok(SendOutcome::Sent));
+    // On the latest block the second cannot stand; behind the first it can.
+    let latest = mill.chain.dry_run(second, At::Latest).await.unwrap();
+    assert!(matches!(&latest, DryRun::Reverted(words) if words.starts_with("StartOutOfWindow")
+        || words.starts_with("ProofsRejected")), "{latest:?}");
+    let DryRun::Accepted { gas_limit } = mill.chain.dry_run(second, At::Pending).await.unwrap() else {
+        panic!("refused behind the first")
+    };
+    let two = mill.chain.sign_submit(second, nonce + 1, fees, gas_limit).await.unwrap();
+    assert_eq!(mill.chain.send_raw(&two).await, Ok(SendOutcome::Sent));
+    mill.node.ask("evm_mine", json!([])).await;
+    for tx in [&one, &two] {
+        assert!(mill.chain.receipt(tx.hash).await.unwrap().unwrap().success);
+    }
+    let state = mill.chain.contract_state().await.unwrap();
+    assert_eq!((state.batch_no, state.minted_up_to, state.root), (5, 1, batches[4].new_root));
+    let logs = mill.logs().await.batches;
+    assert_eq!(logs.iter().map(|log| log.batch_no).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+}
+
+pub async fn our_estimate_of_gas_is_above_the_chains(backend: Backend) {
+    use coordinator::settlement::cost::{batch_gas, tx_gas};
+    let mill = Mill::start(backend).await;
+    let deposit = mill.deposit().await;
+    let used = mill.submit(&mill.batch(vec![deposit.clone()], &[], vec![]).await).await;
+    assert!(used <= tx_gas(batch_gas(1, 0, 0)), "{used}");
+    let low = deposit.range.low();
+    let out: Vec<_> = (0..3u64).map(|i| ([i as u8 + 1; 20], low + i * 50_000, low + i * 50_000 + 40_000)).collect();
+    let used = mill.submit(&mill.batch(vec![], &out, vec![]).await).await;
+    assert!(used <= tx_gas(batch_gas(0, 3, 0)), "{used}");
+    let mut state = mill.chain.contract_state().await.unwrap();
+    let mut batches = Vec::new();
+    for _ in 0..16 {
+        let batch = mill.batch_after(&state, vec![], &[], vec![]);
+        state = ContractState {
+            root: batch.new_root,
+            next: batch.start + 4,
+            batch_no: batch.batch_no,
+            ..state
+        };
+        batches.push(batch);
+    }
+    let DryRun::Accepted { gas_limit } = mill.chain.dry_run(&batches, At::Latest).await.unwrap() else {
+        panic!("refused")
+    };
+    assert!(gas_limit <= tx_gas(16 * batch_gas(0, 0, 0)) * 6 / 5, "{gas_limit}");
 }
 
 pub async fn blocks_become_final_by_confirmations(backend: Backend) {

@@ -1,0 +1,226 @@
+//! Reorganisations, fee spikes and refusals, seen through the whole coordinator on a chain in memory.
+
+use super::*;
+
+/// As `config`, with blocks final as soon as they are there, so that every reorganisation replaces final blocks.
+async fn start_hasty(world: &World, folder: &Path) -> Arc<Handle> {
+    let hasty = Config { finality: Finality::Confirmations(0), ..config() };
+    world.start_as(hasty, folder).await
+}
+
+async fn alarm(handle: &Handle) -> Option<String> {
+    handle.system().await.intake_alarm
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn final_blocks_replaced_by_others_with_the_same_deposits_change_nothing() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let handle = world.start(folder.path()).await;
+    let (alice, bob) = people();
+    register(&handle, &alice).await;
+    register(&handle, &bob).await;
+    fund(&world, &handle, &alice, 1_000).await;
+    settle(&handle).await;
+    world.chain.rewrite_from(1);
+    fund(&world, &handle, &bob, 500).await;
+    send(&handle, &alice, &bob, 100, "still works").await.unwrap();
+    settle(&handle).await;
+    assert_eq!(alarm(&handle).await, None);
+    assert_eq!(handle.account(bob.owner).await.balances.finalized, 600);
+    handle.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waiting_deposit_that_a_reorganisation_takes_away_is_never_minted() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let slow = Config {
+        finality: Finality::Confirmations(0),
+        deposit_wait: Duration::from_secs(3600),
+        shapes: vec![Shape::S14M2],
+        ..config()
+    };
+    world.mining.store(false, Ordering::Release);
+    let handle = world.start_as(slow, folder.path()).await;
+    let (alice, bob) = people();
+    let taken = async |count: u64| {
+        eventually("the deposits are taken in", async || {
+            handle.ask_state(|state| state.next_ids().0).await == count
+        })
+        .await;
+    };
+    world.chain.mine(3);
+    world.chain.deposit(alice.owner, alice.key_hash, 1_000);
+    world.chain.mine(1);
+    taken(1).await;
+    world.chain.reorg(2);
+    taken(0).await;
+    // Another deposit takes the number, and both of what comes now are minted.
+    world.chain.deposit(bob.owner, bob.key_hash, 700);
+    world.chain.deposit(alice.owner, alice.key_hash, 300);
+    world.chain.mine(1);
+    world.mining.store(true, Ordering::Release);
+    taken(2).await;
+    settle(&handle).await;
+    assert_eq!(handle.account(bob.owner).await.balances.accepted, 700);
+    assert_eq!(handle.account(alice.owner).await.balances.accepted, 300);
+    handle.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sealed_deposit_that_is_gone_stops_the_intake_until_the_chain_has_it_again() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let handle = start_hasty(&world, folder.path()).await;
+    let (alice, bob) = people();
+    world.mining.store(false, Ordering::Release);
+    world.chain.mine(3);
+    world.chain.deposit(alice.owner, alice.key_hash, 1_000);
+    world.chain.mine(1);
+    eventually("the deposit is sealed and submitted", async || world.chain.sent() > 0).await;
+    world.chain.reorg_with(2, &[(bob.owner, bob.key_hash, 5)]);
+    eventually("the alarm", async || alarm(&handle).await.is_some()).await;
+    let words = alarm(&handle).await.unwrap();
+    assert!(words.contains("PM-INTAKE-004") && words.contains("deposit 0"), "{words}");
+    assert!(words.contains("batch 1"), "{words}");
+    // Another reorganisation brings it back, with another deadline: the batch settles with the preimage of now.
+    world.chain.reorg_with(3, &[(alice.owner, alice.key_hash, 1_000)]);
+    world.mining.store(true, Ordering::Release);
+    eventually("the intake goes on", async || alarm(&handle).await.is_none()).await;
+    fund(&world, &handle, &bob, 500).await;
+    settle(&handle).await;
+    assert_eq!(world.chain.contract().batch_no, 2);
+    assert_eq!(handle.account(alice.owner).await.balances.finalized, 1_000);
+    handle.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deposits_in_another_order_are_minted_in_the_order_of_the_chain() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let slow = Config {
+        finality: Finality::Confirmations(0),
+        deposit_wait: Duration::from_secs(3600),
+        shapes: vec![Shape::S4M60],
+        ..config()
+    };
+    world.mining.store(false, Ordering::Release);
+    let handle = world.start_as(slow, folder.path()).await;
+    let (alice, bob) = people();
+    world.chain.mine(3);
+    world.chain.deposit(alice.owner, alice.key_hash, 1_000);
+    world.chain.deposit(bob.owner, bob.key_hash, 70);
+    world.chain.mine(1);
+    let first_account =
+        async || handle.ask_state(|state| state.batcher.first_waiting().map(|deposit| deposit.account)).await;
+    eventually("alice comes first", async || first_account().await == Some(alice.account)).await;
+    world.chain.reorg_with(1, &[(bob.owner, bob.key_hash, 70), (alice.owner, alice.key_hash, 1_000)]);
+    eventually("bob comes first", async || first_account().await == Some(bob.account)).await;
+    assert_eq!(alarm(&handle).await, None);
+    handle.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_contract_at_a_root_of_somebody_else_stops_intake_and_settlement_until_it_is_ours_again() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let handle = world.start(folder.path()).await;
+    let (alice, bob) = people();
+    fund(&world, &handle, &alice, 1_000).await;
+    settle(&handle).await;
+    world.chain.set_foreign_root(true);
+    eventually("the alarm", async || alarm(&handle).await.is_some()).await;
+    assert!(alarm(&handle).await.unwrap().contains("PM-SETTLE-007"));
+    let sent = world.chain.sent();
+    world.chain.deposit(bob.owner, bob.key_hash, 500);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(handle.account(bob.owner).await.balances.accepted, 0, "nothing is taken in");
+    assert_eq!(world.chain.sent(), sent, "nothing is sent");
+    world.chain.set_foreign_root(false);
+    settle(&handle).await;
+    eventually("bob's deposit is minted", async || handle.account(bob.owner).await.balances.accepted == 500)
+        .await;
+    handle.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fee_spike_is_paid_and_the_nonce_stays() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let spiky = Config { bump_after: Duration::from_millis(100), ..config() };
+    world.chain.set_base_fee(100);
+    let handle = world.start_as(spiky, folder.path()).await;
+    let (alice, _) = people();
+    fund(&world, &handle, &alice, 1_000).await;
+    eventually("it is broadcast", async || world.chain.sent() > 0).await;
+    world.chain.set_base_fee(100_000);
+    settle(&handle).await;
+    assert_eq!(world.chain.receipts().len(), 1, "one nonce, one transaction");
+    handle.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_settles_in_few_transactions_also_on_a_node_without_pending_state() {
+    for pending in [true, false] {
+        let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+        if !pending {
+            world.chain.keep_no_pending_state();
+        }
+        let handle = world.start(folder.path()).await;
+        let (alice, _) = people();
+        for _ in 0..24 {
+            world.chain.deposit(alice.owner, alice.key_hash, 10);
+        }
+        eventually("all are minted", async || handle.account(alice.owner).await.balances.accepted == 240)
+            .await;
+        settle(&handle).await;
+        let receipts = world.chain.receipts();
+        assert!(receipts.iter().all(|receipt| receipt.success));
+        assert_eq!(world.chain.contract().batch_no, 24);
+        handle.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_batch_that_the_contract_refuses_holds_up_only_those_behind_it() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    world.chain.refuse(Some(5));
+    let handle = world.start(folder.path()).await;
+    let (alice, _) = people();
+    for _ in 0..8 {
+        world.chain.deposit(alice.owner, alice.key_hash, 10);
+    }
+    eventually("those before it are mined", async || world.chain.contract().batch_no == 4).await;
+    eventually("the alarm", async || {
+        handle.ready().await.is_err_and(|words| words.contains("PM-SETTLE-002") && words.contains('5'))
+    })
+    .await;
+    world.chain.refuse(None);
+    settle(&handle).await;
+    assert_eq!(world.chain.contract().batch_no, 8);
+    assert_eq!(handle.ready().await, Ok(()));
+    handle.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reorganisations_of_any_depth_and_foreign_nonces_converge_unattended() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    // Deposits are deep enough; the batches are not.
+    let handle =
+        world.start_as(Config { finality: Finality::Confirmations(70), ..config() }, folder.path()).await;
+    let (alice, bob) = people();
+    register(&handle, &alice).await;
+    register(&handle, &bob).await;
+    world.chain.deposit(alice.owner, alice.key_hash, 100_000);
+    world.chain.mine(75);
+    eventually("minted", async || handle.account(alice.owner).await.balances.accepted > 0).await;
+    for (round, depth) in [1, 64, 2, 3, 17, 40, 5, 64, 1, 9].into_iter().enumerate() {
+        send(&handle, &alice, &bob, 1_000, &format!("round {round}")).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        if round % 3 == 2 {
+            world.chain.use_a_nonce();
+        }
+        world.chain.reorg(depth);
+    }
+    world.chain.mine(80);
+    settle(&handle).await;
+    let system = handle.system().await;
+    assert_eq!(system.final_root, world.chain.contract().root);
+    assert_eq!(alarm(&handle).await, None);
+    handle.shutdown().await;
+}

@@ -1,0 +1,109 @@
+//! Reorganisations of a real node, of random depth, that drop, keep and move transactions.
+//!
+//! `PROOFMILL_REORGS` sets how many (6 without it), `PROOFMILL_REORG_SEED` with which seed.
+
+use std::time::Duration;
+
+use circuits::shape::Shape;
+use coordinator::{Config, Finality, chain::Chain as _, service::Service as _};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+use serde_json::{Value, json};
+
+use crate::{
+    node::{Backend, ETHER, Node, key_hash, operator, try_ask},
+    settling::{Scene, eventually},
+};
+
+/// More than the deepest reorganisation, so that deposits taken in stay.
+const CONFIRMATIONS: u64 = 70;
+
+fn number(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
+/// The raw transactions of the last `depth` blocks, in order.
+async fn transactions(node: &Node, depth: u64) -> Vec<Value> {
+    let head = node.ask("eth_blockNumber", json!([])).await;
+    let head = u64::from_str_radix(head.as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
+    let mut raw = Vec::new();
+    for block in head + 1 - depth..=head {
+        let block = node.ask("eth_getBlockByNumber", json!([format!("{block:#x}"), false])).await;
+        for hash in block["transactions"].as_array().unwrap() {
+            raw.push(node.ask("eth_getRawTransactionByHash", json!([hash])).await);
+        }
+    }
+    raw
+}
+
+/// Replaces the last blocks; a random share of their transactions comes back, in random later blocks.
+async fn reorganise(node: &Node, rng: &mut ChaCha8Rng, depth: u64) {
+    let mut pairs = Vec::new();
+    let mut block = 0;
+    for raw in transactions(node, depth).await {
+        block = (block + u64::from(rng.next_u32() % 3)).min(depth - 1);
+        if rng.next_u32() % 3 > 0 {
+            pairs.push(json!([raw, block]));
+        }
+    }
+    let answer = try_ask(&node.url, "anvil_reorg", json!([depth, pairs])).await.expect("anvil answers");
+    if answer.get("error").is_some() {
+        // A transaction whose predecessor stayed away is no valid one there: drop all.
+        node.ask("anvil_reorg", json!([depth, []])).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reorganisations_of_1_to_64_blocks_converge_to_the_ledgers_root() {
+    let scene = Scene::new(Backend::Anvil, &[Shape::S3M1]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = || Config {
+        finality: Finality::Confirmations(CONFIRMATIONS),
+        poll: Duration::from_millis(20),
+        deposit_wait: Duration::from_millis(10),
+        resend_after: Duration::from_millis(300),
+        bump_after: Duration::from_secs(3),
+        max_batches_per_tx: 3,
+        ..Config::default()
+    };
+    let mut handle = scene.start(config(), folder.path(), operator()).await;
+    let seed = number("PROOFMILL_REORG_SEED", 1);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let owner = scene.alice.address();
+    let mut deposits = 0;
+    for round in 0..number("PROOFMILL_REORGS", 6) {
+        for _ in 0..1 + rng.next_u32() % 4 {
+            scene.alice.deposit(owner, key_hash(), ETHER / 1_000).await.unwrap();
+            deposits += 1;
+        }
+        scene.node.ask("anvil_mine", json!([format!("{:#x}", CONFIRMATIONS + 1)])).await;
+        eventually("the deposits are taken in and submitted", async || {
+            handle.system().await.sealed_batch >= deposits
+        })
+        .await;
+        // Some of them are mined by now, some are not.
+        tokio::time::sleep(Duration::from_millis(u64::from(rng.next_u32() % 400))).await;
+        let depth = 1 + u64::from(rng.next_u32() % 64);
+        reorganise(&scene.node, &mut rng, depth).await;
+        if round % 3 == 2 {
+            handle.shutdown().await;
+            handle = scene.start(config(), folder.path(), operator()).await;
+        }
+    }
+    eventually("everything is final", async || {
+        scene.node.ask("anvil_mine", json!(["0x8"])).await;
+        handle.settled().await
+    })
+    .await;
+    let system = handle.system().await;
+    let settings = coordinator::chain::evm::EvmSettings::new(
+        &scene.node.url,
+        scene.deployed.contract,
+        scene.deployed.block,
+    );
+    let chain = coordinator::chain::evm::EvmChain::connect(settings, operator()).await.unwrap();
+    let contract = chain.contract_state().await.unwrap();
+    assert_eq!((contract.root, contract.batch_no), (system.final_root, system.final_batch), "seed {seed}");
+    assert_eq!(system.intake_alarm, None, "seed {seed}");
+    handle.shutdown().await;
+}

@@ -1,0 +1,126 @@
+//! A whole coordinator over a real node: the contract's proving secrets are known, so that proofs cost nothing and the
+//! contract still accepts only those of the right public inputs.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use bn254::Fr;
+use circuits::{batch::Prepared, shape::Shape};
+use contracts::Config as ContractConfig;
+use coordinator::{
+    Config, Handle, Parts,
+    chain::evm::{Deployed, EvmChain, EvmSettings, Signer, Wallet, deploy},
+    start,
+    store::SqliteStore,
+    verifier::ProofVerifier,
+};
+use tokio::task::JoinHandle;
+use wire::{
+    CircuitSupport, Control, ProofBytes, Registration, Timings, WorkerEvent, WorkerId, WorkerQueue as _,
+    ecdsa::OperatorKey,
+    job::decode_batch_input,
+    queue::memory::{Limits, MemoryQueue},
+};
+
+use crate::node::{Backend, DEV_CHAIN, Node, Trapdoor, alice, circuits, operator};
+
+/// Believes the proof that the known secrets give.
+pub struct TrapdoorVerifier;
+
+impl ProofVerifier for TrapdoorVerifier {
+    fn digest(&self, shape: Shape) -> Option<[u8; 32]> {
+        Some([shape.number() as u8; 32])
+    }
+
+    fn verify(&self, shape: Shape, public_inputs: &[Fr; 3], proof: &[u8; 256]) -> bool {
+        *proof == Trapdoor::of(shape).prove(public_inputs)
+    }
+}
+
+/// A worker that proves with the known secrets.
+async fn work(queue: MemoryQueue) {
+    let name = WorkerId::new("trapdoor").unwrap();
+    let queue = queue.worker(name.clone());
+    let wait = Duration::from_millis(20);
+    let circuits =
+        Shape::ALL.map(|shape| CircuitSupport { shape, digest: [shape.number() as u8; 32] }).to_vec();
+    let registration =
+        Registration { backend: "trapdoor".to_owned(), version: "1".to_owned(), memory: 1, circuits };
+    queue.emit(&WorkerEvent::Register { worker: name.clone(), registration }).await.unwrap();
+    loop {
+        let Some(entry) = queue.claim(&Shape::ALL, wait).await.unwrap() else { continue };
+        let (job, attempt) = (entry.job, entry.attempt);
+        queue.emit(&WorkerEvent::Claimed { worker: name.clone(), job, attempt }).await.unwrap();
+        let granted = loop {
+            match queue.next_control(wait).await.unwrap() {
+                Some(Control::Grant { job: j, attempt: a }) if (j, a) == (job, attempt) => break true,
+                Some(Control::Cancel { job: j, attempt: a }) if (j, a) == (job, attempt) => break false,
+                _ => {}
+            }
+        };
+        if !granted {
+            continue;
+        }
+        let input = decode_batch_input(&queue.input(job).await.unwrap()).unwrap();
+        let shape = input.shape;
+        let public_inputs = Prepared::new(input).unwrap().public_inputs();
+        let proved = WorkerEvent::Proved {
+            worker: name.clone(),
+            job,
+            attempt,
+            proof: ProofBytes(Trapdoor::of(shape).prove(&public_inputs)),
+            public_inputs,
+            timings: Timings::default(),
+        };
+        queue.emit(&proved).await.unwrap();
+    }
+}
+
+/// A node, a contract on it, a user with ether, and a worker.
+pub struct Scene {
+    pub node: Node,
+    pub deployed: Deployed,
+    pub alice: Wallet,
+    queue: MemoryQueue,
+    worker: JoinHandle<()>,
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        self.worker.abort();
+    }
+}
+
+impl Scene {
+    pub async fn new(backend: Backend, shapes: &[Shape]) -> Self {
+        let node = Node::start(backend).await;
+        let config = ContractConfig::new(operator().address());
+        let deployed = deploy(&node.url, &operator(), &config, &circuits(shapes)).await.unwrap();
+        let alice = Wallet::connect(&node.url, deployed.contract, alice(), Some(DEV_CHAIN)).await.unwrap();
+        let queue = MemoryQueue::new(Limits::default());
+        let worker = tokio::spawn(work(queue.clone()));
+        Self { node, deployed, alice, queue, worker }
+    }
+
+    pub async fn start(&self, config: Config, folder: &Path, signer: impl Into<Signer>) -> Arc<Handle> {
+        let mut settings = EvmSettings::new(&self.node.url, self.deployed.contract, self.deployed.block);
+        settings.chain_id = Some(DEV_CHAIN);
+        let parts = Parts {
+            store: Box::new(SqliteStore::open(folder).unwrap()),
+            queue: Arc::new(self.queue.coordinator()),
+            chain: Arc::new(EvmChain::connect(settings, signer).await.unwrap()),
+            verifier: Arc::new(TrapdoorVerifier),
+            operator: OperatorKey::from_bytes(&[200; 32]).unwrap(),
+        };
+        start(config, parts).await.unwrap()
+    }
+}
+
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..6_000 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never came true: {what}");
+}

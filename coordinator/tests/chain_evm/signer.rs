@@ -1,0 +1,152 @@
+//! A remote signer of web3signer's kind: it signs what it is asked, and one that signs anything else is caught.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, Ordering},
+};
+
+use coordinator::chain::{
+    At, Chain, ChainError, DryRun, SendOutcome,
+    evm::{AccountKey, EvmChain, EvmSettings, RemoteSigner, TransportLimits},
+};
+use ethers::{
+    signers::{LocalWallet, Signer as _},
+    types::{Bytes, Eip1559TransactionRequest, NameOrAddress, U64, U256, transaction::eip2718::TypedTransaction},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    fake::{Fake, Reply},
+    node::{Backend, DEV_CHAIN, Mill, operator},
+};
+
+const OPERATOR: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+const OTHER: &str = "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
+
+/// How the signer misbehaves.
+const HONEST: u8 = 0;
+const AS_AN_OBJECT: u8 = 1;
+const CHANGES: [(u8, &str); 10] = [
+    (10, "nonce"),
+    (11, "chain"),
+    (12, "recipient"),
+    (13, "value"),
+    (14, "call"),
+    (15, "gas limit"),
+    (16, "fee"),
+    (17, "priority fee"),
+    (18, "signed as"),
+    (19, "not a signed transaction"),
+];
+
+fn quantity(value: &Value) -> U256 {
+    value.as_str().unwrap().parse().unwrap()
+}
+
+fn sign(request: &Value, how: u8) -> Reply {
+    let key = if how == 18 { OTHER } else { OPERATOR };
+    let mut tx = Eip1559TransactionRequest {
+        from: None,
+        to: Some(NameOrAddress::Address(request["to"].as_str().unwrap().parse().unwrap())),
+        gas: Some(quantity(&request["gas"])),
+        value: Some(quantity(&request["value"])),
+        data: Some(request["data"].as_str().unwrap().parse::<Bytes>().unwrap()),
+        nonce: Some(quantity(&request["nonce"])),
+        access_list: Default::default(),
+        max_priority_fee_per_gas: Some(quantity(&request["maxPriorityFeePerGas"])),
+        max_fee_per_gas: Some(quantity(&request["maxFeePerGas"])),
+        chain_id: Some(U64::from(quantity(&request["chainId"]).as_u64())),
+    };
+    let more = |x: Option<U256>| x.map(|x| x + 1);
+    match how {
+        10 => tx.nonce = more(tx.nonce),
+        11 => tx.chain_id = Some(1.into()),
+        12 => tx.to = Some(NameOrAddress::Address([9; 20].into())),
+        13 => tx.value = more(tx.value),
+        14 => tx.data = Some(Bytes::from(vec![1, 2, 3])),
+        15 => tx.gas = more(tx.gas),
+        16 => tx.max_fee_per_gas = more(tx.max_fee_per_gas),
+        17 => tx.max_priority_fee_per_gas = more(tx.max_priority_fee_per_gas),
+        19 => return Reply::Result(json!("0x1234")),
+        _ => {}
+    }
+    let tx = TypedTransaction::Eip1559(tx);
+    let wallet = key.parse::<LocalWallet>().unwrap().with_chain_id(tx.chain_id().unwrap().as_u64());
+    let signature = wallet.sign_transaction_sync(&tx).unwrap();
+    let raw = json!(tx.rlp_signed(&signature));
+    Reply::Result(if how == AS_AN_OBJECT { json!({"raw": raw, "tx": {}}) } else { raw })
+}
+
+async fn chain_with(mill: &Mill, signer: &Fake) -> EvmChain {
+    let settings = EvmSettings {
+        chain_id: Some(DEV_CHAIN),
+        ..EvmSettings::new(&mill.node.url, mill.deployed.contract, mill.deployed.block)
+    };
+    let remote =
+        RemoteSigner::new(&signer.url, operator().address(), TransportLimits::default()).unwrap();
+    EvmChain::connect(settings, remote).await.unwrap()
+}
+
+fn signer(how: &Arc<AtomicU8>) -> Fake {
+    let how = Arc::clone(how);
+    Fake::start(move |method, params| {
+        assert_eq!(method, "eth_signTransaction");
+        sign(&params[0], how.load(Ordering::SeqCst))
+    })
+}
+
+#[tokio::test]
+async fn what_a_remote_signer_signed_is_mined_and_what_it_changed_is_refused() {
+    let mill = Mill::start(Backend::DevChain).await;
+    let how = Arc::new(AtomicU8::new(HONEST));
+    let remote = signer(&how);
+    let chain = chain_with(&mill, &remote).await;
+    for kind in [HONEST, AS_AN_OBJECT] {
+        how.store(kind, Ordering::SeqCst);
+        let batches = [mill.batch(vec![], &[], vec![]).await];
+        let fees = chain.fees().await.unwrap();
+        let nonce = chain.nonce(operator().address()).await.unwrap();
+        let DryRun::Accepted { gas_limit } = chain.dry_run(&batches, At::Latest).await.unwrap() else {
+            panic!("refused")
+        };
+        for (change, words) in CHANGES {
+            how.store(change, Ordering::SeqCst);
+            let error = chain.sign_submit(&batches, nonce, fees, gas_limit).await.unwrap_err();
+            assert!(matches!(error, ChainError::Signing(_)), "{error}");
+            assert!(error.to_string().contains(words), "{change}: {error}");
+        }
+        how.store(kind, Ordering::SeqCst);
+        let tx = chain.sign_submit(&batches, nonce, fees, gas_limit).await.unwrap();
+        let local = mill.chain.sign_submit(&batches, nonce, fees, gas_limit).await.unwrap();
+        assert_eq!(tx, local, "the same key signs the same bytes");
+        assert_eq!(chain.send_raw(&tx).await, Ok(SendOutcome::Sent));
+    }
+    assert_eq!(chain.contract_state().await.unwrap().batch_no, 2);
+}
+
+#[tokio::test]
+async fn a_signer_that_refuses_or_is_away_is_named_without_its_path() {
+    let mill = Mill::start(Backend::DevChain).await;
+    let batches = [mill.batch(vec![], &[], vec![]).await];
+    let fees = mill.chain.fees().await.unwrap();
+    let locked = Fake::start(|_, _| Reply::Error(-32_000, "no key for this account"));
+    let error = chain_with(&mill, &locked).await.sign_submit(&batches, 0, fees, 1).await.unwrap_err();
+    assert!(matches!(&error, ChainError::Signing(words) if words.contains("no key")), "{error}");
+
+    let away = crate::node::dead_url();
+    let remote = RemoteSigner::new(&away, operator().address(), TransportLimits::default()).unwrap();
+    let settings = EvmSettings::new(&mill.node.url, mill.deployed.contract, mill.deployed.block);
+    let chain = EvmChain::connect(settings, remote).await.unwrap();
+    let error = chain.sign_submit(&batches, 0, fees, 1).await.unwrap_err();
+    assert!(matches!(error, ChainError::Unreachable(_)), "{error}");
+    assert!(!error.to_string().contains("secret-path"), "{error}");
+}
+
+#[tokio::test]
+async fn a_remote_signer_of_another_account_or_a_published_one_on_a_real_chain_is_refused_at_start() {
+    let mill = Mill::start(Backend::DevChain).await;
+    let other = AccountKey::from_hex(OTHER).unwrap().address();
+    let remote = RemoteSigner::new("http://127.0.0.1:1/", other, TransportLimits::default()).unwrap();
+    let settings = EvmSettings::new(&mill.node.url, mill.deployed.contract, mill.deployed.block);
+    assert!(matches!(EvmChain::connect(settings, remote).await, Err(ChainError::Signing(_))));
+}
