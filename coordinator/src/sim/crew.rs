@@ -82,7 +82,9 @@ impl Worker {
                     work.stage = Stage::Fetching;
                     work.patience = if world.quiet { 0 } else { world.dice.below(6) as u32 };
                 }
-                Control::Cancel { job, attempt } if (job, attempt) == (work.entry.job, work.entry.attempt) => {
+                Control::Cancel { job, attempt }
+                    if (job, attempt) == (work.entry.job, work.entry.attempt) =>
+                {
                     self.work = None;
                 }
                 _ => {}

@@ -222,7 +222,9 @@ fn brief(event: &Event) -> String {
         Event::TakenIn { to, deposits, forced } => {
             format!("taken in to block {}: {} deposits {} forced", to.number, deposits.len(), forced.len())
         }
-        Event::Proven(proof) => format!("proven {} attempt {} by {}", proof.batch_no, proof.attempt, proof.worker),
+        Event::Proven(proof) => {
+            format!("proven {} attempt {} by {}", proof.batch_no, proof.attempt, proof.worker)
+        }
         Event::Farm(record) => format!("{record:?}"),
         Event::Settlement(record) => {
             let mut text = format!("{record:?}");

@@ -157,7 +157,9 @@ impl Model {
             Event::Accepted(accepted) => self.accepted(accepted),
             Event::Opened { batch_no, places } => {
                 holds(self.filled == 0, || format!("batch {batch_no} is opened over accepted operations"))?;
-                holds(*batch_no == self.heights().0 + 1, || format!("batch {batch_no} is opened out of order"))?;
+                holds(*batch_no == self.heights().0 + 1, || {
+                    format!("batch {batch_no} is opened out of order")
+                })?;
                 self.start = self.next.next_multiple_of(u64::from(*places));
                 Ok(())
             }
@@ -169,7 +171,9 @@ impl Model {
                 let past = past.ok_or_else(|| format!("batch {} is proven unsealed", proof.batch_no))?;
                 holds(!past.proven, || format!("batch {} is proven twice", proof.batch_no))?;
                 let valid = proof.proof[..] == tag(&past.public_inputs);
-                holds(valid, || format!("a proof of batch {} is accepted that does not verify", proof.batch_no))?;
+                holds(valid, || {
+                    format!("a proof of batch {} is accepted that does not verify", proof.batch_no)
+                })?;
                 past.proven = true;
                 self.dispatch.remove(&proof.batch_no);
                 while self.past.get(&(self.proven + 1)).is_some_and(|past| past.proven) {
@@ -190,8 +194,12 @@ impl Model {
         holds(self.by_key.insert(key, id).is_none(), || {
             format!("key {} of {} is used twice", accepted.idempotency_key, accepted.sender[0])
         })?;
-        holds(accepted.batch_no == self.heights().0 + 1, || format!("{id} stands in a batch that is not open"))?;
-        holds(accepted.place == self.start + self.filled, || format!("{id} stands at place {}", accepted.place))?;
+        holds(accepted.batch_no == self.heights().0 + 1, || {
+            format!("{id} stands in a batch that is not open")
+        })?;
+        holds(accepted.place == self.start + self.filled, || {
+            format!("{id} stands at place {}", accepted.place)
+        })?;
         for (place, spend) in (accepted.place..).zip(&accepted.spends) {
             let Some(coin) = self.coins.remove(&spend.index) else {
                 return Err(format!("{id} spends leaf {}, which is empty", spend.index));
@@ -209,7 +217,9 @@ impl Model {
             match (accepted.kind, accepted.recipient) {
                 (SignedKind::Send, Some(owner)) => {
                     let paid = Coin { owner, account: spend.recipient, range: low };
-                    holds(self.coins.insert(place, paid).is_none(), || format!("place {place} is used twice"))?;
+                    holds(self.coins.insert(place, paid).is_none(), || {
+                        format!("place {place} is used twice")
+                    })?;
                     self.append(place, &paid);
                 }
                 (SignedKind::Withdraw, None) => self.withdrawn += low.amount(),
@@ -285,13 +295,17 @@ impl Model {
         let touched = std::mem::take(&mut self.touched);
         if self.hashes {
             let mid_root = self.tree.write(appended.iter().map(|(place, leaf)| (*place, *leaf)));
-            holds(mid_root == sealed.mid_root, || format!("the mid root of batch {batch_no} is another one"))?;
+            holds(mid_root == sealed.mid_root, || {
+                format!("the mid root of batch {batch_no} is another one")
+            })?;
             let spent = touched.into_iter().map(|index| {
                 let coin = self.coins.get(&index);
                 (index, coin.map_or_else(Fr::default, |coin| leaf(&coin.account, &coin.range)))
             });
             let new_root = self.tree.write(spent);
-            holds(new_root == sealed.new_root, || format!("the new root of batch {batch_no} is another one"))?;
+            holds(new_root == sealed.new_root, || {
+                format!("the new root of batch {batch_no} is another one")
+            })?;
         }
         let past = Past {
             new_root: sealed.new_root,
@@ -330,7 +344,8 @@ impl Model {
     pub fn answered(&mut self, asked: &Verified, view: &OperationView) -> Verdict {
         let (sender, key) = (asked.sender, &asked.idempotency_key);
         let accepted = self.operation_of(sender, key);
-        let accepted = accepted.ok_or_else(|| format!("{key} of {} is answered and not durable", sender[0]))?;
+        let accepted =
+            accepted.ok_or_else(|| format!("{key} of {} is answered and not durable", sender[0]))?;
         let same = accepted.request_hash == asked.request_hash && accepted.id.to_string() == view.id;
         holds(same && accepted.batch_no == view.batch_no, || {
             format!("{key} of {} is answered as another operation", sender[0])
@@ -339,7 +354,9 @@ impl Model {
         let mut leaves = Vec::new();
         for (place, (spend, promise)) in (accepted.place..).zip(accepted.spends.iter().zip(&view.promises)) {
             let paid = promise.range.low() == spend.range.low() && promise.range.high() == spend.split;
-            holds(paid && promise.batch_no == accepted.batch_no, || format!("{key} is promised other coins"))?;
+            holds(paid && promise.batch_no == accepted.batch_no, || {
+                format!("{key} is promised other coins")
+            })?;
             if accepted.kind == SignedKind::Send {
                 holds(promise.index == place, || format!("{key} is promised place {}", promise.index))?;
                 if self.hashes {
@@ -357,7 +374,9 @@ impl Model {
                     return Err(format!("batch {batch_no} is published and needs no proof"));
                 };
                 holds(job.lease.is_none(), || format!("batch {batch_no} is published while it is leased"))?;
-                holds(*attempt > job.attempt, || format!("attempt {attempt} of batch {batch_no} comes again"))?;
+                holds(*attempt > job.attempt, || {
+                    format!("attempt {attempt} of batch {batch_no} comes again")
+                })?;
                 job.attempt = *attempt;
             }
             FarmRecord::Granted { batch_no, attempt, worker } => {
@@ -425,10 +444,14 @@ impl Model {
                 self.nonces.remove(batch_no);
             }
             SettlementRecord::Finalised { batch_no } => {
-                holds(*batch_no == self.last_final + 1, || format!("batch {batch_no} is final out of order"))?;
+                holds(*batch_no == self.last_final + 1, || {
+                    format!("batch {batch_no} is final out of order")
+                })?;
                 holds(*batch_no <= self.proven, || format!("batch {batch_no} is final unproven"))?;
                 let root = self.past.get(batch_no).map(|past| past.new_root).unwrap_or_default();
-                holds(node.is_final(*batch_no, &root), || format!("batch {batch_no} is called final too early"))?;
+                holds(node.is_final(*batch_no, &root), || {
+                    format!("batch {batch_no} is called final too early")
+                })?;
                 self.last_final = *batch_no;
             }
             _ => {}

@@ -99,7 +99,12 @@ impl Process {
     ///
     /// # Errors
     /// Why it does not start.
-    pub fn start(holder: u64, world: &Shared, config: &Config, rules: &Arc<Rules>) -> Result<Self, StartError> {
+    pub fn start(
+        holder: u64,
+        world: &Shared,
+        config: &Config,
+        rules: &Arc<Rules>,
+    ) -> Result<Self, StartError> {
         let mut store = SimStore::new(world.clone(), holder);
         let (state, sequence) = replay(&mut store, Arc::clone(rules))?;
         let contract = world.lock().node.contract();

@@ -24,6 +24,7 @@ const QUIET_STEPS: usize = 600;
 /// Chance of the set-up and of the quiet end; steps have the numbers between.
 const SET_UP: u64 = u64::MAX;
 const QUIET: u64 = u64::MAX - 1;
+const WARM_UP: u64 = u64::MAX - 2;
 
 struct Schedule {
     world: Shared,
@@ -39,6 +40,7 @@ struct Schedule {
 pub fn run(plan: &Plan) -> Report {
     let (mut schedule, length) = Schedule::new(plan);
     let length = plan.steps.unwrap_or(length);
+    schedule.warm_up(plan);
     for step in 0..length {
         if plan.skipped.contains(&step) {
             continue;
@@ -57,8 +59,7 @@ impl Schedule {
     fn new(plan: &Plan) -> (Self, usize) {
         let mut dice = Dice::of(plan.seed, SET_UP);
         let domain = domain(CHAIN_ID, &CONTRACT);
-        let shapes =
-            if dice.one_in(4) { vec![Shape::S3M1, Shape::S14M2] } else { vec![Shape::S3M1] };
+        let shapes = if dice.one_in(4) { vec![Shape::S3M1, Shape::S14M2] } else { vec![Shape::S3M1] };
         let confirmations = dice.pick(&[1, 2, 2, 3, 5, 8, 64]);
         let config = config(shapes, confirmations, u32::MAX);
         let signing = SigningDomain { chain_id: CHAIN_ID, contract: CONTRACT };
@@ -66,7 +67,8 @@ impl Schedule {
         let length = dice.within(30, 150) as usize;
         let count = dice.within(1, 3) as usize;
         let liar = dice.index(6);
-        let workers = (0..=count).filter_map(|number| Worker::new(number, number == liar && number > 0)).collect();
+        let workers =
+            (0..=count).filter_map(|number| Worker::new(number, number == liar && number > 0)).collect();
         let users = people().iter().map(User::new).collect();
         let model = Model::new(plan.seed.is_multiple_of(16));
         let world = Shared::new(World {
@@ -86,6 +88,27 @@ impl Schedule {
         (schedule, length)
     }
 
+    /// Everybody has a key and some coins before anything fails; how far their batches have come is left to chance.
+    fn warm_up(&mut self, plan: &Plan) {
+        self.begin(plan, WARM_UP, "warm-up");
+        let times = {
+            let mut world = self.world.lock();
+            world.quiet = true;
+            for user in &self.users {
+                for _ in 0..world.dice.within(0, 2) {
+                    user.deposit(&mut world);
+                }
+            }
+            world.dice.within(2, 7)
+        };
+        self.take_over();
+        if let Some(leader) = self.processes.first() {
+            self.users.iter_mut().for_each(|user| user.register(leader, &self.world));
+        }
+        (0..times).for_each(|_| self.quiet_step());
+        self.world.lock().quiet = false;
+    }
+
     fn begin(&self, plan: &Plan, chance: u64, name: &str) {
         let mut world = self.world.lock();
         world.dice = Dice::of(plan.seed, chance);
@@ -103,7 +126,7 @@ impl Schedule {
         let mut seen = world.seen;
         seen.batches = u64::from(world.model.heights().2);
         seen.operations = world.model.operations() as u64;
-        seen.reverts = world.node.reverts;
+        seen.replacements = world.node.replaced;
         Report {
             seed: plan.seed,
             steps,
@@ -125,11 +148,8 @@ impl Schedule {
             return self.take_over();
         }
         match action {
-            0..22 => self.round(who),
-            22..40 => self.processes[who].poll_chain(),
-            40..48 => self.processes[who].poll_reader(),
-            48..58 => self.processes[who].poll_writer(),
-            58..70 => self.workers[worker].act(&mut self.world.lock()),
+            0..50 => self.turn(who),
+            50..70 => self.workers[worker].act(&mut self.world.lock()),
             70..80 => self.users[user].act(&self.processes[who], &self.world),
             80..84 => self.users[user].wish(&mut self.world.lock()),
             84..90 => self.mine(),
@@ -140,6 +160,28 @@ impl Schedule {
                 world.time.pass(millis);
             }
             _ => self.fault(who, worker),
+        }
+    }
+
+    /// A process gets some time: its tasks go on for a while, one after the other, in any order.
+    fn turn(&mut self, who: usize) {
+        let holder = self.processes[who].holder;
+        let (times, tasks) = {
+            let mut world = self.world.lock();
+            (world.dice.within(1, 5), world.dice.below(4 * 4 * 4 * 4 * 4))
+        };
+        for time in 0..times {
+            // Its driver may have stopped.
+            let Some(who) = self.processes.iter().position(|process| process.holder == holder) else {
+                return;
+            };
+            match (tasks >> (2 * time)) & 3 {
+                0 => self.processes[who].poll_chain(),
+                1 => self.processes[who].poll_reader(),
+                2 => self.processes[who].poll_writer(),
+                _ => {}
+            }
+            self.round(who);
         }
     }
 
@@ -162,7 +204,9 @@ impl Schedule {
         use crate::{StartError, store::StoreError};
         let outage = matches!(
             error,
-            StartError::Store(StoreError::Unavailable(_) | StoreError::Unusable(_) | StoreError::Deposed { .. })
+            StartError::Store(
+                StoreError::Unavailable(_) | StoreError::Unusable(_) | StoreError::Deposed { .. }
+            )
         );
         if !outage {
             world.breaks(|| format!("a coordinator stops: {error}"));
@@ -263,7 +307,9 @@ impl Schedule {
             10 => {
                 let skew = world.dice.pick(&[-3_000, -500, 0, 4_000, 30_000]);
                 world.seen.jumps += 1;
-                world.say(|| format!("the clock of process {} is off by {skew} ms", self.processes[who].holder));
+                world.say(|| {
+                    format!("the clock of process {} is off by {skew} ms", self.processes[who].holder)
+                });
                 self.processes[who].set_skew(skew);
             }
             _ => self.workers[worker].die(world),
@@ -284,31 +330,7 @@ impl Schedule {
         self.processes.retain(|process| process.holder == leader);
         for _ in 0..QUIET_STEPS {
             self.world.lock().seen.quiet_steps += 1;
-            if self.processes.is_empty() {
-                self.take_over();
-            }
-            if let Some(leader) = self.processes.first_mut() {
-                leader.set_skew(0);
-            }
-            for _ in 0..4 {
-                let Some(leader) = self.processes.first_mut() else { break };
-                leader.poll_chain();
-                leader.poll_reader();
-                self.round_quietly();
-            }
-            {
-                let mut world = self.world.lock();
-                for worker in &mut self.workers {
-                    worker.act(&mut world);
-                }
-                for _ in 0..1 + world.node.confirmations / 2 {
-                    world.node.mine(None);
-                }
-                world.time.pass(700);
-            }
-            if let Some(leader) = self.processes.first() {
-                self.users.iter_mut().for_each(|user| user.act(leader, &self.world));
-            }
+            self.quiet_step();
             if self.broken() {
                 return;
             }
@@ -319,16 +341,36 @@ impl Schedule {
         let mut world = self.world.lock();
         let heights = world.model.heights();
         let status = self.processes.first().map(|process| process.status.get());
-        world.breaks(|| format!("not final after {QUIET_STEPS} quiet steps: batches {heights:?}, {status:?}"));
+        world
+            .breaks(|| format!("not final after {QUIET_STEPS} quiet steps: batches {heights:?}, {status:?}"));
     }
 
-    fn round_quietly(&mut self) {
-        if !self.processes.is_empty() {
-            self.round(0);
+    fn quiet_step(&mut self) {
+        if self.processes.is_empty() {
+            self.take_over();
         }
         if let Some(leader) = self.processes.first_mut() {
-            // Everything that waits goes out.
-            leader.poll_writer();
+            leader.set_skew(0);
+        }
+        for _ in 0..4 {
+            let Some(leader) = self.processes.first_mut() else { break };
+            leader.poll_chain();
+            leader.poll_reader();
+            self.round(0);
+            if let Some(leader) = self.processes.first_mut() {
+                leader.poll_writer();
+            }
+        }
+        {
+            let mut world = self.world.lock();
+            self.workers.iter_mut().for_each(|worker| worker.act(&mut world));
+            for _ in 0..1 + world.node.confirmations / 2 {
+                world.node.mine(None);
+            }
+            world.time.pass(700);
+        }
+        if let Some(leader) = self.processes.first() {
+            self.users.iter_mut().for_each(|user| user.act(leader, &self.world));
         }
     }
 
@@ -350,10 +392,16 @@ impl Schedule {
         let mut world = self.world.lock();
         let Some(leader) = self.processes.first() else { return };
         let state = &leader.driver.state;
-        let ledger: std::collections::BTreeMap<_, _> =
-            state.ledger.leaves().map(|(index, leaf)| (index, (leaf.owner, leaf.account, leaf.range))).collect();
-        let coins: std::collections::BTreeMap<_, _> =
-            world.model.coins().map(|(index, coin)| (*index, (coin.owner, coin.account, coin.range))).collect();
+        let ledger: std::collections::BTreeMap<_, _> = state
+            .ledger
+            .leaves()
+            .map(|(index, leaf)| (index, (leaf.owner, leaf.account, leaf.range)))
+            .collect();
+        let coins: std::collections::BTreeMap<_, _> = world
+            .model
+            .coins()
+            .map(|(index, coin)| (*index, (coin.owner, coin.account, coin.range)))
+            .collect();
         if ledger != coins {
             world.breaks(|| "the ledger holds other leaves than the log says".to_owned());
         }
@@ -368,7 +416,9 @@ impl Schedule {
         let (credited, withdrawn) = (world.node.credited(), world.model.withdrawn);
         let (coins, held) = (world.node.coins(), world.model.held());
         if credited != withdrawn || coins != held + withdrawn {
-            world.breaks(|| format!("of {coins} coins {held} are held, {withdrawn} withdrawn, {credited} paid out"));
+            world.breaks(|| {
+                format!("of {coins} coins {held} are held, {withdrawn} withdrawn, {credited} paid out")
+            });
         }
         if world.node.contract().root != state.tree.root() {
             world.breaks(|| "the contract stands at another root".to_owned());

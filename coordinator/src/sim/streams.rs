@@ -106,7 +106,10 @@ impl SimQueue {
     }
 
     /// The call fails before or after it took effect, or not at all.
-    async fn call<T>(&self, effect: impl FnOnce(&mut World) -> Result<T, QueueError>) -> Result<T, QueueError> {
+    async fn call<T>(
+        &self,
+        effect: impl FnOnce(&mut World) -> Result<T, QueueError>,
+    ) -> Result<T, QueueError> {
         self.world.pause().await;
         let mut world = self.world.lock();
         let unreachable = || QueueError::Unreachable("it does not answer".to_owned());
@@ -185,8 +188,7 @@ impl CoordinatorQueue for SimQueue {
                 let granted = world.model.grant(job, attempt, worker);
                 world.check(granted);
                 if world.bug == Some(Bug::GrantedTwice)
-                    && let Some(other) =
-                        world.streams.controls.keys().find(|other| *other != worker).cloned()
+                    && let Some(other) = world.streams.controls.keys().find(|other| *other != worker).cloned()
                 {
                     let granted = world.model.grant(job, attempt, &other);
                     world.check(granted);
@@ -226,7 +228,9 @@ impl CoordinatorQueue for SimQueue {
 /// An event in few words.
 fn brief(event: &WorkerEvent) -> String {
     match event {
-        WorkerEvent::Proved { worker, job, attempt, .. } => format!("{worker} proved {job} attempt {attempt}"),
+        WorkerEvent::Proved { worker, job, attempt, .. } => {
+            format!("{worker} proved {job} attempt {attempt}")
+        }
         WorkerEvent::Register { worker, .. } => format!("{worker} registers"),
         other => format!("{other:?}"),
     }

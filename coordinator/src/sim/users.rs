@@ -88,10 +88,13 @@ impl User {
 
     /// Deposits on L1, or forces there.
     pub fn wish(&self, world: &mut World) {
-        let (_, key_hash, account) = self.person.keys[0];
-        let owner = self.person.owner;
+        let (owner, (_, _, account)) = (self.person.owner, self.person.keys[0]);
         if world.dice.one_in(3) {
-            let mine = world.model.coins().filter(|(_, coin)| coin.owner == owner).map(|(index, coin)| (*index, coin.account));
+            let mine = world
+                .model
+                .coins()
+                .filter(|(_, coin)| coin.owner == owner)
+                .map(|(index, coin)| (*index, coin.account));
             let mine: Vec<(u64, Fr)> = mine.collect();
             let kind = world.dice.pick(&[ForcedKind::Exit, ForcedKind::Rekey]);
             let (index, account) = match mine.is_empty() || world.dice.one_in(4) {
@@ -105,10 +108,24 @@ impl User {
             world.say(|| format!("{} forces {kind:?} of leaf {index} on L1", owner[0]));
             world.node.wish(Wish::Force { kind, index, account, new_account, owner });
         } else {
-            let coins = world.dice.pick(&[10, 40, 100]);
-            world.say(|| format!("{} deposits {coins}", owner[0]));
-            world.node.wish(Wish::Deposit { owner, key_hash, account, coins });
+            self.deposit(world);
         }
+    }
+
+    pub fn deposit(&self, world: &mut World) {
+        let (_, key_hash, account) = self.person.keys[0];
+        let owner = self.person.owner;
+        let coins = world.dice.pick(&[10, 40, 100]);
+        world.say(|| format!("{} deposits {coins}", owner[0]));
+        world.node.wish(Wish::Deposit { owner, key_hash, account, coins });
+    }
+
+    /// Has its first key registered.
+    pub fn register(&mut self, process: &Process, world: &Shared) {
+        let ask = Ask::Register(self.registration(0, "c0"));
+        self.keys_registered = 1;
+        self.calls.push(Call { key: "c0".to_owned(), ask, wait: None, done: false });
+        self.call(0, process, world);
     }
 
     /// Calls a coordinator: again what has no answer yet, sometimes what has one, or something new.
@@ -137,7 +154,7 @@ impl User {
         let wanted = {
             let mut world = world.lock();
             let epoch = self.keys_registered;
-            if epoch == 0 || (epoch == 1 && world.dice.one_in(8)) {
+            if epoch == 1 && world.dice.one_in(8) {
                 self.keys_registered += 1;
                 Some(Ask::Register(self.registration(epoch, &key)))
             } else {
@@ -235,7 +252,12 @@ impl User {
             Ok(Some(view)) => {
                 let Ask::Submit(verified) = &call.ask else { return };
                 world.seen.answers += 1;
-                world.say(|| format!("{} of {} is answered: batch {}", verified.idempotency_key, owner[0], view.batch_no));
+                world.say(|| {
+                    format!(
+                        "{} of {} is answered: batch {}",
+                        verified.idempotency_key, owner[0], view.batch_no
+                    )
+                });
                 let told = world.model.answered(verified, &view);
                 world.check(told);
                 call.done = true;
@@ -255,7 +277,9 @@ impl User {
                     let known = world.model.operation_of(owner, &verified.idempotency_key);
                     let same = known.is_some_and(|known| known.request_hash == verified.request_hash);
                     if same {
-                        world.breaks(|| format!("{text} of {} is durable and refused: {}", owner[0], refused.code));
+                        world.breaks(|| {
+                            format!("{text} of {} is durable and refused: {}", owner[0], refused.code)
+                        });
                     }
                 }
                 call.done |= leads;
