@@ -2,7 +2,7 @@
 //! and for one that breaks something its seed and the shortest trace.
 //!
 //! `cargo run --release -p proofmill-coordinator --example simulate -- --seeds 10000 [--first-seed N] [--threads 2]
-//! [--trace SEED]`
+//! [--trace SEED] [--bug NAME]`; a bug is planted to see that it is found.
 
 use std::{
     error::Error,
@@ -11,17 +11,18 @@ use std::{
     time::Instant,
 };
 
-use coordinator::sim::{Plan, Report, run, shrink};
+use coordinator::sim::{Bug, Plan, Report, run, shrink};
 
 struct Options {
     first: u64,
     seeds: u64,
     threads: usize,
     trace: Option<u64>,
+    bug: Option<Bug>,
 }
 
 fn options() -> Result<Options, Box<dyn Error>> {
-    let mut options = Options { first: 0, seeds: 1_000, threads: 2, trace: None };
+    let mut options = Options { first: 0, seeds: 1_000, threads: 2, trace: None, bug: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let value = words.next().ok_or_else(|| format!("{word} needs a number"))?;
@@ -30,6 +31,10 @@ fn options() -> Result<Options, Box<dyn Error>> {
             "--first-seed" => options.first = value.parse()?,
             "--threads" => options.threads = value.parse()?,
             "--trace" => options.trace = Some(value.parse()?),
+            "--bug" => {
+                let bug = Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == value);
+                options.bug = Some(bug.ok_or_else(|| format!("{value} is none of {:?}", Bug::ALL))?);
+            }
             other => return Err(format!("there is no option {other}").into()),
         }
     }
@@ -39,7 +44,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
 fn main() -> Result<(), Box<dyn Error>> {
     let options = options()?;
     if let Some(seed) = options.trace {
-        let report = run(&Plan { seed, traced: true, ..Plan::default() });
+        let report = run(&Plan { seed, traced: true, bug: options.bug, ..Plan::default() });
         report.trace.iter().for_each(|line| println!("{line}"));
         println!("seed {seed}: {}", report.broken.as_deref().unwrap_or("nothing broke"));
         return Ok(());
@@ -55,7 +60,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 if seed >= end {
                     break;
                 }
-                tally.add(run(&Plan { seed, ..Plan::default() }));
+                tally.add(run(&Plan { seed, bug: options.bug, ..Plan::default() }));
                 broken.fetch_or(tally.broken.is_some(), Ordering::Relaxed);
             }
             tally
@@ -71,7 +76,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{sum:>12} {name}");
     }
     let Some(seed) = reports.iter().filter_map(|tally| tally.broken).min() else { return Ok(()) };
-    let Some((plan, report)) = shrink(&Plan { seed, ..Plan::default() }) else {
+    let Some((plan, report)) = shrink(&Plan { seed, bug: options.bug, ..Plan::default() }) else {
         return Err(format!("seed {seed} broke once and not again: it is not deterministic").into());
     };
     let steps = plan.steps.unwrap_or(report.steps) - plan.skipped.len();

@@ -125,13 +125,12 @@ pub struct Seen {
     pub spikes: u64,
     pub evictions: u64,
     pub replacements: u64,
-    pub reverts: u64,
     pub quiet_steps: u64,
 }
 
 impl Seen {
     /// By name, for printing and adding up.
-    pub fn counts(&self) -> [(&'static str, u64); 18] {
+    pub fn counts(&self) -> [(&'static str, u64); 17] {
         [
             ("batches", self.batches),
             ("operations", self.operations),
@@ -149,7 +148,6 @@ impl Seen {
             ("fee spikes", self.spikes),
             ("evictions", self.evictions),
             ("replaced transactions", self.replacements),
-            ("reverted transactions", self.reverts),
             ("quiet steps", self.quiet_steps),
         ]
     }

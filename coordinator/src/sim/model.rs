@@ -182,7 +182,7 @@ impl Model {
                 Ok(())
             }
             Event::Settlement(record) => self.settlement(record, node),
-            #[expect(unreachable_patterns, reason = "events that others add do not concern the model")]
+            #[allow(unreachable_patterns, reason = "events that others add do not concern the model")]
             _ => Ok(()),
         }
     }

@@ -1,7 +1,7 @@
 //! The chain itself: blocks, the pool, the contract's rules, reorganisations. It has no mercy and no faults of its own;
 //! the schedule decides when what happens.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bn254::{Fr, PrimeField};
 use circuits::{
@@ -59,9 +59,8 @@ pub struct Node {
     highest: u64,
     branch: u64,
     pub base_fee: u128,
-    pub reverts: u64,
-    /// Hashes that were broadcast.
-    pub sent: BTreeSet<Hash32>,
+    /// Transactions that took another's place in the pool.
+    pub replaced: u64,
 }
 
 impl Node {
@@ -98,8 +97,7 @@ impl Node {
             highest: 0,
             branch: 0,
             base_fee: BASE_FEE,
-            reverts: 0,
-            sent: BTreeSet::new(),
+            replaced: 0,
         }
     }
 
@@ -179,7 +177,6 @@ impl Node {
     }
 
     pub fn send(&mut self, tx: &SignedTx) -> SendOutcome {
-        self.sent.insert(tx.hash);
         if tx.nonce < self.nonce() {
             return SendOutcome::NonceUsed;
         }
@@ -194,6 +191,7 @@ impl Node {
                 return SendOutcome::Underpriced;
             }
             self.pool.remove(at);
+            self.replaced += 1;
         }
         self.pool.push(tx.clone());
         SendOutcome::Sent
@@ -270,7 +268,6 @@ impl Node {
             },
             None => false,
         };
-        self.reverts += u64::from(!success);
         block.receipts.push(Receipt {
             tx: tx.hash,
             block: number,

@@ -24,6 +24,7 @@ const QUIET_STEPS: usize = 600;
 /// Chance of the set-up and of the quiet end; steps have the numbers between.
 const SET_UP: u64 = u64::MAX;
 const QUIET: u64 = u64::MAX - 1;
+const WARM_UP: u64 = u64::MAX - 2;
 
 struct Schedule {
     world: Shared,
@@ -39,6 +40,7 @@ struct Schedule {
 pub fn run(plan: &Plan) -> Report {
     let (mut schedule, length) = Schedule::new(plan);
     let length = plan.steps.unwrap_or(length);
+    schedule.warm_up(plan);
     for step in 0..length {
         if plan.skipped.contains(&step) {
             continue;
@@ -86,6 +88,27 @@ impl Schedule {
         (schedule, length)
     }
 
+    /// Everybody has a key and some coins before anything fails; how far their batches have come is left to chance.
+    fn warm_up(&mut self, plan: &Plan) {
+        self.begin(plan, WARM_UP, "warm-up");
+        let times = {
+            let mut world = self.world.lock();
+            world.quiet = true;
+            for user in &self.users {
+                for _ in 0..world.dice.within(0, 2) {
+                    user.deposit(&mut world);
+                }
+            }
+            world.dice.within(2, 7)
+        };
+        self.take_over();
+        if let Some(leader) = self.processes.first() {
+            self.users.iter_mut().for_each(|user| user.register(leader, &self.world));
+        }
+        (0..times).for_each(|_| self.quiet_step());
+        self.world.lock().quiet = false;
+    }
+
     fn begin(&self, plan: &Plan, chance: u64, name: &str) {
         let mut world = self.world.lock();
         world.dice = Dice::of(plan.seed, chance);
@@ -103,7 +126,7 @@ impl Schedule {
         let mut seen = world.seen;
         seen.batches = u64::from(world.model.heights().2);
         seen.operations = world.model.operations() as u64;
-        seen.reverts = world.node.reverts;
+        seen.replacements = world.node.replaced;
         Report {
             seed: plan.seed,
             steps,
@@ -125,11 +148,8 @@ impl Schedule {
             return self.take_over();
         }
         match action {
-            0..22 => self.round(who),
-            22..40 => self.processes[who].poll_chain(),
-            40..48 => self.processes[who].poll_reader(),
-            48..58 => self.processes[who].poll_writer(),
-            58..70 => self.workers[worker].act(&mut self.world.lock()),
+            0..50 => self.turn(who),
+            50..70 => self.workers[worker].act(&mut self.world.lock()),
             70..80 => self.users[user].act(&self.processes[who], &self.world),
             80..84 => self.users[user].wish(&mut self.world.lock()),
             84..90 => self.mine(),
@@ -140,6 +160,28 @@ impl Schedule {
                 world.time.pass(millis);
             }
             _ => self.fault(who, worker),
+        }
+    }
+
+    /// A process gets some time: its tasks go on for a while, one after the other, in any order.
+    fn turn(&mut self, who: usize) {
+        let holder = self.processes[who].holder;
+        let (times, tasks) = {
+            let mut world = self.world.lock();
+            (world.dice.within(1, 5), world.dice.below(4 * 4 * 4 * 4 * 4))
+        };
+        for time in 0..times {
+            // Its driver may have stopped.
+            let Some(who) = self.processes.iter().position(|process| process.holder == holder) else {
+                return;
+            };
+            match (tasks >> (2 * time)) & 3 {
+                0 => self.processes[who].poll_chain(),
+                1 => self.processes[who].poll_reader(),
+                2 => self.processes[who].poll_writer(),
+                _ => {}
+            }
+            self.round(who);
         }
     }
 
@@ -288,31 +330,7 @@ impl Schedule {
         self.processes.retain(|process| process.holder == leader);
         for _ in 0..QUIET_STEPS {
             self.world.lock().seen.quiet_steps += 1;
-            if self.processes.is_empty() {
-                self.take_over();
-            }
-            if let Some(leader) = self.processes.first_mut() {
-                leader.set_skew(0);
-            }
-            for _ in 0..4 {
-                let Some(leader) = self.processes.first_mut() else { break };
-                leader.poll_chain();
-                leader.poll_reader();
-                self.round_quietly();
-            }
-            {
-                let mut world = self.world.lock();
-                for worker in &mut self.workers {
-                    worker.act(&mut world);
-                }
-                for _ in 0..1 + world.node.confirmations / 2 {
-                    world.node.mine(None);
-                }
-                world.time.pass(700);
-            }
-            if let Some(leader) = self.processes.first() {
-                self.users.iter_mut().for_each(|user| user.act(leader, &self.world));
-            }
+            self.quiet_step();
             if self.broken() {
                 return;
             }
@@ -327,13 +345,32 @@ impl Schedule {
             .breaks(|| format!("not final after {QUIET_STEPS} quiet steps: batches {heights:?}, {status:?}"));
     }
 
-    fn round_quietly(&mut self) {
-        if !self.processes.is_empty() {
-            self.round(0);
+    fn quiet_step(&mut self) {
+        if self.processes.is_empty() {
+            self.take_over();
         }
         if let Some(leader) = self.processes.first_mut() {
-            // Everything that waits goes out.
-            leader.poll_writer();
+            leader.set_skew(0);
+        }
+        for _ in 0..4 {
+            let Some(leader) = self.processes.first_mut() else { break };
+            leader.poll_chain();
+            leader.poll_reader();
+            self.round(0);
+            if let Some(leader) = self.processes.first_mut() {
+                leader.poll_writer();
+            }
+        }
+        {
+            let mut world = self.world.lock();
+            self.workers.iter_mut().for_each(|worker| worker.act(&mut world));
+            for _ in 0..1 + world.node.confirmations / 2 {
+                world.node.mine(None);
+            }
+            world.time.pass(700);
+        }
+        if let Some(leader) = self.processes.first() {
+            self.users.iter_mut().for_each(|user| user.act(leader, &self.world));
         }
     }
 

@@ -88,8 +88,7 @@ impl User {
 
     /// Deposits on L1, or forces there.
     pub fn wish(&self, world: &mut World) {
-        let (_, key_hash, account) = self.person.keys[0];
-        let owner = self.person.owner;
+        let (owner, (_, _, account)) = (self.person.owner, self.person.keys[0]);
         if world.dice.one_in(3) {
             let mine = world
                 .model
@@ -109,10 +108,24 @@ impl User {
             world.say(|| format!("{} forces {kind:?} of leaf {index} on L1", owner[0]));
             world.node.wish(Wish::Force { kind, index, account, new_account, owner });
         } else {
-            let coins = world.dice.pick(&[10, 40, 100]);
-            world.say(|| format!("{} deposits {coins}", owner[0]));
-            world.node.wish(Wish::Deposit { owner, key_hash, account, coins });
+            self.deposit(world);
         }
+    }
+
+    pub fn deposit(&self, world: &mut World) {
+        let (_, key_hash, account) = self.person.keys[0];
+        let owner = self.person.owner;
+        let coins = world.dice.pick(&[10, 40, 100]);
+        world.say(|| format!("{} deposits {coins}", owner[0]));
+        world.node.wish(Wish::Deposit { owner, key_hash, account, coins });
+    }
+
+    /// Has its first key registered.
+    pub fn register(&mut self, process: &Process, world: &Shared) {
+        let ask = Ask::Register(self.registration(0, "c0"));
+        self.keys_registered = 1;
+        self.calls.push(Call { key: "c0".to_owned(), ask, wait: None, done: false });
+        self.call(0, process, world);
     }
 
     /// Calls a coordinator: again what has no answer yet, sometimes what has one, or something new.
@@ -141,7 +154,7 @@ impl User {
         let wanted = {
             let mut world = world.lock();
             let epoch = self.keys_registered;
-            if epoch == 0 || (epoch == 1 && world.dice.one_in(8)) {
+            if epoch == 1 && world.dice.one_in(8) {
                 self.keys_registered += 1;
                 Some(Ask::Register(self.registration(epoch, &key)))
             } else {
