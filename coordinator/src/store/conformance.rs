@@ -330,7 +330,7 @@ fn leaf(place: u64, high: u64) -> Row {
     let range = CoinRange::new(1, high).ok();
     let leaf = |range| Leaf {
         owner: [1; 20],
-        key_hash: (place % 2 == 0).then(|| Fr::from(place)),
+        key_hash: place.is_multiple_of(2).then(|| Fr::from(place)),
         account: Fr::from(7),
         range,
         batch_no: 1,

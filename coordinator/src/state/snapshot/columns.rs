@@ -42,7 +42,7 @@ pub fn encode_leaves<'a>(leaves: impl Iterator<Item = (u64, &'a Leaf)>) -> Vec<u
 /// # Errors
 /// `Unfit` for anything that `encode_leaves` does not write.
 pub fn decode_leaves(bytes: &[u8]) -> Result<Leaves, SnapshotError> {
-    if bytes.len() % LEAF != 0 {
+    if !bytes.len().is_multiple_of(LEAF) {
         return Err(SnapshotError::Unfit("cut"));
     }
     let decoded: Result<Vec<Vec<(u64, Leaf)>>, SnapshotError> = bytes
