@@ -45,7 +45,7 @@ async fn work(queue: MemoryQueue) {
         Shape::ALL.map(|shape| CircuitSupport { shape, digest: [shape.number() as u8; 32] }).to_vec();
     let registration =
         Registration { backend: "trapdoor".to_owned(), version: "1".to_owned(), memory: 1, circuits };
-    queue.emit(&WorkerEvent::Register { worker: name.clone(), registration }).await.unwrap();
+    queue.emit(&WorkerEvent::Register { worker: name.clone(), registration, fresh: true }).await.unwrap();
     loop {
         let Some(entry) = queue.claim(&Shape::ALL, wait).await.unwrap() else { continue };
         let (job, attempt) = (entry.job, entry.attempt);
@@ -106,6 +106,7 @@ impl Scene {
         settings.chain_id = Some(DEV_CHAIN);
         let parts = Parts {
             store: Box::new(SqliteStore::open(folder).unwrap()),
+            snapshots: None,
             queue: Arc::new(self.queue.coordinator()),
             chain: Arc::new(EvmChain::connect(settings, signer).await.unwrap()),
             verifier: Arc::new(TrapdoorVerifier),

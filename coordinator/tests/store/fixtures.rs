@@ -33,7 +33,7 @@ impl Fixture for OnSqlite {
     fn table(&self, name: &str) -> Vec<TextRow> {
         let connection = rusqlite::Connection::open(self.path().join("coordinator.sqlite")).unwrap();
         let mut select = connection.prepare(&format!("SELECT * FROM {name}")).unwrap();
-        let columns: Vec<String> = select.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = select.column_names().map(str::to_owned).collect();
         let text = |value: ValueRef<'_>| match value {
             ValueRef::Null => None,
             ValueRef::Integer(number) => Some(number.to_string()),

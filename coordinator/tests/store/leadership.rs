@@ -71,8 +71,7 @@ fn other_coordinator() {
     let Ok(url) = std::env::var(URL) else { return };
     let mut store = leading(&url, "other");
     println!("answer: leads");
-    let mut number = 1;
-    for _ in std::io::stdin().lines() {
+    for (number, _) in (1..).zip(std::io::stdin().lines()) {
         let answer = loop {
             match commit(&mut store, number) {
                 Ok(()) => break "committed".to_owned(),
@@ -81,7 +80,6 @@ fn other_coordinator() {
                 Err(other) => break other.to_string(),
             }
         };
-        number += 1;
         println!("answer: {answer}");
     }
 }
