@@ -219,9 +219,9 @@ async fn a_wiped_redis_is_noticed_by_both_sides_and_laid_out_again() {
     let waiting = tokio::spawn(async move {
         // It waits through the wipe and goes on by itself.
         loop {
-            match worker.claim(&[Shape::S14M2], Duration::from_millis(200)).await {
-                Ok(Some(entry)) => return (entry, worker),
-                Ok(None) | Err(_) => {}
+            let claimed = worker.claim(&[Shape::S14M2], Duration::from_millis(200)).await;
+            if let Ok(Some(entry)) = claimed {
+                return (entry, worker);
             }
         }
     });
