@@ -17,6 +17,7 @@
 //! | `driver` | the loop, on a thread of its own |
 //! | `start` | from a store and adapters to a running coordinator |
 //! | `handle` | the `Service` |
+//! | `operate` | what operators do |
 //! | `chain_task` | eyes and hands on L1 |
 //! | `queue_task` | eyes and hands on the queue |
 
@@ -41,17 +42,21 @@ use crate::{
     state::{
         State, StateError,
         decide::IntakeError,
-        event::{Cursor, Event, KeyRegistered, ProofAccepted, Stamped},
+        event::{Cursor, Event, KeyRegistered, OpsRecord, ProofAccepted, Stamped},
+        lines,
+        rows::{Line, Row},
     },
     store::{Store, StoreError},
 };
 
 mod chain_task;
 mod handle;
+mod operate;
 mod queue_task;
 mod start;
 
 pub use handle::Handle;
+pub use operate::Explanation;
 pub use start::{Parts, StartError, start};
 
 /// The loop looks at its clocks at least this often.
@@ -103,6 +108,12 @@ pub(crate) enum Message {
         events: Vec<FromQueue>,
         up_to: Option<EventCursor>,
     },
+    /// An operator pauses or resumes.
+    Ops(OpsRecord, oneshot::Sender<()>),
+    Requeue(u32, oneshot::Sender<()>),
+    Drain(WorkerId, oneshot::Sender<()>),
+    /// The lines about a batch; the error in words.
+    Lines(u32, oneshot::Sender<Result<Vec<Line>, String>>),
     /// Seals the open batch.
     Seal(oneshot::Sender<()>),
     Stop,
@@ -170,6 +181,15 @@ pub(crate) type Clock = Box<dyn Fn() -> u64 + Send>;
 pub(crate) fn system_clock() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Answers only if the round was committed; without an answer the caller asks again.
+fn when_durable(reply: oneshot::Sender<()>) -> AfterCommit {
+    Box::new(move |_, committed| {
+        if committed == Committed::Yes {
+            let _ = reply.send(());
+        }
+    })
 }
 
 /// One group on its way to the store.
@@ -270,7 +290,8 @@ impl Driver {
 
     /// One durable transaction for the whole group.
     fn commit(&mut self, log: &[Stamped]) -> Result<(), StartError> {
-        let rows = self.state.take_rows();
+        let mut rows = self.state.take_rows();
+        rows.extend(log.iter().filter_map(lines::line).map(Row::Line));
         if log.is_empty() {
             return Ok(());
         }
@@ -335,6 +356,24 @@ impl Driver {
                     self.worker_event(event, now, round)?;
                 }
                 round.to_queue.extend(up_to.map(ToQueue::Acknowledge));
+            }
+            Message::Ops(record, reply) => {
+                self.state.ops(record, now, &mut round.log)?;
+                round.after.push(when_durable(reply));
+            }
+            Message::Requeue(batch_no, reply) => {
+                let effects = self.state.requeue(batch_no, now, &mut round.log);
+                self.farm_effects(effects, round);
+                round.after.push(when_durable(reply));
+            }
+            Message::Drain(worker, reply) => {
+                let effects = self.state.drain(worker, now, &mut round.log);
+                self.farm_effects(effects, round);
+                round.after.push(when_durable(reply));
+            }
+            Message::Lines(batch_no, reply) => {
+                // What this round commits is not asked for: the caller asked before it.
+                let _ = reply.send(self.store.lines(batch_no).map_err(|error| error.to_string()));
             }
             Message::Seal(reply) => {
                 self.state.seal_now(now, &mut round.log)?;

@@ -10,6 +10,8 @@
 //! | `decide` | requests to events |
 //! | `sealing` | the open batch to a `BatchInput` |
 //! | `views` | answers to questions |
+//! | `lines` | events in words, for `explain` |
+//! | `ops` | what operators ask and decide |
 //! | `rows` | what changed, for the store's projections |
 
 use std::{
@@ -33,11 +35,13 @@ use crate::{
 
 pub mod decide;
 pub mod event;
+pub(crate) mod lines;
+pub mod ops;
 pub mod rows;
 mod sealing;
 mod views;
 
-use event::{Accepted, Cursor, Event, KeyRegistered, OperationId, ProofAccepted, Stamped};
+use event::{Accepted, Cursor, Event, KeyRegistered, OperationId, OpsRecord, ProofAccepted, Stamped};
 
 /// What the operator promises for one slot.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -139,6 +143,8 @@ pub struct State {
     cursor: Option<Cursor>,
     taken_deposits: u64,
     taken_forced: u64,
+    /// An operator stopped new operations.
+    paused: bool,
     touched: Touched,
 }
 
@@ -157,6 +163,7 @@ impl State {
             cursor: None,
             taken_deposits: 0,
             taken_forced: 0,
+            paused: false,
             touched: Touched::default(),
             rules,
         }
@@ -211,6 +218,7 @@ impl State {
                 self.proven(proof, at)?;
             }
             Event::Settlement(record) => self.settle(record, at)?,
+            Event::Ops(record) => self.paused = *record == OpsRecord::Paused,
         }
         Ok(())
     }
@@ -326,9 +334,12 @@ impl State {
                 }
                 self.touched.batches.insert(*batch_no);
             }
-            FarmRecord::Ended { batch_no, .. } | FarmRecord::Poisoned { batch_no, .. } => {
+            FarmRecord::Ended { batch_no, .. }
+            | FarmRecord::Poisoned { batch_no, .. }
+            | FarmRecord::Requeued { batch_no } => {
                 self.touched.batches.insert(*batch_no);
             }
+            FarmRecord::Draining { .. } | FarmRecord::Admitted { .. } => {}
         }
     }
 

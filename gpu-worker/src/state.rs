@@ -217,6 +217,11 @@ impl State {
                     &mut effects,
                 );
             }
+            Event::Control(Control::Introduce) => effects.push(Effect::Emit(WorkerEvent::Register {
+                worker: self.id.clone(),
+                registration: self.registration.clone(),
+            })),
+            Event::Control(Control::Drain) => self.drain(now, None, &mut effects),
             Event::Fetched(key) => {
                 if let Some(held) = self.find(key) {
                     held.stage = Stage::Witness;

@@ -195,6 +195,10 @@ pub enum Control {
     Grant { job: JobId, attempt: Attempt },
     /// The attempt is not, or no longer, wanted from this worker.
     Cancel { job: JobId, attempt: Attempt },
+    /// The coordinator does not know the worker (any more): register again.
+    Introduce,
+    /// Finish the proof under way, give the rest back and leave: an operator wants the machine.
+    Drain,
 }
 
 impl Message for Control {

@@ -27,7 +27,7 @@ pub enum IntakeError {
 }
 
 impl State {
-    fn log(&mut self, at: u64, event: Event, log: &mut Vec<Stamped>) -> Result<(), StateError> {
+    pub(super) fn log(&mut self, at: u64, event: Event, log: &mut Vec<Stamped>) -> Result<(), StateError> {
         let stamped = Stamped { at, event };
         self.apply(&stamped)?;
         log.push(stamped);
@@ -86,6 +86,9 @@ impl State {
                 }
                 _ => Err(refusal::idempotency_conflict()),
             });
+        }
+        if self.paused {
+            return Ok(Err(refusal::paused()));
         }
         let slots = operation.spends.len();
         let records = if operation.kind == SignedKind::Withdraw { slots } else { 0 };

@@ -135,6 +135,14 @@ pub struct Cursor {
     pub hash: Hash32,
 }
 
+/// What an operator decided about the whole service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OpsRecord {
+    /// No new operations; what was accepted goes on.
+    Paused,
+    Resumed,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     KeyRegistered(Box<KeyRegistered>),
@@ -154,6 +162,7 @@ pub enum Event {
     Farm(FarmRecord),
     Proven(Box<ProofAccepted>),
     Settlement(SettlementRecord),
+    Ops(OpsRecord),
 }
 
 /// An event and when it happened, in Unix milliseconds.
