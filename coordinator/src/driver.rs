@@ -18,6 +18,7 @@
 //! | `replica` | a state that follows the log: at a start, as a standby; and when it is kept as a snapshot |
 //! | `start` | from a store and adapters to a running coordinator |
 //! | `handle` | the `Service` |
+//! | `operate` | what operators do |
 //! | `chain_task` | eyes and hands on L1 |
 //! | `queue_task` | eyes and hands on the queue |
 
@@ -44,8 +45,10 @@ use crate::{
     settlement::{ChainView, SettlementEffect, SettlementRecord, Tried},
     state::{
         State, StateError,
-        event::{Cursor, Event, IntakeRecord, KeyRegistered, ProofAccepted, Stamped},
+        event::{Cursor, Event, IntakeRecord, KeyRegistered, OpsRecord, ProofAccepted, Stamped},
         intake::IntakeError,
+        lines,
+        rows::{Line, Row},
     },
     store::{Leadership, Store, StoreError},
     tree::TreeError,
@@ -53,11 +56,13 @@ use crate::{
 
 pub(crate) mod chain_task;
 pub(crate) mod handle;
+mod operate;
 pub(crate) mod queue_task;
 pub(crate) mod replica;
 pub(crate) mod start;
 
 pub use handle::Handle;
+pub use operate::Explanation;
 pub use replica::SnapshotSettings;
 use replica::{Replica, Snapshotter};
 pub use start::{Parts, StartError, start};
@@ -138,6 +143,12 @@ pub(crate) enum Message {
         events: Vec<FromQueue>,
         up_to: Option<EventCursor>,
     },
+    /// An operator pauses or resumes.
+    Ops(OpsRecord, oneshot::Sender<()>),
+    Requeue(u32, oneshot::Sender<()>),
+    Drain(WorkerId, oneshot::Sender<()>),
+    /// The lines about a batch; the error in words.
+    Lines(u32, oneshot::Sender<Result<Vec<Line>, String>>),
     /// Seals the open batch.
     Seal(oneshot::Sender<()>),
     Stop,
@@ -226,6 +237,15 @@ pub(crate) type Clock = Box<dyn Fn() -> u64 + Send>;
 pub(crate) fn system_clock() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Answers only if the round was committed; without an answer the caller asks again.
+fn when_durable(reply: oneshot::Sender<()>) -> AfterCommit {
+    Box::new(move |_, committed| {
+        if committed == Committed::Yes {
+            let _ = reply.send(());
+        }
+    })
 }
 
 /// One group on its way to the store.
@@ -348,7 +368,8 @@ impl Driver {
     /// One durable transaction for the whole group. A store that does not answer is asked until it does: what waits is
     /// answered then, and the state stays right. One that refuses leaves nothing of the round, and the state is read again.
     fn commit(&mut self, log: &[Stamped]) -> Result<Committed, StartError> {
-        let rows = self.state.take_rows();
+        let mut rows = self.state.take_rows();
+        rows.extend(log.iter().flat_map(lines::lines).map(Row::Line));
         if log.is_empty() {
             return Ok(Committed::Yes);
         }
@@ -465,6 +486,24 @@ impl Driver {
                     self.worker_event(event, now, round)?;
                 }
                 round.to_queue.extend(up_to.map(ToQueue::Acknowledge));
+            }
+            Message::Ops(record, reply) => {
+                self.state.ops(record, now, &mut round.log)?;
+                round.after.push(when_durable(reply));
+            }
+            Message::Requeue(batch_no, reply) => {
+                let effects = self.state.requeue(batch_no, now, &mut round.log);
+                self.farm_effects(effects, round);
+                round.after.push(when_durable(reply));
+            }
+            Message::Drain(worker, reply) => {
+                let effects = self.state.drain(worker, now, &mut round.log);
+                self.farm_effects(effects, round);
+                round.after.push(when_durable(reply));
+            }
+            Message::Lines(batch_no, reply) => {
+                // What this round commits is not asked for: the caller asked before it.
+                let _ = reply.send(self.store.lines(batch_no).map_err(|error| error.to_string()));
             }
             Message::Seal(reply) => {
                 self.state.seal_now(now, &mut round.log)?;

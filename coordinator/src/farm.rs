@@ -2,8 +2,9 @@
 //!
 //! Each job is handed out as numbered attempts. An attempt is published, claimed, granted (a lease kept by heartbeats) and
 //! ends with a verified proof or goes to another worker. A lease that runs out, a hand-back and an infrastructure failure
-//! are not the job's fault; proofs that do not verify and inputs that cannot be proved are, and after k of them the job is
-//! poisoned: it waits for a person, with an alarm. A proof that verifies is accepted whoever brings it and however late.
+//! are not the job's fault; proofs that do not verify and inputs that cannot be proved are, and once k different workers
+//! reported one the job is poisoned: it waits for a person, with an alarm. A worker that fails twice counts once, so that a
+//! broken one cannot poison what another could prove; where there are fewer than k workers, 2k such attempts are enough. A proof that verifies is accepted whoever brings it and however late.
 //!
 //! Leases live in memory only: after a restart every job is published again under its next attempt.
 //!
@@ -12,7 +13,7 @@
 //! | `farm` | jobs and their attempts |
 //! | `crew` | the workers, their cards and the energy of their proofs |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use circuits::shape::Shape;
 use wire::{
@@ -28,6 +29,10 @@ pub use crew::{Departed, Worker};
 
 /// Workers excluded from a job at most; the oldest is let in again so that a small farm never excludes itself.
 const MAX_EXCLUDED: usize = 8;
+/// Charged attempts that poison a job whoever made them, as a multiple of the workers that do.
+const ATTEMPTS_PER_WORKER: u32 = 2;
+/// Workers told to drain that are remembered at most.
+const MAX_DRAINING: usize = 1024;
 /// Entries published and not claimed, for each worker that is there, and at least.
 const ENTRIES_PER_WORKER: usize = 2;
 const MIN_ENTRIES: usize = 4;
@@ -40,7 +45,7 @@ pub struct FarmRules {
     pub lease_ms: u64,
     /// A published attempt that nobody claims is published again after this.
     pub claim_ms: u64,
-    /// Attempts charged to a job before it is poisoned.
+    /// Workers that a job is charged by before it is poisoned.
     pub poison_after: u32,
 }
 
@@ -66,7 +71,10 @@ pub struct Job {
     pub circuit_digest: [u8; 32],
     pub input_hash: [u8; 32],
     pub attempt: u32,
+    /// Attempts that ended by the job's own fault.
     pub charged: u32,
+    /// The workers that made them, each once.
+    pub blamed_by: BTreeSet<WorkerId>,
     pub excluded: Vec<WorkerId>,
     pub phase: Phase,
 }
@@ -90,6 +98,14 @@ pub enum FarmEvent {
     },
     /// The queue lost everything it held: what was published and not claimed is published again.
     QueueLost,
+    /// An operator sends a poisoned job out again, with a clean record.
+    Requeue {
+        batch_no: u32,
+    },
+    /// An operator wants a worker to finish what it holds and leave.
+    Drain {
+        worker: WorkerId,
+    },
     Tick,
 }
 
@@ -140,19 +156,47 @@ pub enum FarmRecord {
         batch_no: u32,
         message: String,
     },
+    /// An operator sent the poisoned job out again.
+    Requeued {
+        batch_no: u32,
+    },
+    /// An operator told the worker to drain.
+    Draining {
+        worker: WorkerId,
+    },
+    /// The worker that drained has started again and takes work.
+    Admitted {
+        worker: WorkerId,
+    },
+}
+
+impl FarmRecord {
+    /// The batch it is about, if it is about one.
+    pub fn batch_no(&self) -> Option<u32> {
+        match self {
+            Self::Published { batch_no, .. }
+            | Self::Granted { batch_no, .. }
+            | Self::Ended { batch_no, .. }
+            | Self::Poisoned { batch_no, .. }
+            | Self::Requeued { batch_no } => Some(*batch_no),
+            Self::Draining { .. } | Self::Admitted { .. } => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Farm {
     rules: FarmRules,
     jobs: BTreeMap<u32, Job>,
+    /// Told by an operator to take nothing more, until they start again.
+    draining: BTreeSet<WorkerId>,
     #[serde(skip)]
     crew: Crew,
 }
 
 impl Farm {
     pub fn new(rules: FarmRules) -> Self {
-        Self { rules, jobs: BTreeMap::new(), crew: Crew::default() }
+        Self { rules, jobs: BTreeMap::new(), draining: BTreeSet::new(), crew: Crew::default() }
     }
 
     pub fn job(&self, batch_no: u32) -> Option<&Job> {
@@ -172,6 +216,19 @@ impl Farm {
         self.crew.departed()
     }
 
+    /// Jobs that wait for a person, with the last failure of each.
+    pub fn poisoned(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.jobs.iter().filter_map(|(batch_no, job)| match &job.phase {
+            Phase::Poisoned { message } => Some((*batch_no, message.as_str())),
+            Phase::Due | Phase::Published { .. } | Phase::Leased { .. } => None,
+        })
+    }
+
+    /// Workers that were told to drain and have not started again since.
+    pub fn draining(&self) -> &BTreeSet<WorkerId> {
+        &self.draining
+    }
+
     /// A sealed batch waits to be proved.
     pub fn enqueue(&mut self, batch_no: u32, shape: Shape, circuit_digest: [u8; 32], input_hash: [u8; 32]) {
         let job = Job {
@@ -180,6 +237,7 @@ impl Farm {
             input_hash,
             attempt: 0,
             charged: 0,
+            blamed_by: BTreeSet::new(),
             excluded: Vec::new(),
             phase: Phase::Due,
         };
@@ -212,18 +270,20 @@ impl Farm {
 
     /// Repeats what was recorded before a restart.
     pub fn replay(&mut self, record: &FarmRecord) {
-        let batch_no = match record {
-            FarmRecord::Published { batch_no, .. }
-            | FarmRecord::Granted { batch_no, .. }
-            | FarmRecord::Ended { batch_no, .. }
-            | FarmRecord::Poisoned { batch_no, .. } => *batch_no,
-        };
-        let Some(job) = self.jobs.get_mut(&batch_no) else { return };
+        match record {
+            FarmRecord::Draining { worker } => self.drain(worker),
+            FarmRecord::Admitted { worker } => {
+                self.draining.remove(worker);
+            }
+            _ => {}
+        }
+        let Some(job) = record.batch_no().and_then(|batch_no| self.jobs.get_mut(&batch_no)) else { return };
         match record {
             FarmRecord::Published { attempt, .. } => job.attempt = *attempt,
-            FarmRecord::Granted { .. } => {}
             FarmRecord::Ended { worker, charged, .. } => job.end(worker.as_ref(), *charged),
             FarmRecord::Poisoned { message, .. } => job.phase = Phase::Poisoned { message: message.clone() },
+            FarmRecord::Requeued { .. } => job.clear(),
+            FarmRecord::Granted { .. } | FarmRecord::Draining { .. } | FarmRecord::Admitted { .. } => {}
         }
     }
 
@@ -243,6 +303,21 @@ impl Farm {
                     job.phase = Phase::Due;
                 }
             }
+            FarmEvent::Requeue { batch_no } => {
+                let poisoned = |job: &&mut Job| matches!(job.phase, Phase::Poisoned { .. });
+                if let Some(job) = self.jobs.get_mut(&batch_no).filter(poisoned) {
+                    job.clear();
+                    effects.push(FarmEffect::Record(FarmRecord::Requeued { batch_no }));
+                }
+            }
+            FarmEvent::Drain { worker } => {
+                if !self.draining.contains(&worker) {
+                    self.drain(&worker);
+                    effects.push(FarmEffect::Record(FarmRecord::Draining { worker: worker.clone() }));
+                    self.crew.told_to_drain(&worker);
+                    effects.push(FarmEffect::Control { worker, control: Control::Drain });
+                }
+            }
             FarmEvent::Tick => self.expire(now, &mut effects),
         }
         self.publish(now, &mut effects);
@@ -255,8 +330,12 @@ impl Farm {
         match event {
             WorkerEvent::Register { registration, fresh, .. } => {
                 worker.registration = Some(registration);
+                // One that has just started has lost what it held before.
                 if fresh {
                     self.release(&name, "the worker started again", effects);
+                }
+                if fresh && self.draining.remove(&name) {
+                    effects.push(FarmEffect::Record(FarmRecord::Admitted { worker: name }));
                 }
             }
             WorkerEvent::Claimed { job, attempt, .. } => self.claimed(name, job, attempt, now, effects),
@@ -271,6 +350,10 @@ impl Farm {
                     card.clip();
                     card
                 });
+                // Said again after a restart of this side, in which the control may have been lost.
+                if self.draining.contains(&name) && !std::mem::replace(&mut worker.told_to_drain, true) {
+                    effects.push(FarmEffect::Control { worker: name.clone(), control: Control::Drain });
+                }
                 let until = now + self.rules.lease_ms;
                 for hold in holds {
                     let leased = self.leased(hold.job, hold.attempt, &name);
@@ -318,11 +401,12 @@ impl Farm {
         effects: &mut Vec<FarmEffect>,
     ) {
         let until = now + self.rules.lease_ms;
+        let draining = self.draining.contains(&worker);
         let job = id.batch_no().and_then(|batch_no| Some((batch_no, self.jobs.get_mut(&batch_no)?)));
         let grantable = job.filter(|(_, job)| {
             job.attempt == attempt.0
                 && match &job.phase {
-                    Phase::Published { .. } => !job.excluded.contains(&worker),
+                    Phase::Published { .. } => !draining && !job.excluded.contains(&worker),
                     // The grant was lost on the way.
                     Phase::Leased { worker: holder, .. } => *holder == worker,
                     Phase::Due | Phase::Poisoned { .. } => false,
@@ -356,7 +440,7 @@ impl Farm {
         let Some(batch_no) = id.batch_no() else { return };
         let Some(job) = self.leased(id, attempt, worker) else { return };
         job.end(Some(worker), charged);
-        let poisoned = job.charged >= poison_after;
+        let poisoned = charged && job.is_poison(poison_after);
         if poisoned {
             job.phase = Phase::Poisoned { message: message.clone() };
         }
@@ -370,6 +454,12 @@ impl Farm {
         }));
         if poisoned {
             effects.push(FarmEffect::Record(FarmRecord::Poisoned { batch_no, message }));
+        }
+    }
+
+    fn drain(&mut self, worker: &WorkerId) {
+        if self.draining.len() < MAX_DRAINING {
+            self.draining.insert(worker.clone());
         }
     }
 
@@ -445,8 +535,22 @@ impl Farm {
 }
 
 impl Job {
+    fn is_poison(&self, poison_after: u32) -> bool {
+        self.blamed_by.len() >= poison_after as usize
+            || self.charged >= poison_after.saturating_mul(ATTEMPTS_PER_WORKER)
+    }
+
+    /// Begins anew, but for the number of its attempts, which is never used twice.
+    fn clear(&mut self) {
+        self.charged = 0;
+        self.blamed_by.clear();
+        self.excluded.clear();
+        self.phase = Phase::Due;
+    }
+
     fn end(&mut self, worker: Option<&WorkerId>, charged: bool) {
         self.charged += u32::from(charged);
+        self.blamed_by.extend(worker.filter(|_| charged).cloned());
         self.phase = Phase::Due;
         if let Some(worker) = worker
             && !self.excluded.contains(worker)

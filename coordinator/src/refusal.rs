@@ -202,6 +202,11 @@ pub fn draining() -> UserError {
     retry("DRAINING", "the service is shutting down and takes no new operations; try again later", &[])
 }
 
+pub fn paused() -> UserError {
+    let message = "an operator has paused new operations, those accepted go on; send it again later";
+    retry("PAUSED", message, &[])
+}
+
 pub fn busy() -> UserError {
     retry("BUSY", "too many operations are waiting; try again in a moment", &[])
 }

@@ -11,6 +11,8 @@
 //! | `intake` | how far L1's queues were taken in, and what a reorganisation of L1 does to that |
 //! | `sealing` | the open batch to a `BatchInput` |
 //! | `views` | answers to questions |
+//! | `lines` | events in words, for `explain` |
+//! | `ops` | what operators ask and decide |
 //! | `rows` | what changed, for the store's projections |
 //! | `snapshot` | the state as a file, so that a start does not replay everything |
 
@@ -38,12 +40,14 @@ use crate::{
 pub mod decide;
 pub mod event;
 pub mod intake;
+pub(crate) mod lines;
+pub mod ops;
 pub mod rows;
 mod sealing;
 pub mod snapshot;
 mod views;
 
-use event::{Accepted, Event, KeyRegistered, OperationId, ProofAccepted, Stamped};
+use event::{Accepted, Event, KeyRegistered, OperationId, OpsRecord, ProofAccepted, Stamped};
 
 /// What the operator promises for one slot.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -145,6 +149,8 @@ pub struct State {
     /// Proofs of batches whose predecessors are not proven yet.
     early_proofs: BTreeMap<u32, ProofAccepted>,
     taken: intake::Taken,
+    /// An operator stopped new operations.
+    paused: bool,
     touched: Touched,
 }
 
@@ -161,6 +167,7 @@ impl State {
             operations_of: Lists::default(),
             early_proofs: BTreeMap::new(),
             taken: intake::Taken::default(),
+            paused: false,
             touched: Touched::default(),
             rules,
         }
@@ -205,6 +212,7 @@ impl State {
                 self.proven(proof, at)?;
             }
             Event::Settlement(record) => self.settle(record, at)?,
+            Event::Ops(record) => self.paused = *record == OpsRecord::Paused,
         }
         Ok(())
     }
@@ -320,9 +328,12 @@ impl State {
                 }
                 self.touched.batches.insert(*batch_no);
             }
-            FarmRecord::Ended { batch_no, .. } | FarmRecord::Poisoned { batch_no, .. } => {
+            FarmRecord::Ended { batch_no, .. }
+            | FarmRecord::Poisoned { batch_no, .. }
+            | FarmRecord::Requeued { batch_no } => {
                 self.touched.batches.insert(*batch_no);
             }
+            FarmRecord::Draining { .. } | FarmRecord::Admitted { .. } => {}
         }
     }
 

@@ -37,6 +37,7 @@ use crate::{
     state::{
         State,
         event::{KeyRegistered, OperationId},
+        ops,
     },
 };
 
@@ -77,7 +78,7 @@ pub struct Handle {
     limits: Limits,
     operator: OperatorKey,
     chain: Arc<dyn Chain>,
-    link: Link,
+    pub(super) link: Link,
     status: SharedStatus,
     cancel: CancellationToken,
     ended: CancellationToken,
@@ -406,15 +407,18 @@ impl Service for Handle {
         if self.draining.load(Ordering::Acquire) {
             return Err("draining".to_owned());
         }
-        if self.link.ask(|_| ()).await.is_none() {
+        let Some((paused, poisoned)) = self.link.ask(ops::trouble).await else {
             return Err("the driver has stopped; look at the log and restart".to_owned());
+        };
+        if paused {
+            return Err("an operator has paused new operations; `ops resume` ends it".to_owned());
         }
-        match status
+        let alarm = status
             .store_unreachable
             .or(status.chain_unreachable)
             .or(status.intake_alarm)
-            .or(status.settlement_alarm)
-        {
+            .or(status.settlement_alarm);
+        match alarm.or(poisoned) {
             Some(reason) => Err(reason),
             None => Ok(()),
         }

@@ -16,6 +16,8 @@ pub struct Worker {
     pub holds: Vec<Hold>,
     pub card: Option<Box<CardReading>>,
     pub energy: EnergyAverage,
+    /// Whether it heard that an operator wants it to drain.
+    pub told_to_drain: bool,
 }
 
 /// A worker that is no longer there, as it was last.
@@ -54,6 +56,12 @@ impl Crew {
     pub(super) fn spent(&mut self, id: &WorkerId, millijoules: u64, payments: u32) {
         if let Some(worker) = self.present.get_mut(id) {
             worker.energy.add(millijoules, payments);
+        }
+    }
+
+    pub(super) fn told_to_drain(&mut self, id: &WorkerId) {
+        if let Some(worker) = self.present.get_mut(id) {
+            worker.told_to_drain = true;
         }
     }
 

@@ -102,6 +102,94 @@ fn bad_proofs_are_charged_and_poison_the_job_after_k() {
     assert_eq!(controls(&claim(&mut farm, "b", 1, 2, 3)), [("b".to_owned(), cancel(1, 2))]);
 }
 
+fn refuse(farm: &mut Farm, name: &str, attempt: u32, now: u64) -> Vec<FarmEffect> {
+    claim(farm, name, 1, attempt, now);
+    let refused = FarmEvent::ProofRefused { worker: worker(name), job: JobId(1), attempt: Attempt(attempt) };
+    farm.step(refused, now)
+}
+
+fn records(effects: &[FarmEffect]) -> Vec<FarmRecord> {
+    let records = effects.iter().filter_map(|effect| match effect {
+        FarmEffect::Record(record) => Some(record.clone()),
+        _ => None,
+    });
+    records.collect()
+}
+
+/// A farm whose only job is poisoned, and all that it recorded.
+fn poisoned() -> (Farm, Vec<FarmRecord>) {
+    let mut farm = farm(1);
+    let mut all = records(&farm.step(FarmEvent::Tick, 0));
+    for (name, attempt) in [("a", 1), ("b", 2)] {
+        let claimed = claim(&mut farm, name, 1, attempt, 1);
+        all.extend(records(&claimed));
+        all.extend(records(&refuse(&mut farm, name, attempt, 2)));
+    }
+    assert_eq!(farm.poisoned().map(|(batch_no, _)| batch_no).collect::<Vec<_>>(), [1]);
+    (farm, all)
+}
+
+#[test]
+fn a_worker_that_fails_twice_is_counted_once_until_twice_as_many_attempts_failed() {
+    let mut farm = farm(1);
+    farm.step(FarmEvent::Tick, 0);
+    for attempt in 1..RULES.poison_after * ATTEMPTS_PER_WORKER {
+        refuse(&mut farm, "a", attempt, 1);
+        assert_eq!(farm.poisoned().count(), 0, "after {attempt} attempts of one worker");
+    }
+    refuse(&mut farm, "a", RULES.poison_after * ATTEMPTS_PER_WORKER, 1);
+    assert_eq!(farm.poisoned().count(), 1);
+}
+
+#[test]
+fn a_poisoned_job_goes_out_again_only_when_an_operator_says_so_and_once() {
+    let (mut farm, _) = poisoned();
+    assert_eq!(farm.step(FarmEvent::Tick, 1_000_000), []);
+    let again = farm.step(FarmEvent::Requeue { batch_no: 1 }, 1_000_001);
+    assert_eq!(entries(&again), [(1, 3, Priority::Urgent)]);
+    assert_eq!(farm.job(1).map(|job| job.charged), Some(0));
+    assert_eq!(farm.step(FarmEvent::Requeue { batch_no: 1 }, 1_000_002), []);
+    assert_eq!(farm.step(FarmEvent::Requeue { batch_no: 7 }, 1_000_002), []);
+}
+
+#[test]
+fn poison_and_its_end_survive_a_restart() {
+    let (mut before, mut records_before) = poisoned();
+    let mut after = farm(1);
+    records_before.iter().for_each(|record| after.replay(record));
+    assert_eq!(after.job(1), before.job(1));
+    assert_eq!(after.step(FarmEvent::Tick, 3), []);
+
+    records_before = records(&before.step(FarmEvent::Requeue { batch_no: 1 }, 4));
+    records_before.iter().for_each(|record| after.replay(record));
+    assert_eq!(after.poisoned().count(), 0);
+    assert_eq!(entries(&after.step(FarmEvent::Tick, 5)), [(1, 4, Priority::Urgent)]);
+}
+
+#[test]
+fn a_drained_worker_gets_nothing_more_also_after_a_restart_until_it_starts_again() {
+    let mut before = farm(1);
+    before.step(FarmEvent::Tick, 0);
+    let drained = before.step(FarmEvent::Drain { worker: worker("a") }, 1);
+    assert_eq!(controls(&drained), [("a".to_owned(), Control::Drain)]);
+    assert_eq!(before.step(FarmEvent::Drain { worker: worker("a") }, 1), [], "it was told already");
+    assert_eq!(controls(&claim(&mut before, "a", 1, 1, 2)), [("a".to_owned(), cancel(1, 1))]);
+
+    let mut after = farm(1);
+    records(&drained).iter().for_each(|record| after.replay(record));
+    after.step(FarmEvent::Tick, 3);
+    assert!(controls(&beat(&mut after, "a", None, 4)).contains(&("a".to_owned(), Control::Drain)));
+    assert!(!controls(&beat(&mut after, "a", None, 5)).contains(&("a".to_owned(), Control::Drain)));
+    assert_eq!(controls(&claim(&mut after, "a", 1, 1, 6)), [("a".to_owned(), cancel(1, 1))]);
+
+    let registration =
+        Registration { backend: "cpu".to_owned(), version: "1".to_owned(), memory: 1, circuits: Vec::new() };
+    let again = WorkerEvent::Register { worker: worker("a"), registration, fresh: true };
+    let admitted = after.step(FarmEvent::Worker(Box::new(again)), 7);
+    assert!(records(&admitted).contains(&FarmRecord::Admitted { worker: worker("a") }));
+    assert_eq!(controls(&claim(&mut after, "a", 1, 1, 8)), [("a".to_owned(), grant(1, 1))]);
+}
+
 #[test]
 fn infrastructure_failures_never_poison_a_job() {
     let mut farm = farm(1);
@@ -206,12 +294,12 @@ fn after_a_restart_the_records_give_attempts_and_charges_and_everything_is_publi
     );
 }
 
-fn beat(farm: &mut Farm, name: &str, sick: Option<&str>, now: u64) {
+fn beat(farm: &mut Farm, name: &str, sick: Option<&str>, now: u64) -> Vec<FarmEffect> {
     let card =
         CardReading { temperature: Some(now as u32), sick: sick.map(str::to_owned), ..Default::default() };
     let event =
         WorkerEvent::Heartbeat { worker: worker(name), holds: Vec::new(), card: Some(Box::new(card)) };
-    farm.step(FarmEvent::Worker(Box::new(event)), now);
+    farm.step(FarmEvent::Worker(Box::new(event)), now)
 }
 
 #[test]

@@ -75,6 +75,9 @@ impl State {
                 _ => Err(refusal::idempotency_conflict()),
             });
         }
+        if self.paused {
+            return Ok(Err(refusal::paused()));
+        }
         let slots = operation.spends.len();
         let records = if operation.kind == SignedKind::Withdraw { slots } else { 0 };
         let need = Need { slots, records };

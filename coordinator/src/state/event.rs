@@ -158,6 +158,14 @@ pub enum IntakeRecord {
     Resumed,
 }
 
+/// What an operator decided about the whole service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OpsRecord {
+    /// No new operations; what was accepted goes on.
+    Paused,
+    Resumed,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     KeyRegistered(Box<KeyRegistered>),
@@ -180,6 +188,7 @@ pub enum Event {
     /// Final blocks were replaced: everything behind `kept` was read again.
     ReadAgain(Box<ReadAgain>),
     Intake(IntakeRecord),
+    Ops(OpsRecord),
 }
 
 /// An event and when it happened, in Unix milliseconds.

@@ -59,6 +59,7 @@ struct Rest {
     batches: BTreeMap<u32, Batch>,
     early_proofs: BTreeMap<u32, ProofAccepted>,
     taken: Taken,
+    paused: bool,
 }
 
 /// The sections of a file: the rest, the leaves, the nodes of each level, and what is only looked things up in, which is
@@ -119,6 +120,7 @@ impl Snapshots {
             batches: &state.batches,
             early_proofs: &state.early_proofs,
             taken: &state.taken,
+            paused: state.paused,
         };
         let mut sections = vec![postcard::to_stdvec(&rest)?, columns::encode_leaves(state.ledger.leaves())];
         sections.extend(state.tree.levels.iter().map(|level| columns::encode_elements(level)));
@@ -231,6 +233,7 @@ impl Snapshots {
             operations_of: Lists::over(Arc::clone(&later.operations_of)),
             early_proofs: rest.early_proofs,
             taken: rest.taken,
+            paused: rest.paused,
             touched: Touched::default(),
         };
         later.start()?;
@@ -294,6 +297,7 @@ struct RestRef<'a> {
     batches: &'a BTreeMap<u32, Batch>,
     early_proofs: &'a BTreeMap<u32, ProofAccepted>,
     taken: &'a Taken,
+    paused: bool,
 }
 
 struct Reader<'a>(&'a [u8]);

@@ -234,6 +234,49 @@ fn the_log_gives_the_same_state_again() {
 }
 
 #[test]
+fn a_pause_refuses_new_operations_only_survives_a_restart_and_ends() {
+    let (mut bench, alice, bob) = funded(&[Shape::S3M1]);
+    let before = bench.send(&alice, &bob, 100).unwrap();
+    for _ in 0..2 {
+        bench.state.ops(event::OpsRecord::Paused, bench.now, &mut bench.log).unwrap();
+    }
+    let refused = bench.send(&alice, &bob, 100).unwrap_err();
+    assert_eq!((refused.code, refused.retryable), ("PAUSED", true));
+    assert!(bench.replayed().paused());
+    // What was accepted goes on.
+    bench.wait();
+    assert_eq!(bench.state.operation(&before).unwrap().stage, Stage::Sealed);
+    bench.state.ops(event::OpsRecord::Resumed, bench.now, &mut bench.log).unwrap();
+    bench.send(&alice, &bob, 100).unwrap();
+    assert!(!bench.replayed().paused());
+    let decisions = bench.log.iter().filter(|stamped| matches!(stamped.event, Event::Ops(_))).count();
+    assert_eq!(decisions, 2, "what changes nothing is not recorded");
+}
+
+#[test]
+fn a_batch_leaves_a_line_for_each_decision_and_says_what_it_waits_for() {
+    let (mut bench, _, _) = funded(&[Shape::S3M1]);
+    let waits = |bench: &Bench| bench.state.waits_for(1, bench.now).unwrap();
+    bench.state.farm_step(crate::farm::FarmEvent::Tick, bench.now, &mut bench.log);
+    bench.now += 12_000;
+    assert_eq!(waits(&bench), "Attempt 1 was published 12.0 s ago; no worker holds the key of s3m1.");
+    bench.prove(1);
+    assert_eq!(waits(&bench), "It is proven and waits for its transaction to be signed.");
+    assert_eq!(bench.state.waits_for(9, bench.now), None);
+    let lines = bench.log.iter().flat_map(lines::lines).filter(|line| line.batch_no == 1);
+    let text: Vec<String> = lines.map(|line| line.text).collect();
+    assert_eq!(
+        text,
+        [
+            "opened with 4 slots",
+            "sealed as s3m1 with 1 mints and 0 forced requests",
+            "attempt 1 published",
+            "proof of w (attempt 1) accepted; it took 1 ms, of which 1 ms for the witness",
+        ]
+    );
+}
+
+#[test]
 fn a_log_with_another_root_is_refused() {
     let (mut bench, _, _) = funded(&[Shape::S3M1]);
     for stamped in &mut bench.log {
