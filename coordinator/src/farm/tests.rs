@@ -88,18 +88,15 @@ fn heartbeats_keep_a_lease_and_silence_gives_the_job_to_another_worker_uncharged
 }
 
 #[test]
-fn bad_proofs_are_charged_and_poison_the_job_after_k() {
+fn bad_proofs_of_k_different_workers_poison_the_job() {
     let mut farm = farm(1);
     farm.step(FarmEvent::Tick, 0);
-    for attempt in 1..=RULES.poison_after {
-        claim(&mut farm, "a", 1, attempt, 1);
-        let refused =
-            FarmEvent::ProofRefused { worker: worker("a"), job: JobId(1), attempt: Attempt(attempt) };
-        let effects = farm.step(refused, 2);
+    for (attempt, name) in (1..=RULES.poison_after).zip(["a", "b"]) {
+        let effects = refuse(&mut farm, name, attempt, 2);
         assert_eq!(entries(&effects).len(), usize::from(attempt < RULES.poison_after));
     }
     assert!(matches!(farm.job(1).unwrap().phase, Phase::Poisoned { .. }));
-    assert_eq!(controls(&claim(&mut farm, "b", 1, 2, 3)), [("b".to_owned(), cancel(1, 2))]);
+    assert_eq!(controls(&claim(&mut farm, "c", 1, 2, 3)), [("c".to_owned(), cancel(1, 2))]);
 }
 
 fn refuse(farm: &mut Farm, name: &str, attempt: u32, now: u64) -> Vec<FarmEffect> {
@@ -157,7 +154,9 @@ fn poison_and_its_end_survive_a_restart() {
     let (mut before, mut records_before) = poisoned();
     let mut after = farm(1);
     records_before.iter().for_each(|record| after.replay(record));
-    assert_eq!(after.job(1), before.job(1));
+    // Who is excluded right now is not recorded: it depends on who is there.
+    let recorded = |farm: &Farm| farm.job(1).map(|job| Job { excluded: Vec::new(), ..job.clone() });
+    assert_eq!(recorded(&after), recorded(&before));
     assert_eq!(after.step(FarmEvent::Tick, 3), []);
 
     records_before = records(&before.step(FarmEvent::Requeue { batch_no: 1 }, 4));
