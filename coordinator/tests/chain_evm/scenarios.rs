@@ -83,11 +83,14 @@ pub async fn what_the_contract_would_refuse_is_told_before_anything_is_signed(ba
     let batch = mill.batch(vec![], &[], vec![]).await;
     let mut forged = batch.clone();
     forged.new_root += Fr::from(1);
-    let tried = async |batch: &SubmitBatch| {
-        match mill.chain.dry_run(std::slice::from_ref(batch), At::Latest).await.unwrap() {
-            DryRun::Reverted(words) => words,
-            accepted => panic!("{accepted:?}"),
-        }
+    let tried = async |batch: &SubmitBatch| match mill
+        .chain
+        .dry_run(std::slice::from_ref(batch), At::Latest)
+        .await
+        .unwrap()
+    {
+        DryRun::Reverted(words) => words,
+        accepted => panic!("{accepted:?}"),
     };
     let words = tried(&forged).await;
     assert!(words.starts_with("ProofRejected: ") && words.contains("batch 1"), "{words}");
@@ -221,8 +224,11 @@ pub async fn several_batches_go_in_one_transaction_and_a_second_one_builds_on_it
     assert_eq!(mill.chain.send_raw(&one).await, Ok(SendOutcome::Sent));
     // On the latest block the second cannot stand; behind the first it can.
     let latest = mill.chain.dry_run(second, At::Latest).await.unwrap();
-    assert!(matches!(&latest, DryRun::Reverted(words) if words.starts_with("StartOutOfWindow")
-        || words.starts_with("ProofsRejected")), "{latest:?}");
+    assert!(
+        matches!(&latest, DryRun::Reverted(words) if words.starts_with("StartOutOfWindow")
+        || words.starts_with("ProofsRejected")),
+        "{latest:?}"
+    );
     let DryRun::Accepted { gas_limit } = mill.chain.dry_run(second, At::Pending).await.unwrap() else {
         panic!("refused behind the first")
     };
@@ -245,19 +251,16 @@ pub async fn our_estimate_of_gas_is_above_the_chains(backend: Backend) {
     let used = mill.submit(&mill.batch(vec![deposit.clone()], &[], vec![]).await).await;
     assert!(used <= tx_gas(batch_gas(1, 0, 0)), "{used}");
     let low = deposit.range.low();
-    let out: Vec<_> = (0..3u64).map(|i| ([i as u8 + 1; 20], low + i * 50_000, low + i * 50_000 + 40_000)).collect();
+    let out: Vec<_> =
+        (0..3u64).map(|i| ([i as u8 + 1; 20], low + i * 50_000, low + i * 50_000 + 40_000)).collect();
     let used = mill.submit(&mill.batch(vec![], &out, vec![]).await).await;
     assert!(used <= tx_gas(batch_gas(0, 3, 0)), "{used}");
     let mut state = mill.chain.contract_state().await.unwrap();
     let mut batches = Vec::new();
     for _ in 0..16 {
         let batch = mill.batch_after(&state, vec![], &[], vec![]);
-        state = ContractState {
-            root: batch.new_root,
-            next: batch.start + 4,
-            batch_no: batch.batch_no,
-            ..state
-        };
+        state =
+            ContractState { root: batch.new_root, next: batch.start + 4, batch_no: batch.batch_no, ..state };
         batches.push(batch);
     }
     let DryRun::Accepted { gas_limit } = mill.chain.dry_run(&batches, At::Latest).await.unwrap() else {

@@ -11,7 +11,9 @@ use coordinator::chain::{
 };
 use ethers::{
     signers::{LocalWallet, Signer as _},
-    types::{Bytes, Eip1559TransactionRequest, NameOrAddress, U64, U256, transaction::eip2718::TypedTransaction},
+    types::{
+        Bytes, Eip1559TransactionRequest, NameOrAddress, U64, U256, transaction::eip2718::TypedTransaction,
+    },
 };
 use serde_json::{Value, json};
 
@@ -82,8 +84,7 @@ async fn chain_with(mill: &Mill, signer: &Fake) -> EvmChain {
         chain_id: Some(DEV_CHAIN),
         ..EvmSettings::new(&mill.node.url, mill.deployed.contract, mill.deployed.block)
     };
-    let remote =
-        RemoteSigner::new(&signer.url, operator().address(), TransportLimits::default()).unwrap();
+    let remote = RemoteSigner::new(&signer.url, operator().address(), TransportLimits::default()).unwrap();
     EvmChain::connect(settings, remote).await.unwrap()
 }
 
