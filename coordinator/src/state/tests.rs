@@ -305,7 +305,7 @@ fn a_missing_deposit_stops_the_intake() {
         tx: [0; 32],
     };
     let logs = crate::chain::Logs { deposits: vec![deposit], ..Default::default() };
-    let to = super::event::Cursor { number: 99, hash: [9; 32] };
+    let to = event::Cursor { number: 99, hash: [9; 32] };
     let stopped = bench.state.take_in(to, logs, 1, &mut bench.log).unwrap().unwrap_err();
     assert_eq!(stopped.to_string().split(':').next(), Some("PM-INTAKE-001"));
     assert_eq!(bench.state, before);
