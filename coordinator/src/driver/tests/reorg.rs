@@ -173,10 +173,7 @@ async fn a_burst_settles_in_few_transactions_also_on_a_node_without_pending_stat
             world.chain.deposit(alice.owner, alice.key_hash, 10);
         }
         world.chain.mine(3);
-        eventually("all are proven", async || {
-            handle.account(alice.owner).await.balances.proven == 240
-        })
-        .await;
+        eventually("all are proven", async || handle.account(alice.owner).await.balances.proven == 240).await;
         world.mining.store(true, Ordering::Release);
         settle(&handle).await;
         let (receipts, batches) = (world.chain.receipts(), world.chain.contract().batch_no);
