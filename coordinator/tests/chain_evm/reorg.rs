@@ -44,7 +44,7 @@ async fn reorganise(node: &Node, rng: &mut ChaCha8Rng, depth: u64) {
     let mut block = 0;
     for raw in transactions(node, depth).await {
         block = (block + u64::from(rng.next_u32() % 3)).min(depth - 1);
-        if rng.next_u32() % 3 > 0 {
+        if !rng.next_u32().is_multiple_of(3) {
             pairs.push(json!([raw, block]));
         }
     }
