@@ -268,7 +268,7 @@ fn a_batch_leaves_a_line_for_each_decision_and_says_what_it_waits_for() {
     assert_eq!(
         text,
         [
-            "opened with 4 slots",
+            "opened with 4 places",
             "sealed as s3m1 with 1 mints and 0 forced requests",
             "attempt 1 published",
             "proof of w (attempt 1) accepted; it took 1 ms, of which 1 ms for the witness",
