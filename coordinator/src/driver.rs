@@ -374,12 +374,19 @@ impl Driver {
             return Ok(Committed::Yes);
         }
         let began = Instant::now();
+        let mut outage = false;
         wire::failpoint("commit.before");
         loop {
             match self.store.commit(self.sequence + 1, log, &rows) {
                 Ok(()) => break,
                 Err(StoreError::Unavailable(reason)) if !self.status.stopping() => {
-                    tracing::warn!(reason, "the store does not answer; the commit is tried again");
+                    if !outage {
+                        tracing::warn!(
+                            reason,
+                            "the store does not answer; the commit is repeated until it does"
+                        );
+                        outage = true;
+                    }
                     metrics::counter!("proofmill_commit_retries_total").increment(1);
                     self.status.set(|status| status.store_unreachable = Some(reason));
                     (self.pause)(RETRY);
