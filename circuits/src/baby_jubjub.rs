@@ -10,13 +10,16 @@ use ff::{Field, PrimeField};
 use num_bigint::BigUint;
 use serde::{Deserialize, Serialize};
 
+mod extended;
 pub mod gadget;
+
+pub(crate) use extended::{Extended, Prepared, Projective};
 
 pub(crate) const A: u64 = 168_700;
 pub(crate) const D: u64 = 168_696;
 /// The same as field elements: making one of an integer costs a multiplication.
 const A_WORD: Fr = Fr::from_raw([A, 0, 0, 0]);
-pub(crate) const D_WORD: Fr = Fr::from_raw([D, 0, 0, 0]);
+const D_WORD: Fr = Fr::from_raw([D, 0, 0, 0]);
 
 /// Bits of the subgroup order.
 pub const ORDER_BITS: usize = 251;
@@ -79,89 +82,29 @@ impl Point {
     }
 
     pub fn add(&self, other: &Point) -> Point {
-        Extended::from(*self).add_affine(other).to_affine()
+        Extended::from(self).add(&other.into()).to_affine()
     }
 
     pub fn double(&self) -> Point {
-        Extended::from(*self).double().to_affine()
+        Extended::from(self).double().to_affine()
     }
 
     /// 8·self.
     pub fn mul_by_cofactor(&self) -> Point {
-        Extended::from(*self).double().double().double().to_affine()
+        Extended::from(self).double().double().double().to_affine()
     }
 
     /// `scalar`·self by double and add, variable time: for public data, keys of tests and wallets on their own machine.
     pub fn mul(&self, scalar: &BigUint) -> Point {
+        let prepared = Prepared::from(self);
         let mut acc = Extended::IDENTITY;
         for i in (0..scalar.bits()).rev() {
             acc = acc.double();
             if scalar.bit(i) {
-                acc = acc.add_affine(self);
+                acc = acc.add(&prepared);
             }
         }
         acc.to_affine()
-    }
-}
-
-/// Extended coordinates x = X/Z, y = Y/Z, T = XY/Z.
-///
-/// Source: Hisil, Wong, Carter, Dawson, "Twisted Edwards Curves Revisited", sections 3.1 and 3.3.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Extended {
-    pub x: Fr,
-    pub y: Fr,
-    pub z: Fr,
-    pub t: Fr,
-}
-
-impl From<Point> for Extended {
-    fn from(p: Point) -> Self {
-        Self { x: p.x, y: p.y, z: Fr::ONE, t: p.x * p.y }
-    }
-}
-
-impl Extended {
-    pub const IDENTITY: Extended = Extended { x: Fr::ZERO, y: Fr::ONE, z: Fr::ONE, t: Fr::ZERO };
-
-    pub fn double(&self) -> Self {
-        let a = self.x.square();
-        let b = self.y.square();
-        let c = self.z.square().double();
-        let d = A_WORD * a;
-        let e = (self.x + self.y).square() - a - b;
-        let g = d + b;
-        let f = g - c;
-        let h = d - b;
-        Self { x: e * f, y: g * h, z: f * g, t: e * h }
-    }
-
-    pub fn add_affine(&self, other: &Point) -> Self {
-        self.add_prepared(other, D_WORD * other.x * other.y)
-    }
-
-    /// Addition of an affine point whose `d·x·y` is known.
-    pub fn add_prepared(&self, other: &Point, dxy: Fr) -> Self {
-        let a = self.x * other.x;
-        let b = self.y * other.y;
-        let c = self.t * dxy;
-        let e = (self.x + self.y) * (other.x + other.y) - a - b;
-        let f = self.z - c;
-        let g = self.z + c;
-        let h = b - A_WORD * a;
-        Self { x: e * f, y: g * h, z: f * g, t: e * h }
-    }
-
-    /// Whether this is the affine point `p`, without a division.
-    #[cfg(test)]
-    pub fn equals(&self, p: &Point) -> bool {
-        self.x == p.x * self.z && self.y == p.y * self.z
-    }
-
-    /// The affine point; Z is never 0 because the addition law is complete.
-    pub fn to_affine(self) -> Point {
-        let inverse = self.z.invert().unwrap_or(Fr::ZERO);
-        Point { x: self.x * inverse, y: self.y * inverse }
     }
 }
 
@@ -178,8 +121,8 @@ pub(crate) const WINDOWS: usize = 84;
 /// incomplete Montgomery addition of the gadget has no exceptional case for i < 83 (all sums stay below l/2).
 pub(crate) struct FixedBase {
     pub windows: Vec<[Point; 8]>,
-    /// `d·x·y` of each entry.
-    products: Vec<[Fr; 8]>,
+    /// The windows of the gadget two by two, an entry for each sum: half the additions of the native function.
+    pairs: Vec<[Prepared; 64]>,
     /// T0, where the variable-base ladder starts.
     pub ladder_start: Point,
 }
@@ -212,8 +155,11 @@ impl FixedBase {
             }));
             power = power.double().double().double();
         }
-        let products = windows.iter().map(|window| window.map(|entry| D_WORD * entry.x * entry.y)).collect();
-        Self { windows, products, ladder_start }
+        let pairs = windows
+            .chunks_exact(2)
+            .map(|pair| std::array::from_fn(|v| Prepared::from(&pair[0][v % 8].add(&pair[1][v / 8]))))
+            .collect();
+        Self { windows, pairs, ladder_start }
     }
 
     /// `S·Base8 + 2^253·T0` for S < 2^252.
@@ -222,9 +168,9 @@ impl FixedBase {
         let bytes = repr.as_ref();
         let bit = |i: usize| usize::from(bytes[i / 8] >> (i % 8) & 1);
         let mut sum = Extended::IDENTITY;
-        for (i, (window, products)) in self.windows.iter().zip(&self.products).enumerate() {
-            let v = bit(3 * i) | bit(3 * i + 1) << 1 | bit(3 * i + 2) << 2;
-            sum = sum.add_prepared(&window[v], products[v]);
+        for (i, pair) in self.pairs.iter().enumerate() {
+            let v = (0..6).fold(0, |v, j| v | bit(6 * i + j) << j);
+            sum = sum.add(&pair[v]);
         }
         sum
     }

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     baby_jubjub::{
-        D_WORD, Extended, LADDER_STEPS, Point, base8, fixed_base, fr_from_biguint, fr_to_biguint, order,
+        Extended, LADDER_STEPS, Point, Prepared, Projective, base8, fixed_base, fr_from_biguint,
+        fr_to_biguint, order,
     },
     blake512, poseidon,
 };
@@ -98,13 +99,7 @@ pub fn challenge(r8: &Point, key: &Point, message: &Fr) -> Fr {
 /// # Errors
 /// `KeyNotOnCurve` or `KeyOfSmallOrder`.
 pub fn check_key(key: &Point) -> Result<(), SignatureError> {
-    if !key.is_on_curve() {
-        return Err(SignatureError::KeyNotOnCurve);
-    }
-    if key.mul_by_cofactor() == Point::IDENTITY {
-        return Err(SignatureError::KeyOfSmallOrder);
-    }
-    Ok(())
+    CheckedKey::new(key).map(|_| ())
 }
 
 /// Verifies a signature with the same steps as the circuit.
@@ -112,26 +107,51 @@ pub fn check_key(key: &Point) -> Result<(), SignatureError> {
 /// # Errors
 /// One `SignatureError` for each thing that the circuit would refuse.
 pub fn verify(key: &Point, message: &Fr, signature: &Signature) -> Result<(), SignatureError> {
-    if !key.is_on_curve() {
-        return Err(SignatureError::KeyNotOnCurve);
+    CheckedKey::new(key)?.verify(message, signature)
+}
+
+/// A key that may own coins, with what each verification needs of it.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckedKey {
+    key: Point,
+    /// 8·key.
+    key8: Point,
+}
+
+impl CheckedKey {
+    /// # Errors
+    /// `KeyNotOnCurve` or `KeyOfSmallOrder`.
+    pub fn new(key: &Point) -> Result<Self, SignatureError> {
+        if !key.is_on_curve() {
+            return Err(SignatureError::KeyNotOnCurve);
+        }
+        let key8 = key.mul_by_cofactor();
+        if key8 == Point::IDENTITY {
+            return Err(SignatureError::KeyOfSmallOrder);
+        }
+        Ok(Self { key: *key, key8 })
     }
-    let key8 = key.mul_by_cofactor();
-    if key8 == Point::IDENTITY {
-        return Err(SignatureError::KeyOfSmallOrder);
-    }
-    if !signature.r8.is_on_curve() {
-        return Err(SignatureError::NonceNotOnCurve);
-    }
-    if !scalar_is_canonical(&signature.s) {
-        return Err(SignatureError::ScalarTooLarge);
-    }
-    let h = challenge(&signature.r8, key, message);
-    let right = ladder(&key8, &h).ok_or(SignatureError::KeyNotProvable)?.add_affine(&signature.r8);
-    let left = fixed_base().mul(&signature.s);
-    if left.x * right.z == right.x * left.z && left.y * right.z == right.y * left.z {
-        Ok(())
-    } else {
-        Err(SignatureError::Mismatch)
+
+    /// Verifies a signature with the same steps as the circuit.
+    ///
+    /// # Errors
+    /// One `SignatureError` for each thing that the circuit would refuse.
+    pub fn verify(&self, message: &Fr, signature: &Signature) -> Result<(), SignatureError> {
+        if !signature.r8.is_on_curve() {
+            return Err(SignatureError::NonceNotOnCurve);
+        }
+        if !scalar_is_canonical(&signature.s) {
+            return Err(SignatureError::ScalarTooLarge);
+        }
+        let h = challenge(&signature.r8, &self.key, message);
+        let product = ladder(&self.key8, &h).ok_or(SignatureError::KeyNotProvable)?;
+        let right = product.add_last(&Prepared::from(&signature.r8));
+        let left = fixed_base().mul(&signature.s);
+        if left.x * right.z == right.x * left.z && left.y * right.z == right.y * left.z {
+            Ok(())
+        } else {
+            Err(SignatureError::Mismatch)
+        }
     }
 }
 
@@ -149,21 +169,25 @@ fn ladder(key8: &Point, h: &Fr) -> Option<Extended> {
     let repr = h.to_repr();
     let bytes: &[u8] = repr.as_ref();
     let bit = |i: usize| bytes[i / 8] >> (i % 8) & 1 == 1;
-    let negative = key8.neg();
-    let dxy = D_WORD * key8.x * key8.y;
-    let mut acc = Extended::from(fixed_base().ladder_start).add_affine(key8);
-    for i in (1..=LADDER_STEPS).rev() {
-        // ±key8 share their y: one comparison finds both.
-        if acc.y == key8.y * acc.z {
+    let (positive, negative) = (Prepared::from(key8), Prepared::from(key8).neg());
+    let signed = |i: usize| if bit(i) { &positive } else { &negative };
+    // ±key8 share their y: one comparison finds both.
+    let meets = |acc: &Projective| acc.y == key8.y * acc.z;
+    let mut acc = Extended::from(&fixed_base().ladder_start).add_last(&positive);
+    for i in (2..=LADDER_STEPS).rev() {
+        if meets(&acc) {
             return None;
         }
-        acc = acc.double();
-        acc = if bit(i) { acc.add_prepared(key8, dxy) } else { acc.add_prepared(&negative, -dxy) };
+        acc = acc.double().add_last(signed(i));
     }
+    if meets(&acc) {
+        return None;
+    }
+    let acc = acc.double().add(signed(1));
     if acc.x == Fr::ZERO {
         return None;
     }
-    Some(if bit(0) { acc } else { acc.add_affine(&negative) })
+    Some(if bit(0) { acc } else { acc.add(&negative) })
 }
 
 #[cfg(test)]
@@ -194,7 +218,7 @@ mod tests {
             let expected = key8
                 .mul(&fr_to_biguint(&h))
                 .add(&fixed_base().ladder_start.mul(&(BigUint::from(1u32) << LADDER_STEPS)));
-            assert!(ladder(&key8, &h).unwrap().equals(&expected));
+            assert_eq!(ladder(&key8, &h).unwrap().to_affine(), expected);
         }
     }
 

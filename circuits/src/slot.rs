@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     baby_jubjub::Point,
-    eddsa::{self, Signature, SignatureError},
+    eddsa::{CheckedKey, Signature, SignatureError},
     leaf::{CoinRange, account, address_word, key_hash, leaf},
     message::{Message, SignedKind},
     public_data::{Record, TAG_EXIT, TAG_HIT, TAG_INDEX, TAG_REKEY, TAG_WITHDRAW},
@@ -140,7 +140,11 @@ pub struct SpendHashes {
 
 impl SignedSpend {
     pub fn hashes(&self) -> SpendHashes {
-        let account = self.account();
+        self.hashes_of(self.account())
+    }
+
+    /// As `hashes`, of a spend whose account is known already.
+    pub fn hashes_of(&self, account: Fr) -> SpendHashes {
         SpendHashes {
             account,
             old_leaf: leaf(&account, &self.range),
@@ -179,15 +183,20 @@ impl SignedSpend {
     /// # Errors
     /// `SlotError::Signature` for each thing that the circuit refuses in a signature or key.
     pub fn verify_signature(&self, domain: &Fr) -> Result<(), SlotError> {
-        self.verify_signature_with(domain, &self.hashes())
+        self.verify_signature_with(domain, &CheckedKey::new(&self.key)?, &self.hashes())
     }
 
-    /// As `verify_signature`, with hashes that are known already.
+    /// As `verify_signature`, with the spend's key and hashes as they are known already.
     ///
     /// # Errors
-    /// `SlotError::Signature` for each thing that the circuit refuses in a signature or key.
-    pub fn verify_signature_with(&self, domain: &Fr, hashes: &SpendHashes) -> Result<(), SlotError> {
-        Ok(eddsa::verify(&self.key, &self.message_about(domain, hashes.old_leaf), &self.signature)?)
+    /// `SlotError::Signature` for each thing that the circuit refuses in a signature.
+    pub fn verify_signature_with(
+        &self,
+        domain: &Fr,
+        key: &CheckedKey,
+        hashes: &SpendHashes,
+    ) -> Result<(), SlotError> {
+        Ok(key.verify(&self.message_about(domain, hashes.old_leaf), &self.signature)?)
     }
 
     /// The coins that are left of the leaf, if any.

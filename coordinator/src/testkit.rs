@@ -20,7 +20,7 @@ use wire::{
 use crate::{
     chain::{Deposit, ForcedRequest, Logs},
     config::{Config, Rules},
-    ledger::accept::verify,
+    ledger::{KnownKeys, accept::verify},
     service::{Address, DirectoryEntry, Draft, SpendRequest, SubmitRequest, UserError},
     state::{
         State,
@@ -194,7 +194,7 @@ impl Bench {
     }
 
     pub fn submit(&mut self, request: SubmitRequest) -> Result<OperationId, UserError> {
-        let verified = verify(&domain_word(), &self.state.rules().limits, request)?;
+        let verified = verify(&domain_word(), &self.state.rules().limits, &KnownKeys::default(), request)?;
         self.state.submit(&verified, self.now, &mut self.log).unwrap()
     }
 

@@ -26,7 +26,7 @@ use crate::{
     chain::{Chain, Deployment},
     config::Config,
     ledger::{
-        Limits,
+        KnownKeys, Limits,
         accept::{check_idempotency_key, verify},
     },
     refusal,
@@ -76,6 +76,7 @@ pub struct Handle {
     domain: Fr,
     signing: SigningDomain,
     limits: Limits,
+    keys: Arc<KnownKeys>,
     operator: OperatorKey,
     chain: Arc<dyn Chain>,
     pub(super) link: Link,
@@ -131,6 +132,7 @@ impl Handle {
             domain,
             signing,
             limits,
+            keys: Arc::default(),
             operator,
             chain,
             link,
@@ -363,9 +365,9 @@ impl Service for Handle {
 
     async fn submit(&self, request: SubmitRequest) -> Result<OperationView, UserError> {
         let _place = self.enter()?;
-        let (domain, limits) = (self.domain, self.limits);
+        let (domain, limits, keys) = (self.domain, self.limits, Arc::clone(&self.keys));
         // Check signatures, in the pool.
-        let operation = pooled(move || verify(&domain, &limits, request)).await??;
+        let operation = pooled(move || verify(&domain, &limits, &keys, request)).await??;
         // Apply to the ledger, take slots of the open batch, commit.
         let (reply, answer) = oneshot::channel();
         if !self.link.send(Message::Submit(Box::new(operation), reply)) {

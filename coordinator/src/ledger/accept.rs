@@ -14,7 +14,7 @@ use circuits::{
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{Leaf, Ledger, Quota, directory::vault};
+use super::{Leaf, Ledger, Quota, known_keys::KnownKeys};
 use crate::{
     refusal,
     service::{Address, SubmitRequest, UserError},
@@ -70,7 +70,12 @@ pub struct Payee {
 ///
 /// # Errors
 /// A refusal for the first rule that is broken.
-pub fn verify(domain: &Fr, limits: &Limits, request: SubmitRequest) -> Result<Verified, UserError> {
+pub fn verify(
+    domain: &Fr,
+    limits: &Limits,
+    keys: &KnownKeys,
+    request: SubmitRequest,
+) -> Result<Verified, UserError> {
     check_idempotency_key(&request.idempotency_key)?;
     let request_hash = hash_request(&request);
     let SubmitRequest { idempotency_key, kind, sender, recipient, recipient_account, valid_until, spends } =
@@ -118,14 +123,15 @@ pub fn verify(domain: &Fr, limits: &Limits, request: SubmitRequest) -> Result<Ve
                 valid_until,
                 signature: spend.signature,
             };
-            let hashes = signed.hashes();
-            let checked = signed.verify_signature_with(domain, &hashes);
-            checked.map_err(|error| slot_refusal(index, &error))?;
+            let refused = |error| slot_refusal(index, &error);
+            let known = keys.get(&sender, &spend.key).map_err(|error| refused(error.into()))?;
+            let hashes = signed.hashes_of(known.account);
+            signed.verify_signature_with(domain, &known.key, &hashes).map_err(refused)?;
             Ok((signed, hashes))
         })
         .collect::<Result<Vec<_>, UserError>>()?;
     let (spends, hashes) = spends.into_iter().unzip();
-    let vault = recipient.map_or_else(Fr::default, |recipient| vault(&recipient));
+    let vault = recipient.map_or_else(Fr::default, |recipient| keys.vault(&recipient));
     Ok(Verified { idempotency_key, request_hash, kind, sender, recipient, vault, spends, hashes })
 }
 

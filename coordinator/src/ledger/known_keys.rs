@@ -1,0 +1,99 @@
+//! Keys and payees that were seen lately, with what is the same in each of their operations: hashes and a check that need
+//! not be made again for a holder who pays often.
+//!
+//! A memory of pure functions: what is in it changes no answer. It is bounded; who was not seen for long is forgotten.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use bn254::Fr;
+use circuits::{
+    baby_jubjub::Point,
+    eddsa::{CheckedKey, SignatureError},
+    leaf::{account, key_hash},
+};
+use lru::LruCache;
+
+use super::directory::vault;
+use crate::service::Address;
+
+/// About 20 MB in all.
+const MOST: NonZeroUsize = NonZeroUsize::new(1 << 16).unwrap();
+
+#[derive(Clone, Copy, Debug)]
+pub struct KnownKey {
+    pub key: CheckedKey,
+    /// The account of the owner with this key.
+    pub account: Fr,
+}
+
+pub struct KnownKeys {
+    keys: Mutex<LruCache<(Address, [Fr; 2]), KnownKey>>,
+    vaults: Mutex<LruCache<Address, Fr>>,
+}
+
+fn lock<T>(cache: &Mutex<T>) -> MutexGuard<'_, T> {
+    cache.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Default for KnownKeys {
+    fn default() -> Self {
+        Self { keys: Mutex::new(LruCache::new(MOST)), vaults: Mutex::new(LruCache::new(MOST)) }
+    }
+}
+
+impl KnownKeys {
+    /// # Errors
+    /// For a key that may not own coins.
+    pub fn get(&self, owner: &Address, key: &Point) -> Result<KnownKey, SignatureError> {
+        let name = (*owner, [key.x, key.y]);
+        if let Some(known) = lock(&self.keys).get(&name) {
+            return Ok(*known);
+        }
+        // Hashed without the lock: others verify meanwhile.
+        let known = KnownKey { key: CheckedKey::new(key)?, account: account(owner, &key_hash(key)) };
+        lock(&self.keys).put(name, known);
+        Ok(known)
+    }
+
+    /// The owner's account without a key.
+    pub fn vault(&self, owner: &Address) -> Fr {
+        if let Some(known) = lock(&self.vaults).get(owner) {
+            return *known;
+        }
+        let vault = vault(owner);
+        lock(&self.vaults).put(*owner, vault);
+        vault
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use circuits::eddsa::PrivateKey;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_remembered_for_its_owner_only_and_a_bad_one_never() {
+        let keys = KnownKeys::default();
+        let key = PrivateKey::new([3; 32]).public();
+        for owner in [[1; 20], [2; 20], [1; 20]] {
+            assert_eq!(keys.get(&owner, &key).unwrap().account, account(&owner, &key_hash(&key)));
+        }
+        assert_eq!(keys.keys.lock().unwrap().len(), 2);
+        for _ in 0..2 {
+            assert_eq!(keys.get(&[1; 20], &Point::IDENTITY).unwrap_err(), SignatureError::KeyOfSmallOrder);
+        }
+        assert_eq!(keys.keys.lock().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_vault_is_the_account_without_a_key_the_first_time_and_later() {
+        let keys = KnownKeys::default();
+        for owner in [[1; 20], [2; 20], [1; 20]] {
+            assert_eq!(keys.vault(&owner), account(&owner, &Fr::from(0)));
+        }
+    }
+}
