@@ -103,9 +103,14 @@ pub struct Model {
     by_key: BTreeMap<(Address, String), OperationId>,
     promised: Vec<(u32, u64, Fr)>,
     dispatch: BTreeMap<u32, Dispatch>,
-    /// Nonces by batch, live or mined for good, and every transaction that was recorded.
-    nonces: BTreeMap<u32, u64>,
-    recorded: BTreeMap<Hash32, u32>,
+    /// The batches of each nonce that may still bring them in.
+    flights: BTreeMap<u64, (u32, u32)>,
+    /// Nonces whose transactions are final.
+    spent: BTreeSet<u64>,
+    /// The batches of every transaction that was recorded.
+    recorded: BTreeMap<Hash32, (u32, u32)>,
+    nonce_of: BTreeMap<Hash32, u64>,
+    mined: BTreeMap<u32, Hash32>,
 }
 
 type Verdict = Result<(), String>;
@@ -431,17 +436,33 @@ impl Model {
 
     fn settlement(&mut self, record: &SettlementRecord, node: &Node) -> Verdict {
         match record {
-            SettlementRecord::Signed { batch_no, tx } => {
-                holds(*batch_no <= self.proven, || format!("batch {batch_no} is signed unproven"))?;
-                let other = self.nonces.iter().find(|(no, nonce)| **no != *batch_no && **nonce == tx.nonce);
-                holds(other.is_none(), || {
-                    format!("nonce {} is taken for batch {batch_no} and {other:?}", tx.nonce)
+            SettlementRecord::Signed { batch_no, last, tx, .. } => {
+                let (nonce, batches) = (tx.nonce, (*batch_no, *last));
+                holds(*last <= self.proven, || format!("batch {last} is signed unproven"))?;
+                holds(*batch_no > self.last_final, || format!("batch {batch_no} is signed and final"))?;
+                holds(!self.spent.contains(&nonce), || {
+                    format!("nonce {nonce} is taken for batch {batch_no} and used for good")
                 })?;
-                self.nonces.insert(*batch_no, tx.nonce);
-                self.recorded.insert(tx.hash, *batch_no);
+                let known = self.flights.get(&nonce).copied();
+                holds(known.is_none_or(|known| known == batches), || {
+                    format!("nonce {nonce} is taken for batches {batches:?} and {known:?}")
+                })?;
+                let meets = |(at, (low, high)): &(&u64, &(u32, u32))| {
+                    **at != nonce && *low <= *last && *batch_no <= *high
+                };
+                let other = self.flights.iter().find(meets);
+                holds(other.is_none(), || {
+                    format!("batches {batches:?} have the nonce {nonce} and another one, {other:?}")
+                })?;
+                self.flights.insert(nonce, batches);
+                self.recorded.insert(tx.hash, batches);
+                self.nonce_of.insert(tx.hash, nonce);
             }
-            SettlementRecord::Displaced { batch_no } | SettlementRecord::Reverted { batch_no, .. } => {
-                self.nonces.remove(batch_no);
+            SettlementRecord::Displaced { batch_no, .. } | SettlementRecord::Reverted { batch_no, .. } => {
+                self.flights.retain(|_, (first, _)| first != batch_no);
+            }
+            SettlementRecord::Mined { batch_no, receipt, .. } => {
+                self.mined.insert(*batch_no, receipt.tx);
             }
             SettlementRecord::Finalised { batch_no } => {
                 holds(*batch_no == self.last_final + 1, || {
@@ -453,6 +474,14 @@ impl Model {
                     format!("batch {batch_no} is called final too early")
                 })?;
                 self.last_final = *batch_no;
+                // A nonce is only used for good if one of its own transactions brought the batches in.
+                let arrived: Vec<u64> =
+                    self.flights.iter().filter(|(_, (_, last))| last == batch_no).map(|(n, _)| *n).collect();
+                for nonce in arrived {
+                    self.flights.remove(&nonce);
+                    let by = self.mined.get(batch_no).and_then(|tx| self.nonce_of.get(tx));
+                    self.spent.extend(by.filter(|by| **by == nonce));
+                }
             }
             _ => {}
         }
@@ -464,13 +493,20 @@ impl Model {
     /// # Errors
     /// What does not hold.
     pub fn broadcast(&self, tx: &SignedTx, node: &Node) -> Verdict {
-        let batch_no = self.recorded.get(&tx.hash);
-        let batch_no = batch_no.ok_or_else(|| format!("nonce {} is sent before it is recorded", tx.nonce))?;
-        let Some((past, call)) = self.past.get(batch_no).zip(node.calls.get(&tx.hash)) else {
-            return Err(format!("what is sent for batch {batch_no} is not known"));
+        let batches = self.recorded.get(&tx.hash);
+        let (first, last) = batches.ok_or_else(|| format!("nonce {} is sent before it is recorded", tx.nonce))?;
+        let Some(calls) = node.calls.get(&tx.hash) else {
+            return Err(format!("what is sent for batch {first} is not known"));
         };
-        holds(call.proof == tag(&past.public_inputs) && call.new_root == past.new_root, || {
-            format!("a proof is sent for batch {batch_no} that does not verify")
+        let fits = (*first..=*last).zip(calls).all(|(batch_no, call)| {
+            self.past.get(&batch_no).is_some_and(|past| {
+                call.batch_no == batch_no
+                    && call.proof == tag(&past.public_inputs)
+                    && call.new_root == past.new_root
+            })
+        });
+        holds(fits && calls.len() == (*last - *first) as usize + 1, || {
+            format!("a proof is sent for batches {first} to {last} that does not verify")
         })
     }
 }

@@ -289,7 +289,7 @@ impl Schedule {
             7 | 8 => {
                 let depth = world.dice.within(1, 64.min(world.node.confirmations));
                 world.seen.reorgs += 1;
-                world.node.reorg(depth, &mut world.dice);
+                world.node.reorg(depth, false, &mut world.dice);
                 let head = world.node.head();
                 world.say(|| format!("a reorganisation of depth {depth}, now up to {head}"));
             }

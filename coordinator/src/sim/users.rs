@@ -321,6 +321,7 @@ fn signed(draft: &Draft, key: &str, vault: Fr) -> Verified {
         sender: draft.sender,
         recipient: draft.recipient,
         vault,
+        hashes: spends.iter().map(SignedSpend::hashes).collect(),
         spends,
     }
 }
