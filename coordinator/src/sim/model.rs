@@ -21,7 +21,7 @@ use crate::{
     ledger::Verified,
     service::{Address, OperationView},
     settlement::SettlementRecord,
-    state::event::{Accepted, Event, OperationId, Sealed, Stamped},
+    state::event::{Accepted, Cursor, Event, OperationId, ReadAgain, Sealed, Stamped},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +90,9 @@ pub struct Model {
     forced: VecDeque<ForcedRequest>,
     next_deposit: u64,
     next_forced: u64,
+    sealed_deposits: BTreeMap<u64, CoinRange>,
+    /// How far L1 was read, and the ids due after it.
+    positions: Vec<(Cursor, u64, u64)>,
     /// Of the open batch.
     start: u64,
     next: u64,
@@ -169,7 +172,11 @@ impl Model {
                 Ok(())
             }
             Event::Sealed(sealed) => self.sealed(sealed),
-            Event::TakenIn { deposits, forced, .. } => self.taken_in(deposits, forced),
+            Event::TakenIn { to, deposits, forced } => {
+                self.taken_in(deposits, forced)?;
+                self.positions.push((*to, self.next_deposit, self.next_forced));
+                Ok(())
+            }
             Event::Farm(record) => self.farm(record),
             Event::Proven(proof) => {
                 let past = self.past.get_mut(&proof.batch_no);
@@ -187,6 +194,7 @@ impl Model {
                 Ok(())
             }
             Event::Settlement(record) => self.settlement(record, node),
+            Event::ReadAgain(again) => self.read_again(again),
             #[allow(unreachable_patterns, reason = "events that others add do not concern the model")]
             _ => Ok(()),
         }
@@ -259,6 +267,40 @@ impl Model {
         Ok(())
     }
 
+    /// What is behind a block that still stands is exchanged, as far as it is not sealed.
+    fn read_again(&mut self, again: &ReadAgain) -> Verdict {
+        let stands = |(at, ..): &&(Cursor, u64, u64)| Some(*at) == again.kept;
+        let (deposits, forced) = match again.kept {
+            None => (0, 0),
+            Some(_) => {
+                let kept = self.positions.iter().find(stands);
+                kept.map(|(_, deposits, forced)| (*deposits, *forced)).ok_or("it goes back to nowhere")?
+            }
+        };
+        self.positions.retain(|(at, ..)| again.kept.is_some_and(|kept| at.number <= kept.number));
+        let waiting = self.next_deposit - self.deposits.len() as u64;
+        for deposit in again.deposits.iter().filter(|deposit| deposit.id < waiting) {
+            let same = self.sealed_deposits.get(&deposit.id) == Some(&deposit.range);
+            holds(same, || format!("deposit {} is sealed and another one now", deposit.id))?;
+        }
+        let waiting_forced = self.next_forced - self.forced.len() as u64;
+        self.deposits.retain(|deposit| deposit.id < deposits);
+        self.forced.retain(|request| request.id < forced);
+        self.next_deposit = deposits.max(waiting);
+        self.next_forced = forced.max(waiting_forced);
+        let before = self.deposits.back().map(|deposit| deposit.range);
+        let before = before.or_else(|| self.sealed_deposits.values().next_back().copied());
+        self.taken_in = before.map_or(0, |range| range.high());
+        let new = |id: u64, sealed: u64, kept: u64| id >= sealed.max(kept);
+        let fresh: Vec<_> =
+            again.deposits.iter().filter(|d| new(d.id, waiting, deposits)).cloned().collect();
+        let requests: Vec<_> =
+            again.forced.iter().filter(|r| new(r.id, waiting_forced, forced)).cloned().collect();
+        self.taken_in(&fresh, &requests)?;
+        self.positions.push((again.to, self.next_deposit, self.next_forced));
+        Ok(())
+    }
+
     fn sealed(&mut self, sealed: &Sealed) -> Verdict {
         let batch_no = sealed.batch_no;
         holds(batch_no == self.heights().0 + 1, || format!("batch {batch_no} is sealed out of order"))?;
@@ -288,6 +330,7 @@ impl Model {
             };
             let coin = Coin { owner: deposit.owner, account: deposit.account, range: deposit.range };
             self.minted += deposit.range.amount();
+            self.sealed_deposits.insert(deposit.id, deposit.range);
             let place = self.start + slots + place;
             holds(self.coins.insert(place, coin).is_none(), || format!("place {place} is used twice"))?;
             self.append(place, &coin);
@@ -470,7 +513,7 @@ impl Model {
                 })?;
                 holds(*batch_no <= self.proven, || format!("batch {batch_no} is final unproven"))?;
                 let root = self.past.get(batch_no).map(|past| past.new_root).unwrap_or_default();
-                holds(node.is_final(*batch_no, &root), || {
+                holds(node.was_deep || node.is_final(*batch_no, &root), || {
                     format!("batch {batch_no} is called final too early")
                 })?;
                 self.last_final = *batch_no;
