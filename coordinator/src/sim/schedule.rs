@@ -159,9 +159,9 @@ impl Schedule {
             return self.follow();
         }
         match action {
-            0..46 => self.turn(who),
-            46..50 if self.standbys.is_empty() => self.turn(who),
-            46..50 => self.follow(),
+            0..45 => self.turn(who),
+            45..50 if self.standbys.is_empty() => self.turn(who),
+            45..50 => self.follow(),
             50..70 => self.workers[worker].act(&mut self.world.lock()),
             70..80 => self.users[user].act(&self.processes[who], &self.world),
             80..84 => self.users[user].wish(&mut self.world.lock()),
@@ -354,6 +354,9 @@ impl Schedule {
             12 => {
                 world.say(|| "the leader's lease is over".to_owned());
                 world.disk.expires_at = 0;
+                drop(guard);
+                // The leader lives, and finds out later.
+                (0..3).for_each(|_| self.follow());
             }
             13 => {
                 world.say(|| "the operator's key signs something else".to_owned());
