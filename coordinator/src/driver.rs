@@ -283,7 +283,7 @@ impl Driver {
     }
 
     /// A leader that has nothing to write finds out too that another one leads.
-    fn keep_leading(&mut self) -> Result<(), StartError> {
+    pub(crate) fn keep_leading(&mut self) -> Result<(), StartError> {
         if self.asked_to_lead.elapsed() < LEAD_EVERY {
             return Ok(());
         }

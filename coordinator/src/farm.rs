@@ -268,6 +268,15 @@ impl Farm {
         }
     }
 
+    /// As it comes back after a restart, but for the workers that were let in again, which is not recorded.
+    #[cfg(feature = "sim")]
+    pub(crate) fn restarted(&self) -> Self {
+        let mut farm = self.clone();
+        farm.restart(self.rules);
+        farm.jobs.values_mut().for_each(|job| job.excluded.clear());
+        farm
+    }
+
     /// Repeats what was recorded before a restart.
     pub fn replay(&mut self, record: &FarmRecord) {
         match record {

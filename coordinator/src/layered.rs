@@ -91,8 +91,8 @@ impl<K: Eq + Hash, T> Lists<K, T> {
     }
 }
 
-#[cfg(test)]
-mod tests {
+#[cfg(any(test, feature = "sim"))]
+mod equal {
     use super::*;
 
     impl<K: Eq + Hash, V: PartialEq> PartialEq for Layered<K, V> {
@@ -108,6 +108,11 @@ mod tests {
                 && self.keys().all(|key| self.list(key).eq(other.list(key)))
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn what_is_recent_is_found_without_the_past_and_what_is_old_waits_for_it() {

@@ -83,7 +83,7 @@ pub struct Remembered {
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[cfg_attr(test, derive(PartialEq))]
+#[cfg_attr(any(test, feature = "sim"), derive(PartialEq))]
 pub struct Ledger {
     #[serde(skip)]
     pub(crate) leaves: HashMap<u64, Leaf>,
@@ -148,6 +148,10 @@ impl Ledger {
         if let Some(old) = old {
             if let Some(owned) = self.owned.get_mut(&old.owner) {
                 owned.remove(&(old.range.amount(), index));
+                // Whoever holds nothing is not listed, whether the state was replayed or read from a snapshot.
+                if owned.is_empty() {
+                    self.owned.remove(&old.owner);
+                }
             }
             self.move_coins(batch_no, old.owner, -(old.range.amount() as i64));
         }

@@ -136,6 +136,8 @@ pub struct Settlement {
     refused: Option<(u32, String)>,
     /// Fees of transactions given up, by nonce: what takes their nonce must pay more than a node that still has them wants.
     given_up: BTreeMap<u64, Fees>,
+    /// Final blocks hold transactions of ours with all nonces below this one, whatever a node that is behind says.
+    unused_from: u64,
     /// Where the contract stood when a call on what is pending was refused; not recorded.
     held_at: Option<u32>,
 }
@@ -150,6 +152,7 @@ impl Settlement {
             singly_up_to: 0,
             refused: None,
             given_up: BTreeMap::new(),
+            unused_from: 0,
             held_at: None,
         }
     }
@@ -157,6 +160,14 @@ impl Settlement {
     /// After a restart from a snapshot.
     pub(crate) fn restart(&mut self, rules: SettlementRules) {
         self.rules = rules;
+    }
+
+    /// Without what is not recorded.
+    #[cfg(feature = "sim")]
+    pub(crate) fn without_times(&self) -> Self {
+        let mut settlement = Self { held_at: None, ..self.clone() };
+        settlement.flights.values_mut().for_each(|flight| flight.sent_at = 0);
+        settlement
     }
 
     pub fn submissions(&self) -> impl Iterator<Item = (u32, &Submission)> {
@@ -264,9 +275,12 @@ impl Settlement {
                 }
             }
             SettlementRecord::Finalised { batch_no } => {
-                if let Some(submission) = self.submissions.remove(batch_no) {
-                    self.finalised = Some((*batch_no, submission.new_root));
-                }
+                let Some(submission) = self.submissions.remove(batch_no) else { return };
+                self.finalised = Some((*batch_no, submission.new_root));
+                let ours = |tx: &SignedTx| submission.mined.as_ref().is_some_and(|m| m.tx == tx.hash);
+                let flight = self.flight_of(*batch_no).filter(|(_, flight)| flight.txs.iter().any(ours));
+                let unused_from = flight.map_or(0, |(nonce, _)| nonce + 1);
+                self.unused_from = self.unused_from.max(unused_from);
                 self.flights.retain(|_, flight| flight.last > *batch_no);
             }
             SettlementRecord::Refused { batch_no, last, reason } => {

@@ -134,7 +134,7 @@ struct Touched {
 }
 
 #[derive(Clone, Debug)]
-#[cfg_attr(test, derive(PartialEq))]
+#[cfg_attr(any(test, feature = "sim"), derive(PartialEq))]
 pub struct State {
     rules: Arc<Rules>,
     pub ledger: Ledger,
@@ -155,6 +155,35 @@ pub struct State {
 }
 
 impl State {
+    /// Which part of another state is another one, apart from what is not recorded: when transactions were sent again.
+    #[cfg(feature = "sim")]
+    pub(crate) fn difference(&self, other: &Self) -> Option<String> {
+        let farm = self.farm.restarted() == other.farm.restarted();
+        let settlement = self.settlement.without_times() == other.settlement.without_times();
+        let same = [
+            ("ledger", self.ledger == other.ledger),
+            ("tree", self.tree == other.tree),
+            ("batcher", self.batcher == other.batcher),
+            ("farm", farm),
+            ("settlement", settlement),
+            ("batches", self.batches == other.batches),
+            ("operations", self.operations == other.operations),
+            ("lists of operations", self.operations_of == other.operations_of),
+            ("early proofs", self.early_proofs == other.early_proofs),
+            ("what was taken in", self.taken == other.taken),
+            ("pause", self.paused == other.paused),
+        ];
+        same.into_iter().find(|(_, same)| !same).map(|(part, _)| {
+            let detail = match part {
+                "farm" => format!("{:?} / {:?}", self.farm, other.farm),
+                "batcher" => format!("{:?} / {:?}", self.batcher, other.batcher),
+                "settlement" => format!("{:?} / {:?}", self.settlement, other.settlement),
+                _ => String::new(),
+            };
+            format!("{part}{detail}")
+        })
+    }
+
     pub fn new(rules: Arc<Rules>) -> Self {
         Self {
             ledger: Ledger::default(),

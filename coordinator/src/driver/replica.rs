@@ -28,7 +28,11 @@ pub(crate) struct Replica {
 impl Replica {
     /// The newest snapshot, or nothing at all.
     pub fn load(snapshots: Option<&Snapshots>, rules: Arc<Rules>) -> Self {
-        let loaded = snapshots.and_then(|snapshots| snapshots.load(&rules));
+        Self::from(snapshots.and_then(|snapshots| snapshots.load(&rules)), rules)
+    }
+
+    /// A state and its last event, or nothing at all.
+    pub fn from(loaded: Option<(State, u64)>, rules: Arc<Rules>) -> Self {
         let (state, sequence) = loaded.unwrap_or_else(|| (State::new(rules), 0));
         Self { state, sequence, stored: None, snapshot: sequence }
     }

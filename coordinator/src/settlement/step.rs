@@ -128,9 +128,15 @@ impl Settlement {
 
     /// Whether a waiting flight can never be mined as it is: its nonce is used, or the nonces before it are nobody's.
     fn is_displaced(&self, nonce: u64, first: u32, view: &ChainView) -> bool {
-        let used = view.nonce > nonce && view.contract.batch_no < first;
-        let stranded = view.nonce < nonce && (view.nonce..nonce).any(|n| !self.flights.contains_key(&n));
+        let next = self.next_nonce(view);
+        let used = next > nonce && view.contract.batch_no < first;
+        let stranded = next < nonce && (next..nonce).any(|n| !self.flights.contains_key(&n));
         used || stranded
+    }
+
+    /// The owner's next nonce by mined transactions, as far as any node has said.
+    fn next_nonce(&self, view: &ChainView) -> u64 {
+        view.nonce.max(self.unused_from)
     }
 
     /// What builds on a batch that starts over starts over too.
@@ -171,7 +177,7 @@ impl Settlement {
         }
         let mut in_flight = waiting.len();
         let behind = self.flights.values().map(|flight| flight.last).max().unwrap_or(0).max(contract_at);
-        let mut nonce = self.flights.keys().next_back().map_or(0, |nonce| nonce + 1).max(view.nonce);
+        let mut nonce = self.flights.keys().next_back().map_or(0, |nonce| nonce + 1).max(self.next_nonce(view));
         let mut first = behind + 1;
         // All before `first` is accepted or on its way: batches are proven in order, and flights are given up from the back.
         while in_flight < self.rules.max_in_flight

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     chain::{
-        BlockRef, Chain, ChainError, ContractState, Deployment, DryRun, Fees, Hash32, Logs, Receipt,
+        At, BlockRef, Chain, ChainError, ContractState, Deployment, DryRun, Fees, Hash32, Logs, Receipt,
         SendOutcome, SignedTx, SubmitBatch,
     },
     service::Address,
@@ -100,22 +100,37 @@ impl Chain for SimChain {
     }
 
     async fn nonce(&self, _owner: Address) -> Result<u64, ChainError> {
-        self.call(|world| if world.bug == Some(Bug::NonceStands) { 0 } else { world.node.nonce() }).await
+        self.call(|world| {
+            // Some nodes are a few blocks behind the one that answers next.
+            let behind = if world.fault(10) { world.dice.below(4) } else { 0 };
+            if world.bug == Some(Bug::NonceStands) { 0 } else { world.node.nonce_at(behind) }
+        })
+        .await
     }
 
     async fn fees(&self) -> Result<Fees, ChainError> {
         self.call(|world| world.node.fees()).await
     }
 
-    async fn sign_submit(&self, batch: &SubmitBatch, nonce: u64, fees: Fees) -> Result<SignedTx, ChainError> {
+    async fn sign_submit(
+        &self,
+        batches: &[SubmitBatch],
+        nonce: u64,
+        fees: Fees,
+        _gas_limit: u64,
+    ) -> Result<SignedTx, ChainError> {
         let mut hash = Sha256::new();
         hash.update(nonce.to_be_bytes());
-        hash.update(batch.batch_no.to_be_bytes());
-        hash.update(batch.proof);
+        for batch in batches {
+            hash.update(batch.batch_no.to_be_bytes());
+            hash.update(batch.proof);
+            batch.mints.iter().for_each(|mint| hash.update(mint.deadline.to_be_bytes()));
+            batch.forced.iter().for_each(|forced| hash.update(forced.deadline.to_be_bytes()));
+        }
         hash.update(fees.max_fee.to_be_bytes());
         hash.update(fees.max_priority.to_be_bytes());
         let hash: Hash32 = hash.finalize().into();
-        self.call(|world| world.node.calls.insert(hash, batch.clone())).await?;
+        self.call(|world| world.node.calls.insert(hash, batches.to_vec())).await?;
         Ok(SignedTx { raw: hash.to_vec(), hash, nonce, fees })
     }
 
@@ -134,9 +149,9 @@ impl Chain for SimChain {
         self.call(|world| world.node.receipt(&tx)).await
     }
 
-    async fn dry_run(&self, batch: &SubmitBatch) -> Result<DryRun, ChainError> {
-        self.call(|world| match world.node.dry_run(batch) {
-            Ok(()) => DryRun::Accepted,
+    async fn dry_run(&self, batches: &[SubmitBatch], at: At) -> Result<DryRun, ChainError> {
+        self.call(|world| match world.node.dry_run(batches, at) {
+            Ok(()) => DryRun::Accepted { gas_limit: 500_000 },
             Err(reason) => DryRun::Reverted(reason),
         })
         .await

@@ -12,15 +12,22 @@ use crate::{
     store::{Leadership, Store, StoreError},
 };
 
+/// A leader that nobody renews is one for so long.
+const LEASE: u64 = 3_000;
+
 #[derive(Default)]
 pub struct Disk {
     pub log: Vec<Stamped>,
     /// What a row said of the last batch.
     checkpoint: Option<Checkpoint>,
     lines: Vec<Line>,
-    /// Who leads, and since when it counts.
-    pub leader: u64,
-    term: u64,
+    /// Who won the last term, if anybody did.
+    pub leader: Option<u64>,
+    pub term: u64,
+    /// True time after which another may win.
+    pub expires_at: u64,
+    /// A state as it was kept, and its last event.
+    pub snapshot: Option<(Vec<u8>, u64)>,
     /// True time until which nothing answers.
     pub down_until: u64,
     /// The process that dies around its next commit, and whether the write is done then.
@@ -36,24 +43,25 @@ pub enum Death {
     AfterWrite,
 }
 
-impl Disk {
-    /// The last leader's time is over, and this one leads.
-    pub fn elect(&mut self, holder: u64) {
-        self.leader = holder;
-        self.term += 1;
+impl World {
+    /// What a leader's store does beside everything else, as long as it reaches the database.
+    pub fn renew(&mut self, holder: u64) {
+        if self.disk.leader == Some(holder) && self.time.now() >= self.disk.down_until {
+            self.disk.expires_at = self.time.now() + LEASE;
+        }
     }
 }
 
 pub struct SimStore {
     world: Shared,
     holder: u64,
+    /// The term that it won; 0 before.
     term: u64,
 }
 
 impl SimStore {
     pub fn new(world: Shared, holder: u64) -> Self {
-        let term = world.lock().disk.term;
-        Self { world, holder, term }
+        Self { world, holder, term: 0 }
     }
 
     fn reachable(&self, world: &World) -> Result<(), StoreError> {
@@ -64,6 +72,17 @@ impl SimStore {
             return Err(StoreError::Unavailable("it is down".to_owned()));
         }
         Ok(())
+    }
+
+    fn leads(&self, world: &World) -> bool {
+        world.disk.leader == Some(self.holder) && world.disk.term == self.term
+    }
+
+    fn deposed(&self, world: &mut World) -> StoreError {
+        world.seen.deposed += 1;
+        let holder = self.holder;
+        world.say(|| format!("process {holder} is deposed and writes nothing"));
+        StoreError::Deposed { holder: format!("{:?}", world.disk.leader) }
     }
 
     fn dies(&self, world: &mut World, when: Death) -> Result<(), StoreError> {
@@ -97,13 +116,27 @@ impl Store for SimStore {
     }
 
     fn lead(&mut self) -> Result<Leadership, StoreError> {
-        let world = self.world.lock();
-        self.reachable(&world)?;
-        if world.disk.leader == self.holder {
-            Ok(Leadership::Leading { term: world.disk.term })
-        } else {
-            Ok(Leadership::Following { holder: world.disk.leader.to_string() })
+        let mut guard = self.world.lock();
+        let world = &mut *guard;
+        self.reachable(world)?;
+        let lost = || StoreError::Unavailable("whether this one leads".to_owned());
+        if world.fault(40) {
+            return Err(lost());
         }
+        let now = world.time.now();
+        if !self.leads(world) {
+            if let Some(holder) = world.disk.leader.filter(|_| now < world.disk.expires_at) {
+                self.term = 0;
+                return Ok(Leadership::Following { holder: holder.to_string() });
+            }
+            world.disk.leader = Some(self.holder);
+            world.disk.term += 1;
+            self.term = world.disk.term;
+            let (holder, term) = (self.holder, self.term);
+            world.say(|| format!("process {holder} wins term {term}"));
+        }
+        world.disk.expires_at = now + LEASE;
+        if world.fault(40) { Err(lost()) } else { Ok(Leadership::Leading { term: self.term }) }
     }
 
     fn replay(
@@ -113,7 +146,7 @@ impl Store for SimStore {
     ) -> Result<Option<Checkpoint>, StoreError> {
         let mut world = self.world.lock();
         self.reachable(&world)?;
-        if world.disk.leader == self.holder {
+        if self.leads(&world) && after == 0 {
             world.model.leases_forgotten();
         }
         let forgets = world.bug == Some(Bug::KeysAreForgotten);
@@ -146,17 +179,14 @@ impl Store for SimStore {
         if world.disk.log.get(there).is_some_and(|there| there == events) {
             return Ok(());
         }
-        let leads = world.disk.leader == self.holder && world.disk.term == self.term;
-        if !leads && world.bug != Some(Bug::DeposedWrites) {
-            world.seen.deposed += 1;
-            let holder = self.holder;
-            world.say(|| format!("process {holder} is deposed and writes nothing"));
-            return Err(StoreError::Deposed { holder: world.disk.leader.to_string() });
+        let fenced = world.bug != Some(Bug::DeposedWrites);
+        if fenced && (!self.leads(world) || first <= written) {
+            return Err(self.deposed(world));
         }
         if world.bug == Some(Bug::CommitIsLost) && world.fault(30) {
             return Ok(());
         }
-        if first != written + 1 + world.disk.late.len() as u64 {
+        if fenced && first != written + 1 + world.disk.late.len() as u64 {
             world.breaks(|| format!("events are written from number {first} on, and {written} are there"));
             return Err(StoreError::Unusable("the numbers do not fit".to_owned()));
         }
@@ -178,6 +208,9 @@ impl Store for SimStore {
                 Row::Line(line) => world.disk.lines.push(line.clone()),
                 _ => {}
             }
+        }
+        if fenced {
+            world.disk.expires_at = world.time.now() + LEASE;
         }
         self.dies(world, Death::AfterWrite)?;
         if world.fault(40) {

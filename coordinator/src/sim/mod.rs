@@ -125,12 +125,14 @@ pub struct Seen {
     pub spikes: u64,
     pub evictions: u64,
     pub replacements: u64,
+    pub snapshots: u64,
+    pub foreign: u64,
     pub quiet_steps: u64,
 }
 
 impl Seen {
     /// By name, for printing and adding up.
-    pub fn counts(&self) -> [(&'static str, u64); 17] {
+    pub fn counts(&self) -> [(&'static str, u64); 19] {
         [
             ("batches", self.batches),
             ("operations", self.operations),
@@ -148,6 +150,8 @@ impl Seen {
             ("fee spikes", self.spikes),
             ("evictions", self.evictions),
             ("replaced transactions", self.replacements),
+            ("snapshots", self.snapshots),
+            ("nonces taken by others", self.foreign),
             ("quiet steps", self.quiet_steps),
         ]
     }

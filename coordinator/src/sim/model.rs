@@ -21,7 +21,7 @@ use crate::{
     ledger::Verified,
     service::{Address, OperationView},
     settlement::SettlementRecord,
-    state::event::{Accepted, Event, OperationId, Sealed, Stamped},
+    state::event::{Accepted, Cursor, Event, OperationId, ReadAgain, Sealed, Stamped},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +90,9 @@ pub struct Model {
     forced: VecDeque<ForcedRequest>,
     next_deposit: u64,
     next_forced: u64,
+    sealed_deposits: BTreeMap<u64, CoinRange>,
+    /// How far L1 was read, and the ids due after it.
+    positions: Vec<(Cursor, u64, u64)>,
     /// Of the open batch.
     start: u64,
     next: u64,
@@ -103,9 +106,14 @@ pub struct Model {
     by_key: BTreeMap<(Address, String), OperationId>,
     promised: Vec<(u32, u64, Fr)>,
     dispatch: BTreeMap<u32, Dispatch>,
-    /// Nonces by batch, live or mined for good, and every transaction that was recorded.
-    nonces: BTreeMap<u32, u64>,
-    recorded: BTreeMap<Hash32, u32>,
+    /// The batches of each nonce that may still bring them in.
+    flights: BTreeMap<u64, (u32, u32)>,
+    /// Nonces whose transactions are final.
+    spent: BTreeSet<u64>,
+    /// The batches of every transaction that was recorded.
+    recorded: BTreeMap<Hash32, (u32, u32)>,
+    nonce_of: BTreeMap<Hash32, u64>,
+    mined: BTreeMap<u32, Hash32>,
 }
 
 type Verdict = Result<(), String>;
@@ -164,7 +172,11 @@ impl Model {
                 Ok(())
             }
             Event::Sealed(sealed) => self.sealed(sealed),
-            Event::TakenIn { deposits, forced, .. } => self.taken_in(deposits, forced),
+            Event::TakenIn { to, deposits, forced } => {
+                self.taken_in(deposits, forced)?;
+                self.positions.push((*to, self.next_deposit, self.next_forced));
+                Ok(())
+            }
             Event::Farm(record) => self.farm(record),
             Event::Proven(proof) => {
                 let past = self.past.get_mut(&proof.batch_no);
@@ -182,6 +194,7 @@ impl Model {
                 Ok(())
             }
             Event::Settlement(record) => self.settlement(record, node),
+            Event::ReadAgain(again) => self.read_again(again),
             #[allow(unreachable_patterns, reason = "events that others add do not concern the model")]
             _ => Ok(()),
         }
@@ -254,6 +267,40 @@ impl Model {
         Ok(())
     }
 
+    /// What is behind a block that still stands is exchanged, as far as it is not sealed.
+    fn read_again(&mut self, again: &ReadAgain) -> Verdict {
+        let stands = |(at, ..): &&(Cursor, u64, u64)| Some(*at) == again.kept;
+        let (deposits, forced) = match again.kept {
+            None => (0, 0),
+            Some(_) => {
+                let kept = self.positions.iter().find(stands);
+                kept.map(|(_, deposits, forced)| (*deposits, *forced)).ok_or("it goes back to nowhere")?
+            }
+        };
+        self.positions.retain(|(at, ..)| again.kept.is_some_and(|kept| at.number <= kept.number));
+        let waiting = self.next_deposit - self.deposits.len() as u64;
+        for deposit in again.deposits.iter().filter(|deposit| deposit.id < waiting) {
+            let same = self.sealed_deposits.get(&deposit.id) == Some(&deposit.range);
+            holds(same, || format!("deposit {} is sealed and another one now", deposit.id))?;
+        }
+        let waiting_forced = self.next_forced - self.forced.len() as u64;
+        self.deposits.retain(|deposit| deposit.id < deposits);
+        self.forced.retain(|request| request.id < forced);
+        self.next_deposit = deposits.max(waiting);
+        self.next_forced = forced.max(waiting_forced);
+        let before = self.deposits.back().map(|deposit| deposit.range);
+        let before = before.or_else(|| self.sealed_deposits.values().next_back().copied());
+        self.taken_in = before.map_or(0, |range| range.high());
+        let new = |id: u64, sealed: u64, kept: u64| id >= sealed.max(kept);
+        let fresh: Vec<_> =
+            again.deposits.iter().filter(|d| new(d.id, waiting, deposits)).cloned().collect();
+        let requests: Vec<_> =
+            again.forced.iter().filter(|r| new(r.id, waiting_forced, forced)).cloned().collect();
+        self.taken_in(&fresh, &requests)?;
+        self.positions.push((again.to, self.next_deposit, self.next_forced));
+        Ok(())
+    }
+
     fn sealed(&mut self, sealed: &Sealed) -> Verdict {
         let batch_no = sealed.batch_no;
         holds(batch_no == self.heights().0 + 1, || format!("batch {batch_no} is sealed out of order"))?;
@@ -283,6 +330,7 @@ impl Model {
             };
             let coin = Coin { owner: deposit.owner, account: deposit.account, range: deposit.range };
             self.minted += deposit.range.amount();
+            self.sealed_deposits.insert(deposit.id, deposit.range);
             let place = self.start + slots + place;
             holds(self.coins.insert(place, coin).is_none(), || format!("place {place} is used twice"))?;
             self.append(place, &coin);
@@ -431,17 +479,33 @@ impl Model {
 
     fn settlement(&mut self, record: &SettlementRecord, node: &Node) -> Verdict {
         match record {
-            SettlementRecord::Signed { batch_no, tx } => {
-                holds(*batch_no <= self.proven, || format!("batch {batch_no} is signed unproven"))?;
-                let other = self.nonces.iter().find(|(no, nonce)| **no != *batch_no && **nonce == tx.nonce);
-                holds(other.is_none(), || {
-                    format!("nonce {} is taken for batch {batch_no} and {other:?}", tx.nonce)
+            SettlementRecord::Signed { batch_no, last, tx, .. } => {
+                let (nonce, batches) = (tx.nonce, (*batch_no, *last));
+                holds(*last <= self.proven, || format!("batch {last} is signed unproven"))?;
+                holds(*batch_no > self.last_final, || format!("batch {batch_no} is signed and final"))?;
+                holds(!self.spent.contains(&nonce), || {
+                    format!("nonce {nonce} is taken for batch {batch_no} and used for good")
                 })?;
-                self.nonces.insert(*batch_no, tx.nonce);
-                self.recorded.insert(tx.hash, *batch_no);
+                let known = self.flights.get(&nonce).copied();
+                holds(known.is_none_or(|known| known == batches), || {
+                    format!("nonce {nonce} is taken for batches {batches:?} and {known:?}")
+                })?;
+                let meets = |(at, (low, high)): &(&u64, &(u32, u32))| {
+                    **at != nonce && *low <= *last && *batch_no <= *high
+                };
+                let other = self.flights.iter().find(meets);
+                holds(other.is_none(), || {
+                    format!("batches {batches:?} have the nonce {nonce} and another one, {other:?}")
+                })?;
+                self.flights.insert(nonce, batches);
+                self.recorded.insert(tx.hash, batches);
+                self.nonce_of.insert(tx.hash, nonce);
             }
-            SettlementRecord::Displaced { batch_no } | SettlementRecord::Reverted { batch_no, .. } => {
-                self.nonces.remove(batch_no);
+            SettlementRecord::Displaced { batch_no, .. } | SettlementRecord::Reverted { batch_no, .. } => {
+                self.flights.retain(|_, (first, _)| first != batch_no);
+            }
+            SettlementRecord::Mined { batch_no, receipt, .. } => {
+                self.mined.insert(*batch_no, receipt.tx);
             }
             SettlementRecord::Finalised { batch_no } => {
                 holds(*batch_no == self.last_final + 1, || {
@@ -449,10 +513,18 @@ impl Model {
                 })?;
                 holds(*batch_no <= self.proven, || format!("batch {batch_no} is final unproven"))?;
                 let root = self.past.get(batch_no).map(|past| past.new_root).unwrap_or_default();
-                holds(node.is_final(*batch_no, &root), || {
+                holds(node.was_deep || node.is_final(*batch_no, &root), || {
                     format!("batch {batch_no} is called final too early")
                 })?;
                 self.last_final = *batch_no;
+                // A nonce is only used for good if one of its own transactions brought the batches in.
+                let arrived: Vec<u64> =
+                    self.flights.iter().filter(|(_, (_, last))| last == batch_no).map(|(n, _)| *n).collect();
+                for nonce in arrived {
+                    self.flights.remove(&nonce);
+                    let by = self.mined.get(batch_no).and_then(|tx| self.nonce_of.get(tx));
+                    self.spent.extend(by.filter(|by| **by == nonce));
+                }
             }
             _ => {}
         }
@@ -464,13 +536,20 @@ impl Model {
     /// # Errors
     /// What does not hold.
     pub fn broadcast(&self, tx: &SignedTx, node: &Node) -> Verdict {
-        let batch_no = self.recorded.get(&tx.hash);
-        let batch_no = batch_no.ok_or_else(|| format!("nonce {} is sent before it is recorded", tx.nonce))?;
-        let Some((past, call)) = self.past.get(batch_no).zip(node.calls.get(&tx.hash)) else {
-            return Err(format!("what is sent for batch {batch_no} is not known"));
+        let batches = self.recorded.get(&tx.hash);
+        let (first, last) = batches.ok_or_else(|| format!("nonce {} is sent before it is recorded", tx.nonce))?;
+        let Some(calls) = node.calls.get(&tx.hash) else {
+            return Err(format!("what is sent for batch {first} is not known"));
         };
-        holds(call.proof == tag(&past.public_inputs) && call.new_root == past.new_root, || {
-            format!("a proof is sent for batch {batch_no} that does not verify")
+        let fits = (*first..=*last).zip(calls).all(|(batch_no, call)| {
+            self.past.get(&batch_no).is_some_and(|past| {
+                call.batch_no == batch_no
+                    && call.proof == tag(&past.public_inputs)
+                    && call.new_root == past.new_root
+            })
+        });
+        holds(fits && calls.len() == (*last - *first) as usize + 1, || {
+            format!("a proof is sent for batches {first} to {last} that does not verify")
         })
     }
 }

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::world::Dice;
 use crate::{
     chain::{
-        BatchAccepted, ContractState, Deposit, Fees, ForcedRequest, Hash32, Receipt, SendOutcome, SignedTx,
+        At, BatchAccepted, ContractState, Deposit, Fees, ForcedRequest, Hash32, Receipt, SendOutcome, SignedTx,
         SubmitBatch,
     },
     service::Address,
@@ -52,7 +52,7 @@ pub struct Node {
     pool: Vec<SignedTx>,
     wishes: Vec<Wish>,
     /// What a signed transaction would do.
-    pub calls: BTreeMap<Hash32, SubmitBatch>,
+    pub calls: BTreeMap<Hash32, Vec<SubmitBatch>>,
     pub domain: Fr,
     pub confirmations: u64,
     /// The highest block there ever was: what lies `confirmations` below it stays.
@@ -61,6 +61,11 @@ pub struct Node {
     pub base_fee: u128,
     /// Transactions that took another's place in the pool.
     pub replaced: u64,
+    /// Whether calls on what is pending run on the latest block.
+    pub keeps_no_pending_state: bool,
+    /// Whether blocks were replaced that nobody could expect to be.
+    pub was_deep: bool,
+    foreign: u64,
 }
 
 impl Node {
@@ -98,6 +103,9 @@ impl Node {
             branch: 0,
             base_fee: BASE_FEE,
             replaced: 0,
+            keeps_no_pending_state: false,
+            was_deep: false,
+            foreign: 0,
         }
     }
 
@@ -122,6 +130,11 @@ impl Node {
 
     pub fn nonce(&self) -> u64 {
         self.tip().nonce
+    }
+
+    /// As a node says that is so many blocks behind.
+    pub fn nonce_at(&self, behind: u64) -> u64 {
+        self.blocks[self.head().saturating_sub(behind) as usize].nonce
     }
 
     /// Coins that the contract has paid out.
@@ -176,6 +189,17 @@ impl Node {
         self.pool.clear();
     }
 
+    /// Somebody uses the operator's key for something else.
+    pub fn take_a_nonce(&mut self) {
+        self.foreign += 1;
+        let mut hash = [0xff; 32];
+        hash[..8].copy_from_slice(&self.foreign.to_be_bytes());
+        let fees = Fees { max_fee: u128::MAX, max_priority: u128::MAX };
+        let nonce = self.nonce();
+        self.pool.retain(|tx| tx.nonce != nonce);
+        self.pool.push(SignedTx { raw: Vec::new(), hash, nonce, fees });
+    }
+
     pub fn send(&mut self, tx: &SignedTx) -> SendOutcome {
         if tx.nonce < self.nonce() {
             return SendOutcome::NonceUsed;
@@ -185,7 +209,7 @@ impl Node {
         }
         if let Some(at) = self.pool.iter().position(|known| known.nonce == tx.nonce) {
             let before = self.pool[at].fees;
-            let enough = |new: u128, old: u128| new * 10 >= old * 11;
+            let enough = |new: u128, old: u128| new >= old.saturating_add(old.div_ceil(10));
             if !enough(tx.fees.max_fee, before.max_fee) || !enough(tx.fees.max_priority, before.max_priority)
             {
                 return SendOutcome::Underpriced;
@@ -245,9 +269,10 @@ impl Node {
     }
 
     fn execute(&mut self, block: &mut Block, tx: &SignedTx, number: u64) {
-        let success = match self.calls.get(&tx.hash) {
-            Some(batch) => match self.accept(&block.contract, batch, &block.deposits, &block.forced) {
-                Ok(contract) => {
+        let calls = self.calls.get(&tx.hash).map(|batches| (batches, self.accept_all(block, batches)));
+        let success = match calls {
+            Some((batches, Ok(steps))) => {
+                for (batch, contract) in batches.iter().zip(steps) {
                     block.batches.push(BatchAccepted {
                         batch_no: batch.batch_no,
                         shape: batch.shape,
@@ -262,11 +287,10 @@ impl Node {
                     });
                     block.contract = contract;
                     block.credited += batch.records.iter().map(credit).sum::<u64>();
-                    true
                 }
-                Err(_) => false,
-            },
-            None => false,
+                true
+            }
+            _ => false,
         };
         block.receipts.push(Receipt {
             tx: tx.hash,
@@ -277,9 +301,43 @@ impl Node {
         });
     }
 
-    /// What the contract would say now.
-    pub fn dry_run(&self, batch: &SubmitBatch) -> Result<(), String> {
-        self.accept(&self.contract(), batch, &[], &[]).map(|_| ())
+    /// What the contract would say now, or after what waits.
+    pub fn dry_run(&self, batches: &[SubmitBatch], at: At) -> Result<(), String> {
+        let tip = self.tip();
+        let mut contract = tip.contract;
+        let mut nonce = tip.nonce;
+        let mut pool: Vec<&SignedTx> = self.pool.iter().collect();
+        pool.sort_by_key(|tx| tx.nonce);
+        for tx in pool.into_iter().filter(|_| at == At::Pending && !self.keeps_no_pending_state) {
+            if tx.nonce != nonce {
+                break;
+            }
+            nonce += 1;
+            let steps = self.calls.get(&tx.hash).map(|batches| self.accept_on(contract, &[], &[], batches));
+            if let Some(Ok(steps)) = steps {
+                contract = steps.last().copied().unwrap_or(contract);
+            }
+        }
+        self.accept_on(contract, &[], &[], batches).map(|_| ())
+    }
+
+    /// The contract after each batch, if it takes them all in this block.
+    fn accept_all(&self, block: &Block, batches: &[SubmitBatch]) -> Result<Vec<ContractState>, String> {
+        self.accept_on(block.contract, &block.deposits, &block.forced, batches)
+    }
+
+    fn accept_on(
+        &self,
+        mut contract: ContractState,
+        new_deposits: &[Deposit],
+        new_forced: &[ForcedRequest],
+        batches: &[SubmitBatch],
+    ) -> Result<Vec<ContractState>, String> {
+        let step = |batch: &SubmitBatch| {
+            contract = self.accept(&contract, batch, new_deposits, new_forced)?;
+            Ok(contract)
+        };
+        batches.iter().map(step).collect()
     }
 
     fn accept(
@@ -336,8 +394,9 @@ impl Node {
 
     /// Replaces up to `depth` of the last blocks, as deep as blocks are replaced at all. The new branch can be shorter for a
     /// while, and not everything comes back.
-    pub fn reorg(&mut self, depth: u64, dice: &mut Dice) {
-        let lowest = self.settled();
+    pub fn reorg(&mut self, depth: u64, deep: bool, dice: &mut Dice) {
+        let lowest = if deep { 0 } else { self.settled() };
+        self.was_deep |= self.head().saturating_sub(depth) < self.settled() && deep;
         let keep = self.head().saturating_sub(depth).max(lowest);
         let removed = self.blocks.split_off(keep as usize + 1);
         if removed.is_empty() {

@@ -37,7 +37,12 @@ use crate::{
         replica::Replica,
         start::{StartError, compare_with_contract},
     },
-    store::Store,
+    state::{
+        State,
+        event::Stamped,
+        snapshot::{SnapshotError, Snapshots},
+    },
+    store::{Leadership, Store, StoreError},
     verifier::ProofVerifier,
 };
 
@@ -73,9 +78,11 @@ pub struct Process {
 }
 
 /// The settings of a simulation: everything happens within seconds.
-pub fn config(shapes: Vec<Shape>, confirmations: u64, poison_after: u32) -> Config {
+pub fn config(shapes: Vec<Shape>, confirmations: u64, (per_tx, in_flight): (u32, usize)) -> Config {
     Config {
         shapes,
+        max_batches_per_tx: per_tx,
+        max_in_flight: in_flight,
         min_amount: 10,
         quota: 100_000,
         seal_age: Duration::from_secs(2),
@@ -87,7 +94,7 @@ pub fn config(shapes: Vec<Shape>, confirmations: u64, poison_after: u32) -> Conf
         bump_after: Duration::from_secs(8),
         lease: Duration::from_secs(5),
         claim_timeout: Duration::from_secs(8),
-        poison_after,
+        poison_after: u32::MAX,
         ..Config::default()
     }
 }
@@ -96,30 +103,100 @@ pub fn circuits_of(shapes: &[Shape]) -> BTreeMap<Shape, [u8; 32]> {
     shapes.iter().map(|shape| (*shape, digest(*shape))).collect()
 }
 
-impl Process {
-    /// Starts as `driver::start` does: read the log, compare with the contract, then listen.
+/// A coordinator that follows the log until it leads, as `driver::start` does.
+pub struct Standby {
+    pub holder: u64,
+    store: SimStore,
+    replica: Replica,
+}
+
+/// What became of a standby.
+pub enum Looked {
+    Waits(Standby),
+    Leads(Box<Process>),
+}
+
+impl Standby {
+    /// Begins with what was kept last, or with nothing.
+    ///
+    /// # Errors
+    /// Why what was kept cannot be read.
+    pub fn new(
+        holder: u64,
+        world: &Shared,
+        rules: &Arc<Rules>,
+        kept: Option<(Vec<u8>, u64)>,
+    ) -> Result<Self, SnapshotError> {
+        let loaded = kept.map(|(bytes, sequence)| {
+            let (state, later) = snapshots().decode(&bytes, sequence, rules)?;
+            later.decode()?;
+            Ok::<_, SnapshotError>((state, sequence))
+        });
+        let replica = Replica::from(loaded.transpose()?, Arc::clone(rules));
+        Ok(Self { holder, store: SimStore::new(world.clone(), holder), replica })
+    }
+
+    /// One look at the log and at who leads.
     ///
     /// # Errors
     /// Why it does not start.
-    pub fn start(
-        holder: u64,
+    pub fn look(
+        mut self,
         world: &Shared,
         config: &Config,
         rules: &Arc<Rules>,
-    ) -> Result<Self, StartError> {
-        let mut store = SimStore::new(world.clone(), holder);
-        let mut replica = Replica::load(None, Arc::clone(rules));
-        replica.catch_up(&mut store)?;
-        Store::lead(&mut store)?;
-        let (state, sequence) = replica.lead(&mut store)?;
-        let contract = world.lock().node.contract();
+    ) -> Result<Looked, StartError> {
+        let followed = self.replica.catch_up(&mut self.store).and_then(|()| Ok(self.store.lead()?));
+        let term = match followed {
+            Ok(Leadership::Leading { term }) => term,
+            Ok(Leadership::Following { .. }) | Err(StartError::Store(StoreError::Unavailable(_))) => {
+                return Ok(Looked::Waits(self));
+            }
+            Err(error) => return Err(error),
+        };
+        let snapshot = self.replica.snapshot;
+        let (state, sequence) = self.replica.lead(&mut self.store)?;
+        let contract = {
+            let mut world = world.lock();
+            world.model.leases_forgotten();
+            let checked = world.time.now().is_multiple_of(4) || snapshot > 0;
+            if let Some(part) = checked.then(|| replayed_differs(&state, &world.disk.log, rules)).flatten() {
+                world.breaks(|| format!("a start from event {snapshot} on gives another state: {part}"));
+            }
+            world.node.contract()
+        };
         compare_with_contract(&state, &contract)?;
+        let Self { holder, store, .. } = self;
+        Ok(Looked::Leads(Box::new(Process::start(holder, store, (state, sequence, term), world, config))))
+    }
+}
 
+/// What is not as the whole log gives it.
+fn replayed_differs(state: &State, log: &[Stamped], rules: &Arc<Rules>) -> Option<String> {
+    let mut replayed = State::new(Arc::clone(rules));
+    let applied = log.iter().try_for_each(|stamped| replayed.apply(stamped));
+    replayed.take_rows();
+    applied.err().map(|error| error.to_string()).or_else(|| state.difference(&replayed))
+}
+
+fn snapshots() -> Snapshots {
+    Snapshots::in_memory("a simulation")
+}
+
+impl Process {
+    fn start(
+        holder: u64,
+        store: SimStore,
+        led: (State, u64, u64),
+        world: &Shared,
+        config: &Config,
+    ) -> Self {
+        let (state, sequence, term) = led;
         let (sender, inbox) = crossbeam_channel::unbounded();
         let (outbox, to_queue) = tokio::sync::mpsc::unbounded_channel();
         let (status, link) = (SharedStatus::default(), Link { sender });
         let (skew, time) = (Arc::new(AtomicI64::new(0)), world.lock().time.clone());
-        let seen = Arc::clone(&skew);
+        let (seen, pause) = (Arc::clone(&skew), time.clone());
         let driver = Driver {
             state,
             store: Box::new(store),
@@ -131,8 +208,8 @@ impl Process {
             snapshots: None,
             sequence,
             asked_to_lead: Instant::now(),
-            term: 1,
-            pause: Box::new(|_| {}),
+            term,
+            pause: Box::new(move |wait| pause.pass(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))),
             clock: Box::new(move || time.now().saturating_add_signed(seen.load(Ordering::Relaxed))),
             last_now: 0,
         };
@@ -151,7 +228,7 @@ impl Process {
             log_range: config.log_range,
             scanned: None,
         };
-        Ok(Self {
+        Self {
             holder,
             driver,
             link: link.clone(),
@@ -160,7 +237,16 @@ impl Process {
             chain_task: Box::pin(look(looks)),
             reader: Box::pin(read(Arc::clone(&queue), verifier, link)),
             writer: Box::pin(write(queue, to_queue)),
-        })
+        }
+    }
+
+    /// What the next start may begin with, and its last event.
+    ///
+    /// # Errors
+    /// Why it cannot be written.
+    pub fn snapshot(&self) -> Result<(Vec<u8>, u64), SnapshotError> {
+        let sequence = self.driver.sequence;
+        Ok((snapshots().encode(&self.driver.state, sequence)?.concat(), sequence))
     }
 
     /// Its clock is off by so much from now on.
@@ -173,12 +259,24 @@ impl Process {
     /// # Errors
     /// Why the driver stops.
     pub fn round(&mut self, world: &Shared) -> Result<(), StartError> {
-        let most = {
+        let (most, asks) = {
             let mut world = world.lock();
-            if world.quiet { usize::MAX } else { world.dice.within(0, GROUP) as usize }
+            world.renew(self.holder);
+            if world.quiet {
+                (usize::MAX, true)
+            } else {
+                (world.dice.within(0, GROUP) as usize, world.dice.one_in(4))
+            }
         };
         let group = self.driver.inbox.try_iter().take(most).collect();
-        self.driver.round(group)
+        self.driver.round(group)?;
+        if asks {
+            // Long enough ago, whatever the machine's clock says.
+            let now = Instant::now();
+            self.driver.asked_to_lead = now.checked_sub(Duration::from_secs(60)).unwrap_or(now);
+            self.driver.keep_leading()?;
+        }
+        Ok(())
     }
 
     pub fn poll_chain(&mut self) {

@@ -12,7 +12,7 @@ use super::{
     disk::{Death, Disk},
     model::Model,
     node::Node,
-    process::{Process, circuits_of, config},
+    process::{Looked, Process, Standby, circuits_of, config},
     streams::Streams,
     users::{User, people},
     world::{Dice, Shared, Time, World},
@@ -21,6 +21,8 @@ use crate::config::{Config, Rules};
 
 /// Steps in which everything must become final once faults have stopped.
 const QUIET_STEPS: usize = 600;
+/// Quiet steps after which an alarm that only a person can end is believed.
+const ALARMED_STEPS: u64 = 60;
 /// Chance of the set-up and of the quiet end; steps have the numbers between.
 const SET_UP: u64 = u64::MAX;
 const QUIET: u64 = u64::MAX - 1;
@@ -31,6 +33,9 @@ struct Schedule {
     config: Config,
     rules: Arc<Rules>,
     processes: Vec<Process>,
+    standbys: Vec<Standby>,
+    /// Whether blocks are replaced that count as final.
+    deep: bool,
     holders: u64,
     workers: Vec<Worker>,
     users: Vec<User>,
@@ -61,7 +66,10 @@ impl Schedule {
         let domain = domain(CHAIN_ID, &CONTRACT);
         let shapes = if dice.one_in(4) { vec![Shape::S3M1, Shape::S14M2] } else { vec![Shape::S3M1] };
         let confirmations = dice.pick(&[1, 2, 2, 3, 5, 8, 64]);
-        let config = config(shapes, confirmations, u32::MAX);
+        let settlement = (dice.pick(&[1, 2, 64]), dice.pick(&[1, 2, 4]));
+        let config = config(shapes, confirmations, settlement);
+        let deep = dice.one_in(24);
+        let no_pending = dice.one_in(4);
         let signing = SigningDomain { chain_id: CHAIN_ID, contract: CONTRACT };
         let rules = Arc::new(config.rules(domain, signing, circuits_of(&config.shapes)));
         let length = dice.within(30, 150) as usize;
@@ -71,6 +79,8 @@ impl Schedule {
             (0..=count).filter_map(|number| Worker::new(number, number == liar && number > 0)).collect();
         let users = people().iter().map(User::new).collect();
         let model = Model::new(plan.seed.is_multiple_of(16));
+        let mut node = Node::new(domain, confirmations);
+        node.keeps_no_pending_state = no_pending;
         let world = Shared::new(World {
             dice,
             time: Time::default(),
@@ -78,13 +88,13 @@ impl Schedule {
             quiet: false,
             disk: Disk::default(),
             streams: Streams::default(),
-            node: Node::new(domain, confirmations),
+            node,
             model,
             seen: Seen::default(),
             broken: None,
             trace: plan.traced.then(Vec::new),
         });
-        let schedule = Self { world, config, rules, processes: Vec::new(), holders: 0, workers, users };
+        let schedule = Self { world, config, rules, processes: Vec::new(), standbys: Vec::new(), deep, holders: 0, workers, users };
         (schedule, length)
     }
 
@@ -101,7 +111,7 @@ impl Schedule {
             }
             world.dice.within(2, 7)
         };
-        self.take_over();
+        self.follow();
         if let Some(leader) = self.processes.first() {
             self.users.iter_mut().for_each(|user| user.register(leader, &self.world));
         }
@@ -145,10 +155,13 @@ impl Schedule {
             (world.dice.below(100), who, user, worker)
         };
         if self.processes.is_empty() {
-            return self.take_over();
+            self.world.lock().time.pass(500);
+            return self.follow();
         }
         match action {
-            0..50 => self.turn(who),
+            0..45 => self.turn(who),
+            45..50 if self.standbys.is_empty() => self.turn(who),
+            45..50 => self.follow(),
             50..70 => self.workers[worker].act(&mut self.world.lock()),
             70..80 => self.users[user].act(&self.processes[who], &self.world),
             80..84 => self.users[user].wish(&mut self.world.lock()),
@@ -213,21 +226,37 @@ impl Schedule {
         }
     }
 
-    /// Another process leads from now on; the one before may not know yet.
-    fn take_over(&mut self) {
+    /// Another process waits for its turn to lead.
+    fn stand_by(&mut self) {
         self.holders += 1;
         let holder = self.holders;
-        {
+        let kept = {
             let mut world = self.world.lock();
-            if world.time.now() < world.disk.down_until {
-                return;
-            }
-            world.say(|| format!("process {holder} takes over"));
-            world.seen.takeovers += u64::from(!self.processes.is_empty());
-            world.disk.elect(holder);
+            let kept = if world.dice.one_in(3) { None } else { world.disk.snapshot.clone() };
+            let from = kept.as_ref().map_or(0, |(_, sequence)| *sequence);
+            world.say(|| format!("process {holder} stands by, from event {from}"));
+            kept
+        };
+        match Standby::new(holder, &self.world, &self.rules, kept) {
+            Ok(standby) => self.standbys.push(standby),
+            Err(error) => self.world.lock().breaks(|| format!("a snapshot cannot be read: {error}")),
         }
-        match Process::start(holder, &self.world, &self.config, &self.rules) {
-            Ok(process) => self.processes.push(process),
+    }
+
+    /// A standby, a new one if there is none, looks whether it leads now.
+    fn follow(&mut self) {
+        if self.standbys.is_empty() {
+            self.stand_by();
+        }
+        let Some(standby) = self.standbys.pop() else { return };
+        let holder = standby.holder;
+        match standby.look(&self.world, &self.config, &self.rules) {
+            Ok(Looked::Waits(standby)) => self.standbys.insert(0, standby),
+            Ok(Looked::Leads(process)) => {
+                let mut world = self.world.lock();
+                world.seen.takeovers += u64::from(!self.processes.is_empty());
+                self.processes.push(*process);
+            }
             Err(error) => {
                 let mut world = self.world.lock();
                 world.say(|| format!("process {holder} does not start: {error}"));
@@ -248,13 +277,17 @@ impl Schedule {
     }
 
     fn fault(&mut self, who: usize, worker: usize) {
-        let fault = self.world.lock().dice.below(12);
+        let fault = self.world.lock().dice.below(16);
         let mut guard = self.world.lock();
         let world = &mut *guard;
         match fault {
             0 | 1 => {
                 let process = self.processes.remove(who);
                 world.seen.crashes += 1;
+                // It may come back under the same name, which has not to wait for its own lease.
+                if world.dice.one_in(2) && world.disk.leader == Some(process.holder) {
+                    world.disk.expires_at = 0;
+                }
                 world.say(|| format!("process {} is killed", process.holder));
                 drop(guard);
                 drop(process);
@@ -265,14 +298,17 @@ impl Schedule {
                 world.disk.deadly = Some((self.processes[who].holder, death));
             }
             3 | 4 => {
-                if self.processes.len() > 1 {
+                if self.standbys.len() < 2 && world.dice.one_in(2) {
+                    drop(guard);
+                    self.stand_by();
+                } else {
                     let old = self.processes.remove(0);
                     world.say(|| format!("process {} ends", old.holder));
+                    if world.disk.leader == Some(old.holder) {
+                        world.disk.expires_at = 0;
+                    }
                     drop(guard);
                     drop(old);
-                } else {
-                    drop(guard);
-                    self.take_over();
                 }
             }
             5 => {
@@ -287,9 +323,11 @@ impl Schedule {
                 world.streams.wipe();
             }
             7 | 8 => {
-                let depth = world.dice.within(1, 64.min(world.node.confirmations));
+                let deep = self.deep && world.dice.one_in(2);
+                let most = if deep { 2 * world.node.confirmations + 1 } else { world.node.confirmations };
+                let depth = world.dice.within(1, most.min(64));
                 world.seen.reorgs += 1;
-                world.node.reorg(depth, &mut world.dice);
+                world.node.reorg(depth, deep, &mut world.dice);
                 let head = world.node.head();
                 world.say(|| format!("a reorganisation of depth {depth}, now up to {head}"));
             }
@@ -312,7 +350,41 @@ impl Schedule {
                 });
                 self.processes[who].set_skew(skew);
             }
-            _ => self.workers[worker].die(world),
+            11 => self.workers[worker].die(world),
+            12 => {
+                world.say(|| "the leader's lease is over".to_owned());
+                world.disk.expires_at = 0;
+                drop(guard);
+                // The leader lives, and finds out later.
+                (0..3).for_each(|_| self.follow());
+            }
+            13 => {
+                world.say(|| "the operator's key signs something else".to_owned());
+                world.seen.foreign += 1;
+                world.node.take_a_nonce();
+            }
+            _ => {
+                drop(guard);
+                self.keep(who);
+            }
+        }
+    }
+
+    /// A process keeps its state, if it is the leader's.
+    fn keep(&mut self, who: usize) {
+        let process = &self.processes[who];
+        if self.world.lock().disk.leader != Some(process.holder) {
+            return;
+        }
+        let kept = process.snapshot();
+        let mut world = self.world.lock();
+        match kept {
+            Ok(kept) => {
+                world.seen.snapshots += 1;
+                world.say(|| format!("the state is kept at event {}", kept.1));
+                world.disk.snapshot = Some(kept);
+            }
+            Err(error) => world.breaks(|| format!("no snapshot can be made: {error}")),
         }
     }
 
@@ -327,7 +399,8 @@ impl Schedule {
             world.node.spike(1);
         }
         let leader = self.world.lock().disk.leader;
-        self.processes.retain(|process| process.holder == leader);
+        self.processes.retain(|process| Some(process.holder) == leader);
+        self.standbys.truncate(1);
         for _ in 0..QUIET_STEPS {
             self.world.lock().seen.quiet_steps += 1;
             self.quiet_step();
@@ -336,6 +409,9 @@ impl Schedule {
             }
             if self.settled() {
                 return self.compare();
+            }
+            if self.alarmed() && self.world.lock().seen.quiet_steps >= ALARMED_STEPS {
+                return;
             }
         }
         let mut world = self.world.lock();
@@ -347,7 +423,7 @@ impl Schedule {
 
     fn quiet_step(&mut self) {
         if self.processes.is_empty() {
-            self.take_over();
+            self.follow();
         }
         if let Some(leader) = self.processes.first_mut() {
             leader.set_skew(0);
@@ -372,6 +448,15 @@ impl Schedule {
         if let Some(leader) = self.processes.first() {
             self.users.iter_mut().for_each(|user| user.act(leader, &self.world));
         }
+    }
+
+    /// Blocks that counted as final were replaced, and the coordinator stands still and says so.
+    fn alarmed(&self) -> bool {
+        let alarm = |process: &Process| {
+            let status = process.status.get();
+            status.intake_alarm.is_some() || status.settlement_alarm.is_some()
+        };
+        self.world.lock().node.was_deep && self.processes.iter().any(alarm)
     }
 
     fn settled(&self) -> bool {

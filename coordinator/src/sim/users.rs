@@ -223,7 +223,7 @@ impl User {
     pub fn hear(&mut self, world: &mut World) {
         for at in 0..self.calls.len() {
             let Some((holder, wait)) = &mut self.calls[at].wait else { continue };
-            let leads = *holder == world.disk.leader;
+            let leads = Some(*holder) == world.disk.leader;
             let heard = match wait {
                 Wait::Submit(answer) => answer.try_recv().map(|answer| answer.map(Some)),
                 Wait::Register(answer) => answer.try_recv().map(|answer| answer.map(|()| None)),
@@ -321,6 +321,7 @@ fn signed(draft: &Draft, key: &str, vault: Fr) -> Verified {
         sender: draft.sender,
         recipient: draft.recipient,
         vault,
+        hashes: spends.iter().map(SignedSpend::hashes).collect(),
         spends,
     }
 }

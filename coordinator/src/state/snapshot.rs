@@ -94,6 +94,12 @@ impl Snapshots {
         Ok(Self { folder: folder.to_owned(), deployment: deployment.to_owned() })
     }
 
+    /// Of no folder: what it encodes and decodes stays in memory.
+    #[cfg(feature = "sim")]
+    pub(crate) fn in_memory(deployment: &str) -> Self {
+        Self { folder: PathBuf::new(), deployment: deployment.to_owned() }
+    }
+
     /// The newest state that can be read, and the number of its last event. What is passed over is logged.
     pub fn load(&self, rules: &Arc<Rules>) -> Option<(State, u64)> {
         let names = self.names().unwrap_or_default();
@@ -111,6 +117,24 @@ impl Snapshots {
     /// # Errors
     /// If it cannot be written; older ones are untouched then.
     pub fn save(&self, state: &State, sequence: u64) -> Result<(), SnapshotError> {
+        let parts = self.encode(state, sequence)?;
+        let path = self.folder.join(format!("{sequence:020}.{EXTENSION}"));
+        let partial = path.with_extension("partial");
+        let mut file = fs::File::create(&partial)?;
+        for part in &parts {
+            file.write_all(part)?;
+        }
+        file.sync_all()?;
+        fs::rename(&partial, &path)?;
+        let names = self.names()?;
+        for (_, old) in names.iter().rev().skip(KEPT) {
+            fs::remove_file(old)?;
+        }
+        Ok(())
+    }
+
+    /// What a file holds, in parts.
+    pub(crate) fn encode(&self, state: &State, sequence: u64) -> Result<Vec<Vec<u8>>, SnapshotError> {
         let rest = RestRef {
             ledger: &state.ledger,
             tree: &state.tree,
@@ -141,21 +165,9 @@ impl Snapshots {
         for section in &sections {
             hash.update_rayon(section);
         }
-        let path = self.folder.join(format!("{sequence:020}.{EXTENSION}"));
-        let partial = path.with_extension("partial");
-        let mut file = fs::File::create(&partial)?;
-        file.write_all(hash.finalize().as_bytes())?;
-        file.write_all(&head)?;
-        for section in &sections {
-            file.write_all(section)?;
-        }
-        file.sync_all()?;
-        fs::rename(&partial, &path)?;
-        let names = self.names()?;
-        for (_, old) in names.iter().rev().skip(KEPT) {
-            fs::remove_file(old)?;
-        }
-        Ok(())
+        let mut parts = vec![hash.finalize().as_bytes().to_vec(), head];
+        parts.append(&mut sections);
+        Ok(parts)
     }
 
     /// Oldest first.
@@ -173,7 +185,17 @@ impl Snapshots {
     }
 
     fn read(&self, path: &Path, sequence: u64, rules: &Arc<Rules>) -> Result<State, SnapshotError> {
-        let bytes = fs::read(path)?;
+        let (state, later) = self.decode(&fs::read(path)?, sequence, rules)?;
+        later.start(path)?;
+        Ok(state)
+    }
+
+    pub(crate) fn decode(
+        &self,
+        bytes: &[u8],
+        sequence: u64,
+        rules: &Arc<Rules>,
+    ) -> Result<(State, Later), SnapshotError> {
         let unfit = |wrong| SnapshotError::Unfit(wrong);
         let (checksum, body) = bytes.split_at_checked(32).ok_or(unfit("cut"))?;
         if blake3::Hasher::new().update_rayon(body).finalize().as_bytes() != checksum {
@@ -219,7 +241,7 @@ impl Snapshots {
         rest.batcher.restart(rules.shapes.clone(), rules.seal);
         rest.farm.restart(rules.farm);
         rest.settlement.restart(rules.settlement);
-        let later = Later::new(lookups, path);
+        let later = Later::new(lookups);
         rest.ledger.idempotency = Layered::over(Arc::clone(&later.idempotency));
         let state = State {
             rules: Arc::clone(rules),
@@ -236,44 +258,43 @@ impl Snapshots {
             paused: rest.paused,
             touched: Touched::default(),
         };
-        later.start()?;
-        Ok(state)
+        Ok((state, later))
     }
 }
 
 /// What is decoded in the background.
-struct Later {
+pub(crate) struct Later {
     bytes: [Vec<u8>; 3],
-    path: PathBuf,
     operations: Arc<Past<OperationId, Arc<Operation>>>,
     operations_of: Arc<Past<Address, Vec<OperationId>>>,
     idempotency: Arc<Past<(Address, Arc<str>), Remembered>>,
 }
 
 impl Later {
-    fn new(sections: &[&[u8]], path: &Path) -> Self {
+    fn new(sections: &[&[u8]]) -> Self {
         Self {
             bytes: std::array::from_fn(|i| sections[i].to_vec()),
-            path: path.to_owned(),
             operations: Past::new(),
             operations_of: Past::new(),
             idempotency: Past::new(),
         }
     }
 
-    fn start(self) -> io::Result<()> {
+    fn start(self, path: &Path) -> io::Result<()> {
+        let path = path.to_owned();
         let decode = move || {
             if let Err(error) = self.decode() {
                 // The checksum was right, so this is a bug; without these maps an operation could be accepted twice.
                 tracing::error!(%error, "the snapshot is removed and the process ends; start it again");
-                let _ = fs::remove_file(&self.path);
+                let _ = fs::remove_file(&path);
                 std::process::abort();
             }
         };
         std::thread::Builder::new().name("snapshot".to_owned()).spawn(decode).map(|_| ())
     }
 
-    fn decode(&self) -> Result<(), SnapshotError> {
+    /// Decodes it; who looked something up meanwhile waits for this.
+    pub(crate) fn decode(&self) -> Result<(), SnapshotError> {
         let [operations, operations_of, idempotency] = &self.bytes;
         self.idempotency.arrive(decode::<Vec<_>>(idempotency)?.into_iter().collect());
         self.operations.arrive(decode::<Vec<_>>(operations)?.into_iter().collect());
