@@ -207,6 +207,7 @@ impl Handle {
             // An error means that the driver has stopped, and nothing is left to seal.
             let _ = sealed.await;
         }
+        wire::failpoint("drain.sealed");
     }
 
     /// Whether everything accepted is final and no deposit or forced request waits.
@@ -366,6 +367,7 @@ impl Service for Handle {
         let (domain, limits) = (self.domain, self.limits);
         // Check signatures, in the pool.
         let operation = pooled(move || verify(&domain, &limits, request)).await??;
+        wire::failpoint("submit.checked");
         // Apply to the ledger, take slots of the open batch, commit.
         let (reply, answer) = oneshot::channel();
         if !self.link.send(Message::Submit(Box::new(operation), reply)) {
@@ -373,7 +375,10 @@ impl Service for Handle {
         }
         let view = answer.await.map_err(|_| refusal::unavailable())??;
         // Durable now: promise.
-        self.promise(view).await
+        wire::failpoint("submit.durable");
+        let promised = self.promise(view).await;
+        wire::failpoint("submit.promised");
+        promised
     }
 
     async fn register_key(
