@@ -38,6 +38,7 @@ pub struct Audit {
     rules: Arc<Rules>,
     first_block: u64,
     operator: Address,
+    fees: contracts::Config,
 }
 
 /// What the log says.
@@ -63,6 +64,7 @@ impl Audit {
             rules: Arc::new(rules),
             first_block: deployed.block,
             operator,
+            fees: contracts::Config::new(operator),
         }
     }
 
@@ -147,8 +149,9 @@ impl Audit {
             let wei = person.wei(told);
             let shown = account.balances;
             assert_eq!([shown.accepted, shown.proven, shown.finalized], [wei; 3], "the API shows the sum");
-            if let Some(coins) = book.withdrawn.get(&owner) {
-                assert_eq!(person.l1.pending().await.unwrap(), person.wei(*coins), "L1 owes what was withdrawn");
+            if let Some(withdrawn) = book.withdrawn.get(&owner) {
+                let owed = withdrawn.iter().map(|coins| self.fees.coins_after_exit(*coins)).sum();
+                assert_eq!(person.l1.pending().await.unwrap(), person.wei(owed), "L1 owes what was withdrawn");
             }
         }
     }

@@ -79,8 +79,8 @@ pub struct Answered {
 pub struct Book {
     pub answered: Vec<Answered>,
     pub balances: BTreeMap<Address, u64>,
-    /// Coins that the contract owes after a withdrawal.
-    pub withdrawn: BTreeMap<Address, u64>,
+    /// Each withdrawal.
+    pub withdrawn: BTreeMap<Address, Vec<u64>>,
 }
 
 impl Book {
@@ -96,7 +96,7 @@ impl Book {
         self.leave(done.from, done.coins);
         match done.to {
             Some(to) => self.add(to, done.coins),
-            None => *self.withdrawn.entry(done.from).or_default() += done.coins,
+            None => self.withdrawn.entry(done.from).or_default().push(done.coins),
         }
         self.answered.push(done);
     }
@@ -255,11 +255,11 @@ impl People {
             done.push(bob.pay(api, Some(alice.address()), wide - 500, &key("back")).await);
             let (to_carol, to_dave) = (key("third"), key("fourth"));
             let (third, fourth) = tokio::join!(
-                bob.pay(api, Some(carol.address()), 3_000 + number, &to_carol),
-                carol.pay(api, Some(dave.address()), 2_000, &to_dave),
+                bob.pay(api, Some(carol.address()), 50_000 + number, &to_carol),
+                carol.pay(api, Some(dave.address()), 15_000, &to_dave),
             );
             done.extend([third, fourth]);
-            done.push(carol.pay(api, None, 1_000, &key("out")).await);
+            done.push(carol.pay(api, None, 20_000, &key("out")).await);
             done
         };
         let ((minted, forced), done) = tokio::join!(l1, payments);
