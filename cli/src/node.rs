@@ -96,6 +96,9 @@ pub struct Options {
     /// Blocks on top of one that count as final; without it the node's `finalized` tag decides
     #[arg(long)]
     confirmations: Option<u64>,
+    /// Milliseconds between two looks at the chain
+    #[arg(long, value_name = "MS", default_value_t = 2_000)]
+    poll: u64,
     /// Listen here for `proofmill worker`, e.g. 127.0.0.1:9000
     #[arg(long)]
     workers: Option<String>,
@@ -324,7 +327,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         bind: options.bind,
         port: options.port,
         finality: options.confirmations.map_or(Finality::Tag, Finality::Confirmations),
-        poll: Duration::from_secs(2),
+        poll: Duration::from_millis(options.poll),
         workers: options.workers,
         local_worker: (!options.no_local_worker).then_some((options.backend, options.device)),
         limited: true,

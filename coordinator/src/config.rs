@@ -93,7 +93,7 @@ impl Default for Config {
             max_batches_per_tx: 64,
             max_gas_per_tx: 14_000_000,
             max_in_flight: 4,
-            lease: Duration::from_secs(20),
+            lease: Duration::from_secs(4),
             claim_timeout: Duration::from_secs(120),
             poison_after: 4,
             commit_max: 512,

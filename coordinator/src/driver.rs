@@ -19,6 +19,7 @@
 //! | `start` | from a store and adapters to a running coordinator |
 //! | `handle` | the `Service` |
 //! | `operate` | what operators do |
+//! | `points` | where tests kill it around a commit |
 //! | `chain_task` | eyes and hands on L1 |
 //! | `queue_task` | eyes and hands on the queue |
 
@@ -57,6 +58,7 @@ use crate::{
 pub(crate) mod chain_task;
 pub(crate) mod handle;
 mod operate;
+mod points;
 pub(crate) mod queue_task;
 pub(crate) mod replica;
 pub(crate) mod start;
@@ -371,6 +373,9 @@ impl Driver {
             after(&self.state, outcome);
         }
         if outcome == Committed::Yes {
+            if !round.to_queue.is_empty() {
+                wire::failpoint("round.answered");
+            }
             for effect in round.to_queue {
                 // The queue's task ends only when the coordinator does.
                 let _ = self.outbox.send(effect);
@@ -399,7 +404,7 @@ impl Driver {
         }
         let began = Instant::now();
         let mut outage = false;
-        wire::failpoint("commit.before");
+        points::before_commit(log);
         loop {
             match self.store.commit(self.sequence + 1, log, &rows) {
                 Ok(()) => break,
@@ -427,7 +432,7 @@ impl Driver {
                 }
             }
         }
-        wire::failpoint("commit.after");
+        points::after_commit(log);
         self.sequence += log.len() as u64;
         self.status.set(|status| status.store_unreachable = None);
         metrics::histogram!("proofmill_commit_seconds").record(began.elapsed().as_secs_f64());

@@ -177,7 +177,9 @@ async fn fetch_and_assign(
     let input = opened.map_err(panicked)?.map_err(refused)?;
     wire::failpoint("worker.fetched");
     report(events, Event::Fetched(named)).await;
-    on_a_thread(move || prepare::assign(input)).await.map_err(panicked)?.map_err(refused)
+    let assignment = on_a_thread(move || prepare::assign(input)).await.map_err(panicked)?.map_err(refused)?;
+    wire::failpoint("worker.witness");
+    Ok(assignment)
 }
 
 /// `card`: whose energy counts.
@@ -199,6 +201,7 @@ fn prove_now(
         Engine::Processor => loaded.processor().map_err(infrastructure)?,
     };
     let meter = card.map(Card::meter);
+    wire::failpoint("worker.proving");
     let proven = match (engine, staged) {
         (Engine::Device, Ahead::There(staged, by)) if std::ptr::eq(by.as_ptr(), prover) => {
             prover.prove_staged(staged, &work.cancel)

@@ -191,6 +191,7 @@ impl Worker {
             watcher.abort();
         }
         controls.abort();
+        wire::failpoint("worker.drained");
         // Nothing more to report: the last event is `Left`.
         drop(heartbeat);
         deliver_the_rest(emitter, config.drain).await;

@@ -8,7 +8,11 @@
 //! |---|---|
 //! | [`postgres`] | PostgreSQL over a unix socket and a loopback port |
 //! | [`redis`] | Redis with the configuration the farm asks for |
+//! | [`anvil`] | an Ethereum node for development |
+//! | [`process`] | any other child process of a test |
 
+pub mod anvil;
 mod keeper;
 pub mod postgres;
+pub mod process;
 pub mod redis;

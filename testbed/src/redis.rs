@@ -204,6 +204,19 @@ impl Redis {
         Ok(())
     }
 
+    /// Makes it forget everything, as `FLUSHALL` of an administrator does.
+    ///
+    /// # Errors
+    /// `NotOurs`, `Io`.
+    pub fn wipe(&self) -> Result<(), RedisError> {
+        if self.given.is_some() {
+            return Err(RedisError::NotOurs);
+        }
+        let reply = ask(&self.socket(), "FLUSHALL")?;
+        let refused = || std::io::Error::other(String::from_utf8_lossy(&reply).into_owned());
+        if reply == b"+OK\r\n" { Ok(()) } else { Err(refused().into()) }
+    }
+
     /// Kills it and starts it again on the same port with what it had on disk.
     ///
     /// # Errors
@@ -229,23 +242,25 @@ fn users() -> String {
 }
 
 fn answers(socket: &Path) -> bool {
+    ask(socket, "PING").is_ok_and(|reply| reply == b"+PONG\r\n")
+}
+
+/// The one line that the administrator is answered.
+fn ask(socket: &Path, command: &str) -> std::io::Result<Vec<u8>> {
     use std::io::{Read, Write};
-    let ask = || {
-        let mut stream = std::os::unix::net::UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        stream.write_all(b"AUTH default admin-secret\r\nPING\r\n")?;
-        let mut reply = Vec::new();
-        let mut piece = [0u8; 64];
-        while reply.iter().filter(|byte| **byte == b'\n').count() < 2 {
-            let length = stream.read(&mut piece)?;
-            if length == 0 {
-                break;
-            }
-            reply.extend_from_slice(&piece[..length]);
+    let mut stream = std::os::unix::net::UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(format!("AUTH default admin-secret\r\n{command}\r\n").as_bytes())?;
+    let mut reply = Vec::new();
+    let mut piece = [0u8; 64];
+    while reply.iter().filter(|byte| **byte == b'\n').count() < 2 {
+        let length = stream.read(&mut piece)?;
+        if length == 0 {
+            break;
         }
-        std::io::Result::Ok(reply)
-    };
-    ask().is_ok_and(|reply| reply == b"+OK\r\n+PONG\r\n")
+        reply.extend_from_slice(&piece[..length]);
+    }
+    Ok(reply.strip_prefix(b"+OK\r\n").unwrap_or(&reply).to_vec())
 }
 
 fn certificate(folder: &Path) -> Result<(), RedisError> {

@@ -9,6 +9,8 @@
 
 mod constants;
 pub mod gadget;
+#[cfg(feature = "memo")]
+mod memo;
 
 use std::sync::LazyLock;
 
@@ -27,12 +29,12 @@ pub(crate) const FULL_ROUNDS: usize = 8;
 
 /// P2: the hash of leaves, accounts and key hashes.
 pub fn hash2(a: Fr, b: Fr) -> Fr {
-    permute(&T3, [Fr::ZERO, a, b], |_| {})
+    remembered([a, b], |[a, b]| permute(&T3, [Fr::ZERO, a, b], |_| {}))
 }
 
 /// P4: the hash of tree nodes and messages.
 pub fn hash4(x: [Fr; 4]) -> Fr {
-    permute(&T5, [Fr::ZERO, x[0], x[1], x[2], x[3]], |_| {})
+    remembered(x, |[a, b, c, d]| permute(&T5, [Fr::ZERO, a, b, c, d], |_| {}))
 }
 
 /// P5: the challenge of EdDSA.
@@ -42,9 +44,21 @@ pub fn hash5(x: [Fr; 5]) -> Fr {
 
 /// P12: one step of the chain that commits to the public data.
 pub fn hash12(x: [Fr; 12]) -> Fr {
-    let mut state = [Fr::ZERO; 13];
-    state[1..].copy_from_slice(&x);
-    permute(&T13, state, |_| {})
+    remembered(x, |x| {
+        let mut state = [Fr::ZERO; 13];
+        state[1..].copy_from_slice(&x);
+        permute(&T13, state, |_| {})
+    })
+}
+
+#[cfg(feature = "memo")]
+use memo::remembered;
+
+/// Without the feature `memo` nothing is remembered.
+#[cfg(not(feature = "memo"))]
+#[inline]
+fn remembered<const N: usize>(x: [Fr; N], hash: impl FnOnce([Fr; N]) -> Fr) -> Fr {
+    hash(x)
 }
 
 /// The parameters of the permutation with `inputs` inputs.

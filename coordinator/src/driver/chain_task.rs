@@ -196,7 +196,10 @@ impl ChainTask {
         for wanted in answer.await.map_err(|_| Stop::Driver)? {
             match wanted {
                 OnChain::Alarm(alarm) => outcome.alarm(alarm),
-                OnChain::Send(tx) => self.broadcast(&tx, outcome).await?,
+                OnChain::Send(tx) => {
+                    wire::failpoint("settle.resend");
+                    self.broadcast(&tx, outcome).await?;
+                }
                 OnChain::Submit(submit) => {
                     // What builds on a call that was refused is not even tried.
                     gates_open = gates_open && self.submit(*submit, &contract, outcome).await?;
@@ -233,6 +236,7 @@ impl ChainTask {
                 format!("PM-SETTLE-001: the stored proof of batch {bad} does not verify; restore a backup");
             return self.refused(batch_no, last, reason, outcome).await;
         }
+        wire::failpoint("settle.verified");
         let tried_on = match tried {
             Tried::Latest => Some(At::Latest),
             Tried::Pending => Some(At::Pending),

@@ -209,6 +209,7 @@ impl Handle {
             // An error means that the driver has stopped, and nothing is left to seal.
             let _ = sealed.await;
         }
+        wire::failpoint("drain.sealed");
     }
 
     /// Whether everything accepted is final and no deposit or forced request waits.
@@ -368,6 +369,7 @@ impl Service for Handle {
         let (domain, limits, keys) = (self.domain, self.limits, Arc::clone(&self.keys));
         // Check signatures, in the pool.
         let operation = pooled(move || verify(&domain, &limits, &keys, request)).await??;
+        wire::failpoint("submit.checked");
         // Apply to the ledger, take slots of the open batch, commit.
         let (reply, answer) = oneshot::channel();
         if !self.link.send(Message::Submit(Box::new(operation), reply)) {
@@ -375,7 +377,10 @@ impl Service for Handle {
         }
         let view = answer.await.map_err(|_| refusal::unavailable())??;
         // Durable now: promise.
-        self.promise(view).await
+        wire::failpoint("submit.durable");
+        let promised = self.promise(view).await;
+        wire::failpoint("submit.promised");
+        promised
     }
 
     async fn register_key(

@@ -25,6 +25,8 @@ pub(super) async fn write(
     cancel: CancellationToken,
 ) {
     while let Some(effect) = next(&mut effects, &cancel).await {
+        let [before, after] = points(&effect);
+        wire::failpoint(before);
         while let Err(error) = carry(queue.as_ref(), &effect).await {
             tracing::warn!(%error, "the queue does not take an effect; it is tried again");
             tokio::select! {
@@ -32,6 +34,18 @@ pub(super) async fn write(
                 () = tokio::time::sleep(RETRY) => {}
             }
         }
+        wire::failpoint(after);
+    }
+}
+
+/// Where a test may kill the process before and after an effect.
+fn points(effect: &ToQueue) -> [&'static str; 2] {
+    match effect {
+        ToQueue::Publish { .. } => ["queue.publish", "queue.published"],
+        ToQueue::Control { .. } => ["queue.control", "queue.controlled"],
+        ToQueue::Retire { .. } => ["queue.retire", "queue.retired"],
+        ToQueue::Remove { .. } => ["queue.remove", "queue.removed"],
+        ToQueue::Acknowledge(_) => ["queue.acknowledge", "queue.acknowledged"],
     }
 }
 
@@ -86,9 +100,11 @@ pub(crate) async fn deliver(batch: EventBatch, verifier: &Arc<dyn ProofVerifier>
     if batch.lost {
         tracing::warn!("the queue was wiped; what was published is published again");
         metrics::counter!("proofmill_queue_lost_total").increment(1);
+        wire::failpoint("queue.lost");
     } else if batch.up_to.is_none() {
         return true;
     }
+    wire::failpoint("queue.read");
     let mut events = Vec::with_capacity(batch.events.len() + 1);
     events.extend(batch.lost.then_some(FromQueue::Lost));
     for event in batch.events {
@@ -115,5 +131,6 @@ async fn check(event: WorkerEvent, verifier: &Arc<dyn ProofVerifier>, link: &Lin
     let verifier = Arc::clone(verifier);
     let verified = pooled(move || verifier.verify(shape, &public_inputs, &proof.0)).await;
     let valid = verified.unwrap_or(false);
+    wire::failpoint("queue.verified");
     Some(FromQueue::Proof { worker, job, attempt, proof: Box::new(proof), timings, valid })
 }

@@ -93,6 +93,7 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
     let kept = snapshots.as_ref().map(|(snapshots, _)| snapshots.clone());
     let loaded = blocking(move || {
         store.bind(&bound)?;
+        wire::failpoint("start.bound");
         Ok::<_, StartError>((store, Replica::load(kept.as_ref(), rules)))
     });
     let (store, replica) = loaded.await??;
@@ -104,6 +105,7 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
     });
     let Led { store, state, sequence, term } = follow(store, replica).await?;
     compare_with_contract(&state, &chain.contract_state().await?)?;
+    wire::failpoint("start.compared");
     tracing::info!(
         batch = state.tree.state_batch(),
         proven = state.tree.proven_batch(),
@@ -176,7 +178,10 @@ async fn follow(mut store: Box<dyn Store>, mut replica: Replica) -> Result<Led, 
     let mut leader = None;
     loop {
         let step = blocking(move || {
-            let led = replica.catch_up(store.as_mut()).and_then(|()| Ok(store.lead()?));
+            let led = replica.catch_up(store.as_mut()).and_then(|()| {
+                wire::failpoint("start.caught_up");
+                Ok(store.lead()?)
+            });
             (store, replica, led)
         });
         let led;
@@ -186,6 +191,7 @@ async fn follow(mut store: Box<dyn Store>, mut replica: Replica) -> Result<Led, 
                 tracing::info!(term, "this coordinator leads");
                 let led = blocking(move || {
                     let (state, sequence) = replica.lead(store.as_mut())?;
+                    wire::failpoint("start.led");
                     Ok::<_, StartError>(Led { store, state, sequence, term })
                 });
                 return led.await?;

@@ -177,7 +177,8 @@ impl Settlement {
         }
         let mut in_flight = waiting.len();
         let behind = self.flights.values().map(|flight| flight.last).max().unwrap_or(0).max(contract_at);
-        let mut nonce = self.flights.keys().next_back().map_or(0, |nonce| nonce + 1).max(self.next_nonce(view));
+        let mut nonce =
+            self.flights.keys().next_back().map_or(0, |nonce| nonce + 1).max(self.next_nonce(view));
         let mut first = behind + 1;
         // All before `first` is accepted or on its way: batches are proven in order, and flights are given up from the back.
         while in_flight < self.rules.max_in_flight

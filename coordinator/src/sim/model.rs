@@ -292,8 +292,7 @@ impl Model {
         let before = before.or_else(|| self.sealed_deposits.values().next_back().copied());
         self.taken_in = before.map_or(0, |range| range.high());
         let new = |id: u64, sealed: u64, kept: u64| id >= sealed.max(kept);
-        let fresh: Vec<_> =
-            again.deposits.iter().filter(|d| new(d.id, waiting, deposits)).cloned().collect();
+        let fresh: Vec<_> = again.deposits.iter().filter(|d| new(d.id, waiting, deposits)).cloned().collect();
         let requests: Vec<_> =
             again.forced.iter().filter(|r| new(r.id, waiting_forced, forced)).cloned().collect();
         self.taken_in(&fresh, &requests)?;
@@ -537,7 +536,8 @@ impl Model {
     /// What does not hold.
     pub fn broadcast(&self, tx: &SignedTx, node: &Node) -> Verdict {
         let batches = self.recorded.get(&tx.hash);
-        let (first, last) = batches.ok_or_else(|| format!("nonce {} is sent before it is recorded", tx.nonce))?;
+        let (first, last) =
+            batches.ok_or_else(|| format!("nonce {} is sent before it is recorded", tx.nonce))?;
         let Some(calls) = node.calls.get(&tx.hash) else {
             return Err(format!("what is sent for batch {first} is not known"));
         };

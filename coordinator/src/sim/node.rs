@@ -15,8 +15,8 @@ use sha2::{Digest, Sha256};
 use super::world::Dice;
 use crate::{
     chain::{
-        At, BatchAccepted, ContractState, Deposit, Fees, ForcedRequest, Hash32, Receipt, SendOutcome, SignedTx,
-        SubmitBatch,
+        At, BatchAccepted, ContractState, Deposit, Fees, ForcedRequest, Hash32, Receipt, SendOutcome,
+        SignedTx, SubmitBatch,
     },
     service::Address,
 };

@@ -140,12 +140,7 @@ impl Standby {
     ///
     /// # Errors
     /// Why it does not start.
-    pub fn look(
-        mut self,
-        world: &Shared,
-        config: &Config,
-        rules: &Arc<Rules>,
-    ) -> Result<Looked, StartError> {
+    pub fn look(mut self, world: &Shared, config: &Config, rules: &Arc<Rules>) -> Result<Looked, StartError> {
         let followed = self.replica.catch_up(&mut self.store).and_then(|()| Ok(self.store.lead()?));
         let term = match followed {
             Ok(Leadership::Leading { term }) => term,
@@ -184,13 +179,7 @@ fn snapshots() -> Snapshots {
 }
 
 impl Process {
-    fn start(
-        holder: u64,
-        store: SimStore,
-        led: (State, u64, u64),
-        world: &Shared,
-        config: &Config,
-    ) -> Self {
+    fn start(holder: u64, store: SimStore, led: (State, u64, u64), world: &Shared, config: &Config) -> Self {
         let (state, sequence, term) = led;
         let (sender, inbox) = crossbeam_channel::unbounded();
         let (outbox, to_queue) = tokio::sync::mpsc::unbounded_channel();

@@ -94,7 +94,17 @@ impl Schedule {
             broken: None,
             trace: plan.traced.then(Vec::new),
         });
-        let schedule = Self { world, config, rules, processes: Vec::new(), standbys: Vec::new(), deep, holders: 0, workers, users };
+        let schedule = Self {
+            world,
+            config,
+            rules,
+            processes: Vec::new(),
+            standbys: Vec::new(),
+            deep,
+            holders: 0,
+            workers,
+            users,
+        };
         (schedule, length)
     }
 
@@ -159,11 +169,11 @@ impl Schedule {
             return self.follow();
         }
         match action {
-            0..45 => self.turn(who),
-            45..50 if self.standbys.is_empty() => self.turn(who),
-            45..50 => self.follow(),
-            50..70 => self.workers[worker].act(&mut self.world.lock()),
-            70..80 => self.users[user].act(&self.processes[who], &self.world),
+            0..42 => self.turn(who),
+            42..47 if self.standbys.is_empty() => self.turn(who),
+            42..47 => self.follow(),
+            47..64 => self.workers[worker].act(&mut self.world.lock()),
+            64..80 => self.users[user].act(&self.processes[who], &self.world),
             80..84 => self.users[user].wish(&mut self.world.lock()),
             84..90 => self.mine(),
             90..95 => {

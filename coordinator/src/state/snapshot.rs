@@ -125,7 +125,9 @@ impl Snapshots {
             file.write_all(part)?;
         }
         file.sync_all()?;
+        wire::failpoint("snapshot.written");
         fs::rename(&partial, &path)?;
+        wire::failpoint("snapshot.renamed");
         let names = self.names()?;
         for (_, old) in names.iter().rev().skip(KEPT) {
             fs::remove_file(old)?;

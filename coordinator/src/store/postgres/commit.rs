@@ -101,6 +101,12 @@ async fn transaction(client: &Client, group: &Group) -> Result<(), Error> {
         steps.push(client.execute(statement, values).map(|done| done.map(|_| ())).boxed());
     }
     steps.push(client.batch_execute("COMMIT").boxed());
+    // Polled last: everything is handed to the connection, and no answer is there.
+    let handed_over = async {
+        wire::failpoint("store.commit.sent");
+        Ok(())
+    };
+    steps.push(handed_over.boxed());
     join_all(steps).await.into_iter().collect()
 }
 

@@ -17,7 +17,6 @@ use super::{
 use crate::{
     codec::{CodecError, MAX_INPUT, Message},
     event::{Control, WorkerEvent},
-    failpoint::failpoint,
     job::{Attempt, JobEntry, JobId, WorkerId},
     queue::{CoordinatorQueue, Depth, EventBatch, EventCursor, Priority, QueueError},
 };
@@ -167,7 +166,6 @@ impl CoordinatorQueue for RedisCoordinator {
         let mut command = eval(script::PUBLISH, &keys);
         command.arg(input).arg(bytes).arg(format!("{}:{}", entry.job, entry.attempt));
         command.arg(format!(",{excluded}")).arg(self.limits.entries).arg(GROUP).arg(MOST_WAKES);
-        failpoint("queue.publish");
         let outcome: u8 = self.commands.call(&command, Duration::ZERO).await?;
         match outcome {
             0 => Ok(()),
@@ -197,7 +195,6 @@ impl CoordinatorQueue for RedisCoordinator {
         if up_to > self.place().returned {
             return Ok(());
         }
-        failpoint("queue.acknowledge");
         let mut command = redis::cmd("XTRIM");
         command.arg(self.keys.events()).arg("MINID").arg(format!(
             "{}-{}",

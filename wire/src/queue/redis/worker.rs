@@ -194,7 +194,10 @@ impl WorkerQueue for RedisWorker {
                 }
                 // Zero would block for ever.
                 command.arg(left.as_secs_f64().max(0.001));
-                let _: Option<(String, String)> = self.claims.call(&command, left).await?;
+                let token: Option<(String, String)> = self.claims.call(&command, left).await?;
+                if token.is_some() {
+                    failpoint("queue.woken");
+                }
             }
         }
     }
@@ -207,14 +210,15 @@ impl WorkerQueue for RedisWorker {
     }
 
     async fn emit(&self, event: &WorkerEvent) -> Result<(), QueueError> {
-        failpoint("queue.emit");
+        let [before, after] = points(event);
+        failpoint(before);
         if let WorkerEvent::Register { worker, registration, .. } = event {
             let (worker, registration) = (worker.clone(), registration.clone());
             self.known().registration = Some(WorkerEvent::Register { worker, registration, fresh: false });
         }
         loop {
             if let Some(epoch) = self.write(event).await? {
-                failpoint("queue.emitted");
+                failpoint(after);
                 return self.note(epoch).await;
             }
             tokio::time::sleep(ROOM_PAUSE).await;
@@ -239,6 +243,19 @@ impl WorkerQueue for RedisWorker {
     fn liveness(&self) -> Result<Box<dyn Liveness>, QueueError> {
         let (client, keys, limits) = (self.client.clone(), self.keys.clone(), self.limits.clone());
         Ok(Box::new(RedisLiveness { client, keys, limits, connection: None }))
+    }
+}
+
+/// Where a test may kill the process before and after an event is written.
+fn points(event: &WorkerEvent) -> [&'static str; 2] {
+    match event {
+        WorkerEvent::Register { .. } => ["emit.register", "emitted.register"],
+        WorkerEvent::Claimed { .. } => ["emit.claimed", "emitted.claimed"],
+        WorkerEvent::Heartbeat { .. } => ["emit.heartbeat", "emitted.heartbeat"],
+        WorkerEvent::Proved { .. } => ["emit.proved", "emitted.proved"],
+        WorkerEvent::Failed { .. } => ["emit.failed", "emitted.failed"],
+        WorkerEvent::HandedBack { .. } => ["emit.handed_back", "emitted.handed_back"],
+        WorkerEvent::Left { .. } => ["emit.left", "emitted.left"],
     }
 }
 
@@ -273,7 +290,10 @@ impl Liveness for RedisLiveness {
             Ok(answer) if answer == "full" => {
                 Err(QueueError::Full { what: "events", limit: self.limits.events })
             }
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                failpoint("heartbeat.sent");
+                Ok(())
+            }
             Err(failure) => {
                 self.connection = None;
                 Err(error(failure))

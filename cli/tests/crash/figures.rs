@@ -1,0 +1,3 @@
+//! How long a farm takes to recover.
+
+pub async fn measure() {}
