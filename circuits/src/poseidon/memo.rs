@@ -11,7 +11,7 @@ use std::{
 use bn254::Fr;
 
 /// Entries of each width.
-const ENTRIES: usize = 1 << 15;
+const ENTRIES: usize = 1 << 18;
 
 /// An input and its digest, at a place that follows from the input.
 type Table<const N: usize> = Vec<Option<([Fr; N], Fr)>>;
