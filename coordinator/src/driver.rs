@@ -223,6 +223,8 @@ pub(crate) struct Driver {
     /// The number of the last event in the store.
     pub sequence: u64,
     pub asked_to_lead: Instant,
+    /// The term in which the state was read.
+    pub term: u64,
     pub clock: Clock,
     /// Waits before a store that does not answer is asked again.
     pub pause: Pause,
@@ -290,9 +292,9 @@ impl Driver {
         }
         self.asked_to_lead = Instant::now();
         match self.store.lead() {
-            Ok(Leadership::Leading { .. }) => {
+            Ok(Leadership::Leading { term }) => {
                 self.status.set(|status| status.store_unreachable = None);
-                Ok(())
+                self.in_term(term)
             }
             Ok(Leadership::Following { holder }) => Err(StoreError::Deposed { holder }.into()),
             Err(StoreError::Unavailable(reason)) => {
@@ -307,6 +309,28 @@ impl Driver {
     fn now(&mut self) -> u64 {
         self.last_now = self.last_now.max((self.clock)());
         self.last_now
+    }
+
+    /// A term that was lost and won again may lie behind the term of another, whose events this state does not know.
+    fn in_term(&mut self, term: u64) -> Result<(), StartError> {
+        if term == self.term {
+            return Ok(());
+        }
+        let mut foreign = false;
+        let read = self.store.replay(self.sequence, &mut |_, _| {
+            foreign = true;
+            Ok(())
+        });
+        match read {
+            Ok(_) if foreign => Err(StoreError::Deposed { holder: format!("before term {term}") }.into()),
+            Ok(_) => {
+                self.term = term;
+                Ok(())
+            }
+            // Asked again with the next look.
+            Err(StoreError::Unavailable(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What waits; if something is to be committed, a little longer for company.
@@ -374,12 +398,19 @@ impl Driver {
             return Ok(Committed::Yes);
         }
         let began = Instant::now();
+        let mut outage = false;
         wire::failpoint("commit.before");
         loop {
             match self.store.commit(self.sequence + 1, log, &rows) {
                 Ok(()) => break,
                 Err(StoreError::Unavailable(reason)) if !self.status.stopping() => {
-                    tracing::warn!(reason, "the store does not answer; the commit is tried again");
+                    if !outage {
+                        tracing::warn!(
+                            reason,
+                            "the store does not answer; the commit is repeated until it does"
+                        );
+                        outage = true;
+                    }
                     metrics::counter!("proofmill_commit_retries_total").increment(1);
                     self.status.set(|status| status.store_unreachable = Some(reason));
                     (self.pause)(RETRY);

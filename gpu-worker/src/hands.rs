@@ -4,66 +4,31 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use circuits::shape::Shape;
-use prover::{Backend, BackendError, Cancel, CpuBackend, ProveError, Prover, Staged};
+use prover::{BackendError, Cancel, ProveError, Prover, Staged};
 use tokio::sync::mpsc;
 use wire::{FailureKind, JobEntry, ProofBytes, WorkerEvent, WorkerQueue};
 
 use crate::{
     card::{Card, EnergyMeter},
-    circuit::{Circuit, LoadError},
+    circuit::LoadError,
     memory,
     prepare::{self, Assignment},
+    provers::Provers,
     state::{Effect, Engine, Event, Key, Proof, ProveFailure},
 };
-
-/// The circuits on the worker's backend, and on the processor once a proof needs that.
-#[derive(Clone)]
-pub struct Provers(Arc<HashMap<Shape, Both>>);
-
-struct Both {
-    circuit: Circuit,
-    device: Prover,
-    processor: OnceLock<Prover>,
-}
-
-impl Provers {
-    /// # Errors
-    /// `LoadError::Backend` if the backend does not take a key.
-    pub fn new(circuits: &[Circuit], backend: &Arc<dyn Backend>) -> Result<Self, LoadError> {
-        let both = |circuit: &Circuit| {
-            let device = circuit.prover(backend)?;
-            Ok((circuit.shape, Both { circuit: circuit.clone(), device, processor: OnceLock::new() }))
-        };
-        Ok(Self(Arc::new(circuits.iter().map(both).collect::<Result<_, LoadError>>()?)))
-    }
-
-    fn device(&self, shape: Shape) -> Option<&Prover> {
-        self.0.get(&shape).map(|both| &both.device)
-    }
-
-    /// Shares key and matrices with the device's, so it costs little memory until it proves.
-    fn processor(&self, shape: Shape) -> Result<Option<&Prover>, LoadError> {
-        let Some(both) = self.0.get(&shape) else { return Ok(None) };
-        if let Some(prover) = both.processor.get() {
-            return Ok(Some(prover));
-        }
-        let backend: Arc<dyn Backend> = Arc::new(CpuBackend::new());
-        let prover = both.circuit.prover(&backend)?;
-        Ok(Some(both.processor.get_or_init(|| prover)))
-    }
-}
 
 /// The witness of an attempt on its way to the device.
 #[derive(Default)]
 enum Ahead {
     #[default]
     Nowhere,
-    There(Staged),
+    /// By the key that was resident then.
+    There(Staged, Weak<Prover>),
     /// It is proved, or was: staging it now would be for nothing.
     Late,
 }
@@ -162,15 +127,16 @@ impl Hands {
         let provers = self.provers.clone();
         tokio::task::spawn_blocking(move || {
             let mut ahead = lock(&work.ahead);
-            let (Some(assignment), Some(prover)) = (lock(&work.assignment).clone(), provers.device(shape))
-            else {
+            // A key that is not there is loaded for its proof, when the one under way needs no room any more.
+            let Some(lease) = provers.resident(shape) else { return };
+            let (Some(assignment), Some(loaded)) = (lock(&work.assignment).clone(), lease.as_ref()) else {
                 return;
             };
             if work.cancel.is_cancelled() || !matches!(*ahead, Ahead::Nowhere) {
                 return;
             }
-            match prover.stage(Arc::clone(&assignment.witness)) {
-                Ok(staged) => *ahead = Ahead::There(staged),
+            match loaded.device.stage(Arc::clone(&assignment.witness)) {
+                Ok(staged) => *ahead = Ahead::There(staged, Arc::downgrade(&loaded.device)),
                 Err(error) => tracing::warn!(%error, "a witness could not be moved ahead of its proof"),
             }
         });
@@ -226,14 +192,17 @@ fn prove_now(
         |error: LoadError| ProveFailure::Other(FailureKind::Infrastructure, error.to_string());
     let assignment = lock(&work.assignment).clone().ok_or(ProveFailure::Cancelled)?;
     let staged = std::mem::replace(&mut *lock(&work.ahead), Ahead::Late);
+    let lease = provers.take(shape).map_err(infrastructure)?.ok_or(ProveFailure::Cancelled)?;
+    let loaded = lease.as_ref().ok_or(ProveFailure::Cancelled)?;
     let prover = match engine {
-        Engine::Device => provers.device(shape),
-        Engine::Processor => provers.processor(shape).map_err(infrastructure)?,
+        Engine::Device => &*loaded.device,
+        Engine::Processor => loaded.processor().map_err(infrastructure)?,
     };
-    let prover = prover.ok_or(ProveFailure::Cancelled)?;
     let meter = card.map(Card::meter);
     let proven = match (engine, staged) {
-        (Engine::Device, Ahead::There(staged)) => prover.prove_staged(staged, &work.cancel),
+        (Engine::Device, Ahead::There(staged, by)) if std::ptr::eq(by.as_ptr(), prover) => {
+            prover.prove_staged(staged, &work.cancel)
+        }
         _ => prover.prove(&assignment.witness, &work.cancel),
     };
     match proven {

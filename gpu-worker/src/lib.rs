@@ -9,6 +9,8 @@
 //! | `worker` | the loop |
 //! | `hands` | the tasks that carry the decisions out |
 //! | `prepare` | input bytes → witness, or the reason why not |
+//! | `residency` | which keys stay in memory, pure |
+//! | `provers` | loads keys and lets them go as that says |
 //! | `circuit` | keys and matrices of the circuits it can prove |
 //! | `backend` | which backend to prove on |
 //! | `child` | proving in a process of its own |
@@ -27,6 +29,8 @@ mod hands;
 mod heartbeat;
 mod memory;
 pub mod prepare;
+mod provers;
+mod residency;
 pub mod state;
 mod worker;
 

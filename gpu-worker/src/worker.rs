@@ -20,9 +20,10 @@ use wire::{Attempt, CardReading, JobId, QueueError, Registration, WorkerEvent, W
 use crate::{
     card::{Card, Condition},
     circuit::{Circuit, LoadError},
-    hands::{Hands, Provers, report},
+    hands::{Hands, report},
     heartbeat::{AskCard, Heartbeat, Holds},
     memory,
+    provers::{Provers, Source},
     state::{Effect, Event, Rules, State},
 };
 
@@ -107,7 +108,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Synthesises the circuits and loads their keys, seconds to minutes of work. Blocks.
+    /// Synthesises the circuits, checks their keys and keeps as many of them as fit, seconds to minutes of work. Blocks.
     ///
     /// # Errors
     /// `WorkerError::Load` for a missing, damaged or foreign key or too little memory, `NoCircuit`.
@@ -116,9 +117,9 @@ impl Worker {
         backend: Arc<dyn Backend>,
         queue: Arc<dyn WorkerQueue>,
     ) -> Result<Self, WorkerError> {
-        let load = |shape: &Shape| Circuit::load(*shape, &config.keys_dir);
-        let circuits = config.shapes.iter().map(load).collect::<Result<Vec<_>, _>>()?;
-        Self::with_circuits(config, &circuits, backend, queue)
+        let folder = |shape: &Shape| (*shape, Source::Folder(config.keys_dir.clone()));
+        let sources = config.shapes.iter().map(folder).collect();
+        Self::with_sources(config, sources, backend, queue)
     }
 
     /// As `new`, with circuits that are loaded already.
@@ -131,19 +132,26 @@ impl Worker {
         backend: Arc<dyn Backend>,
         queue: Arc<dyn WorkerQueue>,
     ) -> Result<Self, WorkerError> {
-        if circuits.is_empty() {
+        let shared = |circuit: &Circuit| (circuit.shape, Source::Shared(circuit.clone()));
+        Self::with_sources(config, circuits.iter().map(shared).collect(), backend, queue)
+    }
+
+    fn with_sources(
+        config: Config,
+        sources: Vec<(Shape, Source)>,
+        backend: Arc<dyn Backend>,
+        queue: Arc<dyn WorkerQueue>,
+    ) -> Result<Self, WorkerError> {
+        if sources.is_empty() {
             return Err(WorkerError::NoCircuit);
         }
         let memory = config.memory_limit.unwrap_or_else(memory::available);
-        for circuit in circuits {
-            circuit.check_memory(memory)?;
-        }
-        let provers = Provers::new(circuits, &backend)?;
+        let (provers, circuits) = Provers::new(sources, &backend, memory)?;
         let registration = Registration {
             backend: backend.name().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             memory,
-            circuits: circuits.iter().map(Circuit::support).collect(),
+            circuits,
         };
         let rules = Rules {
             grant_wait: config.grant_wait,

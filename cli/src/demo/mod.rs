@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     keys::{circuit_key, open_or_make_dev},
-    node,
+    node, redis,
     ui::{Spinner, hex},
     wallet::parse_address,
 };
@@ -56,9 +56,13 @@ pub struct Options {
     /// Also listen here for `proofmill worker`, e.g. 127.0.0.1:9000
     #[arg(long)]
     workers: Option<String>,
-    /// Prove nothing in this process
-    #[arg(long, requires = "workers")]
+    /// Prove nothing in this process; needs --workers or --redis-url
+    #[arg(long)]
     no_local_worker: bool,
+    #[command(flatten)]
+    database: node::Database,
+    #[command(flatten)]
+    redis: redis::Options,
 }
 
 /// Which contract a data directory belongs to.
@@ -117,8 +121,8 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         contract,
         first_block: deployment.first_block,
         operator_key: operator.to_owned(),
-        database: node::Database::default(),
-        redis: None,
+        database: options.database.clone(),
+        redis: options.redis.redis_url.is_some().then(|| options.redis.clone()),
         remote_signer: None,
         shapes: vec![shape],
         bind: IpAddr::V4(Ipv4Addr::LOCALHOST),

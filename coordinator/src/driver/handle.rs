@@ -218,6 +218,11 @@ impl Handle {
         self.link.ask(settled).await.unwrap_or(false)
     }
 
+    #[cfg(test)]
+    pub(super) fn status_for_tests(&self) -> super::Status {
+        self.status.get()
+    }
+
     /// Waits until the coordinator has stopped, of its own or because it was told to; says why if it is wrong to go on.
     pub async fn ended(&self) -> Option<String> {
         self.ended.cancelled().await;
@@ -227,9 +232,10 @@ impl Handle {
     /// Stops everything and lets go of the data folder. What was committed stays; what was not was never promised.
     pub async fn shutdown(&self) {
         self.draining.store(true, Ordering::Release);
+        // A driver that waits for its store ends now, or nobody who waits for it would.
+        self.status.stop();
         self.cancel.cancel();
         self.tasks.wait().await;
-        self.status.stop();
         self.link.send(Message::Stop);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {

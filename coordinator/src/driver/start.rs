@@ -102,7 +102,7 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
     replica.scrub(move |error| {
         damaged.set(|status| status.damaged = Some(error));
     });
-    let (store, state, sequence) = follow(store, replica).await?;
+    let Led { store, state, sequence, term } = follow(store, replica).await?;
     compare_with_contract(&state, &chain.contract_state().await?)?;
     tracing::info!(
         batch = state.tree.state_batch(),
@@ -124,6 +124,7 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
         commit_window: config.commit_window,
         sequence,
         asked_to_lead: Instant::now(),
+        term,
         clock: Box::new(system_clock),
         pause: Box::new(thread::sleep),
         last_now: 0,
@@ -161,12 +162,17 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
     )))
 }
 
+/// A store that leads, and the state to lead with.
+struct Led {
+    store: Box<dyn Store>,
+    state: State,
+    sequence: u64,
+    term: u64,
+}
+
 /// Follows the log until this store leads; then the state to lead with. A standby waits here, its state ready, for as long
 /// as another leads or the database does not answer.
-async fn follow(
-    mut store: Box<dyn Store>,
-    mut replica: Replica,
-) -> Result<(Box<dyn Store>, State, u64), StartError> {
+async fn follow(mut store: Box<dyn Store>, mut replica: Replica) -> Result<Led, StartError> {
     let mut leader = None;
     loop {
         let step = blocking(move || {
@@ -180,7 +186,7 @@ async fn follow(
                 tracing::info!(term, "this coordinator leads");
                 let led = blocking(move || {
                     let (state, sequence) = replica.lead(store.as_mut())?;
-                    Ok::<_, StartError>((store, state, sequence))
+                    Ok::<_, StartError>(Led { store, state, sequence, term })
                 });
                 return led.await?;
             }

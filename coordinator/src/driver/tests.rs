@@ -209,6 +209,7 @@ async fn register(handle: &Handle, holder: &Holder) {
 
 mod damage;
 mod kill;
+mod outage;
 mod reorg;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

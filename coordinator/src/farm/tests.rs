@@ -81,7 +81,7 @@ fn heartbeats_keep_a_lease_and_silence_gives_the_job_to_another_worker_uncharged
     // It wakes up and is told to stop; the excluded worker's claim of the next attempt is refused too.
     assert_eq!(
         controls(&farm.step(FarmEvent::Worker(Box::new(beat)), 200)),
-        [("a".to_owned(), cancel(1, 1))]
+        [("a".to_owned(), Control::Introduce), ("a".to_owned(), cancel(1, 1))]
     );
     assert_eq!(controls(&claim(&mut farm, "a", 1, 2, 201)), [("a".to_owned(), cancel(1, 2))]);
     assert_eq!(controls(&claim(&mut farm, "b", 1, 2, 202)), [("b".to_owned(), grant(1, 2))]);

@@ -131,6 +131,7 @@ impl Process {
             snapshots: None,
             sequence,
             asked_to_lead: Instant::now(),
+            term: 1,
             pause: Box::new(|_| {}),
             clock: Box::new(move || time.now().saturating_add_signed(seen.load(Ordering::Relaxed))),
             last_now: 0,

@@ -268,7 +268,7 @@ fn a_batch_leaves_a_line_for_each_decision_and_says_what_it_waits_for() {
     assert_eq!(
         text,
         [
-            "opened with 4 slots",
+            "opened with 4 places",
             "sealed as s3m1 with 1 mints and 0 forced requests",
             "attempt 1 published",
             "proof of w (attempt 1) accepted; it took 1 ms, of which 1 ms for the witness",
@@ -305,7 +305,7 @@ fn a_missing_deposit_stops_the_intake() {
         tx: [0; 32],
     };
     let logs = crate::chain::Logs { deposits: vec![deposit], ..Default::default() };
-    let to = super::event::Cursor { number: 99, hash: [9; 32] };
+    let to = event::Cursor { number: 99, hash: [9; 32] };
     let stopped = bench.state.take_in(to, logs, 1, &mut bench.log).unwrap().unwrap_err();
     assert_eq!(stopped.to_string().split(':').next(), Some("PM-INTAKE-001"));
     assert_eq!(bench.state, before);

@@ -146,9 +146,14 @@ async fn a_fee_spike_is_paid_and_the_nonce_stays() {
     world.chain.set_base_fee(100);
     let handle = world.start_as(spiky, folder.path()).await;
     let (alice, _) = people();
-    fund(&world, &handle, &alice, 1_000).await;
+    world.mining.store(false, Ordering::Release);
+    world.chain.deposit(alice.owner, alice.key_hash, 1_000);
+    world.chain.mine(3);
     eventually("it is broadcast", async || world.chain.sent() > 0).await;
     world.chain.set_base_fee(100_000);
+    world.chain.mine(1);
+    assert_eq!(world.chain.receipts(), [], "it offers too little now");
+    world.mining.store(true, Ordering::Release);
     settle(&handle).await;
     assert_eq!(world.chain.receipts().len(), 1, "one nonce, one transaction");
     handle.shutdown().await;
@@ -163,15 +168,18 @@ async fn a_burst_settles_in_few_transactions_also_on_a_node_without_pending_stat
         }
         let handle = world.start(folder.path()).await;
         let (alice, _) = people();
+        world.mining.store(false, Ordering::Release);
         for _ in 0..24 {
             world.chain.deposit(alice.owner, alice.key_hash, 10);
         }
-        eventually("all are minted", async || handle.account(alice.owner).await.balances.accepted == 240)
-            .await;
+        world.chain.mine(3);
+        eventually("all are proven", async || handle.account(alice.owner).await.balances.proven == 240).await;
+        world.mining.store(true, Ordering::Release);
         settle(&handle).await;
-        let receipts = world.chain.receipts();
+        let (receipts, batches) = (world.chain.receipts(), world.chain.contract().batch_no);
         assert!(receipts.iter().all(|receipt| receipt.success));
-        assert_eq!(world.chain.contract().batch_no, 24);
+        assert_eq!(batches, handle.system().await.final_batch);
+        assert!(batches >= 8 && receipts.len() as u32 <= 5, "{batches} in {}", receipts.len());
         handle.shutdown().await;
     }
 }
@@ -183,7 +191,7 @@ async fn one_batch_that_the_contract_refuses_holds_up_only_those_behind_it() {
     let handle = world.start(folder.path()).await;
     let (alice, _) = people();
     for _ in 0..8 {
-        world.chain.deposit(alice.owner, alice.key_hash, 10);
+        fund(&world, &handle, &alice, 10).await;
     }
     eventually("those before it are mined", async || world.chain.contract().batch_no == 4).await;
     eventually("the alarm", async || {
