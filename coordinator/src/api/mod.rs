@@ -14,6 +14,7 @@
 //! | `rate_limit` | a token bucket for each peer |
 //! | `graphql` | the schema |
 //! | `assets` | GraphiQL |
+//! | `token` | what operators show to be obeyed |
 //! | `metrics` | what `/metrics` tells |
 //! | `client` | a typed client for wallets and the demo |
 //!
@@ -32,6 +33,7 @@ mod rate_limit;
 mod refusal;
 mod request;
 mod server;
+pub mod token;
 
 pub use rate_limit::RateLimit;
 pub use server::{ApiError, Server, serve, serve_metrics};
