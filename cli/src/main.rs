@@ -8,6 +8,7 @@
 //! | `circuit`, `keys` | `circuit info`, `keys setup-dev`, `keys info`, `keys export-verifier` |
 //! | `redis` | the flags that say where a farm's Redis is |
 //! | `wallet` | `wallet new`, `address`, `balance`, `deposit`, `send`, `withdraw`, `collect`, `history`, `export-proof` |
+//! | `ops` | `ops status`, `explain`, `requeue`, `drain`, `pause`, `resume` |
 //! | `doctor` | `doctor`: what this machine and the services it should reach look like |
 
 mod circuit;
@@ -15,6 +16,7 @@ mod demo;
 mod doctor;
 mod keys;
 mod node;
+mod ops;
 mod redis;
 mod ui;
 mod wallet;
@@ -51,6 +53,8 @@ enum Command {
     Keys(keys::Command),
     /// Hold, pay and withdraw coins
     Wallet(wallet::Options),
+    /// Look into a running coordinator and steer it
+    Ops(ops::Options),
     /// What this machine has and what it can reach
     Doctor(doctor::Options),
 }
@@ -97,6 +101,7 @@ fn run(command: Command) -> eyre::Result<()> {
         Command::Circuit(command) => circuit::run(command),
         Command::Keys(command) => keys::run(command),
         Command::Wallet(options) => runtime()?.block_on(wallet::run(options)),
+        Command::Ops(options) => runtime()?.block_on(ops::run(options)),
         Command::Doctor(options) => runtime()?.block_on(doctor::run(options)),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -13,7 +13,7 @@ use circuits::shape::Shape;
 use clap::Args;
 use coordinator::{
     Config, Finality, Handle, Parts, SnapshotSettings,
-    api::{self, ApiConfig, Server},
+    api::{self, ApiConfig, Server, admin::serve_admin, token::AdminToken},
     chain::{
         Chain,
         evm::{self, AccountKey, EvmChain, EvmSettings, RemoteSigner, Signer, TransportLimits},
@@ -44,7 +44,7 @@ use queue::FarmQueue;
 pub use store::Database;
 
 use crate::{
-    redis,
+    ops, redis,
     ui::hex,
     wallet::parse_address,
     worker::{choose_backend, watch_card},
@@ -93,6 +93,10 @@ pub struct Options {
     /// Address the API listens on
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     bind: IpAddr,
+    /// Where operators ask and steer (`proofmill ops`), on a listener of its own behind the token in the data directory;
+    /// port 0 takes any free one and writes it to `admin-url` there
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
+    admin: SocketAddr,
     /// Blocks on top of one that count as final; without it the node's `finalized` tag decides
     #[arg(long)]
     confirmations: Option<u64>,
@@ -129,6 +133,7 @@ pub struct Settings {
     pub shapes: Vec<Shape>,
     pub bind: IpAddr,
     pub port: u16,
+    pub admin: SocketAddr,
     pub finality: Finality,
     /// How often the chain is asked.
     pub poll: Duration,
@@ -142,6 +147,7 @@ pub struct Settings {
 /// A running coordinator with its API and workers.
 pub struct Node {
     pub api: Server,
+    admin: Server,
     handle: Arc<Handle>,
     stop: CancellationToken,
     worker: Option<JoinHandle<Result<(), gpu_worker::WorkerError>>>,
@@ -235,7 +241,11 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
         api_config.rate_limit = None;
     }
     let api = api::serve(Arc::clone(&handle) as _, api_config).await?;
-    Ok(Node { api, handle, stop, worker, _monitor: monitor, _lock: lock })
+    let token = AdminToken::at(&settings.data_dir.join(ops::TOKEN_FILE))?;
+    let admin = serve_admin(Arc::clone(&handle), token, settings.admin)?;
+    let url_file = settings.data_dir.join(ops::URL_FILE);
+    fs::write(&url_file, &admin.url).wrap_err_with(|| format!("cannot write {}", url_file.display()))?;
+    Ok(Node { api, admin, handle, stop, worker, _monitor: monitor, _lock: lock })
 }
 
 /// The keys here must be those that the contract was deployed with, or no proof would ever be accepted.
@@ -290,6 +300,7 @@ impl Node {
     pub async fn drain(self) -> eyre::Result<()> {
         self.handle.drain().await;
         self.api.stop().await;
+        self.admin.stop().await;
         self.stop.cancel();
         if let Some(worker) = self.worker {
             worker.await??;
@@ -326,6 +337,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         shapes: options.circuits,
         bind: options.bind,
         port: options.port,
+        admin: options.admin,
         finality: options.confirmations.map_or(Finality::Tag, Finality::Confirmations),
         poll: Duration::from_millis(options.poll),
         workers: options.workers,
@@ -338,6 +350,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         signal = crate::stop_signal() => return signal,
     };
     println!("  API: {} for contract {}", node.api.url, hex(&options.contract));
+    println!("  operators: {} (token in the data directory)", node.admin.url);
     let signal = tokio::select! {
         signal = crate::stop_signal() => signal,
         ended = node.handle.ended() => {

@@ -64,7 +64,7 @@ pub(crate) mod replica;
 pub(crate) mod start;
 
 pub use handle::Handle;
-pub use operate::Explanation;
+pub use operate::{Explanation, OperationExplanation, Overview};
 pub use replica::SnapshotSettings;
 use replica::{Replica, Snapshotter};
 pub use start::{Parts, StartError, start};
@@ -177,6 +177,8 @@ pub(crate) struct Status {
     pub fatal: Option<String>,
     pub head: u64,
     pub final_block: u64,
+    /// The term in which this one leads.
+    pub term: u64,
 }
 
 #[derive(Clone, Default)]
@@ -264,6 +266,7 @@ impl Driver {
     /// Runs until `Stop`, until another coordinator leads, or until neither the store nor a fresh replay of it can be
     /// trusted.
     pub fn run(mut self) {
+        self.status.set(|status| status.term = self.term);
         loop {
             let (group, stop) = self.collect();
             let ran = self.round(group).and_then(|()| self.keep_leading());
@@ -327,6 +330,7 @@ impl Driver {
             Ok(_) if foreign => Err(StoreError::Deposed { holder: format!("before term {term}") }.into()),
             Ok(_) => {
                 self.term = term;
+                self.status.set(|status| status.term = term);
                 Ok(())
             }
             // Asked again with the next look.

@@ -37,8 +37,10 @@ use crate::{
     tree::{Tree, TreeError},
 };
 
+pub mod bisect;
 pub mod decide;
 pub mod event;
+pub mod explain;
 pub mod intake;
 pub(crate) mod lines;
 pub mod ops;
@@ -227,7 +229,7 @@ impl State {
             }
             Event::Sealed(sealed) => self.replay_sealing(sealed, at)?,
             Event::TakenIn { to, deposits, forced } => {
-                self.taken.advance(*to, deposits.len(), forced.len());
+                self.taken.advance(*to, deposits, forced);
                 self.batcher.take_in(deposits.clone(), forced.clone(), at);
                 self.touched.cursor = true;
             }

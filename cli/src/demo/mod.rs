@@ -5,7 +5,7 @@ mod table;
 
 use std::{
     fs,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -127,6 +127,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         shapes: vec![shape],
         bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
         port: options.port,
+        admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         finality: Finality::Confirmations(CONFIRMATIONS),
         poll: Duration::from_millis(250),
         workers: options.workers.clone(),

@@ -1,6 +1,6 @@
 //! `/graphql`: from an HTTP request to an HTTP response, by GraphQL-over-HTTP.
 //!
-//! The steps, in order: media type, rate, method, body, parameters, document, execution. Each can refuse, and none
+//! The steps, in order: media type, rate, token, method, body, parameters, document, execution. Each can refuse, and none
 //! before execution touches the service.
 
 use std::{
@@ -18,8 +18,11 @@ use actix_web::{
     },
     web,
 };
-use async_graphql::{Request, Response, Value as ConstValue, Variables, parser::types::OperationType};
-use futures::{FutureExt, StreamExt};
+use async_graphql::{
+    EmptySubscription, ObjectType, Request, Response, Schema, Value as ConstValue, Variables,
+    parser::types::OperationType,
+};
+use futures::{FutureExt, StreamExt, future::BoxFuture};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -27,28 +30,57 @@ use super::{
     ApiConfig,
     accept::{self, MediaType},
     document::{self, Bounded},
-    graphql::{MAX_COMPLEXITY, Schema, argument_hint},
+    graphql::{MAX_COMPLEXITY, argument_hint},
     metrics,
     rate_limit::RateLimiter,
     refusal::{Fault, Refusal},
     request::{self, Parameters},
+    token::AdminToken,
 };
 
 /// What every request shares.
 pub struct Endpoint {
-    schema: Schema,
+    execute: Execute,
+    /// What a caller must show, if not everybody may call.
+    guard: Option<AdminToken>,
     config: ApiConfig,
     limiter: Option<Mutex<RateLimiter>>,
     started: Instant,
 }
 
+/// A schema, whatever its roots are.
+type Execute = Box<dyn Fn(Request) -> BoxFuture<'static, Response> + Send + Sync>;
+
 /// How much of a body that is too large is read on, so that its sender gets to see the answer.
 const DRAIN_FACTOR: usize = 16;
 
 impl Endpoint {
-    pub fn new(schema: Schema, config: ApiConfig) -> Self {
+    pub fn new<Q, M>(schema: Schema<Q, M, EmptySubscription>, config: ApiConfig) -> Self
+    where
+        Q: ObjectType + 'static,
+        M: ObjectType + 'static,
+    {
         let limiter = config.rate_limit.map(|limit| Mutex::new(RateLimiter::new(limit)));
-        Self { schema, config, limiter, started: Instant::now() }
+        let execute = move |request| {
+            let schema = schema.clone();
+            async move { schema.execute(request).await }.boxed()
+        };
+        Self { execute: Box::new(execute), guard: None, config, limiter, started: Instant::now() }
+    }
+
+    /// Answers only those who show the token.
+    pub fn guarded(self, token: AdminToken) -> Self {
+        Self { guard: Some(token), ..self }
+    }
+
+    fn check_token(&self, request: &HttpRequest) -> Result<(), Refusal> {
+        let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        if self.guard.as_ref().is_none_or(|token| token.admits(shown)) {
+            return Ok(());
+        }
+        let message = "send `Authorization: Bearer TOKEN` with the token of the file `admin-token` in the coordinator's data \
+                       directory";
+        Err(Refusal::http(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message))
     }
 
     /// The origin to name in `Access-Control-Allow-Origin`, if its pages may read the answer.
@@ -107,6 +139,7 @@ impl Endpoint {
 
     async fn answer(&self, request: &HttpRequest, payload: web::Payload) -> Result<Response, Refusal> {
         self.check_rate(request)?;
+        self.check_token(request)?;
         let parameters = match *request.method() {
             Method::GET => request::from_query_string(request.query_string())?,
             Method::POST => request::from_body(&self.read_body(request, payload).await?)?,
@@ -131,7 +164,7 @@ impl Endpoint {
         let mut execution = Request::new(query).variables(Variables::from_json(Value::Object(variables)));
         execution.operation_name = operation_name;
         execution.set_parsed_query(document);
-        let execution = AssertUnwindSafe(self.schema.execute(execution)).catch_unwind();
+        let execution = AssertUnwindSafe((self.execute)(execution)).catch_unwind();
         match timeout(self.config.timeout, execution).await {
             Ok(Ok(response)) => sort_errors(response),
             Ok(Err(_)) => {

@@ -14,6 +14,7 @@
 //! | `rate_limit` | a token bucket for each peer |
 //! | `graphql` | the schema |
 //! | `assets` | GraphiQL |
+//! | `admin` | the operators' GraphQL |
 //! | `token` | what operators show to be obeyed |
 //! | `metrics` | what `/metrics` tells |
 //! | `client` | a typed client for wallets and the demo |
@@ -23,6 +24,7 @@
 use std::{net::IpAddr, time::Duration};
 
 mod accept;
+pub mod admin;
 mod assets;
 pub mod client;
 mod document;

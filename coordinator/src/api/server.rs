@@ -155,7 +155,7 @@ pub async fn serve_metrics(address: SocketAddr) -> Result<Server, ApiError> {
     Ok(started(server.run(), bound))
 }
 
-fn started(running: actix_web::dev::Server, bound: SocketAddr) -> Server {
+pub(super) fn started(running: actix_web::dev::Server, bound: SocketAddr) -> Server {
     let handle = running.handle();
     tokio::spawn(running);
     let host = if bound.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { bound.ip() };

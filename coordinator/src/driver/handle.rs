@@ -99,7 +99,9 @@ impl Drop for Place<'_> {
 }
 
 /// Runs costly pure work in the pool.
-async fn pooled<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, UserError> {
+pub(super) async fn pooled<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, UserError> {
     let (reply, answer) = oneshot::channel();
     rayon::spawn(move || {
         let _ = reply.send(work());
@@ -187,6 +189,10 @@ impl Handle {
             view
         })
         .await
+    }
+
+    pub(super) fn status(&self) -> super::Status {
+        self.status.get()
     }
 
     /// What the durable state says.

@@ -3,25 +3,60 @@
 use tokio::sync::oneshot;
 use wire::WorkerId;
 
-use super::{Handle, Message, system_clock};
+use super::{Handle, Message, handle::pooled, system_clock};
 use crate::{
     refusal,
-    service::UserError,
+    service::{OperationView, Service, SystemView, UserError, WorkerView},
     state::{
+        bisect::Suspect,
         event::{OperationId, OpsRecord},
+        explain::{BatchFacts, JobFacts, Placed},
+        ops::Deadlines,
         rows::Line,
     },
 };
 
 /// All that is known about a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Explanation {
-    pub batch_no: u32,
-    /// What it waits for now.
-    pub waits_for: String,
+    pub facts: BatchFacts,
     /// In the order of time.
     pub lines: Vec<Line>,
+    /// Of a poisoned batch: what of it cannot be proved; empty if all of it can.
+    pub suspects: Option<Vec<Suspect>>,
 }
+
+/// All that is known about an operation.
+#[derive(Clone, Debug)]
+pub struct OperationExplanation {
+    pub operation: OperationView,
+    pub placed: Placed,
+    /// When its promise is due; nothing without one.
+    pub deadline: Option<String>,
+    pub batch: Explanation,
+}
+
+/// How the whole service is.
+#[derive(Clone, Debug)]
+pub struct Overview {
+    pub system: SystemView,
+    pub term: u64,
+    pub paused: bool,
+    /// What is wrong, in words.
+    pub alarms: Vec<String>,
+    pub deadlines: Deadlines,
+    /// Operations in the open batch.
+    pub open_operations: usize,
+    /// The oldest jobs, and how many there are.
+    pub jobs: Vec<JobFacts>,
+    pub job_count: usize,
+    pub poisoned: Vec<u32>,
+    pub draining: Vec<String>,
+    pub workers: Vec<WorkerView>,
+}
+
+/// Jobs that an overview names.
+const JOBS: usize = 100;
 
 impl Handle {
     async fn decided(&self, message: impl FnOnce(oneshot::Sender<()>) -> Message) -> Result<(), UserError> {
@@ -67,8 +102,8 @@ impl Handle {
     /// # Errors
     /// `UNAVAILABLE`.
     pub async fn explain_batch(&self, batch_no: u32) -> Result<Option<Explanation>, UserError> {
-        let waits_for = self.link.ask(move |state| state.waits_for(batch_no, system_clock())).await;
-        let Some(waits_for) = waits_for.ok_or_else(refusal::unavailable)? else { return Ok(None) };
+        let facts = self.link.ask(move |state| state.batch_facts(batch_no, system_clock())).await;
+        let Some(facts) = facts.ok_or_else(refusal::unavailable)? else { return Ok(None) };
         let (reply, answer) = oneshot::channel();
         if !self.link.send(Message::Lines(batch_no, reply)) {
             return Err(refusal::unavailable());
@@ -77,14 +112,93 @@ impl Handle {
             tracing::error!(batch_no, error, "the lines of a batch cannot be read");
             refusal::unavailable()
         })?;
-        Ok(Some(Explanation { batch_no, waits_for, lines }))
+        let suspects = match facts.poisoned.clone() {
+            Some(evidence) => Some(pooled(move || evidence.bisect()).await?),
+            None => None,
+        };
+        Ok(Some(Explanation { facts, lines, suspects }))
     }
 
-    /// The batch that an operation is in.
+    /// An operation, its place, its promise and what happened to its batch; nothing for one that never was.
     ///
     /// # Errors
     /// `UNAVAILABLE`.
-    pub async fn batch_of(&self, id: OperationId) -> Result<Option<u32>, UserError> {
-        self.link.ask(move |state| state.batch_of(&id)).await.ok_or_else(refusal::unavailable)
+    pub async fn explain_operation(
+        &self,
+        id: OperationId,
+    ) -> Result<Option<OperationExplanation>, UserError> {
+        let facts = self.link.ask(move |state| state.operation_facts(&id, system_clock())).await;
+        let Some((operation, placed, deadline)) = facts.ok_or_else(refusal::unavailable)? else {
+            return Ok(None);
+        };
+        let batch = self.explain_batch(operation.batch_no).await?;
+        Ok(batch.map(|batch| OperationExplanation { operation, placed, deadline, batch }))
+    }
+
+    /// How everything is.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE`.
+    pub async fn overview(&self) -> Result<Overview, UserError> {
+        let (system, workers) = (self.system().await, self.workers().await);
+        let asked = self.link.ask(|state| {
+            let now = system_clock();
+            (
+                state.paused(),
+                state.deadlines(now),
+                state.batcher.open.operations.len(),
+                state.job_facts(JOBS, now),
+                state.farm.poisoned().map(|(batch_no, _)| batch_no).collect::<Vec<_>>(),
+                state.farm.draining().iter().map(ToString::to_string).collect(),
+            )
+        });
+        let (paused, deadlines, open_operations, (jobs, job_count), poisoned, draining) =
+            asked.await.ok_or_else(refusal::unavailable)?;
+        let status = self.status();
+        let mut alarms: Vec<String> = [
+            status.fatal,
+            status.store_unreachable.map(|reason| format!("the store does not answer: {reason}")),
+            status.chain_unreachable.map(|reason| format!("the chain does not answer: {reason}")),
+            status.intake_alarm,
+            status.settlement_alarm,
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if deadlines.missed > 0 {
+            alarms.push(format!("{} promises are past their deadline", deadlines.missed));
+        }
+        let poison = |batch_no: &u32| format!("batch {batch_no} is poisoned; `ops explain batch {batch_no}`");
+        alarms.extend(poisoned.iter().map(poison));
+        let term = status.term;
+        Ok(Overview {
+            system,
+            term,
+            paused,
+            alarms,
+            deadlines,
+            open_operations,
+            jobs,
+            job_count,
+            poisoned,
+            draining,
+            workers,
+        })
+    }
+
+    /// Whether a job of this batch waits for its proof.
+    pub(crate) async fn knows_job(&self, batch_no: u32) -> Result<bool, UserError> {
+        let known = self.link.ask(move |state| state.farm.job(batch_no).is_some()).await;
+        known.ok_or_else(refusal::unavailable)
+    }
+
+    /// Whether a worker of this name was here, or was told to drain.
+    pub(crate) async fn knows_worker(&self, id: WorkerId) -> Result<bool, UserError> {
+        let known = self.link.ask(move |state| {
+            let farm = &state.farm;
+            let mut names = farm.workers().map(|(name, _)| name).chain(farm.departed().map(|gone| &gone.id));
+            names.any(|name| *name == id) || farm.draining().contains(&id)
+        });
+        known.await.ok_or_else(refusal::unavailable)
     }
 }

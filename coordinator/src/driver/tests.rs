@@ -209,6 +209,7 @@ async fn register(handle: &Handle, holder: &Holder) {
 
 mod damage;
 mod kill;
+mod operators;
 mod outage;
 mod reorg;
 

@@ -153,7 +153,6 @@ impl Standby {
         let (state, sequence) = self.replica.lead(&mut self.store)?;
         let contract = {
             let mut world = world.lock();
-            world.model.leases_forgotten();
             let checked = world.time.now().is_multiple_of(4) || snapshot > 0;
             if let Some(part) = checked.then(|| replayed_differs(&state, &world.disk.log, rules)).flatten() {
                 world.breaks(|| format!("a start from event {snapshot} on gives another state: {part}"));

@@ -28,6 +28,11 @@ pub enum IntakeError {
          gives all"
     )]
     Gap { what: &'static str, found: u64, expected: u64 },
+    #[error(
+        "PM-INTAKE-005: deposit {id} brings coins from {found} on where {expected} was due; the blocks are not of one chain, \
+         deposits stop until the node gives those that follow"
+    )]
+    Coins { id: u64, found: u64, expected: u64 },
     #[error("PM-INTAKE-002: blocks up to {to} were taken in before; deposits stop")]
     Backwards { to: u64 },
     #[error(
@@ -55,12 +60,46 @@ impl IntakeError {
     }
 }
 
-/// A recorded position, and the ids due next after it.
+/// What the next entries must be: they follow on without a gap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct Due {
+    /// Id of the next deposit.
+    deposits: u64,
+    /// Id of the next forced request.
+    forced: u64,
+    /// The last coin that was deposited.
+    coins: u64,
+}
+
+impl Due {
+    fn check(&self, deposits: &[Deposit], forced: &[ForcedRequest]) -> Result<(), IntakeError> {
+        gapless("deposit", deposits, self.deposits)?;
+        gapless("forced request", forced, self.forced)?;
+        let mut expected = self.coins + 1;
+        for deposit in deposits {
+            let found = deposit.range.low();
+            if found != expected {
+                return Err(IntakeError::Coins { id: deposit.id, found, expected });
+            }
+            expected = deposit.range.high().saturating_add(1);
+        }
+        Ok(())
+    }
+
+    fn after(&self, deposits: &[Deposit], forced: &[ForcedRequest]) -> Self {
+        Self {
+            deposits: self.deposits + deposits.len() as u64,
+            forced: self.forced + forced.len() as u64,
+            coins: deposits.last().map_or(self.coins, |last| last.range.high()),
+        }
+    }
+}
+
+/// A recorded position, and what is due after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct Position {
     at: Cursor,
-    deposits: u64,
-    forced: u64,
+    due: Due,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -68,20 +107,18 @@ pub(super) struct Taken {
     positions: VecDeque<Position>,
     /// Whether older positions were forgotten.
     forgotten: bool,
-    deposits: u64,
-    forced: u64,
+    due: Due,
     stopped: Option<String>,
 }
 
 impl Taken {
-    pub fn advance(&mut self, to: Cursor, deposits: usize, forced: usize) {
-        self.deposits += deposits as u64;
-        self.forced += forced as u64;
+    pub fn advance(&mut self, to: Cursor, deposits: &[Deposit], forced: &[ForcedRequest]) {
+        self.due = self.due.after(deposits, forced);
         if self.positions.len() == POSITIONS {
             self.positions.pop_front();
             self.forgotten = true;
         }
-        self.positions.push_back(Position { at: to, deposits: self.deposits, forced: self.forced });
+        self.positions.push_back(Position { at: to, due: self.due });
     }
 
     pub fn note(&mut self, record: &IntakeRecord) {
@@ -91,17 +128,16 @@ impl Taken {
         };
     }
 
-    /// The ids due after a position; 0 where nothing is kept.
-    fn ids_after(&self, kept: Option<Cursor>) -> Option<(u64, u64)> {
-        let Some(kept) = kept else { return (!self.forgotten).then_some((0, 0)) };
-        let position = self.positions.iter().find(|position| position.at == kept)?;
-        Some((position.deposits, position.forced))
+    /// What is due after a position; everything where nothing is kept.
+    fn due_after(&self, kept: Option<Cursor>) -> Option<Due> {
+        let Some(kept) = kept else { return (!self.forgotten).then(Due::default) };
+        Some(self.positions.iter().find(|position| position.at == kept)?.due)
     }
 
     fn back_to(&mut self, kept: Option<Cursor>) {
-        let (deposits, forced) = self.ids_after(kept).unwrap_or_default();
+        let due = self.due_after(kept).unwrap_or_default();
         self.positions.retain(|position| kept.is_some_and(|kept| position.at.number <= kept.number));
-        (self.deposits, self.forced) = (deposits, forced);
+        self.due = due;
     }
 }
 
@@ -185,7 +221,7 @@ impl State {
 
     /// The ids that the next deposit and the next forced request must have.
     pub fn next_ids(&self) -> (u64, u64) {
-        (self.taken.deposits, self.taken.forced)
+        (self.taken.due.deposits, self.taken.due.forced)
     }
 
     /// Why nothing is taken in, if so.
@@ -208,10 +244,7 @@ impl State {
             return Ok(Err(IntakeError::Backwards { to: to.number }));
         }
         let Logs { deposits, forced, .. } = logs;
-        let (deposit, request) = self.next_ids();
-        let complete =
-            gapless("deposit", &deposits, deposit).and_then(|()| gapless("forced request", &forced, request));
-        if let Err(error) = complete {
+        if let Err(error) = self.taken.due.check(&deposits, &forced) {
             return Ok(Err(error));
         }
         self.log(now, Event::TakenIn { to, deposits, forced }, log)?;
@@ -231,13 +264,14 @@ impl State {
         log: &mut Vec<Stamped>,
     ) -> Result<Result<(), IntakeError>, StateError> {
         let Some(replaced) = self.cursor() else { return Ok(Err(IntakeError::Backwards { to: to.number })) };
-        let Some((deposit, request)) = self.taken.ids_after(kept) else {
+        let Some(due) = self.taken.due_after(kept) else {
             return Ok(Err(IntakeError::TooDeep { block: replaced.number }));
         };
+        let (deposit, request) = (due.deposits, due.forced);
         let Logs { deposits, forced, .. } = logs;
         let (sealed_deposits, sealed_forced) = self.sealed_ids();
-        let fits = gapless("deposit", &deposits, deposit)
-            .and_then(|()| gapless("forced request", &forced, request))
+        let fits = due
+            .check(&deposits, &forced)
             .and_then(|()| {
                 self.batches.values().filter(|batch| batch.stage() < Stage::Final).try_for_each(|batch| {
                     check_sealed("deposit", batch.batch_no, &batch.mints, &deposits, deposit)?;
@@ -274,13 +308,14 @@ impl State {
     /// The ids that the next deposit and the next forced request to be sealed have.
     fn sealed_ids(&self) -> (u64, u64) {
         let (deposits, forced) = self.batcher.waiting();
-        (self.taken.deposits - deposits as u64, self.taken.forced - forced as u64)
+        (self.taken.due.deposits - deposits as u64, self.taken.due.forced - forced as u64)
     }
 
     pub(super) fn taken_again(&mut self, again: &ReadAgain, at: u64) -> Result<(), StateError> {
-        let Some((deposit, request)) = self.taken.ids_after(again.kept) else {
+        let Some(due) = self.taken.due_after(again.kept) else {
             return Err(StateError::Log("blocks read again from an unknown position".to_owned()));
         };
+        let (deposit, request) = (due.deposits, due.forced);
         let (sealed_deposits, sealed_forced) = self.sealed_ids();
         for batch in self.batches.values_mut().filter(|batch| batch.stage() < Stage::Final) {
             renew(&mut batch.mints, &again.deposits, deposit);
@@ -295,7 +330,7 @@ impl State {
             at,
         );
         self.taken.back_to(again.kept);
-        self.taken.advance(again.to, again.deposits.len(), again.forced.len());
+        self.taken.advance(again.to, &again.deposits, &again.forced);
         self.touched.cursor = true;
         Ok(())
     }

@@ -16,16 +16,16 @@ use chrono::{DateTime, Utc};
 
 use crate::service::Service;
 
-mod account;
+pub(super) mod account;
 mod batch;
 mod draft;
 mod input;
 mod mutation;
-mod operation;
+pub(super) mod operation;
 mod page;
 mod query;
-mod refusal;
-mod scalars;
+pub(super) mod refusal;
+pub(super) mod scalars;
 mod system;
 mod worker;
 
@@ -73,7 +73,7 @@ fn units(ctx: &Context<'_>) -> Result<Units> {
 }
 
 /// A time in Unix milliseconds; one beyond the calendar is its last moment.
-fn time(unix_ms: u64) -> DateTime<Utc> {
+pub(super) fn time(unix_ms: u64) -> DateTime<Utc> {
     i64::try_from(unix_ms).ok().and_then(DateTime::from_timestamp_millis).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 

@@ -76,6 +76,12 @@ impl ChainTask {
             let to = final_block.min(from.saturating_add(self.log_range - 1));
             let (to, logs) = self.logs_up_to(from, to).await?;
             let empty = logs.deposits.is_empty() && logs.forced.is_empty();
+            // What was read follows on what is recorded, if that stood when the reading was done.
+            if let Some(last) = self.scanned.or(cursor)
+                && !self.stands(last).await?
+            {
+                return Ok(());
+            }
             if !empty || to.number >= recorded.unwrap_or(self.deployment.first_block) + RECORD_EVERY {
                 wire::failpoint("intake.read");
                 self.tell(|reply| Message::TakeIn { to, logs: Box::new(logs), reply }).await?;

@@ -1,0 +1,186 @@
+//! The operators' GraphQL: on a listener of its own, for those who show the token.
+//!
+//! Invariant: nothing of it is on the public schema, and nobody without the token learns anything from it. Each mutation is
+//! durable when it is answered and may be repeated.
+//!
+//! | file | part |
+//! |---|---|
+//! | `admin` | the roots, `serve_admin` |
+//! | `types` | what is given out |
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use actix_web::{App, HttpServer, middleware::DefaultHeaders, web};
+use async_graphql::{
+    Context, EmptySubscription, Error, ErrorExtensions, Object, Result, Schema, SchemaBuilder, SimpleObject,
+};
+use wire::WorkerId;
+
+use super::{
+    ApiConfig, RateLimit,
+    graphql::{MAX_COMPLEXITY, refusal::UserError, scalars::Bytes32},
+    http::{self, Endpoint},
+    server::{ApiError, Server, started},
+    token::AdminToken,
+};
+use crate::{Handle, service, state::event::OperationId};
+
+mod types;
+
+use types::{BatchExplanation, Job, OperationExplanation, Status};
+
+/// What an operator may ask and do in bursts; a script in a loop must not slow the ledger down.
+const RATE: RateLimit = RateLimit { per_second: 50, burst: 200 };
+
+pub type AdminSchema = Schema<Query, Mutation, EmptySubscription>;
+
+fn builder() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
+    Schema::build(Query, Mutation, EmptySubscription).limit_complexity(MAX_COMPLEXITY).limit_directives(8)
+}
+
+/// The schema in its definition language, as committed in `coordinator/admin.graphql`.
+pub fn sdl() -> String {
+    builder().finish().sdl()
+}
+
+/// Serves the operators' GraphQL at `/graphql` of this address until the handle stops it. Needs a tokio runtime.
+///
+/// # Errors
+/// `ApiError` when it cannot listen.
+pub fn serve_admin(
+    handle: Arc<Handle>,
+    token: AdminToken,
+    address: SocketAddr,
+) -> std::result::Result<Server, ApiError> {
+    let schema = builder().data(handle).finish();
+    // Bisecting a large batch takes its time.
+    let config =
+        ApiConfig { rate_limit: Some(RATE), timeout: Duration::from_secs(120), ..ApiConfig::default() };
+    let endpoint = web::Data::new(Endpoint::new(schema, config).guarded(token));
+    let app = move || {
+        App::new()
+            .wrap(DefaultHeaders::new().add(("x-content-type-options", "nosniff")))
+            .app_data(endpoint.clone())
+            .service(web::resource("/graphql").to(http::graphql))
+    };
+    let failed = |source| ApiError::Bind { address, source };
+    let server = HttpServer::new(app).workers(1).disable_signals().bind(address).map_err(failed)?;
+    let bound = server.addrs().first().copied().unwrap_or(address);
+    Ok(started(server.run(), bound))
+}
+
+fn handle<'a>(ctx: &Context<'a>) -> Result<&'a Arc<Handle>> {
+    ctx.data::<Arc<Handle>>()
+}
+
+/// A question that is not answered is an error of its field, with the code of the refusal.
+fn asked<T>(answer: std::result::Result<T, service::UserError>) -> Result<T> {
+    answer.map_err(|refused| {
+        Error::new(refused.message).extend_with(|_, extensions| extensions.set("code", refused.code))
+    })
+}
+
+pub struct Query;
+
+#[Object]
+impl Query {
+    /// How everything is.
+    async fn status(&self, ctx: &Context<'_>) -> Result<Status> {
+        Ok(asked(handle(ctx)?.overview().await)?.into())
+    }
+
+    /// Jobs that wait for a proof, oldest first, at most a hundred.
+    async fn jobs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default = false, desc = "Only those that wait for an operator")] poisoned: bool,
+    ) -> Result<Vec<Job>> {
+        let jobs = asked(handle(ctx)?.overview().await)?.jobs;
+        Ok(jobs.into_iter().filter(|job| !poisoned || job.phase == "poisoned").map(Job::from).collect())
+    }
+
+    /// What happened to a batch, what it waits for, and what of a poisoned one cannot be proved; null if it never was.
+    async fn explain_batch(&self, ctx: &Context<'_>, number: u32) -> Result<Option<BatchExplanation>> {
+        Ok(asked(handle(ctx)?.explain_batch(number).await)?.map(BatchExplanation::from))
+    }
+
+    /// Where an operation stands and what happened to its batch; null if it never was.
+    async fn explain_operation(
+        &self,
+        ctx: &Context<'_>,
+        id: Bytes32,
+    ) -> Result<Option<OperationExplanation>> {
+        let explained = asked(handle(ctx)?.explain_operation(OperationId(id.0)).await)?;
+        Ok(explained.map(OperationExplanation::from))
+    }
+}
+
+/// How everything is after the change, or why nothing was changed.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct OpsPayload {
+    pub status: Option<Status>,
+    pub user_errors: Vec<UserError>,
+}
+
+async fn payload(
+    ctx: &Context<'_>,
+    outcome: std::result::Result<(), service::UserError>,
+) -> Result<OpsPayload> {
+    let refused = |error: UserError| OpsPayload { status: None, user_errors: vec![error] };
+    Ok(match outcome {
+        Ok(()) => {
+            let status = asked(handle(ctx)?.overview().await)?.into();
+            OpsPayload { status: Some(status), user_errors: Vec::new() }
+        }
+        Err(error) => refused(error.into()),
+    })
+}
+
+pub struct Mutation;
+
+#[Object]
+impl Mutation {
+    /// New operations are refused with `PAUSED` from now on, also after a restart; what was accepted goes on.
+    async fn pause(&self, ctx: &Context<'_>) -> Result<OpsPayload> {
+        let outcome = handle(ctx)?.pause().await;
+        payload(ctx, outcome).await
+    }
+
+    /// New operations are taken again.
+    async fn resume(&self, ctx: &Context<'_>) -> Result<OpsPayload> {
+        let outcome = handle(ctx)?.resume().await;
+        payload(ctx, outcome).await
+    }
+
+    /// Sends a poisoned batch out again, with a clean record; any other job is left as it is.
+    async fn requeue(&self, ctx: &Context<'_>, batch: u32) -> Result<OpsPayload> {
+        let operator = handle(ctx)?;
+        let outcome = match operator.knows_job(batch).await {
+            Ok(true) => operator.requeue(batch).await,
+            Ok(false) => {
+                let message = format!("no proof of batch {batch} is awaited; `jobs` lists those that are");
+                return Ok(OpsPayload {
+                    status: None,
+                    user_errors: vec![UserError::new("NO_SUCH_JOB", message, &["batch"])],
+                });
+            }
+            Err(error) => Err(error),
+        };
+        payload(ctx, outcome).await
+    }
+
+    /// The worker finishes what it proves, hands the rest back and gets nothing more until it starts again.
+    async fn drain_worker(&self, ctx: &Context<'_>, id: String) -> Result<OpsPayload> {
+        let operator = handle(ctx)?;
+        let unknown = || UserError::new("NO_SUCH_WORKER", format!("there is no worker {id}"), &["id"]);
+        let Ok(worker) = WorkerId::new(id.clone()) else {
+            return Ok(OpsPayload { status: None, user_errors: vec![unknown()] });
+        };
+        let outcome = match operator.knows_worker(worker.clone()).await {
+            Ok(true) => operator.drain_worker(worker).await,
+            Ok(false) => return Ok(OpsPayload { status: None, user_errors: vec![unknown()] }),
+            Err(error) => Err(error),
+        };
+        payload(ctx, outcome).await
+    }
+}
