@@ -21,6 +21,7 @@
 //! | `operate` | what operators do |
 //! | `points` | where tests kill it around a commit |
 //! | `chain_task` | eyes and hands on L1 |
+//! | `telemetry` | metrics and spans |
 //! | `queue_task` | eyes and hands on the queue |
 
 use std::{
@@ -46,12 +47,13 @@ use crate::{
     settlement::{ChainView, SettlementEffect, SettlementRecord, Tried},
     state::{
         State, StateError,
-        event::{Cursor, Event, IntakeRecord, KeyRegistered, OpsRecord, ProofAccepted, Stamped},
+        event::{Cursor, IntakeRecord, KeyRegistered, OperationId, OpsRecord, ProofAccepted, Stamped},
         intake::IntakeError,
         lines,
         rows::{Line, Row},
     },
     store::{Leadership, Store, StoreError},
+    trace::TraceId,
     tree::TreeError,
 };
 
@@ -62,12 +64,14 @@ mod points;
 pub(crate) mod queue_task;
 pub(crate) mod replica;
 pub(crate) mod start;
+pub(crate) mod telemetry;
 
 pub use handle::Handle;
 pub use operate::{Explanation, OperationExplanation, Overview};
 pub use replica::SnapshotSettings;
 use replica::{Replica, Snapshotter};
 pub use start::{Parts, StartError, start};
+use telemetry::Telemetry;
 
 /// The loop looks at its clocks at least this often.
 const TICK: Duration = Duration::from_millis(50);
@@ -112,7 +116,8 @@ pub(crate) struct Submit {
 type Question = Box<dyn FnOnce(&State) + Send>;
 
 pub(crate) enum Message {
-    Submit(Box<Verified>, oneshot::Sender<Result<OperationView, UserError>>),
+    /// With the id of its request, if it has one.
+    Submit(Box<Verified>, Option<TraceId>, oneshot::Sender<Result<OperationView, UserError>>),
     Register(Box<KeyRegistered>, oneshot::Sender<Result<(), UserError>>),
     Ask(Question),
     TakeIn {
@@ -233,6 +238,7 @@ pub(crate) struct Driver {
     /// Waits before a store that does not answer is asked again.
     pub pause: Pause,
     pub last_now: u64,
+    pub telemetry: Telemetry,
 }
 
 pub(crate) type Pause = Box<dyn Fn(Duration) + Send>;
@@ -260,6 +266,8 @@ struct Round {
     log: Vec<Stamped>,
     to_queue: Vec<ToQueue>,
     after: Vec<AfterCommit>,
+    /// Requests whose operations are accepted.
+    requests: Vec<(TraceId, OperationId)>,
 }
 
 impl Driver {
@@ -296,6 +304,7 @@ impl Driver {
             return Err(StartError::State(error.into()));
         }
         self.asked_to_lead = Instant::now();
+        self.tell();
         match self.store.lead() {
             Ok(Leadership::Leading { term }) => {
                 self.status.set(|status| status.store_unreachable = None);
@@ -308,6 +317,13 @@ impl Driver {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Tells how things are.
+    fn tell(&mut self) {
+        let (now, status) = (self.now(), self.status.get());
+        let lease = self.state.rules().farm.lease_ms;
+        self.telemetry.look(&self.state, lease, status.head, status.final_block, self.term, now);
     }
 
     /// Unix milliseconds, never running backwards.
@@ -369,9 +385,14 @@ impl Driver {
         let size = group.len();
         self.decide(group, now, &mut round)?;
         let outcome = self.commit(&round.log)?;
+        if outcome == Committed::Yes {
+            for (request, id) in &round.requests {
+                self.telemetry.accepted(*request, id, &self.state);
+            }
+        }
         if outcome == Committed::Yes && !round.log.is_empty() {
             metrics::histogram!("proofmill_commit_group_size").record(size as f64);
-            self.count(&round.log);
+            self.telemetry.committed(&self.state, &round.log);
         }
         for after in round.after {
             after(&self.state, outcome);
@@ -464,8 +485,11 @@ impl Driver {
 
     fn message(&mut self, message: Message, now: u64, round: &mut Round) -> Result<(), StateError> {
         match message {
-            Message::Submit(operation, reply) => {
+            Message::Submit(operation, request, reply) => {
                 let outcome = self.state.submit(&operation, now, &mut round.log)?;
+                if let (Ok(id), Some(request)) = (&outcome, request) {
+                    round.requests.push((request, *id));
+                }
                 round.after.push(Box::new(move |state, committed| {
                     let view = |id| state.operation(&id).ok_or_else(refusal::unavailable);
                     let answer = match committed {
@@ -575,6 +599,11 @@ impl Driver {
                     let effects = self.state.farm_step(energy, now, &mut round.log);
                     self.farm_effects(effects, round);
                 }
+                if self.state.wants_proof(batch_no)
+                    && let Some(batch) = self.state.batch(batch_no)
+                {
+                    self.telemetry.proved(batch.shape.name(), &worker, &timings);
+                }
                 let accepted = ProofAccepted {
                     batch_no,
                     attempt: attempt.0,
@@ -601,32 +630,6 @@ impl Driver {
             FarmEffect::Retire { job, attempt } => Some(ToQueue::Retire { job, attempt }),
             FarmEffect::Remove { job } => Some(ToQueue::Remove { job }),
         }));
-    }
-
-    fn count(&self, log: &[Stamped]) {
-        for stamped in log {
-            match &stamped.event {
-                Event::Accepted(accepted) => {
-                    let kind = match accepted.kind {
-                        circuits::message::SignedKind::Send => "send",
-                        circuits::message::SignedKind::Withdraw => "withdraw",
-                    };
-                    metrics::counter!("proofmill_operations_accepted_total", "kind" => kind).increment(1);
-                }
-                Event::Sealed(sealed) => {
-                    metrics::counter!("proofmill_batches_sealed_total", "shape" => sealed.shape.name())
-                        .increment(1);
-                }
-                Event::Proven(_) => metrics::counter!("proofmill_proofs_accepted_total").increment(1),
-                _ => {}
-            }
-        }
-        let tree = &self.state.tree;
-        for (stage, batch_no) in
-            [("sealed", tree.state_batch()), ("proven", tree.proven_batch()), ("final", tree.final_batch())]
-        {
-            metrics::gauge!("proofmill_batch", "stage" => stage).set(f64::from(batch_no));
-        }
     }
 }
 

@@ -11,6 +11,7 @@
 //! | file | concept |
 //! |---|---|
 //! | `farm` | jobs and their attempts |
+//! | `dispatch` | what goes out, and what comes back without an event |
 //! | `crew` | the workers, their cards and the energy of their proofs |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ use wire::{
 };
 
 mod crew;
+mod dispatch;
 
 use crew::Crew;
 pub use crew::{Departed, Worker};
@@ -33,12 +35,6 @@ const MAX_EXCLUDED: usize = 8;
 const ATTEMPTS_PER_WORKER: u32 = 2;
 /// Workers told to drain that are remembered at most.
 const MAX_DRAINING: usize = 1024;
-/// Entries published and not claimed, for each worker that is there, and at least.
-const ENTRIES_PER_WORKER: usize = 2;
-const MIN_ENTRIES: usize = 4;
-/// A worker that was silent for so many leases is forgotten.
-const FORGET_AFTER_LEASES: u64 = 10;
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FarmRules {
     /// A lease without a heartbeat ends after this.
@@ -342,6 +338,7 @@ impl Farm {
                 // One that has just started has lost what it held before.
                 if fresh {
                     self.release(&name, "the worker started again", effects);
+                    self.let_in_again(&name, effects);
                 }
                 if fresh && self.draining.remove(&name) {
                     effects.push(FarmEffect::Record(FarmRecord::Admitted { worker: name }));
@@ -469,76 +466,6 @@ impl Farm {
     fn drain(&mut self, worker: &WorkerId) {
         if self.draining.len() < MAX_DRAINING {
             self.draining.insert(worker.clone());
-        }
-    }
-
-    /// Ends every attempt a worker holds, for no fault of the jobs.
-    fn release(&mut self, worker: &WorkerId, message: &str, effects: &mut Vec<FarmEffect>) {
-        let held: Vec<(u32, u32)> = self
-            .jobs
-            .iter()
-            .filter(|(_, job)| matches!(&job.phase, Phase::Leased { worker: holder, .. } if holder == worker))
-            .map(|(batch_no, job)| (*batch_no, job.attempt))
-            .collect();
-        for (batch_no, attempt) in held {
-            let (id, attempt) = (JobId::of_batch(batch_no), Attempt(attempt));
-            self.end(id, attempt, worker, false, message.to_owned(), effects);
-            effects.push(FarmEffect::Retire { job: id, attempt });
-        }
-    }
-
-    fn expire(&mut self, now: u64, effects: &mut Vec<FarmEffect>) {
-        let forget = self.rules.lease_ms.saturating_mul(FORGET_AFTER_LEASES);
-        if let Some(then) = now.checked_sub(forget) {
-            self.crew.forget_silent_since(then);
-        }
-        let mut expired = Vec::new();
-        for (batch_no, job) in &mut self.jobs {
-            match &job.phase {
-                Phase::Leased { worker, until } if *until <= now => {
-                    expired.push((*batch_no, job.attempt, worker.clone()));
-                }
-                Phase::Published { since } if since + self.rules.claim_ms <= now => {
-                    let id = JobId::of_batch(*batch_no);
-                    effects.push(FarmEffect::Retire { job: id, attempt: Attempt(job.attempt) });
-                    job.phase = Phase::Due;
-                }
-                _ => {}
-            }
-        }
-        for (batch_no, attempt, worker) in expired {
-            let (job, attempt) = (JobId::of_batch(batch_no), Attempt(attempt));
-            self.end(job, attempt, &worker, false, "the worker fell silent".to_owned(), effects);
-            effects.push(FarmEffect::Retire { job, attempt });
-            effects.push(FarmEffect::Control { worker, control: Control::Cancel { job, attempt } });
-        }
-    }
-
-    /// Publishes what is due, oldest batch first, and not much more than the workers can take: what waits in the queue can
-    /// neither be reordered nor kept from a worker.
-    fn publish(&mut self, now: u64, effects: &mut Vec<FarmEffect>) {
-        let published = self.jobs.values().filter(|job| matches!(job.phase, Phase::Published { .. })).count();
-        let room =
-            (ENTRIES_PER_WORKER * self.crew.present().len()).max(MIN_ENTRIES).saturating_sub(published);
-        for (batch_no, job) in self.jobs.iter_mut().filter(|(_, job)| job.phase == Phase::Due).take(room) {
-            job.attempt += 1;
-            job.phase = Phase::Published { since: now };
-            // Nobody whom the job lets in is there: let everybody in.
-            if self.crew.present().keys().all(|worker| job.excluded.contains(worker)) {
-                job.excluded.clear();
-            }
-            let record = FarmRecord::Published { batch_no: *batch_no, attempt: job.attempt };
-            effects.push(FarmEffect::Record(record));
-            let entry = JobEntry {
-                job: JobId::of_batch(*batch_no),
-                attempt: Attempt(job.attempt),
-                shape: job.shape,
-                circuit_digest: job.circuit_digest,
-                input_hash: job.input_hash,
-                excluded: job.excluded.clone(),
-            };
-            let priority = if job.attempt == 1 { Priority::Normal } else { Priority::Urgent };
-            effects.push(FarmEffect::Publish { entry, priority });
         }
     }
 }

@@ -35,6 +35,7 @@ pub mod settlement;
 pub mod sim;
 pub mod state;
 pub mod store;
+pub mod trace;
 pub mod tree;
 pub mod verifier;
 

@@ -11,7 +11,7 @@ use crate::{
     eventually,
     points::{Died, in_business},
     proxy::Network,
-    world::{DEATH, World},
+    world::{DEATH, DEEP, SHALLOW, World},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub const OUTAGES: &[Outage] = &[
 
 /// Has it happen in the middle of business, and the farm survive it.
 pub async fn survive(world: &mut World, outage: &Outage) {
-    world.everybody_up().await;
+    world.finality(if matches!(outage.kind, Kind::Reorg(_)) { DEEP } else { SHALLOW }).await;
     let healed = in_business(world, async |world: &mut World| {
         world.lease().await;
         let at = Instant::now();

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::{
     eventually,
     outages::{OUTAGES, reorganise},
-    world::{DEATH, World},
+    world::{DEATH, SHALLOW, World},
 };
 
 /// Who dies.
@@ -163,7 +163,7 @@ fn who(who: Who) -> &'static str {
 
 /// Has the process die there, and the farm survive it.
 pub async fn survive(world: &mut World, point: &Point, turn: u32) {
-    world.everybody_up().await;
+    world.finality(SHALLOW).await;
     let died = match point.who {
         Leader => leader_dies(world, point, turn).await,
         Successor => successor_dies(world, point).await,

@@ -136,7 +136,8 @@ impl Seat {
 
     pub fn start_coordinator(&mut self, settings: &Settings, failpoint: Option<&str>) {
         let mut command = Command::new(BINARY);
-        command.args(["coordinator", "--no-local-worker", "--confirmations", "2", "--poll", "250"]);
+        command.args(["coordinator", "--no-local-worker", "--poll", "250"]);
+        command.args(["--confirmations", &settings.confirmations.to_string()]);
         command.arg("--data-dir").arg(settings.folder.join(&self.name));
         command.arg("--keys").arg(&settings.keys);
         command.args(["--rpc", &format!("http://127.0.0.1:{}", self.to_chain.port())]);

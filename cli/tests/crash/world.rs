@@ -27,6 +27,9 @@ pub const SHAPE: Shape = Shape::S3M1;
 pub const DEATH: Duration = Duration::from_secs(60);
 /// One row for each deposit that became an operation.
 const DEPOSITS: &str = "SELECT id FROM operations WHERE kind = 'mint'";
+/// Confirmations where only the coordinator's own deaths matter, and where blocks are replaced that are not final yet.
+pub const SHALLOW: u64 = 2;
+pub const DEEP: u64 = 10;
 const BLOCK_TIME: Duration = Duration::from_millis(500);
 
 /// What every process is started with.
@@ -36,6 +39,8 @@ pub struct Settings {
     pub operator: String,
     pub contract: String,
     pub first_block: u64,
+    /// Blocks on top of one that count as final.
+    pub confirmations: u64,
     pub postgres_url: String,
     pub postgres_port: u16,
     pub redis_url: String,
@@ -84,6 +89,7 @@ impl World {
             operator: operator.to_owned(),
             contract: format!("0x{}", hex::encode(deployed.contract)),
             first_block: deployed.block,
+            confirmations: SHALLOW,
             postgres_url,
             postgres_port,
             redis_url: redis.url(),
@@ -144,6 +150,15 @@ impl World {
             (one && second.said("stands by")) || (other && first.said("stands by"))
         });
         assert!(up.await, "no coordinator leads with the other standing by");
+    }
+
+    /// Has the coordinators take blocks with so many on top for final.
+    pub async fn finality(&mut self, confirmations: u64) {
+        if self.settings.confirmations != confirmations {
+            self.settings.confirmations = confirmations;
+            self.coordinators.iter_mut().for_each(|seat| seat.kill());
+        }
+        self.everybody_up().await;
     }
 
     /// Which coordinator answers.

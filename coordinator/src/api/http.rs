@@ -25,6 +25,7 @@ use async_graphql::{
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use serde_json::{Value, json};
 use tokio::time::timeout;
+use tracing::Instrument;
 
 use super::{
     ApiConfig,
@@ -37,6 +38,7 @@ use super::{
     request::{self, Parameters},
     token::AdminToken,
 };
+use crate::trace::TraceId;
 
 /// What every request shares.
 pub struct Endpoint {
@@ -47,6 +49,9 @@ pub struct Endpoint {
     limiter: Option<Mutex<RateLimiter>>,
     started: Instant,
 }
+
+/// Answers with the id under which logs and spans tell of the request.
+const REQUEST_ID: &str = "x-request-id";
 
 /// A schema, whatever its roots are.
 type Execute = Box<dyn Fn(Request) -> BoxFuture<'static, Response> + Send + Sync>;
@@ -237,6 +242,9 @@ pub async fn graphql(
 ) -> HttpResponse {
     let begun = Instant::now();
     let origin = endpoint.allowed_origin(&request);
+    let parent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+    let id = parent.and_then(TraceId::of_traceparent).unwrap_or_else(TraceId::random);
+    let span = tracing::info_span!("request", trace_id = %id);
     let mut response = if request.method() == Method::OPTIONS {
         preflight(origin.is_some())
     } else {
@@ -249,7 +257,7 @@ pub async fn graphql(
                 let refusal = Refusal::http(StatusCode::NOT_ACCEPTABLE, "NOT_ACCEPTABLE", message);
                 refusal.respond(MediaType::GraphqlResponse)
             }
-            Some(media) => match endpoint.answer(&request, payload).await {
+            Some(media) => match id.scope(endpoint.answer(&request, payload)).instrument(span).await {
                 Ok(response) => HttpResponse::Ok().content_type(media.content_type()).body(render(&response)),
                 Err(refusal) => refusal.respond(media),
             },
@@ -258,9 +266,15 @@ pub async fn graphql(
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("Accept, Origin"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+        headers.insert(HeaderName::from_static(REQUEST_ID), id);
+    }
     if let Some(origin) = origin {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
+        headers.insert(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("retry-after, x-request-id"),
+        );
     }
     metrics::answered(response.status(), begun.elapsed());
     response
@@ -272,7 +286,7 @@ fn preflight(allowed: bool) -> HttpResponse {
     if allowed {
         response
             .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"))
-            .insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, "accept, content-type"))
+            .insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, "accept, content-type, traceparent"))
             .insert_header((header::ACCESS_CONTROL_MAX_AGE, "600"));
     }
     response.finish()

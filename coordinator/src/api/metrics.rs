@@ -7,12 +7,66 @@ use std::{
 };
 
 use actix_web::http::StatusCode;
-use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::service::{WorkerHealth, WorkerView};
 
-/// Seconds: from an answer out of memory to a request that timed out.
-const BUCKETS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0, 20.0];
+/// Seconds: from an answer out of memory to a proof of a large batch.
+const BUCKETS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0, 20.0, 60.0, 300.0, 1800.0, 7200.0];
+/// Messages of one commit.
+const GROUPS: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0];
+/// Gas of one batch, its share of a transaction.
+const GAS: [f64; 8] = [90e3, 120e3, 160e3, 220e3, 280e3, 400e3, 800e3, 1.6e6];
+
+/// What `/metrics` says about each metric of a coordinator; types, labels and units are in `docs/metrics.md`.
+const HELP: &[(&str, &str)] = &[
+    ("proofmill_api_requests_total", "Requests to /graphql by HTTP status."),
+    ("proofmill_api_request_seconds", "Time to answer a request to /graphql."),
+    ("proofmill_operations_accepted_total", "Durable sends and withdrawals."),
+    ("proofmill_commit_seconds", "Time of a durable commit."),
+    ("proofmill_commit_group_size", "Messages that a commit took together."),
+    ("proofmill_commit_retries_total", "Commits repeated because the store did not answer."),
+    ("proofmill_commit_failures_total", "Commits that the store refused."),
+    ("proofmill_batch", "The last batch of each stage."),
+    ("proofmill_batches_sealed_total", "Batches sealed with each circuit."),
+    ("proofmill_queue_wait_seconds", "From the publication of an attempt to its lease."),
+    ("proofmill_jobs", "Jobs that wait for a proof."),
+    ("proofmill_lease_age_seconds", "Longest time since a worker with a lease was heard of."),
+    (
+        "proofmill_attempts_ended_total",
+        "Attempts that ended without a proof; charged: by the job's own fault.",
+    ),
+    ("proofmill_jobs_poisoned_total", "Jobs that were given up until an operator looks."),
+    ("proofmill_proof_seconds", "Parts of an accepted proof, as its worker measured them."),
+    ("proofmill_proofs_accepted_total", "Proofs that verified and were taken."),
+    (
+        "proofmill_worker_accepted_proofs_total",
+        "The same by worker; those beyond the first 64 count as other.",
+    ),
+    ("proofmill_proofs_refused_total", "Proofs that did not verify."),
+    ("proofmill_queue_lost_total", "Times that the queue had lost everything."),
+    ("proofmill_queue_malformed_total", "Messages of workers that could not be read."),
+    ("proofmill_settlement_total", "What became of transactions on L1."),
+    ("proofmill_gas_total", "Gas that settled batches."),
+    ("proofmill_batch_gas", "Gas of a batch: its share of the transaction."),
+    ("proofmill_batch_final_seconds", "From sealing to finality on L1."),
+    ("proofmill_l1_lag_blocks", "Blocks of L1 that are not final yet."),
+    ("proofmill_unsettled_batches", "Sealed batches that are not final."),
+    ("proofmill_unsettled_age_seconds", "Age of the oldest of them."),
+    ("proofmill_promises_near_deadline", "Promises due within ten minutes."),
+    ("proofmill_promises_missed", "Promises past their deadline."),
+    ("proofmill_intake_stopped", "1 while no deposits are taken in, with an alarm."),
+    ("proofmill_final_blocks_replaced_total", "Reorganisations deeper than what counted as final."),
+    ("proofmill_leader_term", "The term in which this coordinator leads."),
+    ("proofmill_paused", "1 while an operator has paused new operations."),
+    ("proofmill_snapshot_seconds", "Time to write a snapshot of the state."),
+    ("proofmill_snapshot_copy_seconds", "Time for which the copy of the state stops everything else."),
+    ("proofmill_workers", "Workers by health; those that left a while ago count as left."),
+    ("proofmill_card_healthy", "1 while the worker's card gets work."),
+    ("proofmill_proof_energy_joules", "Joules that the card used for a proof, averaged over the last ones."),
+    ("proofmill_payment_energy_joules", "Joules for each slot in use, averaged over the same proofs."),
+];
 
 static HANDLE: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
 
@@ -25,22 +79,16 @@ pub fn handle() -> Result<PrometheusHandle, BuildError> {
     if let Some(handle) = &*handle {
         return Ok(handle.clone());
     }
-    let installed = PrometheusBuilder::new().set_buckets(&BUCKETS)?.install_recorder()?;
-    metrics::describe_counter!("proofmill_api_requests_total", "Requests to /graphql by HTTP status.");
-    metrics::describe_histogram!("proofmill_api_request_seconds", "Time to answer a request to /graphql.");
-    metrics::describe_gauge!(
-        "proofmill_workers",
-        "Workers by health; those that left a while ago count as left."
-    );
-    metrics::describe_gauge!("proofmill_card_healthy", "1 while the worker's card gets work.");
-    metrics::describe_gauge!(
-        "proofmill_proof_energy_joules",
-        "Joules that the card used for a proof, averaged over the last ones."
-    );
-    metrics::describe_gauge!(
-        "proofmill_payment_energy_joules",
-        "Joules for each slot in use, averaged over the same proofs."
-    );
+    let full = |name: &str| Matcher::Full(name.to_owned());
+    let installed = PrometheusBuilder::new()
+        .set_buckets(&BUCKETS)?
+        .set_buckets_for_metric(full("proofmill_commit_group_size"), &GROUPS)?
+        .set_buckets_for_metric(full("proofmill_batch_gas"), &GAS)?
+        .install_recorder()?;
+    for (name, help) in HELP {
+        // The recorder keeps one text for a name, whatever its type.
+        metrics::describe_gauge!(*name, *help);
+    }
     Ok(handle.insert(installed).clone())
 }
 

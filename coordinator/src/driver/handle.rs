@@ -39,6 +39,7 @@ use crate::{
         event::{KeyRegistered, OperationId},
         ops,
     },
+    trace::TraceId,
 };
 
 /// The way into the driver.
@@ -378,7 +379,7 @@ impl Service for Handle {
         wire::failpoint("submit.checked");
         // Apply to the ledger, take slots of the open batch, commit.
         let (reply, answer) = oneshot::channel();
-        if !self.link.send(Message::Submit(Box::new(operation), reply)) {
+        if !self.link.send(Message::Submit(Box::new(operation), TraceId::current(), reply)) {
             return Err(refusal::unavailable());
         }
         let view = answer.await.map_err(|_| refusal::unavailable())??;

@@ -13,7 +13,7 @@ use wire::{ecdsa::OperatorKey, eip712::SigningDomain, queue::CoordinatorQueue};
 
 use super::{
     Driver, Handle, Replica, SharedStatus, Snapshotter, chain_task::ChainTask, handle, queue_task,
-    replica::SnapshotSettings, system_clock,
+    replica::SnapshotSettings, system_clock, telemetry::Telemetry,
 };
 use crate::{
     chain::{Chain, ChainError, ContractState},
@@ -130,6 +130,7 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
         clock: Box::new(system_clock),
         pause: Box::new(thread::sleep),
         last_now: 0,
+        telemetry: Telemetry::default(),
     };
     let cancel = CancellationToken::new();
     let ended = CancellationToken::new();

@@ -212,6 +212,7 @@ mod kill;
 mod operators;
 mod outage;
 mod reorg;
+mod tracing;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deposit_send_and_withdraw_go_all_the_way_and_end_final() {

@@ -1,6 +1,6 @@
 use wire::{CardReading, Hold, Registration};
 
-use super::*;
+use super::{dispatch::*, *};
 
 const RULES: FarmRules = FarmRules { lease_ms: 100, claim_ms: 10_000, poison_after: 2 };
 
@@ -45,6 +45,63 @@ fn cancel(job: u64, attempt: u32) -> Control {
     Control::Cancel { job: JobId(job), attempt: Attempt(attempt) }
 }
 
+/// A heartbeat of a worker that holds nothing.
+fn idle(name: &str) -> WorkerEvent {
+    WorkerEvent::Heartbeat { worker: worker(name), holds: Vec::new(), card: None }
+}
+
+fn started(name: &str) -> WorkerEvent {
+    let registration =
+        Registration { backend: "cpu".into(), version: "1".into(), memory: 1, circuits: Vec::new() };
+    WorkerEvent::Register { worker: worker(name), registration, fresh: true }
+}
+
+fn shut_out(effects: &[FarmEffect]) -> Vec<Vec<WorkerId>> {
+    let published = effects.iter().filter_map(|effect| match effect {
+        FarmEffect::Publish { entry, .. } => Some(entry.excluded.clone()),
+        _ => None,
+    });
+    published.collect()
+}
+
+#[test]
+fn a_worker_that_died_and_started_again_is_let_in_again_at_once() {
+    let mut farm = farm(1);
+    farm.step(FarmEvent::Tick, 0);
+    claim(&mut farm, "a", 1, 1, 0);
+    farm.step(FarmEvent::Worker(Box::new(idle("b"))), 90);
+    let effects = farm.step(FarmEvent::Tick, 110);
+    assert_eq!(shut_out(&effects), [vec![worker("a")]], "it fell silent");
+    // Another process under its name: what is out shuts it out, so it goes out anew.
+    let effects = farm.step(FarmEvent::Worker(Box::new(started("a"))), 120);
+    assert!(effects.contains(&FarmEffect::Retire { job: JobId(1), attempt: Attempt(2) }));
+    assert_eq!((entries(&effects), shut_out(&effects)), (vec![(1, 3, Priority::Urgent)], vec![vec![]]));
+    assert_eq!(controls(&claim(&mut farm, "a", 1, 3, 121)), [("a".to_owned(), grant(1, 3))]);
+    // One that was to blame stays shut out as long as another is here.
+    farm.step(FarmEvent::ProofRefused { worker: worker("a"), job: JobId(1), attempt: Attempt(3) }, 122);
+    let effects = farm.step(FarmEvent::Worker(Box::new(started("a"))), 123);
+    assert!(entries(&effects).is_empty());
+    assert_eq!(farm.job(1).unwrap().excluded, [worker("a")]);
+}
+
+#[test]
+fn a_job_that_waits_for_a_worker_that_has_gone_goes_out_to_those_who_are_here() {
+    let mut farm = farm(1);
+    farm.step(FarmEvent::Tick, 0);
+    claim(&mut farm, "a", 1, 1, 0);
+    farm.step(FarmEvent::Worker(Box::new(idle("b"))), 0);
+    let message = "out of memory".to_owned();
+    let (job, attempt, kind) = (JobId(1), Attempt(1), FailureKind::Infrastructure);
+    let failed = WorkerEvent::Failed { worker: worker("a"), job, attempt, kind, message };
+    let effects = farm.step(FarmEvent::Worker(Box::new(failed)), 10);
+    assert_eq!(shut_out(&effects), [vec![worker("a")]], "b is here");
+    farm.step(FarmEvent::Worker(Box::new(idle("a"))), 95);
+    assert!(entries(&farm.step(FarmEvent::Tick, 99)).is_empty());
+    let effects = farm.step(FarmEvent::Tick, 101);
+    assert!(effects.contains(&FarmEffect::Retire { job: JobId(1), attempt: Attempt(2) }), "b fell silent");
+    assert_eq!((entries(&effects), shut_out(&effects)), (vec![(1, 3, Priority::Urgent)], vec![vec![]]));
+}
+
 #[test]
 fn the_oldest_batch_is_published_first_and_granted_to_one_worker() {
     let mut farm = farm(3);
@@ -73,6 +130,7 @@ fn heartbeats_keep_a_lease_and_silence_gives_the_job_to_another_worker_uncharged
     let beat = WorkerEvent::Heartbeat { worker: worker("a"), holds: vec![hold], card: None };
     farm.step(FarmEvent::Worker(Box::new(beat.clone())), 90);
     assert!(entries(&farm.step(FarmEvent::Tick, 150)).is_empty());
+    farm.step(FarmEvent::Worker(Box::new(idle("b"))), 180);
     let effects = farm.step(FarmEvent::Tick, 190);
     assert_eq!(entries(&effects), [(1, 2, Priority::Urgent)]);
     assert!(effects.contains(&FarmEffect::Retire { job: JobId(1), attempt: Attempt(1) }));

@@ -36,6 +36,7 @@ use crate::{
         queue_task,
         replica::Replica,
         start::{StartError, compare_with_contract},
+        telemetry::Telemetry,
     },
     state::{
         State,
@@ -200,6 +201,7 @@ impl Process {
             pause: Box::new(move |wait| pause.pass(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))),
             clock: Box::new(move || time.now().saturating_add_signed(seen.load(Ordering::Relaxed))),
             last_now: 0,
+            telemetry: Telemetry::default(),
         };
         let blind = world.lock().bug == Some(Bug::VerifierIsBlind);
         let verifier: Arc<dyn ProofVerifier> = Arc::new(Tags { blind });

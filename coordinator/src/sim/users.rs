@@ -208,7 +208,7 @@ impl User {
             Ask::Submit(verified) => {
                 let (reply, answer) = oneshot::channel();
                 call.wait = Some((holder, Wait::Submit(answer)));
-                Message::Submit(Box::new(verified.clone()), reply)
+                Message::Submit(Box::new(verified.clone()), None, reply)
             }
             Ask::Register(entry) => {
                 let (reply, answer) = oneshot::channel();
@@ -308,6 +308,7 @@ fn signed(draft: &Draft, key: &str, vault: Fr) -> Verified {
     let mut hash = Sha256::new();
     hash.update([u8::from(draft.kind == SignedKind::Withdraw)]);
     hash.update(draft.recipient.unwrap_or_default());
+    hash.update(bn254::fr_to_be_bytes(&draft.recipient_account));
     hash.update(draft.valid_until.to_be_bytes());
     for spend in &spends {
         for word in [spend.index, spend.range.low(), spend.range.high(), spend.split] {

@@ -8,7 +8,7 @@ use wire::{JobId, WorkerId};
 
 use super::{
     State, StateError,
-    event::{Event, OpsRecord, Stamped},
+    event::{Event, OperationId, OpsRecord, Stamped},
 };
 use crate::{
     farm::{FarmEffect, FarmEvent, Phase},
@@ -51,6 +51,11 @@ impl State {
     /// Tells a worker to finish what it proves and to leave.
     pub fn drain(&mut self, worker: WorkerId, now: u64, log: &mut Vec<Stamped>) -> Vec<FarmEffect> {
         self.farm_step(FarmEvent::Drain { worker }, now, log)
+    }
+
+    /// The batch that an operation is in.
+    pub fn batch_of(&self, id: &OperationId) -> Option<u32> {
+        self.operations.get(id).map(|operation| operation.batch_no)
     }
 
     /// Promises that run out soon or have run out.

@@ -179,3 +179,20 @@ async fn introspection_is_on() {
         assert!(types.iter().any(|kind| kind["name"] == name), "{name}");
     }
 }
+
+#[tokio::test]
+async fn an_answer_names_the_trace_of_its_request() {
+    let api = Api::start().await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let ask = async |parent: Option<String>| {
+        let mut request = api.http.post(format!("{}/graphql", api.server.url));
+        if let Some(parent) = parent {
+            request = request.header("traceparent", parent);
+        }
+        let answer = request.json(&json!({ "query": "{ __typename }" })).send().await.unwrap();
+        answer.headers()["x-request-id"].to_str().unwrap().to_owned()
+    };
+    assert_eq!(ask(Some(format!("00-{trace}-00f067aa0ba902b7-01"))).await, trace);
+    let (one, other) = (ask(None).await, ask(Some("no trace".to_owned())).await);
+    assert!(one != other && [&one, &other].into_iter().all(|id| id.len() == 32), "{one} {other}");
+}

@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicU64;
 
 use super::*;
+use crate::state::event::Event;
 
 /// What a database on another machine can do to its coordinator.
 #[derive(Clone, Default)]

@@ -110,9 +110,11 @@ impl RedisCoordinator {
         let mut batch = EventBatch::default();
         for entry in entries {
             let bytes: Option<Vec<u8>> = entry.get("e");
-            let decoded = match &bytes {
-                Some(bytes) => WorkerEvent::decode(bytes),
-                None => Err(CodecError::NotOurs),
+            let claim: Option<String> = entry.get("c");
+            let decoded = match (&bytes, claim) {
+                (Some(bytes), _) => WorkerEvent::decode(bytes),
+                (None, Some(claim)) => claimed(&claim).ok_or(CodecError::NotOurs),
+                (None, None) => Err(CodecError::NotOurs),
             };
             match decoded {
                 Ok(event) => batch.events.push(event),
@@ -147,6 +149,15 @@ fn cursor(id: &str) -> Option<EventCursor> {
 
 pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// `job:attempt:worker`, as the script of claims writes it.
+fn claimed(text: &str) -> Option<WorkerEvent> {
+    let mut parts = text.splitn(3, ':');
+    let job = JobId(parts.next()?.parse().ok()?);
+    let attempt = Attempt(parts.next()?.parse().ok()?);
+    let worker = WorkerId::new(parts.next()?).ok()?;
+    Some(WorkerEvent::Claimed { worker, job, attempt })
 }
 
 #[async_trait]

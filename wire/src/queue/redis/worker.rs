@@ -119,14 +119,14 @@ impl RedisWorker {
     }
 
     async fn look(&self, shapes: &[Shape]) -> Result<(Option<JobEntry>, usize), QueueError> {
-        let mut keys = vec![self.keys.epoch(), self.keys.dead()];
+        let mut keys = vec![self.keys.epoch(), self.keys.dead(), self.keys.events()];
         for shape in shapes {
             keys.extend(self.keys.streams(*shape));
             keys.push(self.keys.wake(*shape));
         }
         let mut command = eval(script::CLAIM, &keys);
         command.arg(self.id.as_str()).arg(GROUP).arg(self.keys.prefix()).arg(MAX_MESSAGE);
-        command.arg(PASSED_AT_ONCE).arg(self.limits.dead).arg(MOST_WAKES);
+        command.arg(PASSED_AT_ONCE).arg(self.limits.dead).arg(MOST_WAKES).arg(self.limits.events);
         loop {
             let (epoch, stream, id, bytes, passed): Claimed =
                 self.claims.call(&command, Duration::ZERO).await?;
@@ -215,6 +215,11 @@ impl WorkerQueue for RedisWorker {
         if let WorkerEvent::Register { worker, registration, .. } = event {
             let (worker, registration) = (worker.clone(), registration.clone());
             self.known().registration = Some(WorkerEvent::Register { worker, registration, fresh: false });
+        }
+        // The claim has reported itself.
+        if matches!(event, WorkerEvent::Claimed { .. }) {
+            failpoint(after);
+            return Ok(());
         }
         loop {
             if let Some(epoch) = self.write(event).await? {

@@ -1,13 +1,16 @@
--- Takes the first entry for this worker, urgent streams before others. Atomic: two workers never see one entry, and no
--- entry is on its way to a worker that has stopped waiting for it.
--- KEYS: epoch, dead, then per circuit: urgent stream, stream, wake
+-- Takes the first entry for this worker, urgent streams before others, and reports the claim. Atomic: two workers never see
+-- one entry, no entry is on its way to a worker that has stopped waiting for it, and no claim stays unknown because its
+-- worker died.
+-- KEYS: epoch, dead, events, then per circuit: urgent stream, stream, wake
 -- ARGV: worker, group, prefix, longest entry, most entries buried or passed on in one call, length of dead,
--- most wake-ups
+-- most wake-ups, most events
 -- Answers {epoch, which stream, id, entry, passed on}: no epoch if there is no deployment, no id if there is no entry.
 local worker, group, prefix = ARGV[1], ARGV[2], ARGV[3]
 local epoch = redis.call('GET', KEYS[1])
 if not epoch then return { '', 0, '', '', 0 } end
 local passed, patience = 0, tonumber(ARGV[5])
+-- A claim that cannot be reported is not made.
+if redis.call('XLEN', KEYS[3]) >= tonumber(ARGV[8]) then return { epoch, 0, '', '', 1 } end
 
 local function take(key)
     local waiting = patience
@@ -40,6 +43,7 @@ local function take(key)
             first_passed = first_passed or place
         else
             redis.call('HSET', prefix .. 'claims:' .. job, attempt, key .. ' ' .. id)
+            redis.call('XADD', KEYS[3], '*', 'c', job .. ':' .. attempt .. ':' .. worker)
             return id, nil, entry.e
         end
     end
@@ -49,7 +53,7 @@ end
 
 local told = {}
 for place = 0, 1 do
-    for i = 3, #KEYS, 3 do
+    for i = 4, #KEYS, 3 do
         local before = passed
         local id, err, entry, more = take(KEYS[i + place])
         if err then
@@ -60,7 +64,7 @@ for place = 0, 1 do
         if id then return { epoch, i + place, id, entry, passed } end
     end
 end
-for i = 3, #KEYS, 3 do
+for i = 4, #KEYS, 3 do
     local wake = KEYS[i + 2]
     if not told[i] then
         -- Nothing waits: no wake-up is for anything.

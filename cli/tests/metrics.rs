@@ -1,0 +1,65 @@
+//! `docs/metrics.md` and the sources name the same metrics.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+const DOCUMENTATION: &str = include_str!("../../docs/metrics.md");
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Each name in the sources, and the macros that it is written with, where one is.
+fn used() -> BTreeMap<String, BTreeSet<&'static str>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut files = Vec::new();
+    for part in ["coordinator", "gpu-worker", "wire", "cli"] {
+        sources(&root.join(part).join("src"), &mut files);
+    }
+    let mut names: BTreeMap<String, BTreeSet<&'static str>> = BTreeMap::new();
+    for file in files {
+        let text = fs::read_to_string(file).unwrap();
+        for (at, _) in text.match_indices("\"proofmill_") {
+            let name = text[at + 1..].split('"').next().unwrap();
+            let before = text[..at].trim_end();
+            let kinds = ["counter", "gauge", "histogram"];
+            let kind = kinds.into_iter().find(|kind| before.ends_with(&format!("{kind}!(")));
+            names.entry(name.to_owned()).or_default().extend(kind);
+        }
+    }
+    names
+}
+
+fn documented() -> BTreeMap<&'static str, &'static str> {
+    let rows = DOCUMENTATION.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.map(|row| {
+        let mut cells = row.split(" | ");
+        let name = cells.next().unwrap().trim_end_matches('`');
+        (name, cells.next().unwrap())
+    })
+    .collect()
+}
+
+#[test]
+fn the_documentation_and_the_sources_name_the_same_metrics() {
+    let (used, documented) = (used(), documented());
+    let known: BTreeSet<&str> = used.keys().map(String::as_str).collect();
+    assert_eq!(known, documented.keys().copied().collect(), "docs/metrics.md and the sources differ");
+    for (name, kinds) in used {
+        for kind in kinds {
+            assert_eq!(documented[name.as_str()], kind, "{name}");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! What the driver tells of its work: metrics (`docs/metrics.md`), and spans that carry the ids of the requests.
+//!
+//! Nothing here decides anything, and nothing of it survives a restart. The spans are named `operation.accepted`,
+//! `batch.sealed`, `job.published`, `job.granted`, `batch.proven`, `batch.signed`, `batch.mined` and `batch.final`; those of
+//! a batch name the requests whose operations it holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use metrics::{counter, gauge, histogram};
+use wire::{Timings, WorkerId};
+
+use crate::{
+    farm::{FarmRecord, Phase},
+    settlement::SettlementRecord,
+    state::{
+        State,
+        event::{Accepted, Event, OperationId, Stamped},
+        explain::phase_name,
+    },
+    trace::TraceId,
+};
+
+/// Workers with a series of their own; those that come later count together.
+const MOST_WORKERS: usize = 64;
+/// Their name.
+const OTHERS: &str = "other";
+/// Promises are counted in every so many looks: there may be many.
+const DEADLINES_EVERY: u32 = 10;
+
+#[derive(Default)]
+pub(crate) struct Telemetry {
+    /// When the attempt of a batch was published that nobody has claimed yet.
+    published: BTreeMap<u32, u64>,
+    workers: BTreeSet<WorkerId>,
+    /// Requests whose operations are in a batch that is not final.
+    requests: BTreeMap<u32, Vec<TraceId>>,
+    looks: u32,
+}
+
+fn seconds(ms: u64) -> f64 {
+    ms as f64 / 1000.0
+}
+
+impl Telemetry {
+    /// A request's operation was accepted, or had been before.
+    pub fn accepted(&mut self, request: TraceId, id: &OperationId, state: &State) {
+        let Some(batch) = state.batch_of(id).filter(|batch| *batch > state.tree.final_batch()) else {
+            return;
+        };
+        tracing::info_span!("operation.accepted", trace_id = %request, operation = %id, batch).in_scope(
+            || {
+                tracing::debug!("durable and promised");
+            },
+        );
+        self.requests.entry(batch).or_default().push(request);
+    }
+
+    /// The ids of the requests in a batch, for the field of a span.
+    fn requests_in(&self, batch: u32) -> String {
+        let ids: Vec<String> =
+            self.requests.get(&batch).into_iter().flatten().map(ToString::to_string).collect();
+        ids.join(",")
+    }
+
+    /// A proof was verified and is taken.
+    pub fn proved(&mut self, circuit: &'static str, worker: &WorkerId, timings: &Timings) {
+        let parts = [
+            ("witness", timings.witness),
+            ("sparse", timings.sparse),
+            ("ntt", timings.ntt),
+            ("msm", timings.msm),
+            ("total", timings.total),
+        ];
+        for (part, took) in parts {
+            histogram!("proofmill_proof_seconds", "circuit" => circuit, "part" => part)
+                .record(took.as_secs_f64());
+        }
+        let own = self.workers.contains(worker)
+            || self.workers.len() < MOST_WORKERS && self.workers.insert(worker.clone());
+        let name = if own { worker.to_string() } else { OTHERS.to_owned() };
+        counter!("proofmill_worker_accepted_proofs_total", "worker" => name).increment(1);
+    }
+
+    /// These events are durable.
+    pub fn committed(&mut self, state: &State, log: &[Stamped]) {
+        for stamped in log {
+            match &stamped.event {
+                Event::Accepted(accepted) => count_operation(accepted),
+                Event::Sealed(sealed) => {
+                    counter!("proofmill_batches_sealed_total", "shape" => sealed.shape.name()).increment(1);
+                    let (batch, circuit) = (sealed.batch_no, sealed.shape.name());
+                    self.span(|requests| {
+                        tracing::info_span!("batch.sealed", batch, circuit, trace_ids = requests(batch))
+                    });
+                }
+                Event::Farm(record) => self.farm(state, record, stamped.at),
+                Event::Proven(proof) => {
+                    counter!("proofmill_proofs_accepted_total").increment(1);
+                    self.published.remove(&proof.batch_no);
+                    let (batch, attempt, worker) = (proof.batch_no, proof.attempt, &proof.worker);
+                    self.span(|requests| {
+                        tracing::info_span!(
+                            "batch.proven", batch, job = batch, attempt, %worker, trace_ids = requests(batch)
+                        )
+                    });
+                }
+                Event::Settlement(record) => self.settlement(state, record, stamped.at),
+                _ => {}
+            }
+        }
+        let tree = &state.tree;
+        for (stage, batch_no) in
+            [("sealed", tree.state_batch()), ("proven", tree.proven_batch()), ("final", tree.final_batch())]
+        {
+            gauge!("proofmill_batch", "stage" => stage).set(f64::from(batch_no));
+        }
+    }
+
+    /// A span that names requests; nothing is put together if nobody listens.
+    fn span(&self, make: impl FnOnce(&dyn Fn(u32) -> String) -> tracing::Span) {
+        if tracing::enabled!(tracing::Level::INFO) {
+            make(&|batch| self.requests_in(batch)).in_scope(|| tracing::debug!("durable"));
+        }
+    }
+
+    fn farm(&mut self, state: &State, record: &FarmRecord, at: u64) {
+        match record {
+            FarmRecord::Published { batch_no, attempt } => {
+                self.published.insert(*batch_no, at);
+                let (batch, attempt) = (*batch_no, *attempt);
+                self.span(|requests| {
+                    tracing::info_span!(
+                        "job.published",
+                        batch,
+                        job = batch,
+                        attempt,
+                        trace_ids = requests(batch)
+                    )
+                });
+            }
+            FarmRecord::Granted { batch_no, attempt, worker } => {
+                if let Some(since) = self.published.remove(batch_no) {
+                    let circuit = state.batch(*batch_no).map_or("?", |batch| batch.shape.name());
+                    histogram!("proofmill_queue_wait_seconds", "circuit" => circuit)
+                        .record(seconds(at.saturating_sub(since)));
+                }
+                let (batch, attempt) = (*batch_no, *attempt);
+                self.span(|requests| {
+                    tracing::info_span!(
+                        "job.granted", batch, job = batch, attempt, %worker, trace_ids = requests(batch)
+                    )
+                });
+            }
+            FarmRecord::Ended { charged, .. } => {
+                let charged = if *charged { "yes" } else { "no" };
+                counter!("proofmill_attempts_ended_total", "charged" => charged).increment(1);
+            }
+            FarmRecord::Poisoned { .. } => counter!("proofmill_jobs_poisoned_total").increment(1),
+            FarmRecord::Requeued { .. } | FarmRecord::Draining { .. } | FarmRecord::Admitted { .. } => {}
+        }
+    }
+
+    fn settlement(&mut self, state: &State, record: &SettlementRecord, at: u64) {
+        let what = match record {
+            SettlementRecord::Signed { tx, replaces, .. } => {
+                let hash = hex::encode(tx.hash);
+                for batch in record.batches() {
+                    self.span(|requests| {
+                        tracing::info_span!("batch.signed", batch, tx = %hash, trace_ids = requests(batch))
+                    });
+                }
+                if replaces.is_some() { "replaced" } else { "signed" }
+            }
+            SettlementRecord::Mined { batch_no, receipt, .. } => {
+                if let Some(gas) = state.batch(*batch_no).and_then(|batch| batch.gas_used) {
+                    histogram!("proofmill_batch_gas").record(gas as f64);
+                    counter!("proofmill_gas_total").increment(gas);
+                }
+                let (batch, hash) = (*batch_no, hex::encode(receipt.tx));
+                self.span(|requests| {
+                    tracing::info_span!(
+                        "batch.mined", batch, tx = %hash, block = receipt.block, trace_ids = requests(batch)
+                    )
+                });
+                "mined"
+            }
+            SettlementRecord::Finalised { batch_no } => {
+                let (batch, known) = (*batch_no, state.batch(*batch_no));
+                let tx = known.and_then(|batch| batch.l1_tx).map(hex::encode).unwrap_or_default();
+                self.span(|requests| {
+                    tracing::info_span!("batch.final", batch, tx = %tx, trace_ids = requests(batch))
+                });
+                self.requests.remove(&batch);
+                if let Some(sealed) = known.and_then(|batch| batch.timeline.first()) {
+                    histogram!("proofmill_batch_final_seconds").record(seconds(at.saturating_sub(sealed.at)));
+                }
+                "final"
+            }
+            SettlementRecord::Dropped { .. } => "dropped",
+            SettlementRecord::Reverted { .. } => "reverted",
+            SettlementRecord::Displaced { .. } => "displaced",
+            SettlementRecord::Refused { .. } => "refused",
+            SettlementRecord::AtCap { .. } => "at_cap",
+        };
+        counter!("proofmill_settlement_total", "what" => what).increment(1);
+    }
+
+    /// How things are, once a second.
+    pub fn look(&mut self, state: &State, lease_ms: u64, head: u64, final_block: u64, term: u64, now: u64) {
+        let mut phases = [("due", 0u32), ("published", 0), ("leased", 0), ("poisoned", 0)];
+        let mut lease_age = 0;
+        for (_, job) in state.farm.jobs() {
+            for (name, count) in &mut phases {
+                *count += u32::from(*name == phase_name(&job.phase));
+            }
+            if let Phase::Leased { until, .. } = &job.phase {
+                lease_age = lease_age.max((now + lease_ms).saturating_sub(*until));
+            }
+        }
+        for (phase, count) in phases {
+            gauge!("proofmill_jobs", "phase" => phase).set(f64::from(count));
+        }
+        gauge!("proofmill_lease_age_seconds").set(seconds(lease_age));
+        gauge!("proofmill_l1_lag_blocks").set(head.saturating_sub(final_block) as f64);
+        let tree = &state.tree;
+        gauge!("proofmill_unsettled_batches").set(f64::from(tree.state_batch() - tree.final_batch()));
+        let oldest = state.batch(tree.final_batch() + 1).and_then(|batch| batch.timeline.first());
+        gauge!("proofmill_unsettled_age_seconds")
+            .set(oldest.map_or(0.0, |sealed| seconds(now.saturating_sub(sealed.at))));
+        gauge!("proofmill_leader_term").set(term as f64);
+        gauge!("proofmill_paused").set(f64::from(u8::from(state.paused())));
+        if self.looks.is_multiple_of(DEADLINES_EVERY) {
+            let deadlines = state.deadlines(now);
+            gauge!("proofmill_promises_near_deadline").set(deadlines.near as f64);
+            gauge!("proofmill_promises_missed").set(deadlines.missed as f64);
+        }
+        self.looks = self.looks.wrapping_add(1);
+    }
+}
+
+fn count_operation(accepted: &Accepted) {
+    let kind = match accepted.kind {
+        circuits::message::SignedKind::Send => "send",
+        circuits::message::SignedKind::Withdraw => "withdraw",
+    };
+    counter!("proofmill_operations_accepted_total", "kind" => kind).increment(1);
+}

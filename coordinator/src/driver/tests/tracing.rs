@@ -1,0 +1,91 @@
+//! One id from the request to the transaction on L1.
+
+use std::fmt::{Debug, Write as _};
+
+use ::tracing::{
+    Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id},
+};
+use tracing_subscriber::{Layer, layer::Context, prelude::*};
+
+use super::*;
+use crate::trace::TraceId;
+
+/// Every span that was opened in this process: its name and fields.
+static SPANS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Collect;
+
+#[derive(Default)]
+struct Fields(String);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        write!(self.0, " {field}={value:?}").unwrap();
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Collect {
+    fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        SPANS.lock().unwrap().push(format!("{}{}", attributes.metadata().name(), fields.0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_is_followed_by_its_id_to_the_transaction_that_settles_it() {
+    // The driver has a thread of its own, so nothing less than the whole process can be listened to.
+    ::tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Collect)).unwrap();
+    let metrics = crate::api::metrics::handle().unwrap();
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let handle = world.start(folder.path()).await;
+    let (alice, bob) = people();
+    register(&handle, &alice).await;
+    register(&handle, &bob).await;
+    fund(&world, &handle, &alice, 1_000).await;
+    let request = TraceId::random();
+    let sent = request.scope(send(&handle, &alice, &bob, 100, "s")).await.unwrap();
+    settle(&handle).await;
+    // Gauges are set once a second.
+    eventually("the gauges are there", async || metrics.render().contains("proofmill_leader_term")).await;
+    let batch = handle.batch(sent.batch_no).await.unwrap();
+    let tx = hex::encode(batch.l1_tx.unwrap());
+    handle.shutdown().await;
+
+    let id = request.to_string();
+    let spans: Vec<String> =
+        SPANS.lock().unwrap().iter().filter(|span| span.contains(&id)).cloned().collect();
+    let mut rest = spans.iter();
+    let story = [
+        ("operation.accepted", sent.id.as_str()),
+        ("batch.sealed", "s3m1"),
+        ("job.published", "attempt=1"),
+        ("job.granted", "tagger"),
+        ("batch.proven", "tagger"),
+        ("batch.signed", &tx),
+        ("batch.mined", &tx),
+        ("batch.final", &tx),
+    ];
+    for (name, detail) in story {
+        assert!(
+            rest.any(|span| span.starts_with(name) && span.contains(detail)),
+            "{name} with {detail} does not follow in {spans:#?}"
+        );
+    }
+    let metrics = metrics.render();
+    for line in [
+        "# HELP proofmill_queue_wait_seconds From the publication",
+        "proofmill_queue_wait_seconds_count{circuit=\"s3m1\"}",
+        "proofmill_proof_seconds_count{circuit=\"s3m1\",part=\"msm\"}",
+        "proofmill_worker_accepted_proofs_total{worker=\"tagger\"}",
+        "proofmill_settlement_total{what=\"final\"}",
+        "proofmill_batch_gas_count",
+        "proofmill_jobs{phase=\"leased\"}",
+        "proofmill_promises_missed 0",
+        "proofmill_leader_term",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+}
