@@ -6,6 +6,7 @@
 //! | `node` | `coordinator`, and the assembly that the demo shares with it |
 //! | `worker` | `worker`, and the `prove-child` that it starts |
 //! | `circuit`, `keys` | `circuit info`, `keys setup-dev`, `keys info`, `keys export-verifier` |
+//! | `logging` | where logs and spans go |
 //! | `redis` | the flags that say where a farm's Redis is |
 //! | `wallet` | `wallet new`, `address`, `balance`, `deposit`, `send`, `withdraw`, `collect`, `history`, `export-proof` |
 //! | `ops` | `ops status`, `explain`, `requeue`, `drain`, `pause`, `resume` |
@@ -15,6 +16,7 @@ mod circuit;
 mod demo;
 mod doctor;
 mod keys;
+mod logging;
 mod node;
 mod ops;
 mod redis;
@@ -22,7 +24,7 @@ mod ui;
 mod wallet;
 mod worker;
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -60,15 +62,13 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("PROOFMILL_LOG")
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
-        )
-        .with_writer(std::io::stderr)
-        // A worker quotes the last lines of its proving child.
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    let _logging = match logging::init() {
+        Ok(logging) => logging,
+        Err(error) => {
+            eprintln!("error: {}", sentence(&error));
+            return ExitCode::FAILURE;
+        }
+    };
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -305,14 +305,15 @@ impl Node {
     pub fn dry_run(&self, batches: &[SubmitBatch], at: At) -> Result<(), String> {
         let tip = self.tip();
         let mut contract = tip.contract;
-        let mut nonce = tip.nonce;
         let mut pool: Vec<&SignedTx> = self.pool.iter().collect();
         pool.sort_by_key(|tx| tx.nonce);
-        for tx in pool.into_iter().filter(|_| at == At::Pending && !self.keeps_no_pending_state) {
+        if at != At::Pending || self.keeps_no_pending_state {
+            pool.clear();
+        }
+        for (nonce, tx) in (tip.nonce..).zip(pool) {
             if tx.nonce != nonce {
                 break;
             }
-            nonce += 1;
             let steps = self.calls.get(&tx.hash).map(|batches| self.accept_on(contract, &[], &[], batches));
             if let Some(Ok(steps)) = steps {
                 contract = steps.last().copied().unwrap_or(contract);

@@ -113,7 +113,7 @@ pub struct Standby {
 
 /// What became of a standby.
 pub enum Looked {
-    Waits(Standby),
+    Waits(Box<Standby>),
     Leads(Box<Process>),
 }
 
@@ -146,7 +146,7 @@ impl Standby {
         let term = match followed {
             Ok(Leadership::Leading { term }) => term,
             Ok(Leadership::Following { .. }) | Err(StartError::Store(StoreError::Unavailable(_))) => {
-                return Ok(Looked::Waits(self));
+                return Ok(Looked::Waits(Box::new(self)));
             }
             Err(error) => return Err(error),
         };

@@ -261,7 +261,7 @@ impl Schedule {
         let Some(standby) = self.standbys.pop() else { return };
         let holder = standby.holder;
         match standby.look(&self.world, &self.config, &self.rules) {
-            Ok(Looked::Waits(standby)) => self.standbys.insert(0, standby),
+            Ok(Looked::Waits(standby)) => self.standbys.insert(0, *standby),
             Ok(Looked::Leads(process)) => {
                 let mut world = self.world.lock();
                 world.seen.takeovers += u64::from(!self.processes.is_empty());

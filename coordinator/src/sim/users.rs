@@ -191,7 +191,7 @@ impl User {
             let ask = PrepareSend { sender, recipient, amount, allow_vault: true, valid_until: None };
             (state.prepare_send(&ask).ok()?, payee.vault)
         };
-        let reused = self.calls.iter().filter(|call| matches!(call.ask, Ask::Submit(_))).next_back();
+        let reused = self.calls.iter().rfind(|call| matches!(call.ask, Ask::Submit(_)));
         let key = match reused {
             Some(call) if world.dice.one_in(20) => call.key.clone(),
             _ => key.to_owned(),
