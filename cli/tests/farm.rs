@@ -105,6 +105,22 @@ impl World {
         Process::spawn(&mut command)
     }
 
+    /// What an operator is told, once the coordinator leads and answers.
+    fn ops(&self, arguments: &[&str]) -> String {
+        let started = Instant::now();
+        loop {
+            let mut command = Command::new(BINARY);
+            command.arg("ops").args(arguments).arg("--data-dir").arg(self.data.path());
+            let output = command.output().unwrap();
+            if output.status.success() {
+                return String::from_utf8(output.stdout).unwrap();
+            }
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(started.elapsed() < LONG && error.contains("no coordinator answers"), "{error}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
     fn worker(&self, name: &str) -> Process {
         let mut command = Command::new(BINARY);
         command.args(["worker", "--backend", "cpu", "--id", name, "--redis-url", &self.redis.worker_url()]);
@@ -161,6 +177,13 @@ fn everything_dies_once_and_every_operation_becomes_final_once() {
         coordinator.kill();
     }
     let coordinator = world.coordinator();
+    // Operators ask and steer it with what is in its data directory.
+    let status = world.ops(&["status"]);
+    assert!(status.contains("batches") && status.contains("workers"), "{status}");
+    assert!(world.ops(&["pause"]).contains("new operations are refused"));
+    assert!(!world.ops(&["resume"]).contains("new operations are refused"));
+    let explained = world.ops(&["explain", "batch", "1"]);
+    assert!(explained.contains("sealed as s3m1") && explained.contains("published"), "{explained}");
     nap(3);
     first.kill();
     world.redis.kill().unwrap();

@@ -1,4 +1,5 @@
-//! How long a farm takes to recover: SIGKILL of the worker that holds a lease → its job leased by another one.
+//! How long a farm takes to recover: SIGKILL of the worker that holds a lease → its job leased by another one. And how much of
+//! the time a worker with a full queue proves nothing.
 //!
 //! Half of the runs with nothing else on the machine, half with two busy threads for each core. Every worker that was not
 //! killed must keep its leases through all of it.
@@ -15,6 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     eventually, number,
+    people::PATIENCE,
     world::{DEATH, World},
 };
 
@@ -23,6 +25,7 @@ const LOOK: Duration = Duration::from_millis(10);
 pub async fn measure() {
     let runs = number("PROOFMILL_CRASH_RUNS", 200) as usize;
     let mut world = World::new().await;
+    idle(&mut world).await;
     let (mut kills, mut missed) = (0, 0);
     for (name, loaded) in [("idle machine", false), ("machine under full load", true)] {
         let load = loaded.then(Load::start);
@@ -56,6 +59,46 @@ pub async fn measure() {
     );
     let silent = usize::try_from(silent).unwrap();
     assert!((kills..=kills + missed).contains(&silent), "a worker that lives lost its lease");
+}
+
+/// Deposits, each of which becomes a batch of its own.
+const BACKLOG: u64 = 40;
+
+/// One worker proves a backlog: the share of its time in which the backend waits.
+async fn idle(world: &mut World) {
+    world.everybody_up().await;
+    world.workers.iter_mut().for_each(|seat| seat.kill());
+    for person in &world.people.all[..3] {
+        for _ in 0..BACKLOG.div_ceil(3) {
+            let coins = person.deposit(100_000).await;
+            world.book.add(person.address(), coins);
+        }
+    }
+    let jobs = async |world: &World| world.query("SELECT 1 FROM jobs").await.len() as u64;
+    assert!(eventually(PATIENCE, async || jobs(world).await >= BACKLOG).await, "there is no backlog");
+    let before = proving(world).await;
+    let seat = &mut world.workers[0];
+    let id = seat.name.clone();
+    seat.start_worker(&world.settings, &id, None);
+    world.lease().await;
+    let began = Instant::now();
+    assert!(eventually(PATIENCE, async || jobs(world).await == 0).await, "the backlog is not proved");
+    let (wall, busy) = (began.elapsed().as_secs_f64(), proving(world).await - before);
+    println!(
+        "one worker with {BACKLOG} batches queued: {wall:.1} s, of which its backend proved {busy:.1} s: idle {:.1} %",
+        100.0 * (1.0 - busy / wall)
+    );
+    world.settle().await;
+}
+
+/// Seconds that backends were busy with accepted proofs, by the metrics of the coordinator that leads.
+async fn proving(world: &World) -> f64 {
+    let port = world.coordinators[world.leader().await].port;
+    let text = reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await.unwrap().text().await.unwrap();
+    let sums = text.lines().filter(|line| line.starts_with("proofmill_proof_seconds_sum{"));
+    let parts = ["sparse", "ntt", "msm", "finish"].map(|part| format!("part=\"{part}\""));
+    let busy = sums.filter(|line| parts.iter().any(|part| line.contains(part)));
+    busy.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
 }
 
 /// Kills the worker that holds the next lease; the time until another one holds its job.

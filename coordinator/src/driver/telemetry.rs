@@ -69,6 +69,7 @@ impl Telemetry {
             ("sparse", timings.sparse),
             ("ntt", timings.ntt),
             ("msm", timings.msm),
+            ("finish", timings.finish),
             ("total", timings.total),
         ];
         for (part, took) in parts {
