@@ -335,3 +335,55 @@ impl State {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use circuits::{leaf::CoinRange, shape::Shape};
+
+    use super::*;
+    use crate::testkit::{Bench, Holder, rules};
+
+    fn deposit(holder: &Holder, id: u64, low: u64, high: u64) -> Deposit {
+        Deposit {
+            id,
+            owner: holder.owner,
+            key_hash: holder.key_hash,
+            account: holder.account,
+            range: CoinRange::new(low, high).unwrap(),
+            depositor: holder.owner,
+            deadline: 0,
+            block: 9,
+            tx: [0; 32],
+        }
+    }
+
+    #[test]
+    fn deposits_whose_coins_do_not_follow_on_are_not_taken_in() {
+        let alice = Holder::new(1);
+        let mut bench = Bench::new(rules(&[Shape::S3M1]));
+        bench.deposit(&alice, 1_000);
+        let (events, to) = (bench.log.len(), Cursor { number: 9, hash: [9; 32] });
+        // A reorganisation between two reads: the same ids, other coins.
+        for (low, high) in [(1, 10), (901, 1_900), (1_002, 1_100)] {
+            let logs = Logs { deposits: vec![deposit(&alice, 1, low, high)], ..Logs::default() };
+            let outcome = bench.state.take_in(to, logs, 2_000, &mut bench.log).unwrap();
+            assert_eq!(outcome, Err(IntakeError::Coins { id: 1, found: low, expected: 1_001 }));
+            assert_eq!(bench.log.len(), events);
+        }
+        let both = vec![deposit(&alice, 1, 1_001, 1_010), deposit(&alice, 2, 1_011, 1_020)];
+        let logs = Logs { deposits: both.clone(), ..Logs::default() };
+        bench.state.take_in(to, logs, 2_000, &mut bench.log).unwrap().unwrap();
+
+        // Read again from the first block on: what follows there counts.
+        let to = Cursor { number: 10, hash: [10; 32] };
+        let kept = bench.state.recorded().0.last().copied();
+        let again = Logs { deposits: both[1..].to_vec(), ..Logs::default() };
+        let outcome = bench.state.read_again(kept, to, again, 3_000, &mut bench.log).unwrap();
+        assert!(matches!(outcome, Err(IntakeError::Gap { found: 2, expected: 1, .. })), "{outcome:?}");
+        let again = Logs { deposits: vec![deposit(&alice, 1, 1_011, 1_020)], ..Logs::default() };
+        let outcome = bench.state.read_again(kept, to, again, 3_000, &mut bench.log).unwrap();
+        assert_eq!(outcome, Err(IntakeError::Coins { id: 1, found: 1_011, expected: 1_001 }));
+        let again = Logs { deposits: both, ..Logs::default() };
+        bench.state.read_again(kept, to, again, 3_000, &mut bench.log).unwrap().unwrap();
+    }
+}
