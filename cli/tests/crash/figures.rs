@@ -1,3 +1,174 @@
-//! How long a farm takes to recover.
+//! How long a farm takes to recover, by the stamps of its own log: real processes, proofs of 0.7 s, the defaults of lease and
+//! heartbeat.
+//!
+//! Two numbers per part and load: from the SIGKILL of a worker to its job granted to another, and from the SIGKILL of a leading
+//! coordinator to the first job that its standby grants. A worker that is evicted although nobody killed it fails the run.
 
-pub async fn measure() {}
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use coordinator::{farm::FarmRecord, state::event::Event, store::Store as _};
+use tokio::time::sleep;
+
+use crate::{
+    fresh, number,
+    world::{self, World},
+};
+
+/// Rounds between two looks at the whole log.
+const CHAPTER: u32 = 10;
+
+/// A process that was killed: a worker that held this batch, or a coordinator.
+struct Killed {
+    at: u64,
+    worker: Option<(i32, String)>,
+}
+
+#[derive(Default)]
+struct Figures {
+    moved: Vec<u64>,
+    dispatched: Vec<u64>,
+    /// Kills after which the job was not granted again: its proof was on its way already.
+    delivered: u32,
+    /// Heard of by nobody for a lease although nobody killed it.
+    evicted: Vec<String>,
+}
+
+/// Keeps every core busy at normal priority.
+struct Burners(Arc<AtomicBool>);
+
+impl Burners {
+    fn start() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        for _ in 0..thread::available_parallelism().map_or(2, usize::from) {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        Self(stop)
+    }
+}
+
+impl Drop for Burners {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+pub async fn measure() {
+    let runs = number("PROOFMILL_CRASH_RUNS", 200);
+    let mut world = World::new().await;
+    for load in ["idle", "full load"] {
+        let burners = (load == "full load").then(Burners::start);
+        let mut figures = Figures::default();
+        let mut turn = 0;
+        while figures.moved.len() < usize::try_from(runs).unwrap() {
+            world = fresh(world).await;
+            let mut killed = Vec::new();
+            for _ in 0..CHAPTER.min(runs) {
+                turn += 1;
+                world.everybody_up().await;
+                killed.push(kill_one(&mut world, turn).await);
+            }
+            world.settle().await;
+            tokio::task::block_in_place(|| figures.read(&world, &killed));
+        }
+        drop(burners);
+        figures.print(load);
+        assert!(figures.evicted.is_empty(), "evicted although alive: {:?}", figures.evicted);
+    }
+}
+
+/// Kills in the middle of business; every tenth time the leader, else a worker that proves.
+async fn kill_one(world: &mut World, turn: u32) -> Killed {
+    let business = world.business();
+    let (book, killed) = tokio::join!(business, async {
+        // Not always at the same moment of a proof.
+        let (batch, holder) = world.lease().await;
+        sleep(Duration::from_millis(u64::from(turn % 7) * 60)).await;
+        if turn.is_multiple_of(10) {
+            let leader = world.leader().await;
+            let at = now();
+            world.coordinators[leader].kill();
+            return Killed { at, worker: None };
+        }
+        let seat = world.workers.iter_mut().find(|seat| seat.id == holder).unwrap();
+        let at = now();
+        seat.kill();
+        // Under another name: nobody tells of the end of the first.
+        let id = format!("{}-figures-{turn}", seat.name);
+        seat.start_worker(&world.settings, &id, None);
+        Killed { at, worker: Some((batch, holder)) }
+    });
+    world.book = book;
+    killed
+}
+
+impl Figures {
+    fn read(&mut self, world: &World, killed: &[Killed]) {
+        let mut grants: Vec<(u64, i32, String)> = Vec::new();
+        let mut silent: Vec<(u64, String)> = Vec::new();
+        let mut store = world::reader(&world.settings.postgres_url);
+        let read = store.replay(0, &mut |_, stamped| {
+            match stamped.event {
+                Event::Farm(FarmRecord::Granted { batch_no, worker, .. }) => {
+                    grants.push((stamped.at, i32::try_from(batch_no).unwrap(), worker.to_string()));
+                }
+                Event::Farm(FarmRecord::Ended { worker: Some(worker), message, .. })
+                    if message.contains("fell silent") =>
+                {
+                    silent.push((stamped.at, worker.to_string()));
+                }
+                _ => {}
+            }
+            Ok(())
+        });
+        read.unwrap();
+        for Killed { at, worker } in killed {
+            let again = grants.iter().find(|(when, batch, to)| {
+                when >= at && worker.as_ref().is_none_or(|(of, from)| batch == of && to != from)
+            });
+            match (again, worker) {
+                (Some((when, ..)), Some(_)) => self.moved.push(when - at),
+                (Some((when, ..)), None) => self.dispatched.push(when - at),
+                (None, _) => self.delivered += 1,
+            }
+        }
+        let dead: BTreeSet<&str> =
+            killed.iter().filter_map(|killed| Some(killed.worker.as_ref()?.1.as_str())).collect();
+        let began = killed.first().map_or(0, |first| first.at);
+        let alive = silent.into_iter().filter(|(at, worker)| *at >= began && !dead.contains(worker.as_str()));
+        self.evicted.extend(alive.map(|(_, worker)| worker));
+    }
+
+    fn print(&mut self, load: &str) {
+        line(load, "worker SIGKILL to its job granted elsewhere", &mut self.moved);
+        line(load, "leader SIGKILL to the next grant, by the standby", &mut self.dispatched);
+        let (delivered, evicted) = (self.delivered, self.evicted.len());
+        println!("{load:10} proofs already on their way {delivered}; evicted although alive {evicted}");
+    }
+}
+
+fn line(load: &str, what: &str, times: &mut [u64]) {
+    times.sort_unstable();
+    let Some(last) = times.len().checked_sub(1) else { return };
+    let [half, most, worst] =
+        [last / 2, (times.len() * 99).div_ceil(100) - 1, last].map(|place| times[place]);
+    println!("{load:10} {what}: n {}, p50 {half} ms, p99 {most} ms, max {worst} ms", times.len());
+}
+
+/// In the unit of the log's stamps.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap()
+}
