@@ -18,8 +18,8 @@ use coordinator::{farm::FarmRecord, state::event::Event, store::Store as _};
 use tokio::time::sleep;
 
 use crate::{
-    fresh, number,
-    world::{self, World},
+    eventually, fresh, number,
+    world::{self, DEATH, World},
 };
 
 /// Rounds between two looks at the whole log.
@@ -93,8 +93,8 @@ pub async fn measure() {
 async fn kill_one(world: &mut World, turn: u32) -> Killed {
     let business = world.business();
     let (book, killed) = tokio::join!(business, async {
+        let (batch, seat) = proving(world).await;
         // Not always at the same moment of a proof.
-        let (batch, holder) = world.lease().await;
         sleep(Duration::from_millis(u64::from(turn % 7) * 60)).await;
         if turn.is_multiple_of(10) {
             let leader = world.leader().await;
@@ -102,7 +102,8 @@ async fn kill_one(world: &mut World, turn: u32) -> Killed {
             world.coordinators[leader].kill();
             return Killed { at, worker: None };
         }
-        let seat = world.workers.iter_mut().find(|seat| seat.id == holder).unwrap();
+        let seat = &mut world.workers[seat];
+        let holder = seat.id.clone();
         let at = now();
         seat.kill();
         // Under another name: nobody tells of the end of the first.
@@ -112,6 +113,18 @@ async fn kill_one(world: &mut World, turn: u32) -> Killed {
     });
     world.book = book;
     killed
+}
+
+/// Waits until a living worker holds a lease: one that was killed before may hold another still.
+async fn proving(world: &World) -> (i32, usize) {
+    let mut found = None;
+    let held = eventually(DEATH, async || {
+        let (batch, holder) = world.lease().await;
+        found = world.workers.iter().position(|seat| seat.id == holder).map(|seat| (batch, seat));
+        found.is_some()
+    });
+    assert!(held.await, "no living worker proves anything");
+    found.unwrap()
 }
 
 impl Figures {
