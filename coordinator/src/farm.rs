@@ -28,6 +28,7 @@ mod dispatch;
 
 use crew::Crew;
 pub use crew::{Departed, Worker};
+pub use dispatch::{RESTARTED, SILENT};
 
 /// Workers excluded from a job at most; the oldest is let in again so that a small farm never excludes itself.
 const MAX_EXCLUDED: usize = 8;
@@ -337,7 +338,7 @@ impl Farm {
                 worker.registration = Some(registration);
                 // One that has just started has lost what it held before.
                 if fresh {
-                    self.release(&name, "the worker started again", effects);
+                    self.release(&name, RESTARTED, effects);
                     self.let_in_again(&name, effects);
                 }
                 if fresh && self.draining.remove(&name) {

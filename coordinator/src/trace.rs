@@ -8,7 +8,7 @@ use std::fmt;
 use rand_core::{OsRng, RngCore};
 
 /// 16 bytes, not all 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TraceId([u8; 16]);
 
 tokio::task_local! {

@@ -1,64 +1,191 @@
-//! How long a farm takes to recover: SIGKILL of the worker that holds a lease → its job leased by another one. And how much of
-//! the time a worker with a full queue proves nothing.
+//! How long a farm takes to recover, by the stamps of its own log: real processes, proofs of 0.7 s, the defaults of lease and
+//! heartbeat.
 //!
-//! Half of the runs with nothing else on the machine, half with two busy threads for each core. Every worker that was not
-//! killed must keep its leases through all of it.
+//! First how much of its time a worker with a full queue proves nothing. Then two numbers per load: from the SIGKILL of a worker to its job granted to another, and from the SIGKILL of a leading
+//! coordinator to the first job that its standby grants. A worker that is evicted although nobody killed it fails the run.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use coordinator::{farm::FarmRecord, state::event::Event, store::Store as _};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    eventually, number,
+    eventually, fresh, number,
     people::PATIENCE,
-    world::{DEATH, World},
+    world::{self, DEATH, World},
 };
 
-const LOOK: Duration = Duration::from_millis(10);
+/// Rounds between two looks at the whole log.
+const CHAPTER: u32 = 10;
+
+/// A process that was killed: a worker that held this batch, or a coordinator.
+struct Killed {
+    at: u64,
+    worker: Option<(i32, String)>,
+}
+
+#[derive(Default)]
+struct Figures {
+    moved: Vec<u64>,
+    dispatched: Vec<u64>,
+    /// Kills after which the job was not granted again: its proof was on its way already.
+    delivered: u32,
+    /// Heard of by nobody for a lease although nobody killed it.
+    evicted: Vec<String>,
+}
+
+/// Keeps every core busy at normal priority.
+struct Burners(Arc<AtomicBool>);
+
+impl Burners {
+    fn start() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        for _ in 0..thread::available_parallelism().map_or(2, usize::from) {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        Self(stop)
+    }
+}
+
+impl Drop for Burners {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 pub async fn measure() {
-    let runs = number("PROOFMILL_CRASH_RUNS", 200) as usize;
+    let runs = number("PROOFMILL_CRASH_RUNS", 200);
     let mut world = World::new().await;
     idle(&mut world).await;
-    let (mut kills, mut missed) = (0, 0);
-    for (name, loaded) in [("idle machine", false), ("machine under full load", true)] {
-        let load = loaded.then(Load::start);
-        let mut times = Vec::new();
-        while times.len() < runs / 2 {
-            // A proof that was on its way already ends the job without anybody else.
-            let Some(time) = moved(&mut world, kills).await else {
-                missed += 1;
-                continue;
-            };
-            times.push(time);
-            kills += 1;
+    for load in ["idle", "full load"] {
+        let burners = (load == "full load").then(Burners::start);
+        let mut figures = Figures::default();
+        let mut turn = 0;
+        while figures.moved.len() < usize::try_from(runs).unwrap() {
+            world = fresh(world).await;
+            let mut killed = Vec::new();
+            for _ in 0..CHAPTER.min(runs) {
+                turn += 1;
+                world.everybody_up().await;
+                killed.push(kill_one(&mut world, turn).await);
+            }
+            world.settle().await;
+            tokio::task::block_in_place(|| figures.read(&world, &killed));
         }
-        drop(load);
-        times.sort_unstable();
-        let at = |share: f64| times[((times.len() as f64 * share).ceil() as usize).max(1) - 1].as_secs_f64();
-        println!(
-            "worker SIGKILL → its job leased by another, {name}: p50 {:.2} s, p99 {:.2} s, at most {:.2} s over {} runs",
-            at(0.5),
-            at(0.99),
-            at(1.0),
-            times.len()
-        );
+        drop(burners);
+        figures.print(load);
+        assert!(figures.evicted.is_empty(), "evicted although alive: {:?}", figures.evicted);
     }
-    world.everybody_up().await;
-    world.settle().await;
-    let silent = "SELECT count(*) FROM lines WHERE text LIKE '%fell silent%'";
-    let silent: i64 = world.query(silent).await[0].get(0);
-    println!(
-        "leases that ended in silence: {silent}, workers killed: {kills} with a lease, {missed} when it was over"
-    );
-    let silent = usize::try_from(silent).unwrap();
-    assert!((kills..=kills + missed).contains(&silent), "a worker that lives lost its lease");
+}
+
+/// Kills in the middle of business; every tenth time the leader, else a worker that proves.
+async fn kill_one(world: &mut World, turn: u32) -> Killed {
+    let business = world.business();
+    let (book, killed) = tokio::join!(business, async {
+        let (batch, seat) = proving(world).await;
+        // Not always at the same moment of a proof.
+        sleep(Duration::from_millis(u64::from(turn % 7) * 60)).await;
+        if turn.is_multiple_of(10) {
+            let leader = world.leader().await;
+            let at = now();
+            world.coordinators[leader].kill();
+            return Killed { at, worker: None };
+        }
+        let seat = &mut world.workers[seat];
+        let holder = seat.id.clone();
+        let at = now();
+        seat.kill();
+        // Under another name: nobody tells of the end of the first.
+        let id = format!("{}-figures-{turn}", seat.name);
+        seat.start_worker(&world.settings, &id, None);
+        Killed { at, worker: Some((batch, holder)) }
+    });
+    world.book = book;
+    killed
+}
+
+/// Waits until a living worker holds a lease: one that was killed before may hold another still.
+async fn proving(world: &World) -> (i32, usize) {
+    let mut found = None;
+    let held = eventually(DEATH, async || {
+        let (batch, holder) = world.lease().await;
+        found = world.workers.iter().position(|seat| seat.id == holder).map(|seat| (batch, seat));
+        found.is_some()
+    });
+    assert!(held.await, "no living worker proves anything");
+    found.unwrap()
+}
+
+impl Figures {
+    fn read(&mut self, world: &World, killed: &[Killed]) {
+        let mut grants: Vec<(u64, i32, String)> = Vec::new();
+        let mut silent: Vec<(u64, String)> = Vec::new();
+        let mut store = world::reader(&world.settings.postgres_url);
+        let read = store.replay(0, &mut |_, stamped| {
+            match stamped.event {
+                Event::Farm(FarmRecord::Granted { batch_no, worker, .. }) => {
+                    grants.push((stamped.at, i32::try_from(batch_no).unwrap(), worker.to_string()));
+                }
+                Event::Farm(FarmRecord::Ended { worker: Some(worker), message, .. })
+                    if message.contains("fell silent") =>
+                {
+                    silent.push((stamped.at, worker.to_string()));
+                }
+                _ => {}
+            }
+            Ok(())
+        });
+        read.unwrap();
+        for Killed { at, worker } in killed {
+            let again = grants.iter().find(|(when, batch, to)| {
+                when >= at && worker.as_ref().is_none_or(|(of, from)| batch == of && to != from)
+            });
+            match (again, worker) {
+                (Some((when, ..)), Some(_)) => self.moved.push(when - at),
+                (Some((when, ..)), None) => self.dispatched.push(when - at),
+                (None, _) => self.delivered += 1,
+            }
+        }
+        let dead: BTreeSet<&str> =
+            killed.iter().filter_map(|killed| Some(killed.worker.as_ref()?.1.as_str())).collect();
+        let began = killed.first().map_or(0, |first| first.at);
+        let alive = silent.into_iter().filter(|(at, worker)| *at >= began && !dead.contains(worker.as_str()));
+        self.evicted.extend(alive.map(|(_, worker)| worker));
+    }
+
+    fn print(&mut self, load: &str) {
+        line(load, "worker SIGKILL to its job granted elsewhere", &mut self.moved);
+        line(load, "leader SIGKILL to the next grant, by the standby", &mut self.dispatched);
+        let (delivered, evicted) = (self.delivered, self.evicted.len());
+        println!("{load:10} proofs already on their way {delivered}; evicted although alive {evicted}");
+    }
+}
+
+fn line(load: &str, what: &str, times: &mut [u64]) {
+    times.sort_unstable();
+    let Some(last) = times.len().checked_sub(1) else { return };
+    let [half, most, worst] =
+        [last / 2, (times.len() * 99).div_ceil(100) - 1, last].map(|place| times[place]);
+    println!("{load:10} {what}: n {}, p50 {half} ms, p99 {most} ms, max {worst} ms", times.len());
+}
+
+/// In the unit of the log's stamps.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap()
 }
 
 /// Deposits, each of which becomes a batch of its own.
@@ -76,14 +203,14 @@ async fn idle(world: &mut World) {
     }
     let jobs = async |world: &World| world.query("SELECT 1 FROM jobs").await.len() as u64;
     assert!(eventually(PATIENCE, async || jobs(world).await >= BACKLOG).await, "there is no backlog");
-    let before = proving(world).await;
+    let before = proved_seconds(world).await;
     let seat = &mut world.workers[0];
     let id = seat.name.clone();
     seat.start_worker(&world.settings, &id, None);
     world.lease().await;
     let began = Instant::now();
     assert!(eventually(PATIENCE, async || jobs(world).await == 0).await, "the backlog is not proved");
-    let (wall, busy) = (began.elapsed().as_secs_f64(), proving(world).await - before);
+    let (wall, busy) = (began.elapsed().as_secs_f64(), proved_seconds(world).await - before);
     println!(
         "one worker with {BACKLOG} batches queued: {wall:.1} s, of which its backend proved {busy:.1} s: idle {:.1} %",
         100.0 * (1.0 - busy / wall)
@@ -92,64 +219,11 @@ async fn idle(world: &mut World) {
 }
 
 /// Seconds that backends were busy with accepted proofs, by the metrics of the coordinator that leads.
-async fn proving(world: &World) -> f64 {
+async fn proved_seconds(world: &World) -> f64 {
     let port = world.coordinators[world.leader().await].port;
     let text = reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await.unwrap().text().await.unwrap();
     let sums = text.lines().filter(|line| line.starts_with("proofmill_proof_seconds_sum{"));
     let parts = ["sparse", "ntt", "msm", "finish"].map(|part| format!("part=\"{part}\""));
     let busy = sums.filter(|line| parts.iter().any(|part| line.contains(part)));
     busy.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
-}
-
-/// Kills the worker that holds the next lease; the time until another one holds its job.
-async fn moved(world: &mut World, run: usize) -> Option<Duration> {
-    world.everybody_up().await;
-    let ready = eventually(DEATH, async || world.workers.iter().all(|seat| seat.said("is ready")));
-    assert!(ready.await, "the workers do not start");
-    let [alice, bob, ..] = &world.people.all;
-    let (from, to) = if run.is_multiple_of(2) { (alice, bob) } else { (bob, alice) };
-    let paid =
-        from.pay(&world.api, Some(to.address()), 1_000, &format!("figure {run}.{:?}", Instant::now())).await;
-    world.book.note(paid);
-    let (batch, holder) = world.lease().await;
-    let seat = world.workers.iter_mut().find(|seat| seat.id == holder).unwrap();
-    let killed = Instant::now();
-    seat.kill();
-    loop {
-        let rows = world.query(&format!("SELECT phase, worker FROM jobs WHERE batch_no = {batch}")).await;
-        let (phase, worker): (String, Option<String>) = match rows.first() {
-            Some(row) => (row.get(0), row.get(1)),
-            None => return None,
-        };
-        match phase.as_str() {
-            "leased" if worker.is_some_and(|worker| worker != holder) => return Some(killed.elapsed()),
-            _ => assert!(killed.elapsed() < DEATH, "nobody takes the job of batch {batch}"),
-        }
-        sleep(LOOK).await;
-    }
-}
-
-/// Threads that compute until they are dropped.
-struct Load(Arc<AtomicBool>);
-
-impl Load {
-    fn start() -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        for _ in 0..2 * cores {
-            let over = Arc::clone(&over);
-            std::thread::spawn(move || {
-                while !over.load(Ordering::Relaxed) {
-                    std::hint::spin_loop();
-                }
-            });
-        }
-        Self(over)
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }

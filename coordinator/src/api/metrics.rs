@@ -33,10 +33,7 @@ const HELP: &[(&str, &str)] = &[
     ("proofmill_queue_wait_seconds", "From the publication of an attempt to its lease."),
     ("proofmill_jobs", "Jobs that wait for a proof."),
     ("proofmill_lease_age_seconds", "Longest time since a worker with a lease was heard of."),
-    (
-        "proofmill_attempts_ended_total",
-        "Attempts that ended without a proof; charged: by the job's own fault.",
-    ),
+    ("proofmill_attempts_ended_total", "Attempts that ended without a proof, by whose fault: the retries."),
     ("proofmill_jobs_poisoned_total", "Jobs that were given up until an operator looks."),
     ("proofmill_proof_seconds", "Parts of an accepted proof, as its worker measured them."),
     ("proofmill_proofs_accepted_total", "Proofs that verified and were taken."),

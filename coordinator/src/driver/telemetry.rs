@@ -10,7 +10,7 @@ use metrics::{counter, gauge, histogram};
 use wire::{Timings, WorkerId};
 
 use crate::{
-    farm::{FarmRecord, Phase},
+    farm::{FarmRecord, Phase, RESTARTED, SILENT},
     settlement::SettlementRecord,
     state::{
         State,
@@ -24,6 +24,8 @@ use crate::{
 const MOST_WORKERS: usize = 64;
 /// Their name.
 const OTHERS: &str = "other";
+/// Requests of a batch that are remembered: more than its slots, since each may be sent again.
+const MOST_REQUESTS: usize = 2048;
 /// Promises are counted in every so many looks: there may be many.
 const DEADLINES_EVERY: u32 = 10;
 
@@ -33,7 +35,9 @@ pub(crate) struct Telemetry {
     published: BTreeMap<u32, u64>,
     workers: BTreeSet<WorkerId>,
     /// Requests whose operations are in a batch that is not final.
-    requests: BTreeMap<u32, Vec<TraceId>>,
+    requests: BTreeMap<u32, BTreeSet<TraceId>>,
+    /// Jobs of each circuit and phase that was seen once.
+    depths: BTreeMap<(&'static str, &'static str), u32>,
     looks: u32,
 }
 
@@ -52,7 +56,11 @@ impl Telemetry {
                 tracing::debug!("durable and promised");
             },
         );
-        self.requests.entry(batch).or_default().push(request);
+        let requests = self.requests.entry(batch).or_default();
+        // A request that is sent again and again says nothing new.
+        if requests.len() < MOST_REQUESTS {
+            requests.insert(request);
+        }
     }
 
     /// The ids of the requests in a batch, for the field of a span.
@@ -152,9 +160,14 @@ impl Telemetry {
                     )
                 });
             }
-            FarmRecord::Ended { charged, .. } => {
-                let charged = if *charged { "yes" } else { "no" };
-                counter!("proofmill_attempts_ended_total", "charged" => charged).increment(1);
+            FarmRecord::Ended { charged, message, .. } => {
+                let reason = match message.as_str() {
+                    _ if *charged => "job",
+                    SILENT => "silent",
+                    RESTARTED => "restarted",
+                    _ => "worker",
+                };
+                counter!("proofmill_attempts_ended_total", "reason" => reason).increment(1);
             }
             FarmRecord::Poisoned { .. } => counter!("proofmill_jobs_poisoned_total").increment(1),
             FarmRecord::Requeued { .. } | FarmRecord::Draining { .. } | FarmRecord::Admitted { .. } => {}
@@ -208,18 +221,16 @@ impl Telemetry {
 
     /// How things are, once a second.
     pub fn look(&mut self, state: &State, lease_ms: u64, head: u64, final_block: u64, term: u64, now: u64) {
-        let mut phases = [("due", 0u32), ("published", 0), ("leased", 0), ("poisoned", 0)];
         let mut lease_age = 0;
+        self.depths.values_mut().for_each(|count| *count = 0);
         for (_, job) in state.farm.jobs() {
-            for (name, count) in &mut phases {
-                *count += u32::from(*name == phase_name(&job.phase));
-            }
+            *self.depths.entry((job.shape.name(), phase_name(&job.phase))).or_default() += 1;
             if let Phase::Leased { until, .. } = &job.phase {
                 lease_age = lease_age.max((now + lease_ms).saturating_sub(*until));
             }
         }
-        for (phase, count) in phases {
-            gauge!("proofmill_jobs", "phase" => phase).set(f64::from(count));
+        for ((circuit, phase), count) in &self.depths {
+            gauge!("proofmill_jobs", "circuit" => *circuit, "phase" => *phase).set(f64::from(*count));
         }
         gauge!("proofmill_lease_age_seconds").set(seconds(lease_age));
         gauge!("proofmill_l1_lag_blocks").set(head.saturating_sub(final_block) as f64);

@@ -19,6 +19,11 @@ pub(super) const MIN_ENTRIES: usize = 4;
 /// A worker that was silent for so many leases is forgotten.
 pub(super) const FORGET_AFTER_LEASES: u64 = 10;
 
+/// Why a lease ended that nobody reported about.
+pub const SILENT: &str = "the worker fell silent";
+/// Why a lease ended whose worker is another process now.
+pub const RESTARTED: &str = "the worker started again";
+
 impl Farm {
     /// Workers that were heard of within a lease.
     fn living(&self, now: u64) -> BTreeSet<WorkerId> {
@@ -86,7 +91,7 @@ impl Farm {
         }
         for (batch_no, attempt, worker) in expired {
             let (job, attempt) = (JobId::of_batch(batch_no), Attempt(attempt));
-            self.end(job, attempt, &worker, false, "the worker fell silent".to_owned(), effects);
+            self.end(job, attempt, &worker, false, SILENT.to_owned(), effects);
             effects.push(FarmEffect::Retire { job, attempt });
             effects.push(FarmEffect::Control { worker, control: Control::Cancel { job, attempt } });
         }

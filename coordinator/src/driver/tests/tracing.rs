@@ -82,7 +82,7 @@ async fn a_request_is_followed_by_its_id_to_the_transaction_that_settles_it() {
         "proofmill_worker_accepted_proofs_total{worker=\"tagger\"}",
         "proofmill_settlement_total{what=\"final\"}",
         "proofmill_batch_gas_count",
-        "proofmill_jobs{phase=\"leased\"}",
+        "proofmill_jobs{circuit=\"s3m1\",phase=",
         "proofmill_promises_missed 0",
         "proofmill_leader_term",
     ] {
