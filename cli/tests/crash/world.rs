@@ -221,6 +221,21 @@ impl World {
         audit.check(api, people, book).await;
     }
 
+    /// What the coordinators and the store say, for who looks into a failure.
+    async fn told(&self) -> String {
+        let lines = "SELECT at || ' ' || batch_no || ' ' || text FROM lines ORDER BY id DESC LIMIT 30";
+        let jobs = "SELECT batch_no || ' ' || phase || ' ' || coalesce(worker, '-') FROM jobs";
+        let mut told = Vec::new();
+        for statement in [jobs, lines] {
+            told.extend(self.query(statement).await.iter().map(|row| row.get::<_, String>(0)));
+        }
+        for seat in self.coordinators.iter().chain(&self.workers) {
+            let output = seat.process.as_ref().map(|process| process.output());
+            told.push(format!("---- {} as {}\n{}", seat.name, seat.id, output.unwrap_or_default()));
+        }
+        told.join("\n")
+    }
+
     pub async fn rpc(&self, method: &str, params: Value) -> Value {
         ask_node(&self.anvil.url(), method, params).await
     }
@@ -241,7 +256,9 @@ impl World {
             found = rows.first().map(|row| (row.get(0), row.get(1)));
             found.is_some()
         });
-        assert!(leased.await, "nobody proves anything");
+        if !leased.await {
+            panic!("nobody proves anything\n{}", self.told().await);
+        }
         found.unwrap()
     }
 }

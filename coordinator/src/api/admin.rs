@@ -152,13 +152,14 @@ impl Mutation {
         payload(ctx, outcome).await
     }
 
-    /// Sends a poisoned batch out again, with a clean record; any other job is left as it is.
+    /// Sends a poisoned batch out again, with a clean record; one that is not poisoned, or proven by now, is left as it is.
     async fn requeue(&self, ctx: &Context<'_>, batch: u32) -> Result<OpsPayload> {
         let operator = handle(ctx)?;
         let outcome = match operator.knows_job(batch).await {
             Ok(true) => operator.requeue(batch).await,
             Ok(false) => {
-                let message = format!("no proof of batch {batch} is awaited; `jobs` lists those that are");
+                let message =
+                    format!("batch {batch} is not sealed; `jobs` lists those that wait for a proof");
                 return Ok(OpsPayload {
                     status: None,
                     user_errors: vec![UserError::new("NO_SUCH_JOB", message, &["batch"])],

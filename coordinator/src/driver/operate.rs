@@ -186,9 +186,9 @@ impl Handle {
         })
     }
 
-    /// Whether a job of this batch waits for its proof.
+    /// Whether this batch was sealed: its job waits for a proof, or had one.
     pub(crate) async fn knows_job(&self, batch_no: u32) -> Result<bool, UserError> {
-        let known = self.link.ask(move |state| state.farm.job(batch_no).is_some()).await;
+        let known = self.link.ask(move |state| state.batch(batch_no).is_some()).await;
         known.ok_or_else(refusal::unavailable)
     }
 

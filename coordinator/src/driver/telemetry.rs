@@ -15,7 +15,7 @@ use crate::{
     state::{
         State,
         event::{Accepted, Event, OperationId, Stamped},
-        explain::phase_name,
+        explain::{PHASES, phase_name},
     },
     trace::TraceId,
 };
@@ -36,7 +36,7 @@ pub(crate) struct Telemetry {
     workers: BTreeSet<WorkerId>,
     /// Requests whose operations are in a batch that is not final.
     requests: BTreeMap<u32, BTreeSet<TraceId>>,
-    /// Jobs of each circuit and phase that was seen once.
+    /// Jobs of each circuit and phase.
     depths: BTreeMap<(&'static str, &'static str), u32>,
     looks: u32,
 }
@@ -222,7 +222,9 @@ impl Telemetry {
     /// How things are, once a second.
     pub fn look(&mut self, state: &State, lease_ms: u64, head: u64, final_block: u64, term: u64, now: u64) {
         let mut lease_age = 0;
-        self.depths.values_mut().for_each(|count| *count = 0);
+        for shape in state.rules().circuits.keys() {
+            self.depths.extend(PHASES.map(|phase| ((shape.name(), phase), 0)));
+        }
         for (_, job) in state.farm.jobs() {
             *self.depths.entry((job.shape.name(), phase_name(&job.phase))).or_default() += 1;
             if let Phase::Leased { until, .. } = &job.phase {

@@ -62,6 +62,9 @@ pub struct JobFacts {
     pub waits_for: String,
 }
 
+/// The names of all phases.
+pub const PHASES: [&str; 4] = ["due", "published", "leased", "poisoned"];
+
 /// The name of a job's phase.
 pub fn phase_name(phase: &Phase) -> &'static str {
     match phase {
