@@ -179,6 +179,9 @@ impl Proxy {
                 let (cuts, silence) = (Arc::clone(&cuts), Arc::clone(&silence));
                 tokio::spawn(async move {
                     let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else { return };
+                    // What is longer than a piece must not wait for an acknowledgement longer than a connection lasts.
+                    client.set_nodelay(true).unwrap();
+                    server.set_nodelay(true).unwrap();
                     let (from_client, to_client) = client.into_split();
                     let (from_server, to_server) = server.into_split();
                     tokio::select! {

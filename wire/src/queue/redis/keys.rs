@@ -97,9 +97,19 @@ const PRELUDE: &str = "local KEYS, ARGV = (function(all) local keys, rest, n = {
                        for i = 2, #all do if i <= n + 1 then keys[i - 1] = all[i] else rest[i - n - 1] = all[i] end end \
                        return keys, rest end)(ARGV)\n";
 
+/// What a script says to Redis: its comments and indentation need not travel with every call.
+fn code(script: &str) -> String {
+    let mut code = PRELUDE.to_owned();
+    for line in script.lines().map(str::trim_start).filter(|line| !line.starts_with("--")) {
+        code.push_str(line);
+        code.push('\n');
+    }
+    code
+}
+
 /// A call of a script; its arguments are appended.
 pub(super) fn eval<K: ToRedisArgs>(script: &str, keys: &[K]) -> Cmd {
     let mut command = redis::cmd("EVAL");
-    command.arg(format!("{PRELUDE}{script}")).arg(0).arg(keys.len()).arg(keys);
+    command.arg(code(script)).arg(0).arg(keys.len()).arg(keys);
     command
 }
