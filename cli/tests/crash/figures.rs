@@ -91,30 +91,29 @@ pub async fn measure() {
     }
 }
 
-/// Kills in the middle of business; every tenth time the leader, else a worker that proves.
+/// A payment, and a kill while its batch is proved; every tenth time the leader, else the worker.
 async fn kill_one(world: &mut World, turn: u32) -> Killed {
-    let business = world.business();
-    let (book, killed) = tokio::join!(business, async {
-        let (batch, seat) = proving(world).await;
-        // Not always at the same moment of a proof.
-        sleep(Duration::from_millis(u64::from(turn % 7) * 60)).await;
-        if turn.is_multiple_of(10) {
-            let leader = world.leader().await;
-            let at = now();
-            world.coordinators[leader].kill();
-            return Killed { at, worker: None };
-        }
-        let seat = &mut world.workers[seat];
-        let holder = seat.id.clone();
+    let [alice, bob, ..] = &world.people.all;
+    let (from, to) = if turn.is_multiple_of(2) { (alice, bob) } else { (bob, alice) };
+    let paid = from.pay(&world.api, Some(to.address()), 1_000, &format!("figures.{turn}")).await;
+    world.book.note(paid);
+    let (batch, seat) = proving(world).await;
+    // Not always at the same moment of a proof.
+    sleep(Duration::from_millis(u64::from(turn % 7) * 60)).await;
+    if turn.is_multiple_of(10) {
+        let leader = world.leader().await;
         let at = now();
-        seat.kill();
-        // Under another name: nobody tells of the end of the first.
-        let id = format!("{}-figures-{turn}", seat.name);
-        seat.start_worker(&world.settings, &id, None);
-        Killed { at, worker: Some((batch, holder)) }
-    });
-    world.book = book;
-    killed
+        world.coordinators[leader].kill();
+        return Killed { at, worker: None };
+    }
+    let seat = &mut world.workers[seat];
+    let holder = seat.id.clone();
+    let at = now();
+    seat.kill();
+    // Under another name: nobody tells of the end of the first.
+    let id = format!("{}-figures-{turn}", seat.name);
+    seat.start_worker(&world.settings, &id, None);
+    Killed { at, worker: Some((batch, holder)) }
 }
 
 /// Waits until a living worker holds a lease: one that was killed before may hold another still.
