@@ -120,8 +120,12 @@ async fn kill_one(world: &mut World, turn: u32) -> Killed {
 async fn proving(world: &World) -> (i32, usize) {
     let mut found = None;
     let held = eventually(DEATH, async || {
-        let (batch, holder) = world.lease().await;
-        found = world.workers.iter().position(|seat| seat.id == holder).map(|seat| (batch, seat));
+        let leases = world.query("SELECT batch_no, worker FROM jobs WHERE phase = 'leased'").await;
+        found = leases.iter().find_map(|lease| {
+            let (batch, holder): (i32, String) = (lease.get(0), lease.get(1));
+            let seat = world.workers.iter().position(|seat| seat.id == holder)?;
+            Some((batch, seat))
+        });
         found.is_some()
     });
     assert!(held.await, "no living worker proves anything");
