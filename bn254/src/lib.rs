@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`encoding`] | canonical bytes, hex and serde of field elements |
 //! | [`witness`] | value-only bellman synthesis |
+//! | [`inner`] | inner products with one reduction |
 //! | [`ntt`] | number-theoretic transforms over `Fr`, without bit reversal |
 //! | [`msm`] | multi-scalar multiplication in G1 and G2 |
 //! | [`fixed_base`] | many multiples of one point |
@@ -17,6 +18,7 @@
 pub mod cpu;
 pub mod encoding;
 pub mod fixed_base;
+pub mod inner;
 pub mod msm;
 pub mod ntt;
 pub mod raw;
@@ -32,6 +34,7 @@ pub use ff::{Field, PrimeField, PrimeFieldBits};
 pub use group::{Curve, Group, GroupEncoding, prime::PrimeCurveAffine};
 pub use halo2curves::bn256::{Bn256, Fq, Fq2, Fq12, Fr, G1, G1Affine, G2, G2Affine, Gt};
 pub use halo2curves::{CurveAffine, CurveExt};
+pub use inner::inner_product;
 pub use msm::{msm_g1, msm_g2};
 pub use ntt::Domain;
 pub use pairing::{Engine, MillerLoopResult, MultiMillerLoop};

@@ -14,7 +14,7 @@ mod memo;
 
 use std::sync::LazyLock;
 
-use bn254::Fr;
+use bn254::{Fr, inner_product};
 use ff::Field;
 
 pub(crate) use constants::Parameters;
@@ -77,15 +77,14 @@ fn pow5(x: Fr) -> Fr {
     x2.square() * x
 }
 
+/// A row of a matrix of this width.
+fn row<const T: usize>(row: &[Fr]) -> &[Fr; T] {
+    let Some(row) = row.first_chunk() else { unreachable!("a row has an element for each lane") };
+    row
+}
+
 fn mix<const T: usize>(m: &[Vec<Fr>], state: &[Fr; T]) -> [Fr; T] {
-    std::array::from_fn(|i| {
-        let row = &m[i];
-        let mut sum = row[0] * state[0];
-        for j in 1..T {
-            sum += row[j] * state[j];
-        }
-        sum
-    })
+    std::array::from_fn(|i| inner_product(row(&m[i]), state))
 }
 
 fn full_round<const T: usize>(
@@ -115,9 +114,9 @@ fn permute<const T: usize>(p: &Parameters, mut state: [Fr; T], mut record: impl 
         let x = state[0] + round.constant;
         record(x);
         let y = pow5(x);
-        let mut lane0 = round.row[0] * y;
-        for ((lane, row), column) in state.iter_mut().zip(&round.row).zip(&round.column).skip(1) {
-            lane0 += *row * *lane;
+        state[0] = y;
+        let lane0 = inner_product(row(&round.row), &state);
+        for (lane, column) in state.iter_mut().zip(&round.column).skip(1) {
             *lane += *column * y;
         }
         state[0] = lane0;
