@@ -5,6 +5,9 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
+#[cfg(feature = "otel")]
+mod otel;
+
 /// What must live as long as the program, so that nothing of the last moments is lost.
 pub struct Logging {
     #[cfg(feature = "otel")]
@@ -23,7 +26,7 @@ pub fn init() -> eyre::Result<Logging> {
     let registry = tracing_subscriber::registry().with(lines);
     #[cfg(feature = "otel")]
     {
-        let provider = otel::provider()?;
+        let provider = otel::provider(std::env::var(otel::ENDPOINT).ok())?;
         registry.with(provider.as_ref().map(otel::layer)).init();
         Ok(Logging { provider })
     }
@@ -40,39 +43,5 @@ impl Drop for Logging {
         if let Some(Err(error)) = self.provider.take().map(|provider| provider.shutdown()) {
             eprintln!("the last spans were not exported: {error}");
         }
-    }
-}
-
-#[cfg(feature = "otel")]
-mod otel {
-    use opentelemetry::trace::TracerProvider as _;
-    use opentelemetry_otlp::SpanExporter;
-    use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
-    use tracing::Subscriber;
-    use tracing_subscriber::{Layer, filter::LevelFilter, registry::LookupSpan};
-
-    /// Says where the collector is, as for every OpenTelemetry exporter.
-    const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-
-    /// Nothing without an endpoint.
-    pub fn provider() -> eyre::Result<Option<SdkTracerProvider>> {
-        if std::env::var_os(ENDPOINT).is_none() {
-            return Ok(None);
-        }
-        let exporter = SpanExporter::builder().with_http().build()?;
-        let resource = Resource::builder().with_service_name("proofmill").build();
-        let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource);
-        Ok(Some(provider.build()))
-    }
-
-    /// Our own spans, whatever the log says.
-    pub fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(
-        provider: &SdkTracerProvider,
-    ) -> impl Layer<S> + use<S> {
-        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("proofmill"));
-        let own = tracing_subscriber::filter::Targets::new().with_targets(
-            ["coordinator", "gpu_worker", "wire", "proofmill"].map(|name| (name, LevelFilter::INFO)),
-        );
-        layer.with_filter(own)
     }
 }
