@@ -88,6 +88,39 @@ pub struct SealPlan {
     pub forced: usize,
 }
 
+/// Why a batch was sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SealReason {
+    Full,
+    /// It shows L1 as many records as a batch may.
+    Records,
+    /// Its first operation waited long enough.
+    Age,
+    /// Deposits waited long enough, or fill its places.
+    Deposits,
+    /// A forced request waited long enough.
+    Forced,
+    /// The next operation did not fit.
+    NoRoom,
+    /// The coordinator drains.
+    Drain,
+}
+
+impl SealReason {
+    /// As the end of a sentence.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Full => "it is full",
+            Self::Records => "it shows L1 as many records as a batch may",
+            Self::Age => "its first operation waited long enough",
+            Self::Deposits => "deposits waited long enough or fill it",
+            Self::Forced => "a forced request waited long enough",
+            Self::NoRoom => "the next operation did not fit",
+            Self::Drain => "the coordinator drains",
+        }
+    }
+}
+
 fn replace_from<T>(
     waiting: &mut VecDeque<Waiting<T>>,
     from: u64,
@@ -257,8 +290,8 @@ impl Batcher {
         replace_from(&mut self.forced, request, forced, |entry| entry.id, now);
     }
 
-    /// How to seal now, if it is time: full, old, or L1's queues have waited long enough.
-    pub fn due(&self, now: u64) -> Option<SealPlan> {
+    /// How to seal now and why, if it is time: full, old, or L1's queues have waited long enough.
+    pub fn due(&self, now: u64) -> Option<(SealPlan, SealReason)> {
         let used = self.open.slots.len();
         let reserve = self.reserve();
         let full = used > 0 && used + reserve >= self.most_in(self.open.places, Shape::slots);
@@ -270,7 +303,15 @@ impl Batcher {
             || (!self.deposits.is_empty()
                 && self.deposits.len() >= self.most_in(self.open.places, Shape::mint_places));
         let forced = passed(self.forced.front().map(|w| w.since), self.rules.forced_wait_ms);
-        (full || recorded || old || deposits || forced).then(|| self.plan())
+        let reasons = [
+            (full, SealReason::Full),
+            (recorded, SealReason::Records),
+            (forced, SealReason::Forced),
+            (deposits, SealReason::Deposits),
+            (old, SealReason::Age),
+        ];
+        let (_, reason) = reasons.into_iter().find(|(holds, _)| *holds)?;
+        Some((self.plan(), reason))
     }
 
     /// The circuit that answers most forced requests, then mints most, then is smallest.

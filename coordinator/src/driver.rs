@@ -91,6 +91,12 @@ pub(crate) enum FromQueue {
         timings: Timings,
         valid: bool,
     },
+    /// A proof that nobody waits for any more.
+    Late {
+        worker: WorkerId,
+        job: JobId,
+        attempt: Attempt,
+    },
     /// The queue was wiped.
     Lost,
 }
@@ -410,6 +416,10 @@ impl Driver {
     }
 
     fn decide(&mut self, group: Vec<Message>, now: u64, round: &mut Round) -> Result<(), StateError> {
+        if self.sequence == 0 {
+            self.state.begin(now, &mut round.log)?;
+        }
+        self.state.led(self.term, now, &mut round.log)?;
         for message in group {
             self.message(message, now, round)?;
         }
@@ -478,8 +488,8 @@ impl Driver {
         let rules = Arc::new(self.state.rules().clone());
         let snapshots = self.snapshots.as_ref().map(Snapshotter::snapshots);
         let mut replica = Replica::load(snapshots, rules);
-        replica.catch_up(self.store.as_mut())?;
-        (self.state, self.sequence) = replica.lead(self.store.as_mut())?;
+        replica.catch_up_to_lead(self.store.as_mut())?;
+        (self.state, self.sequence) = replica.into_state();
         Ok(())
     }
 
@@ -582,6 +592,12 @@ impl Driver {
 
     fn worker_event(&mut self, event: FromQueue, now: u64, round: &mut Round) -> Result<(), StateError> {
         let effects = match event {
+            FromQueue::Late { worker, job, attempt } => {
+                if let Some(batch_no) = job.batch_no() {
+                    self.state.late_proof(batch_no, attempt.0, worker, now, &mut round.log);
+                }
+                return Ok(());
+            }
             FromQueue::Lost => self.state.farm_step(FarmEvent::QueueLost, now, &mut round.log),
             FromQueue::Event(event) => self.state.farm_step(FarmEvent::Worker(event), now, &mut round.log),
             FromQueue::Proof { worker, job, attempt, valid: false, .. } => {

@@ -4,13 +4,15 @@
 //! ends with a verified proof or goes to another worker. A lease that runs out, a hand-back and an infrastructure failure
 //! are not the job's fault; proofs that do not verify and inputs that cannot be proved are, and once k different workers
 //! reported one the job is poisoned: it waits for a person, with an alarm. A worker that fails twice counts once, so that a
-//! broken one cannot poison what another could prove; where there are fewer than k workers, 2k such attempts are enough. A proof that verifies is accepted whoever brings it and however late.
+//! broken one cannot poison what another could prove; where there are fewer than k workers, 2k such attempts are enough. A
+//! proof that verifies is accepted whoever brings it and however late.
 //!
 //! Leases live in memory only: after a restart every job is published again under its next attempt.
 //!
 //! | file | concept |
 //! |---|---|
 //! | `farm` | jobs and their attempts |
+//! | `record` | what it must know after a restart |
 //! | `dispatch` | what goes out, and what comes back without an event |
 //! | `crew` | the workers, their cards and the energy of their proofs |
 
@@ -25,10 +27,12 @@ use wire::{
 
 mod crew;
 mod dispatch;
+mod record;
 
 use crew::Crew;
 pub use crew::{Departed, Worker};
 pub use dispatch::{RESTARTED, SILENT};
+pub use record::FarmRecord;
 
 /// Workers excluded from a job at most; the oldest is let in again so that a small farm never excludes itself.
 const MAX_EXCLUDED: usize = 8;
@@ -36,6 +40,7 @@ const MAX_EXCLUDED: usize = 8;
 const ATTEMPTS_PER_WORKER: u32 = 2;
 /// Workers told to drain that are remembered at most.
 const MAX_DRAINING: usize = 1024;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FarmRules {
     /// A lease without a heartbeat ends after this.
@@ -127,58 +132,6 @@ pub enum FarmEffect {
     Remove {
         job: JobId,
     },
-}
-
-/// What must survive a restart.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum FarmRecord {
-    Published {
-        batch_no: u32,
-        attempt: u32,
-    },
-    Granted {
-        batch_no: u32,
-        attempt: u32,
-        worker: WorkerId,
-    },
-    /// `charged`: whether it counts towards poisoning.
-    Ended {
-        batch_no: u32,
-        attempt: u32,
-        worker: Option<WorkerId>,
-        charged: bool,
-        message: String,
-    },
-    Poisoned {
-        batch_no: u32,
-        message: String,
-    },
-    /// An operator sent the poisoned job out again.
-    Requeued {
-        batch_no: u32,
-    },
-    /// An operator told the worker to drain.
-    Draining {
-        worker: WorkerId,
-    },
-    /// The worker that drained has started again and takes work.
-    Admitted {
-        worker: WorkerId,
-    },
-}
-
-impl FarmRecord {
-    /// The batch it is about, if it is about one.
-    pub fn batch_no(&self) -> Option<u32> {
-        match self {
-            Self::Published { batch_no, .. }
-            | Self::Granted { batch_no, .. }
-            | Self::Ended { batch_no, .. }
-            | Self::Poisoned { batch_no, .. }
-            | Self::Requeued { batch_no } => Some(*batch_no),
-            Self::Draining { .. } | Self::Admitted { .. } => None,
-        }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -289,7 +242,11 @@ impl Farm {
             FarmRecord::Ended { worker, charged, .. } => job.end(worker.as_ref(), *charged),
             FarmRecord::Poisoned { message, .. } => job.phase = Phase::Poisoned { message: message.clone() },
             FarmRecord::Requeued { .. } => job.clear(),
-            FarmRecord::Granted { .. } | FarmRecord::Draining { .. } | FarmRecord::Admitted { .. } => {}
+            // The job of a late proof is gone; of the others nothing is kept.
+            FarmRecord::Granted { .. }
+            | FarmRecord::Draining { .. }
+            | FarmRecord::Admitted { .. }
+            | FarmRecord::Late { .. } => {}
         }
     }
 

@@ -102,6 +102,8 @@ pub struct Batch {
     pub l1_tx: Option<[u8; 32]>,
     pub l1_block: Option<u64>,
     pub gas_used: Option<u64>,
+    /// Attempts whose proofs came when another's was accepted already.
+    pub late: BTreeSet<u32>,
 }
 
 impl Batch {
@@ -153,6 +155,8 @@ pub struct State {
     taken: intake::Taken,
     /// An operator stopped new operations.
     paused: bool,
+    /// The last one in which a coordinator led.
+    term: u64,
     touched: Touched,
 }
 
@@ -199,6 +203,7 @@ impl State {
             early_proofs: BTreeMap::new(),
             taken: intake::Taken::default(),
             paused: false,
+            term: 0,
             touched: Touched::default(),
             rules,
         }
@@ -243,6 +248,7 @@ impl State {
                 self.proven(proof, at)?;
             }
             Event::Settlement(record) => self.settle(record, at)?,
+            Event::Ops(OpsRecord::Led { term, .. }) => self.term = *term,
             Event::Ops(record) => self.paused = *record == OpsRecord::Paused,
         }
         Ok(())
@@ -363,6 +369,11 @@ impl State {
             | FarmRecord::Poisoned { batch_no, .. }
             | FarmRecord::Requeued { batch_no } => {
                 self.touched.batches.insert(*batch_no);
+            }
+            FarmRecord::Late { batch_no, attempt, .. } => {
+                if let Some(batch) = self.batches.get_mut(batch_no) {
+                    batch.late.insert(*attempt);
+                }
             }
             FarmRecord::Draining { .. } | FarmRecord::Admitted { .. } => {}
         }

@@ -114,7 +114,7 @@ pub(crate) async fn deliver(batch: EventBatch, verifier: &Arc<dyn ProofVerifier>
 }
 
 /// A proof is verified against the public inputs that were computed at sealing, whatever the worker says they are. One for
-/// a batch that is proven already is dropped.
+/// a batch that is proven already is only noted.
 async fn check(event: WorkerEvent, verifier: &Arc<dyn ProofVerifier>, link: &Link) -> Option<FromQueue> {
     let WorkerEvent::Proved { worker, job, attempt, proof, timings, .. } = event else {
         return Some(FromQueue::Event(Box::new(event)));
@@ -127,7 +127,9 @@ async fn check(event: WorkerEvent, verifier: &Arc<dyn ProofVerifier>, link: &Lin
         })
         .await
         .flatten();
-    let (shape, public_inputs) = wanted?;
+    let Some((shape, public_inputs)) = wanted else {
+        return Some(FromQueue::Late { worker, job, attempt });
+    };
     let verifier = Arc::clone(verifier);
     let verified = pooled(move || verifier.verify(shape, &public_inputs, &proof.0)).await;
     let valid = verified.unwrap_or(false);

@@ -74,29 +74,27 @@ impl Replica {
         Ok(())
     }
 
-    /// The state to lead with, once the store is this one's: all that was written before, and for an empty log batch 1.
+    /// As `catch_up`, for a store that leads: nobody else writes behind it. It can be asked again.
     ///
     /// # Errors
     /// As `catch_up`; `Checkpoint` if the store's last batch has another root.
-    pub fn lead(mut self, store: &mut dyn Store) -> Result<(State, u64), StartError> {
+    pub fn catch_up_to_lead(&mut self, store: &mut dyn Store) -> Result<(), StartError> {
         self.catch_up(store)?;
         let replayed = self.state.checkpoint();
         let agree = match self.stored {
             Some(stored) => stored == replayed,
             None => replayed.batch_no == 0,
         };
-        if !agree {
-            let stored = self.stored.map_or(0, |Checkpoint { batch_no, .. }| batch_no);
-            return Err(StartError::Checkpoint { stored, replayed: replayed.batch_no });
+        if agree {
+            return Ok(());
         }
-        if self.sequence == 0 {
-            let mut log = Vec::new();
-            self.state.begin(0, &mut log)?;
-            store.commit(1, &log, &[])?;
-            self.sequence = log.len() as u64;
-            self.state.take_rows();
-        }
-        Ok((self.state, self.sequence))
+        let stored = self.stored.map_or(0, |Checkpoint { batch_no, .. }| batch_no);
+        Err(StartError::Checkpoint { stored, replayed: replayed.batch_no })
+    }
+
+    /// The state to lead with and its last event.
+    pub fn into_state(self) -> (State, u64) {
+        (self.state, self.sequence)
     }
 }
 

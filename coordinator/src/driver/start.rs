@@ -179,10 +179,7 @@ async fn follow(mut store: Box<dyn Store>, mut replica: Replica) -> Result<Led, 
     let mut leader = None;
     loop {
         let step = blocking(move || {
-            let led = replica.catch_up(store.as_mut()).and_then(|()| {
-                wire::failpoint("start.caught_up");
-                Ok(store.lead()?)
-            });
+            let led = follow_once(store.as_mut(), &mut replica);
             (store, replica, led)
         });
         let led;
@@ -190,12 +187,8 @@ async fn follow(mut store: Box<dyn Store>, mut replica: Replica) -> Result<Led, 
         match led {
             Ok(Leadership::Leading { term }) => {
                 tracing::info!(term, "this coordinator leads");
-                let led = blocking(move || {
-                    let (state, sequence) = replica.lead(store.as_mut())?;
-                    wire::failpoint("start.led");
-                    Ok::<_, StartError>(Led { store, state, sequence, term })
-                });
-                return led.await?;
+                let (state, sequence) = replica.into_state();
+                return Ok(Led { store, state, sequence, term });
             }
             Ok(Leadership::Following { holder }) => {
                 if leader.as_ref() != Some(&holder) {
@@ -210,6 +203,18 @@ async fn follow(mut store: Box<dyn Store>, mut replica: Replica) -> Result<Led, 
         }
         tokio::time::sleep(FOLLOW_EVERY).await;
     }
+}
+
+/// Follows the log and asks who leads; if it is this store, the replica knows all that was written before.
+pub(crate) fn follow_once(store: &mut dyn Store, replica: &mut Replica) -> Result<Leadership, StartError> {
+    replica.catch_up(store)?;
+    wire::failpoint("start.caught_up");
+    let led = store.lead()?;
+    if matches!(led, Leadership::Leading { .. }) {
+        replica.catch_up_to_lead(store)?;
+        wire::failpoint("start.led");
+    }
+    Ok(led)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StartError> {

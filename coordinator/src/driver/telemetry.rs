@@ -170,7 +170,10 @@ impl Telemetry {
                 counter!("proofmill_attempts_ended_total", "reason" => reason).increment(1);
             }
             FarmRecord::Poisoned { .. } => counter!("proofmill_jobs_poisoned_total").increment(1),
-            FarmRecord::Requeued { .. } | FarmRecord::Draining { .. } | FarmRecord::Admitted { .. } => {}
+            FarmRecord::Requeued { .. }
+            | FarmRecord::Draining { .. }
+            | FarmRecord::Admitted { .. }
+            | FarmRecord::Late { .. } => {}
         }
     }
 

@@ -35,7 +35,7 @@ use crate::{
         handle::Link,
         queue_task,
         replica::Replica,
-        start::{StartError, compare_with_contract},
+        start::{StartError, compare_with_contract, follow_once},
         telemetry::Telemetry,
     },
     state::{
@@ -43,7 +43,7 @@ use crate::{
         event::Stamped,
         snapshot::{SnapshotError, Snapshots},
     },
-    store::{Leadership, Store, StoreError},
+    store::{Leadership, StoreError},
     verifier::ProofVerifier,
 };
 
@@ -142,7 +142,7 @@ impl Standby {
     /// # Errors
     /// Why it does not start.
     pub fn look(mut self, world: &Shared, config: &Config, rules: &Arc<Rules>) -> Result<Looked, StartError> {
-        let followed = self.replica.catch_up(&mut self.store).and_then(|()| Ok(self.store.lead()?));
+        let followed = follow_once(&mut self.store, &mut self.replica);
         let term = match followed {
             Ok(Leadership::Leading { term }) => term,
             Ok(Leadership::Following { .. }) | Err(StartError::Store(StoreError::Unavailable(_))) => {
@@ -151,7 +151,7 @@ impl Standby {
             Err(error) => return Err(error),
         };
         let snapshot = self.replica.snapshot;
-        let (state, sequence) = self.replica.lead(&mut self.store)?;
+        let (state, sequence) = self.replica.into_state();
         let contract = {
             let mut world = world.lock();
             let checked = world.time.now().is_multiple_of(4) || snapshot > 0;

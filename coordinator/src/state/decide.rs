@@ -5,14 +5,15 @@ use super::{
     event::{Accepted, Event, KeyRegistered, OperationId, ProofAccepted, Stamped},
 };
 use crate::{
-    batcher::{Filled, Need, Room},
-    farm::{FarmEffect, FarmEvent},
+    batcher::{Filled, Need, Room, SealReason},
+    farm::{FarmEffect, FarmEvent, FarmRecord},
     ledger::{Verified, accept::Placement, prepare::Outlook},
     refusal,
     service::{Draft, PrepareSend, PrepareWithdraw, UserError},
     settlement::{ChainView, SettlementEffect, SettlementRecord},
 };
 use circuits::{message::SignedKind, slot::SlotInput};
+use wire::WorkerId;
 
 impl State {
     pub(super) fn log(&mut self, at: u64, event: Event, log: &mut Vec<Stamped>) -> Result<(), StateError> {
@@ -98,7 +99,9 @@ impl State {
             match self.batcher.room(need) {
                 Room::Here(placement) => break placement,
                 Room::AfterReopening => self.reopen(slots, now, log),
-                Room::AfterSealing => self.seal(self.batcher.plan(), slots, now, log)?,
+                Room::AfterSealing => {
+                    self.seal((self.batcher.plan(), SealReason::NoRoom), slots, now, log)?
+                }
             }
             moved = true;
         };
@@ -170,8 +173,8 @@ impl State {
     /// # Errors
     /// `StateError::Unprovable`, a bug.
     pub fn seal_due(&mut self, now: u64, log: &mut Vec<Stamped>) -> Result<(), StateError> {
-        while let Some(plan) = self.batcher.due(now) {
-            self.seal(plan, 1, now, log)?;
+        while let Some(due) = self.batcher.due(now) {
+            self.seal(due, 1, now, log)?;
         }
         Ok(())
     }
@@ -181,7 +184,10 @@ impl State {
     /// # Errors
     /// `StateError::Unprovable`, a bug.
     pub fn seal_now(&mut self, now: u64, log: &mut Vec<Stamped>) -> Result<(), StateError> {
-        if self.batcher.open.slots.is_empty() { Ok(()) } else { self.seal(self.batcher.plan(), 1, now, log) }
+        if self.batcher.open.slots.is_empty() {
+            return Ok(());
+        }
+        self.seal((self.batcher.plan(), SealReason::Drain), 1, now, log)
     }
 
     /// One step of the farm; what it wants recorded is in the log.
@@ -204,6 +210,28 @@ impl State {
             && !self.early_proofs.contains_key(&batch_no)
     }
 
+    /// Notes a proof of a batch that another worker has proven, once for each of its attempts: whoever sends one again
+    /// and again fills nothing.
+    pub fn late_proof(
+        &mut self,
+        batch_no: u32,
+        attempt: u32,
+        worker: WorkerId,
+        now: u64,
+        log: &mut Vec<Stamped>,
+    ) {
+        let Some(batch) = self.batches.get(&batch_no).filter(|_| !self.wants_proof(batch_no)) else { return };
+        let early = self.early_proofs.get(&batch_no).map(|proof| proof.worker.as_str());
+        let prover = early.or(batch.worker.as_deref());
+        let known = (1..=batch.attempts).contains(&attempt);
+        if !known || batch.late.contains(&attempt) || prover == Some(worker.as_str()) {
+            return;
+        }
+        let record = FarmRecord::Late { batch_no, attempt, worker };
+        self.note_farm(&record, now);
+        log.push(Stamped { at: now, event: Event::Farm(record) });
+    }
+
     /// Records a verified proof, if none was before.
     ///
     /// # Errors
@@ -215,6 +243,7 @@ impl State {
         log: &mut Vec<Stamped>,
     ) -> Result<Vec<FarmEffect>, StateError> {
         if !self.wants_proof(proof.batch_no) {
+            self.late_proof(proof.batch_no, proof.attempt, proof.worker, now, log);
             return Ok(Vec::new());
         }
         let effects = self.proven(&proof, now)?;

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use wire::WorkerId;
 
 use crate::{
+    batcher::SealReason,
     chain::{Deposit, ForcedRequest, Hash32},
     farm::FarmRecord,
     service::{self, Address},
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// Layout of the events in a store.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// 32 bytes that name an operation: a hash of what makes it unique.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -115,6 +116,7 @@ pub struct Sealed {
     #[serde(with = "bn254::serde_fr_array")]
     pub public_inputs: [Fr; 3],
     pub input_hash: [u8; 32],
+    pub reason: SealReason,
 }
 
 /// A proof of the batch was verified here.
@@ -158,12 +160,17 @@ pub enum IntakeRecord {
     Resumed,
 }
 
-/// What an operator decided about the whole service.
+/// What was decided about the whole service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OpsRecord {
-    /// No new operations; what was accepted goes on.
+    /// By an operator: no new operations; what was accepted goes on.
     Paused,
     Resumed,
+    /// A coordinator leads in this term; the batch is the one that was open then.
+    Led {
+        term: u64,
+        batch_no: u32,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

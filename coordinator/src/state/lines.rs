@@ -4,7 +4,7 @@
 //! batch, and heartbeats, which are not events, leave none.
 
 use super::{
-    event::{Event, IntakeRecord, Stamped},
+    event::{Event, IntakeRecord, OpsRecord, Stamped},
     rows::Line,
 };
 use crate::{
@@ -19,10 +19,11 @@ pub fn lines(stamped: &Stamped) -> Vec<Line> {
         Event::Sealed(sealed) => (
             sealed.batch_no..=sealed.batch_no,
             format!(
-                "sealed as {} with {} mints and {} forced requests",
+                "sealed as {} with {} mints and {} forced requests: {}",
                 sealed.shape.name(),
                 sealed.mints,
-                sealed.forced
+                sealed.forced,
+                sealed.reason.words()
             ),
         ),
         Event::Farm(record) => match farm(record) {
@@ -39,6 +40,9 @@ pub fn lines(stamped: &Stamped) -> Vec<Line> {
         Event::Settlement(record) => (record.batches(), settlement(record)),
         Event::Intake(IntakeRecord::Stopped { batch_no: Some(batch_no), reason }) => {
             (*batch_no..=*batch_no, format!("deposits stop: {reason}"))
+        }
+        Event::Ops(OpsRecord::Led { term, batch_no }) => {
+            (*batch_no..=*batch_no, format!("a coordinator begins to lead, in term {term}"))
         }
         Event::Intake(_)
         | Event::ReadAgain(_)
@@ -63,6 +67,9 @@ fn farm(record: &FarmRecord) -> Option<(u32, String)> {
             format!("poisoned, it waits for an operator; the last failure: {message}")
         }
         FarmRecord::Requeued { .. } => "sent out again by an operator".to_owned(),
+        FarmRecord::Late { attempt, worker, .. } => {
+            format!("a proof of {worker} (attempt {attempt}) came late: another was accepted already")
+        }
         FarmRecord::Draining { .. } | FarmRecord::Admitted { .. } => return None,
     };
     Some((record.batch_no()?, text))
@@ -114,3 +121,6 @@ fn settlement(record: &SettlementRecord) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,6 +43,18 @@ impl State {
         self.log(now, Event::Ops(record), log)
     }
 
+    /// This coordinator leads in a term, which is noted once.
+    ///
+    /// # Errors
+    /// `StateError` never.
+    pub fn led(&mut self, term: u64, now: u64, log: &mut Vec<Stamped>) -> Result<(), StateError> {
+        if self.term == term {
+            return Ok(());
+        }
+        let batch_no = self.batcher.open.batch_no;
+        self.log(now, Event::Ops(OpsRecord::Led { term, batch_no }), log)
+    }
+
     /// Sends a poisoned job out again; any other job is left as it is.
     pub fn requeue(&mut self, batch_no: u32, now: u64, log: &mut Vec<Stamped>) -> Vec<FarmEffect> {
         self.farm_step(FarmEvent::Requeue { batch_no }, now, log)

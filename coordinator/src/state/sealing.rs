@@ -3,7 +3,7 @@
 //! Order inside a batch: accepted slots, then forced requests (each meets the ledger as the one before left it), mints
 //! last, spendable from the next batch on.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bn254::Fr;
 use circuits::{
@@ -19,7 +19,7 @@ use super::{
     event::{Event, OperationId, Sealed, Stamped},
 };
 use crate::{
-    batcher::{OpenBatch, SealPlan},
+    batcher::{OpenBatch, SealPlan, SealReason},
     chain::{Deposit, ForcedRequest},
     ledger::Leaf,
     service::{OperationKind, Stage},
@@ -40,7 +40,7 @@ impl State {
     /// `StateError::Unprovable` if the circuit would refuse what was accepted, which would be a bug.
     pub(super) fn seal(
         &mut self,
-        plan: SealPlan,
+        (plan, reason): (SealPlan, SealReason),
         next_needs: usize,
         now: u64,
         log: &mut Vec<Stamped>,
@@ -65,6 +65,7 @@ impl State {
             new_root: batch.new_root,
             public_inputs: batch.public_inputs,
             input_hash: batch.input_hash,
+            reason,
         };
         self.batches.insert(batch_no, batch);
         log.push(Stamped { at: now, event: Event::Sealed(Box::new(sealed)) });
@@ -204,6 +205,7 @@ impl State {
             l1_tx: None,
             l1_block: None,
             gas_used: None,
+            late: BTreeSet::new(),
         };
         Ok(Draft { batch, input, public_data })
     }

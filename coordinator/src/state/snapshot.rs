@@ -41,7 +41,7 @@ use crate::{
 
 mod columns;
 
-const MAGIC: &[u8; 8] = b"PM-SNAP\x02";
+const MAGIC: &[u8; 8] = b"PM-SNAP\x03";
 const EXTENSION: &str = "snapshot";
 /// Snapshots that are kept: the newest, and one before it in case the newest is damaged.
 const KEPT: usize = 2;
@@ -60,6 +60,7 @@ struct Rest {
     early_proofs: BTreeMap<u32, ProofAccepted>,
     taken: Taken,
     paused: bool,
+    term: u64,
 }
 
 /// The sections of a file: the rest, the leaves, the nodes of each level, and what is only looked things up in, which is
@@ -147,6 +148,7 @@ impl Snapshots {
             early_proofs: &state.early_proofs,
             taken: &state.taken,
             paused: state.paused,
+            term: state.term,
         };
         let mut sections = vec![postcard::to_stdvec(&rest)?, columns::encode_leaves(state.ledger.leaves())];
         sections.extend(state.tree.levels.iter().map(|level| columns::encode_elements(level)));
@@ -258,6 +260,7 @@ impl Snapshots {
             early_proofs: rest.early_proofs,
             taken: rest.taken,
             paused: rest.paused,
+            term: rest.term,
             touched: Touched::default(),
         };
         Ok((state, later))
@@ -321,6 +324,7 @@ struct RestRef<'a> {
     early_proofs: &'a BTreeMap<u32, ProofAccepted>,
     taken: &'a Taken,
     paused: bool,
+    term: u64,
 }
 
 struct Reader<'a>(&'a [u8]);

@@ -254,29 +254,6 @@ fn a_pause_refuses_new_operations_only_survives_a_restart_and_ends() {
 }
 
 #[test]
-fn a_batch_leaves_a_line_for_each_decision_and_says_what_it_waits_for() {
-    let (mut bench, _, _) = funded(&[Shape::S3M1]);
-    let waits = |bench: &Bench| bench.state.waits_for(1, bench.now).unwrap();
-    bench.state.farm_step(crate::farm::FarmEvent::Tick, bench.now, &mut bench.log);
-    bench.now += 12_000;
-    assert_eq!(waits(&bench), "Attempt 1 was published 12.0 s ago; no worker holds the key of s3m1.");
-    bench.prove(1);
-    assert_eq!(waits(&bench), "It is proven and waits for its transaction to be signed.");
-    assert_eq!(bench.state.waits_for(9, bench.now), None);
-    let lines = bench.log.iter().flat_map(lines::lines).filter(|line| line.batch_no == 1);
-    let text: Vec<String> = lines.map(|line| line.text).collect();
-    assert_eq!(
-        text,
-        [
-            "opened with 4 places",
-            "sealed as s3m1 with 1 mints and 0 forced requests",
-            "attempt 1 published",
-            "proof of w (attempt 1) accepted; it took 1 ms, of which 1 ms for the witness",
-        ]
-    );
-}
-
-#[test]
 fn a_log_with_another_root_is_refused() {
     let (mut bench, _, _) = funded(&[Shape::S3M1]);
     for stamped in &mut bench.log {

@@ -73,6 +73,7 @@ pub fn check_all<F: Fixture>(mut fresh: impl FnMut() -> F) -> Outcome {
     lines_come_back_in_the_order_they_were_written(&fresh())?;
     a_store_stays_with_its_deployment(&fresh())?;
     whoever_leads_still_leads_in_the_same_term(&fresh())?;
+    each_leader_has_a_term_of_its_own(&fresh())?;
     what_each_returns_ends_a_replay(&fresh())?;
     thousands_of_events_and_rows_fit_one_commit(&fresh())
 }
@@ -232,6 +233,21 @@ fn whoever_leads_still_leads_in_the_same_term(fixture: &impl Fixture) -> Outcome
     let first = store.lead()?;
     assert!(matches!(first, Leadership::Leading { .. }), "{first:?}");
     assert_eq!(store.lead()?, first);
+    Ok(())
+}
+
+fn each_leader_has_a_term_of_its_own(fixture: &impl Fixture) -> Outcome {
+    let term = |led: Leadership| if let Leadership::Leading { term } = led { Some(term) } else { None };
+    let first = term(fixture.open()?.lead()?);
+    let mut store = fixture.open()?;
+    let second = loop {
+        match term(store.lead()?) {
+            Some(term) => break Some(term),
+            // The lease of the one before runs out.
+            None => std::thread::sleep(std::time::Duration::from_millis(50)),
+        }
+    };
+    assert!(second > first && first.is_some(), "{first:?}, then {second:?}");
     Ok(())
 }
 
@@ -401,6 +417,7 @@ fn batch(batch_no: u32, stage: Stage) -> Row {
             l1_tx: (stage == Stage::Final).then(|| hash(101)),
             l1_block: (stage == Stage::Final).then_some(77),
             gas_used: (stage == Stage::Final).then_some(300_000),
+            late: Default::default(),
         },
         transactions: if stage == Stage::Submitted { vec![tx(100), tx(101)] } else { Vec::new() },
         job: (!proven).then(|| JobRow {

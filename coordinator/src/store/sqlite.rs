@@ -14,6 +14,10 @@ use crate::state::{
 
 const SCHEMA: &str = include_str!("sqlite/schema.sql");
 
+const NEXT_TERM: &str = "INSERT INTO meta (name, value) VALUES ('term', '1')
+    ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)
+    RETURNING CAST(value AS INTEGER)";
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         StoreError::Unusable(error.to_string())
@@ -22,6 +26,8 @@ impl From<rusqlite::Error> for StoreError {
 
 pub struct SqliteStore {
     connection: Connection,
+    /// Taken with the first `lead`: each process that leads on this folder has its own, as on PostgreSQL.
+    term: Option<u64>,
     _lock: FolderLock,
 }
 
@@ -38,7 +44,7 @@ impl SqliteStore {
         connection.pragma_update(None, "foreign_keys", "ON")?;
         connection.set_prepared_statement_cache_capacity(64);
         connection.execute_batch(SCHEMA)?;
-        let store = Self { connection, _lock: lock };
+        let store = Self { connection, term: None, _lock: lock };
         let found = store.meta("version", &VERSION.to_string())?;
         if found != VERSION.to_string() {
             return Err(StoreError::Version { found, expected: VERSION });
@@ -76,7 +82,12 @@ impl Store for SqliteStore {
 
     /// The lock of the folder was taken when the store was opened.
     fn lead(&mut self) -> Result<Leadership, StoreError> {
-        Ok(Leadership::Leading { term: 1 })
+        let term = match self.term {
+            Some(term) => term,
+            None => self.connection.query_row(NEXT_TERM, [], |row| row.get::<_, i64>(0))? as u64,
+        };
+        self.term = Some(term);
+        Ok(Leadership::Leading { term })
     }
 
     fn replay(

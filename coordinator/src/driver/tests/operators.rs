@@ -105,6 +105,8 @@ async fn a_batch_and_an_operation_explain_how_they_came_to_be_final() {
     let lines: Vec<&str> =
         batch["lines"].as_array().unwrap().iter().map(|line| line["text"].as_str().unwrap()).collect();
     let story = [
+        "opened with",
+        "a coordinator begins to lead, in term 1",
         "sealed as s3m1",
         "attempt 1 published",
         "attempt 1 granted to tagger",
