@@ -329,7 +329,7 @@ impl Driver {
     fn tell(&mut self) {
         let (now, status) = (self.now(), self.status.get());
         let lease = self.state.rules().farm.lease_ms;
-        self.telemetry.look(&self.state, lease, status.head, status.final_block, self.term, now);
+        self.telemetry.look(&self.state, lease, status.head, self.term, now);
     }
 
     /// Unix milliseconds, never running backwards.

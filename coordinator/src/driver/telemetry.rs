@@ -189,10 +189,6 @@ impl Telemetry {
                 if replaces.is_some() { "replaced" } else { "signed" }
             }
             SettlementRecord::Mined { batch_no, receipt, .. } => {
-                if let Some(gas) = state.batch(*batch_no).and_then(|batch| batch.gas_used) {
-                    histogram!("proofmill_batch_gas").record(gas as f64);
-                    counter!("proofmill_gas_total").increment(gas);
-                }
                 let (batch, hash) = (*batch_no, hex::encode(receipt.tx));
                 self.span(|requests| {
                     tracing::info_span!(
@@ -208,6 +204,11 @@ impl Telemetry {
                     tracing::info_span!("batch.final", batch, tx = %tx, trace_ids = requests(batch))
                 });
                 self.requests.remove(&batch);
+                // Not when it was mined: a reorganisation mines it again.
+                if let Some(gas) = known.and_then(|batch| batch.gas_used) {
+                    histogram!("proofmill_batch_gas").record(gas as f64);
+                    counter!("proofmill_gas_total").increment(gas);
+                }
                 if let Some(sealed) = known.and_then(|batch| batch.timeline.first()) {
                     histogram!("proofmill_batch_final_seconds").record(seconds(at.saturating_sub(sealed.at)));
                 }
@@ -223,7 +224,7 @@ impl Telemetry {
     }
 
     /// How things are, once a second.
-    pub fn look(&mut self, state: &State, lease_ms: u64, head: u64, final_block: u64, term: u64, now: u64) {
+    pub fn look(&mut self, state: &State, lease_ms: u64, head: u64, term: u64, now: u64) {
         let mut lease_age = 0;
         for shape in state.rules().circuits.keys() {
             self.depths.extend(PHASES.map(|phase| ((shape.name(), phase), 0)));
@@ -238,7 +239,8 @@ impl Telemetry {
             gauge!("proofmill_jobs", "circuit" => *circuit, "phase" => *phase).set(f64::from(*count));
         }
         gauge!("proofmill_lease_age_seconds").set(seconds(lease_age));
-        gauge!("proofmill_l1_lag_blocks").set(head.saturating_sub(final_block) as f64);
+        let behind = state.cursor().map_or(0, |cursor| head.saturating_sub(cursor.number));
+        gauge!("proofmill_l1_lag_blocks").set(behind as f64);
         let tree = &state.tree;
         gauge!("proofmill_unsettled_batches").set(f64::from(tree.state_batch() - tree.final_batch()));
         let oldest = state.batch(tree.final_batch() + 1).and_then(|batch| batch.timeline.first());
