@@ -10,14 +10,21 @@
 //! | `chain_task` | when to look, and settlement's hands |
 //! | `chain_task/intake` | deposits and forced requests of final blocks |
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{Message, OnChain, SharedStatus, Submit, handle::Link};
 use crate::{
-    chain::{At, Chain, ChainError, ContractState, Deployment, DryRun, SendOutcome, SignedTx, SubmitBatch},
+    chain::{
+        At, BatchAccepted, Chain, ChainError, ContractState, Deployment, DryRun, SendOutcome, SignedTx,
+        SubmitBatch,
+    },
     config::Finality,
     settlement::{ChainView, SettlementRecord, Tried},
     state::{event::Cursor, intake::IntakeError},
@@ -125,14 +132,14 @@ impl ChainTask {
         let followed = self.link.ask(|state| {
             let settlement = &state.settlement;
             let submissions: Vec<u32> = settlement.submissions().map(|(batch_no, _)| batch_no).collect();
-            let mined = settlement.submissions().filter_map(|(_, s)| Some(s.mined.as_ref()?.block)).min();
+            let settled = state.batch(state.tree.final_batch()).and_then(|batch| batch.l1_block);
             let waiting = settlement.submissions().any(|(_, s)| s.mined.is_none());
-            (submissions, settlement.followed(), mined, waiting)
+            (submissions, settlement.followed(), settled, waiting)
         });
-        let (submissions, hashes, mined, waiting) = followed.await.ok_or(Stop::Driver)?;
+        let (submissions, hashes, settled, waiting) = followed.await.ok_or(Stop::Driver)?;
         let mut outcome = Outcome::default();
         if !submissions.is_empty() {
-            let view = self.view(final_block, head, &submissions, hashes, mined).await?;
+            let view = self.view(final_block, head, &submissions, hashes, settled).await?;
             self.act(view, &mut outcome).await?;
         }
         // An alarm stays until something is sent or there is nothing to send.
@@ -148,7 +155,7 @@ impl ChainTask {
         head: u64,
         submissions: &[u32],
         hashes: Vec<[u8; 32]>,
-        mined: Option<u64>,
+        settled: Option<u64>,
     ) -> Result<ChainView, Stop> {
         let nonce = self.chain.nonce(self.deployment.operator).await?;
         let contract = self.chain.contract_state().await?;
@@ -159,30 +166,50 @@ impl ChainTask {
                 receipts.insert(hash, receipt);
             }
         }
-        let mut accepted = HashMap::new();
-        let in_contract = submissions.iter().filter(|batch_no| **batch_no <= contract.batch_no);
-        if self.unexplained(in_contract.copied().collect(), &receipts).await? {
-            let recent = head.saturating_sub(self.log_range - 1).max(self.deployment.first_block);
-            let from = mined.unwrap_or(recent).max(recent);
-            let logs = self.chain.logs(from, head).await?;
-            accepted.extend(logs.batches.into_iter().map(|log| (log.batch_no, log)));
-        }
+        let in_contract: BTreeSet<u32> =
+            submissions.iter().copied().filter(|batch_no| *batch_no <= contract.batch_no).collect();
+        let unexplained = self.unexplained(in_contract, &receipts).await?;
+        let accepted = self.accepted(unexplained, settled, head).await?;
         Ok(ChainView { head, final_block, contract, nonce, fees, receipts, accepted })
     }
 
-    /// Whether the contract has one of these batches without a receipt of ours.
+    /// The contract's own logs of these batches, however long ago it wrote them: a transaction that was given up may be
+    /// mined while nobody looks. Batches are accepted in order, so they lie behind the last one that is final.
+    async fn accepted(
+        &self,
+        mut wanted: BTreeSet<u32>,
+        settled: Option<u64>,
+        head: u64,
+    ) -> Result<HashMap<u32, BatchAccepted>, Stop> {
+        let first = settled.unwrap_or(0).max(self.deployment.first_block);
+        let (mut found, mut to) = (HashMap::new(), head);
+        while !wanted.is_empty() && to >= first {
+            let from = to.saturating_sub(self.log_range - 1).max(first);
+            let logs = self.chain.logs(from, to).await?;
+            for log in logs.batches {
+                wanted.remove(&log.batch_no);
+                found.insert(log.batch_no, log);
+            }
+            let Some(before) = from.checked_sub(1) else { break };
+            to = before;
+        }
+        Ok(found)
+    }
+
+    /// Those of these batches that no transaction of ours brought in, by the receipts.
     async fn unexplained(
         &self,
-        batches: Vec<u32>,
+        mut batches: BTreeSet<u32>,
         receipts: &HashMap<[u8; 32], crate::chain::Receipt>,
-    ) -> Result<bool, Stop> {
+    ) -> Result<BTreeSet<u32>, Stop> {
         let ours: Vec<[u8; 32]> = receipts.values().filter(|r| r.success).map(|r| r.tx).collect();
-        let explained = move |state: &crate::state::State| {
-            batches.iter().all(|batch_no| {
-                state.settlement.transactions(*batch_no).iter().any(|tx| ours.contains(&tx.hash))
-            })
+        let left = move |state: &crate::state::State| {
+            batches.retain(|batch_no| {
+                !state.settlement.transactions(*batch_no).iter().any(|tx| ours.contains(&tx.hash))
+            });
+            batches
         };
-        Ok(!self.link.ask(explained).await.ok_or(Stop::Driver)?)
+        self.link.ask(left).await.ok_or(Stop::Driver)
     }
 
     async fn act(&self, view: ChainView, outcome: &mut Outcome) -> Result<(), Stop> {

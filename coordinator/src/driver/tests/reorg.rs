@@ -232,3 +232,30 @@ async fn reorganisations_of_any_depth_and_foreign_nonces_converge_unattended() {
     assert_eq!(alarm(&handle).await, None);
     handle.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_came_in_by_a_forgotten_transaction_long_ago_is_found() {
+    let (world, folder, backup) = (World::new(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    world.chain.refuse(Some(1));
+    let handle = world.start(folder.path()).await;
+    let (alice, _) = people();
+    fund(&world, &handle, &alice, 10).await;
+    eventually("proven and not sent", async || handle.system().await.proven_batch == 1).await;
+    handle.shutdown().await;
+    drop(handle);
+    let kept = "coordinator.sqlite";
+    std::fs::copy(folder.path().join(kept), backup.path().join(kept)).unwrap();
+    // This one signs and sends it; the backup will not know.
+    world.chain.refuse(None);
+    let handle = world.start(folder.path()).await;
+    settle(&handle).await;
+    handle.shutdown().await;
+    world.chain.mine(100);
+    let handle = world.start_as(Config { log_range: 2, ..config() }, backup.path()).await;
+    settle(&handle).await;
+    assert_eq!((handle.system().await.final_batch, world.chain.receipts().len()), (1, 1));
+    fund(&world, &handle, &alice, 10).await;
+    settle(&handle).await;
+    assert_eq!(world.chain.contract().batch_no, 2);
+    handle.shutdown().await;
+}
