@@ -99,6 +99,15 @@ async fn kill_one(world: &mut World, turn: u32) -> Killed {
         eventually(PATIENCE, async || jobs(world).await == 0).await,
         "the jobs of the dead are not proved"
     );
+    if turn.is_multiple_of(10) {
+        // More than the workers hold, so that there is something left to grant.
+        let queued = world.workers.len() as u64 + 2;
+        backlog(world, 2 * queued, queued).await;
+        let leader = world.leader().await;
+        let at = now();
+        world.coordinators[leader].kill();
+        return Killed { at, worker: None };
+    }
     let [alice, bob, ..] = &world.people.all;
     let (from, to) = if turn.is_multiple_of(2) { (alice, bob) } else { (bob, alice) };
     let paid = from.pay(&world.api, Some(to.address()), 1_000, &format!("figures.{turn}")).await;
@@ -106,12 +115,6 @@ async fn kill_one(world: &mut World, turn: u32) -> Killed {
     let (batch, seat) = proving(world).await;
     // Not always at the same moment of a proof.
     sleep(Duration::from_millis(u64::from(turn % 7) * 60)).await;
-    if turn.is_multiple_of(10) {
-        let leader = world.leader().await;
-        let at = now();
-        world.coordinators[leader].kill();
-        return Killed { at, worker: None };
-    }
     let seat = &mut world.workers[seat];
     let holder = seat.id.clone();
     let at = now();
@@ -204,13 +207,7 @@ const BACKLOG: u64 = 40;
 async fn idle(world: &mut World) {
     world.everybody_up().await;
     world.workers.iter_mut().for_each(|seat| seat.kill());
-    for person in &world.people.all[..3] {
-        for _ in 0..BACKLOG.div_ceil(3) {
-            let coins = person.deposit(100_000).await;
-            world.book.add(person.address(), coins);
-        }
-    }
-    assert!(eventually(PATIENCE, async || jobs(world).await >= BACKLOG).await, "there is no backlog");
+    backlog(world, BACKLOG, BACKLOG).await;
     let before = proved_seconds(world).await;
     let seat = &mut world.workers[0];
     let id = seat.name.clone();
@@ -224,6 +221,17 @@ async fn idle(world: &mut World) {
         100.0 * (1.0 - busy / wall)
     );
     world.settle().await;
+}
+
+/// So many deposits, each a batch of its own, until that many batches wait to be proved.
+async fn backlog(world: &mut World, deposits: u64, batches: u64) {
+    for person in &world.people.all[..3] {
+        for _ in 0..deposits.div_ceil(3) {
+            let coins = person.deposit(100_000).await;
+            world.book.add(person.address(), coins);
+        }
+    }
+    assert!(eventually(PATIENCE, async || jobs(world).await >= batches).await, "there is no backlog");
 }
 
 /// Batches that are not proven.
