@@ -18,7 +18,7 @@ const MINUS_INVERSE: u64 = 0xc2e1f593efffffff;
 
 /// Σ aᵢ·bᵢ. Not constant-time.
 pub fn inner_product<const N: usize>(a: &[Fr; N], b: &[Fr; N]) -> Fr {
-    const { assert!(N <= MOST_TERMS, "the sum of the products does not fit 512 bits") };
+    const { assert!(N <= MOST_TERMS, "the reduced sum does not fit 256 bits") };
     let mut wide = [0u64; 8];
     for (a, b) in a.iter().zip(b) {
         add_product(&mut wide, &a.0, &b.0);
