@@ -13,6 +13,7 @@ use gpu_worker::{Circuit, key_path};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::{anvil::Anvil, postgres::Postgres, redis::Redis};
+use tokio::time::{Instant, sleep};
 use tokio_postgres::{NoTls, Row};
 
 use crate::{
@@ -130,35 +131,61 @@ impl World {
         world
     }
 
-    /// Starts what is down, and waits until a coordinator answers and the other stands by.
+    /// Starts what is down, and waits until a coordinator answers and the other stands by. One that ends meanwhile is
+    /// started again, as its supervisor would, and that is printed.
     pub async fn everybody_up(&mut self) {
+        self.start_what_is_down();
+        let deadline = Instant::now() + PATIENCE;
+        while !self.leads_with_a_standby().await {
+            if Instant::now() > deadline {
+                panic!("no coordinator leads with the other standing by\n{}", self.told().await);
+            }
+            sleep(Duration::from_millis(50)).await;
+            for name in self.start_what_is_down() {
+                println!("{name} ended by itself and was started again");
+            }
+        }
+    }
+
+    /// Names of those that were started.
+    fn start_what_is_down(&mut self) -> Vec<String> {
         let Self { coordinators, workers, settings, .. } = self;
+        let mut started = Vec::new();
         for seat in coordinators.iter_mut() {
             if !seat.is_up() {
                 seat.start_coordinator(settings, None);
+                started.push(seat.name.clone());
             }
         }
         for seat in workers.iter_mut() {
             if !seat.is_up() {
                 let id = seat.name.clone();
                 seat.start_worker(settings, &id, None);
+                started.push(id);
             }
         }
-        let up = eventually(DEATH, async || {
-            let (one, other) = (self.api.answers(0).await, self.api.answers(1).await);
-            let [first, second] = &self.coordinators;
-            (one && second.said("stands by")) || (other && first.said("stands by"))
-        });
-        assert!(up.await, "no coordinator leads with the other standing by");
+        started
     }
 
-    /// Has the coordinators take blocks with so many on top for final.
+    async fn leads_with_a_standby(&self) -> bool {
+        let (one, other) = (self.api.answers(0).await, self.api.answers(1).await);
+        let [first, second] = &self.coordinators;
+        (one && second.said("stands by")) || (other && first.said("stands by"))
+    }
+
+    /// Has the coordinators take blocks with so many on top for final, and waits until everything that they took for
+    /// final before has as many.
     pub async fn finality(&mut self, confirmations: u64) {
         if self.settings.confirmations != confirmations {
             self.settings.confirmations = confirmations;
             self.coordinators.iter_mut().for_each(|seat| seat.kill());
         }
         self.everybody_up().await;
+        let rows = self.query("SELECT max(l1_block) FROM batches WHERE stage = 'final'").await;
+        let last: Option<i64> = rows.first().and_then(|row| row.get(0));
+        let wanted = last.map_or(0, |block| u64::try_from(block).unwrap() + confirmations);
+        let deep = eventually(DEATH, async || self.head().await >= wanted);
+        assert!(deep.await, "the node mines no blocks");
     }
 
     /// Which coordinator answers.

@@ -70,7 +70,6 @@ struct Outcome {
 
 impl Outcome {
     fn alarm(&mut self, alarm: String) {
-        tracing::error!(alarm, "a batch cannot be settled");
         self.alarm = Some(alarm);
     }
 }
@@ -142,8 +141,12 @@ impl ChainTask {
             let view = self.view(final_block, head, &submissions, hashes, settled).await?;
             self.act(view, &mut outcome).await?;
         }
+        let told = self.status.get().settlement_alarm;
         // An alarm stays until something is sent or there is nothing to send.
         if outcome.alarm.is_some() || outcome.sent || !waiting {
+            if let Some(alarm) = outcome.alarm.as_ref().filter(|&alarm| told.as_ref() != Some(alarm)) {
+                tracing::error!(alarm, "a batch cannot be settled");
+            }
             self.status.set(|status| status.settlement_alarm = outcome.alarm);
         }
         Ok(())
