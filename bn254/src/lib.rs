@@ -22,6 +22,7 @@ pub mod inner;
 pub mod msm;
 pub mod ntt;
 pub mod raw;
+pub mod simd;
 pub mod subgroup;
 pub mod witness;
 

@@ -21,6 +21,9 @@ compile_error!("proofmill maps points from files and needs a little-endian machi
 /// The type has no padding, no invalid bit pattern and no interior mutability.
 pub unsafe trait Limbs: Copy + Send + Sync + 'static {}
 
+// SAFETY: every eight bytes are a u64.
+unsafe impl Limbs for u64 {}
+
 // SAFETY: every four bytes are a u32.
 unsafe impl Limbs for u32 {}
 

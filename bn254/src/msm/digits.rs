@@ -1,0 +1,343 @@
+//! Scalars as signed digits.
+//!
+//! A scalar k is, up to its sign, Σ dⱼ·2^(cj) with |dⱼ| ≤ 2^(c−1): half as many buckets as digits. The sign is chosen so that
+//! the magnitude is at most (r − 1)/2; then small negative numbers have as few digits as small positive ones, and 253 bits are
+//! enough. Adding a constant first makes every digit a plain field of bits, without a carry from one to the next.
+//!
+//! Invariant: Σ over places of digit·2^(c·place) is the scalar modulo r.
+
+use rayon::prelude::*;
+
+use crate::simd::field52::{Field52, R, to_limbs};
+use crate::simd::lanes::Lanes;
+use crate::{Fr, fr_to_le_bytes};
+
+/// Scalars whose digits lie together: place after place, this many digits each.
+pub const BLOCK: usize = 1 << 12;
+/// Bits of the magnitudes.
+const BITS: u32 = 253;
+/// The widest digits, which fit 16 bits with their sign.
+pub const WIDEST: u32 = 16;
+
+/// (r − 1)/2, least significant word first.
+const HALF: [u64; 4] =
+    [0xa1f0_fac9_f800_0000, 0x9419_f424_3cdc_b848, 0xdc28_22db_40c0_ac2e, 0x1832_2739_7098_d014];
+/// r.
+const ORDER: [u64; 4] =
+    [0x43e1_f593_f000_0001, 0x2833_e848_79b9_7091, 0xb850_45b6_8181_585d, 0x3064_4e72_e131_a029];
+
+/// The digits of many scalars.
+pub struct Digits {
+    width: u32,
+    count: usize,
+    digits: Vec<i16>,
+}
+
+/// Digits of width `width` that a scalar has.
+pub fn places(width: u32) -> usize {
+    // One bit more than the magnitude, so that the highest digit takes the carry.
+    (BITS + 1).div_ceil(width) as usize
+}
+
+impl Digits {
+    /// Digits of `width` bits.
+    pub fn new(scalars: &[Fr], width: u32) -> Self {
+        let places = places(width);
+        let mut digits = vec![0_i16; scalars.len().div_ceil(BLOCK) * BLOCK * places];
+        let bias = Bias::new(width);
+        digits.par_chunks_mut(BLOCK * places).zip(scalars.par_chunks(BLOCK)).for_each(|(digits, scalars)| {
+            let done = bias.write_vectors(scalars, digits);
+            for (at, scalar) in scalars.iter().enumerate().skip(done) {
+                bias.write_digits(scalar, &mut digits[at..]);
+            }
+        });
+        Self { width, count: scalars.len(), digits }
+    }
+
+    /// Has these scalars count as zero.
+    pub fn clear(&mut self, scalars: &[u32]) {
+        let places = places(self.width);
+        for scalar in scalars {
+            let (block, at) = (*scalar as usize / BLOCK, *scalar as usize % BLOCK);
+            for place in 0..places {
+                self.digits[(block * places + place) * BLOCK + at] = 0;
+            }
+        }
+    }
+
+    /// Blocks of scalars.
+    pub fn blocks(&self) -> usize {
+        self.count.div_ceil(BLOCK)
+    }
+
+    /// The digits of one place of one block; those past the last scalar are zero.
+    pub fn of_block(&self, block: usize, place: usize) -> &[i16] {
+        let first = (block * places(self.width) + place) * BLOCK;
+        &self.digits[first..first + BLOCK]
+    }
+}
+
+/// What is added to a magnitude of either sign before its digits are cut out.
+struct Bias {
+    width: u32,
+    /// 2^(c−1) at every place but the highest, for scalars that keep their sign: digits from −2^(c−1) to 2^(c−1) − 1.
+    plus: [u64; 4],
+    /// One less at each, for those whose digits are negated.
+    minus: [u64; 4],
+}
+
+impl Bias {
+    fn new(width: u32) -> Self {
+        let half = 1_u64 << (width - 1);
+        let mut bias = Self { width, plus: [0; 4], minus: [0; 4] };
+        for place in 0..places(width) as u32 - 1 {
+            or_at(&mut bias.plus, place * width, half);
+            or_at(&mut bias.minus, place * width, half - 1);
+        }
+        bias
+    }
+
+    /// Writes the digits of as many scalars as vectors take; how many.
+    fn write_vectors(&self, scalars: &[Fr], digits: &mut [i16]) -> usize {
+        #[cfg(target_arch = "x86_64")]
+        if crate::simd::has_ifma() {
+            // SAFETY: the processor has the instructions.
+            return unsafe { write_with_avx512(self, scalars, digits) };
+        }
+        let _ = (scalars, digits);
+        0
+    }
+
+    /// Sixteen scalars at a time: in the two halves of a row of eight words lie two scalars, which go to vectors of their own.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `L`.
+    #[inline(always)]
+    unsafe fn write_sixteen<L: Lanes>(&self, scalars: &[Fr], digits: &mut [i16]) -> usize {
+        let whole = scalars.len() / SIXTEEN * SIXTEEN;
+        let mut at = 0;
+        while at < whole {
+            let mut rows = [scalars[at..].as_ptr().cast::<u64>(); 8];
+            let mut row = 0;
+            while row < 8 {
+                rows[row] = rows[row].wrapping_add(8 * row);
+                row += 1;
+            }
+            // SAFETY: the caller promises the instructions; sixteen scalars are eight rows of eight words.
+            let (w, zero) = unsafe { (L::gather(&rows), L::splat(0)) };
+            let even = self.biased([w[0], w[1], w[2], w[3]]);
+            let odd = self.biased([w[4], w[5], w[6], w[7]]);
+            let places = places(self.width);
+            let mut place = 0;
+            while place < places {
+                let highest = place + 1 == places;
+                let low = self.digit(&even, place, highest, zero);
+                let high = self.digit(&odd, place, highest, zero);
+                // Two digits side by side are one half of a word.
+                let low = low.shl_by(48).shr_by(48);
+                let pairs = low.or(high.shl_by(16)).low_halves();
+                let out = &mut digits[place * BLOCK + at..place * BLOCK + at + SIXTEEN];
+                let mut pair = 0;
+                while pair < 8 {
+                    out[2 * pair] = pairs[pair] as i16;
+                    out[2 * pair + 1] = (pairs[pair] >> 16) as i16;
+                    pair += 1;
+                }
+                place += 1;
+            }
+            at += SIXTEEN;
+        }
+        whole
+    }
+
+    /// Eight magnitudes and their bias as 64-bit words, and which scalars were negated.
+    #[inline(always)]
+    fn biased<L: Lanes>(&self, words: [L; 4]) -> ([L; 4], u8) {
+        // SAFETY: there is a value of `L`.
+        let (one, plus, minus) = unsafe {
+            (
+                Field52::<L, R>::splat(&FROM_MONTGOMERY),
+                Field52::splat(&to_limbs(self.plus)),
+                Field52::splat(&to_limbs(self.minus)),
+            )
+        };
+        let value = Field52::mul(&[Field52::from_packed(words)], &[one])[0].canonical();
+        let negative = value.above(&to_limbs(HALF));
+        (value.negate_where(negative).add(plus.blend(negative, minus)).to_packed(), negative)
+    }
+
+    /// Eight digits in the low sixteen bits of the words.
+    #[inline(always)]
+    fn digit<L: Lanes>(&self, (words, negative): &([L; 4], u8), place: usize, highest: bool, zero: L) -> L {
+        let bit = place as u32 * self.width;
+        let (word, shift) = ((bit / 64) as usize, bit % 64);
+        let mut field = words[word].shr_by(shift);
+        if word < 3 {
+            field = field.or(words[word + 1].shl_by(64 - shift));
+        }
+        field = field.shl_by(64 - self.width).shr_by(64 - self.width);
+        if highest {
+            return field.negate_where(*negative);
+        }
+        let half = 1_u64 << (self.width - 1);
+        let _shows_the_instructions = zero;
+        // SAFETY: there is a value of `L`.
+        let (plus, minus) = unsafe { (L::splat(half), L::splat(half - 1)) };
+        field.sub(plus).blend(*negative, minus.sub(field))
+    }
+
+    /// Writes the digit of place p to `digits[p * BLOCK]`.
+    fn write_digits(&self, scalar: &Fr, digits: &mut [i16]) {
+        let value = words(scalar);
+        if value == [0; 4] {
+            return;
+        }
+        let negative = is_above(&value, &HALF);
+        let (magnitude, bias) =
+            if negative { (subtract(&ORDER, &value), &self.minus) } else { (value, &self.plus) };
+        let biased = add(&magnitude, bias);
+        let (width, mask) = (self.width, (1_u64 << self.width) - 1);
+        let half = 1_i32 << (width - 1);
+        let highest = places(width) - 1;
+        for place in 0..=highest {
+            let bit = place as u32 * width;
+            let (word, shift) = ((bit / 64) as usize, bit % 64);
+            let mut field = biased[word] >> shift;
+            if shift + width > 64 && word < 3 {
+                field |= biased[word + 1] << (64 - shift);
+            }
+            let field = (field & mask) as i32;
+            let digit = match (place == highest, negative) {
+                (true, false) => field,
+                (true, true) => -field,
+                (false, false) => field - half,
+                (false, true) => half - 1 - field,
+            };
+            digits[place * BLOCK] = digit as i16;
+        }
+    }
+}
+
+/// Scalars in two vectors.
+const SIXTEEN: usize = 16;
+/// 2^4: multiplied by it and divided by 2^260, what is in Montgomery form with 2^256 is out of it.
+const FROM_MONTGOMERY: [u64; 5] = [16, 0, 0, 0, 0];
+
+/// # Safety
+/// The processor has these instructions.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi2,avx512ifma")]
+unsafe fn write_with_avx512(bias: &Bias, scalars: &[Fr], digits: &mut [i16]) -> usize {
+    // SAFETY: the caller promises the instructions.
+    unsafe { bias.write_sixteen::<crate::simd::avx512::Avx512>(scalars, digits) }
+}
+
+fn words(scalar: &Fr) -> [u64; 4] {
+    let bytes = fr_to_le_bytes(scalar);
+    std::array::from_fn(|i| {
+        bytes[8 * i..8 * i + 8].iter().rev().fold(0, |word, byte| (word << 8) | u64::from(*byte))
+    })
+}
+
+fn is_above(a: &[u64; 4], b: &[u64; 4]) -> bool {
+    a.iter().rev().gt(b.iter().rev())
+}
+
+fn or_at(words: &mut [u64; 4], bit: u32, value: u64) {
+    let (word, shift) = ((bit / 64) as usize, bit % 64);
+    words[word] |= value << shift;
+    if shift > 0 && word < 3 {
+        words[word + 1] |= value >> (64 - shift);
+    }
+}
+
+fn add(a: &[u64; 4], b: &[u64; 4]) -> [u64; 4] {
+    let mut carry = false;
+    std::array::from_fn(|i| {
+        let (sum, over) = a[i].overflowing_add(b[i]);
+        let (sum, over_too) = sum.overflowing_add(u64::from(carry));
+        carry = over | over_too;
+        sum
+    })
+}
+
+fn subtract(a: &[u64; 4], b: &[u64; 4]) -> [u64; 4] {
+    let mut borrow = false;
+    std::array::from_fn(|i| {
+        let (difference, under) = a[i].overflowing_sub(b[i]);
+        let (difference, under_too) = difference.overflowing_sub(u64::from(borrow));
+        borrow = under | under_too;
+        difference
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ff::{Field, PrimeField};
+    use proptest::prelude::*;
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
+
+    fn value_of(digits: &Digits, at: usize) -> Fr {
+        (0..places(digits.width)).rev().fold(Fr::ZERO, |value, place| {
+            let digit = i64::from(digits.of_block(at / BLOCK, place)[at % BLOCK]);
+            assert!(digit.unsigned_abs() <= 1 << (digits.width - 1));
+            let magnitude = Fr::from(digit.unsigned_abs());
+            value * Fr::from(1 << digits.width) + if digit < 0 { -magnitude } else { magnitude }
+        })
+    }
+
+    #[test]
+    fn digits_of_every_width_make_up_the_scalar() {
+        let mut rng = ChaCha20Rng::seed_from_u64(9);
+        let half = Fr::TWO_INV - Fr::ONE;
+        let mut scalars = vec![Fr::ZERO, Fr::ONE, -Fr::ONE, Fr::from(32768), -Fr::from(32768), half];
+        scalars.extend([half + Fr::ONE, half - Fr::ONE, Fr::from(u64::MAX), -Fr::from(u64::MAX)]);
+        scalars.extend((0..5000).map(|_| Fr::random(&mut rng)));
+        for width in 2..=WIDEST {
+            let digits = Digits::new(&scalars, width);
+            for (at, scalar) in scalars.iter().enumerate() {
+                assert_eq!(value_of(&digits, at), *scalar, "width {width}, scalar {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn vectors_write_what_one_scalar_after_the_other_does() {
+        let mut rng = ChaCha20Rng::seed_from_u64(10);
+        let mut scalars = vec![Fr::ZERO, Fr::ONE, -Fr::ONE, Fr::TWO_INV - Fr::ONE, Fr::TWO_INV, Fr::from(7)];
+        scalars.extend((0..95).map(|_| Fr::random(&mut rng)));
+        for width in 2..=WIDEST {
+            let bias = Bias::new(width);
+            let (mut one, mut other) = (vec![0; BLOCK * places(width)], vec![0; BLOCK * places(width)]);
+            scalars.iter().enumerate().for_each(|(at, scalar)| bias.write_digits(scalar, &mut one[at..]));
+            // SAFETY: the emulation needs no instructions.
+            let done = unsafe { bias.write_sixteen::<crate::simd::lanes::Emulated>(&scalars, &mut other) };
+            assert_eq!(done, 96);
+            scalars
+                .iter()
+                .enumerate()
+                .skip(96)
+                .for_each(|(at, scalar)| bias.write_digits(scalar, &mut other[at..]));
+            assert_eq!(one, other, "width {width}");
+        }
+    }
+
+    #[test]
+    fn small_numbers_have_few_digits_whatever_their_sign() {
+        let digits = Digits::new(&[Fr::from(1000), -Fr::from(1000), Fr::ZERO], 12);
+        for place in 1..places(12) {
+            assert_eq!(digits.of_block(0, place)[..3], [0; 3]);
+        }
+        assert_eq!(digits.of_block(0, 0)[..3], [1000, -1000, 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_scalar_is_made_up_of_its_digits(words: [u64; 4], width in 2..=WIDEST) {
+            let scalar = words.iter().fold(Fr::ZERO, |value, word| value * Fr::from(2).pow_vartime([64]) + Fr::from(*word));
+            prop_assert_eq!(value_of(&Digits::new(&[scalar], width), 0), scalar);
+        }
+    }
+}

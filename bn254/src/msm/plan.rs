@@ -1,0 +1,146 @@
+//! How wide the digits are and how the work is cut, by a cost model.
+
+use super::buckets::{PART, Share};
+use super::digits::{WIDEST, places};
+
+/// (r − 1)/2 is below 6195.2 · 2^240: its highest 16 bits, rounded up.
+const HIGHEST_BITS: u64 = 0x1833;
+/// What a bucket costs in its weighted sum, in additions to a bucket.
+const BUCKET: f64 = 3.0;
+/// What a part costs before its first addition.
+const PART_OVERHEAD: f64 = 1500.0;
+/// What recoding and sorting a digit costs, zero or not.
+const DIGIT: f64 = 0.2;
+/// Parts that each thread should find, so that none waits long for the last.
+const PARTS_PER_THREAD: usize = 8;
+/// The last places are cut into so many times as many shares.
+const LAST_PIECES: usize = 4;
+/// Fewer scalars are not worth a part.
+const LEAST_BLOCKS: usize = 2;
+
+/// The shape of a sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Bits of a digit.
+    pub width: u32,
+    /// Threads that take parts.
+    pub threads: usize,
+}
+
+impl Plan {
+    /// The cheapest for so many scalars of full size.
+    pub fn new(count: usize, threads: usize) -> Self {
+        let mut best = (f64::INFINITY, 4);
+        for width in 4..=WIDEST {
+            let plan = Self { width, threads };
+            let buckets = (0..plan.places()).map(|place| plan.buckets(place));
+            let parts: usize = buckets.clone().map(|buckets| buckets.div_ceil(PART)).sum();
+            let buckets: usize = buckets.sum();
+            let cost = (plan.places() * count) as f64 * (1.0 + DIGIT)
+                + buckets as f64 * BUCKET
+                + parts as f64 * PART_OVERHEAD;
+            if cost < best.0 {
+                best = (cost, width);
+            }
+        }
+        Self { width: best.1, threads }
+    }
+
+    /// Digits of a scalar.
+    pub fn places(&self) -> usize {
+        places(self.width)
+    }
+
+    /// Buckets of a place: the highest has fewer.
+    fn buckets(&self, place: usize) -> usize {
+        let most = self.most_buckets();
+        if place + 1 < self.places() {
+            return most;
+        }
+        // The bits of (r - 1)/2 above this place, and one for the carry.
+        let below = place as u32 * self.width;
+        let highest =
+            if below >= 240 { HIGHEST_BITS >> (below - 240) } else { HIGHEST_BITS << (240 - below) };
+        (highest as usize + 1).min(most)
+    }
+
+    /// Buckets of every other place.
+    pub fn most_buckets(&self) -> usize {
+        1 << (self.width - 1)
+    }
+
+    /// The shares of a sum over so many blocks of scalars: of the parts of each place at once as many as leave every thread
+    /// enough shares, since the digits are dealt out once for each.
+    pub fn shares(&self, blocks: usize) -> Vec<Share> {
+        let wanted = PARTS_PER_THREAD * self.threads;
+        let parts: usize = (0..self.places()).map(|place| self.buckets(place).div_ceil(PART)).sum();
+        let slices = wanted.div_ceil(parts).clamp(1, blocks.div_ceil(LEAST_BLOCKS).max(1));
+        let mut shares = Vec::with_capacity(parts * slices);
+        for place in (0..self.places()).rev() {
+            let buckets = self.buckets(place);
+            // What is taken last is smallest.
+            let pieces = wanted.div_ceil(self.places()) * if place < self.threads { LAST_PIECES } else { 1 };
+            let together = buckets.div_ceil(PART).div_ceil(pieces) * PART;
+            for first in (0..buckets).step_by(together) {
+                for slice in 0..slices {
+                    let blocks = (blocks * slice / slices, blocks * (slice + 1) / slices);
+                    shares.push(Share { place, first, buckets: together.min(buckets - first), blocks });
+                }
+            }
+        }
+        shares
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ff::PrimeField;
+
+    #[test]
+    fn shares_cover_every_bucket_and_block_once() {
+        for (count, blocks, threads) in
+            [(1 << 10, 1, 2), (1 << 14, 4, 2), (1 << 20, 256, 2), (1 << 14, 4, 64)]
+        {
+            let plan = Plan::new(count, threads);
+            let shares = plan.shares(blocks);
+            for place in 0..plan.places() {
+                for block in 0..blocks {
+                    let mut buckets: Vec<_> = shares
+                        .iter()
+                        .filter(|share| {
+                            share.place == place && (share.blocks.0..share.blocks.1).contains(&block)
+                        })
+                        .map(|share| (share.first, share.buckets))
+                        .collect();
+                    buckets.sort_unstable();
+                    let end = buckets.iter().fold(0, |end, (first, len)| {
+                        assert_eq!(*first, end);
+                        first + len
+                    });
+                    assert_eq!(end, plan.buckets(place));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_highest_place_has_room_for_the_largest_digit() {
+        for width in 2..=WIDEST {
+            let plan = Plan { width, threads: 1 };
+            let scalar = [crate::Fr::TWO_INV - crate::Fr::from(1)];
+            let digits = super::super::digits::Digits::new(&scalar, width);
+            let highest = digits.of_block(0, plan.places() - 1)[0];
+            assert!(
+                (1..=plan.buckets(plan.places() - 1)).contains(&(highest as usize)),
+                "width {width}: {highest}"
+            );
+        }
+    }
+
+    #[test]
+    fn more_scalars_have_wider_digits() {
+        let widths: Vec<u32> = (7..24).map(|log| Plan::new(1 << log, 2).width).collect();
+        assert!(widths.is_sorted() && widths[0] < 9 && widths[16] == WIDEST, "{widths:?}");
+    }
+}

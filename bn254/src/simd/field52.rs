@@ -1,0 +1,455 @@
+//! Prime field arithmetic in radix 2^52, eight elements at a time.
+//!
+//! An element is five 52-bit limbs, least significant first, in Montgomery form with R = 2^260. Reduction is lazy; with p
+//! the modulus, which lies between 2^253 and 2^254, three ranges occur:
+//! - *canonical*: below p;
+//! - *loose*: below 5/2·p, what multiplications and [`Field52::reduced`] give and what is kept in memory;
+//! - *wide*: below 11·p, a difference or a sum on its way into a multiplication.
+//!
+//! Invariant: between functions the limbs are below 2^52. A product of a and b needs a·b ≤ 84·p², since 2^260 > 84·p.
+//!
+//! Nothing here branches on values or indexes memory by them, except [`Field52::zeros`] and what is built on it; it is
+//! meant for public points and for witnesses on a prover's own machine, not as a defence against who measures it.
+//!
+//! Source: Montgomery multiplication by operand scanning as in Gueron and Krasnov, "Accelerating big integer arithmetic
+//! using Intel IFMA extensions", ARITH 2016; the table of multiples for partial reduction is folklore.
+
+#![expect(
+    clippy::needless_range_loop,
+    reason = "limbs are counted in the papers too, and iterators hide what goes where"
+)]
+
+use std::marker::PhantomData;
+
+use super::lanes::{Lanes, MASK52};
+
+/// A prime between 2^253 and 2^254.
+pub trait Modulus: Copy + Send + Sync + 'static {
+    /// The prime, least significant word first.
+    const WORDS: [u64; 4];
+}
+
+/// The modulus of the base field.
+#[derive(Clone, Copy, Debug)]
+pub struct Q;
+
+impl Modulus for Q {
+    const WORDS: [u64; 4] =
+        [0x3c20_8c16_d87c_fd47, 0x9781_6a91_6871_ca8d, 0xb850_45b6_8181_585d, 0x3064_4e72_e131_a029];
+}
+
+/// The modulus of the scalar field.
+#[derive(Clone, Copy, Debug)]
+pub struct R;
+
+impl Modulus for R {
+    const WORDS: [u64; 4] =
+        [0x43e1_f593_f000_0001, 0x2833_e848_79b9_7091, 0xb850_45b6_8181_585d, 0x3064_4e72_e131_a029];
+}
+
+/// Four 64-bit words as five 52-bit limbs.
+pub const fn to_limbs(w: [u64; 4]) -> [u64; 5] {
+    [
+        w[0] & MASK52,
+        (w[0] >> 52 | w[1] << 12) & MASK52,
+        (w[1] >> 40 | w[2] << 24) & MASK52,
+        (w[2] >> 28 | w[3] << 36) & MASK52,
+        w[3] >> 16,
+    ]
+}
+
+const fn add_limbs(a: [u64; 5], b: [u64; 5]) -> [u64; 5] {
+    let mut sum = [0; 5];
+    let (mut i, mut carry) = (0, 0);
+    while i < 5 {
+        let limb = a[i] + b[i] + carry;
+        sum[i] = if i < 4 { limb & MASK52 } else { limb };
+        carry = limb >> 52;
+        i += 1;
+    }
+    sum
+}
+
+const fn is_above(a: [u64; 5], b: [u64; 5]) -> bool {
+    let mut i = 5;
+    while i > 0 {
+        i -= 1;
+        if a[i] != b[i] {
+            return a[i] > b[i];
+        }
+    }
+    false
+}
+
+/// What the arithmetic needs of a modulus.
+struct Constants<M>(PhantomData<M>);
+
+impl<M: Modulus> Constants<M> {
+    /// k·p for k < 12.
+    const MULTIPLES: [[u64; 5]; 12] = {
+        let p = to_limbs(M::WORDS);
+        let mut multiples = [[0; 5]; 12];
+        let mut k = 1;
+        while k < 12 {
+            multiples[k] = add_limbs(multiples[k - 1], p);
+            k += 1;
+        }
+        multiples
+    };
+    /// −1/p modulo 2^52.
+    const MINUS_INVERSE: u64 = {
+        let p = M::WORDS[0];
+        let (mut inverse, mut i) = (1u64, 0);
+        while i < 6 {
+            inverse = inverse.wrapping_mul(2u64.wrapping_sub(p.wrapping_mul(inverse)));
+            i += 1;
+        }
+        inverse.wrapping_neg() & MASK52
+    };
+    /// Limb l of the largest multiple of p up to i·2^254 at `[l][i]`.
+    const FLOORS: [[u64; 8]; 5] = {
+        let mut floors = [[0; 8]; 5];
+        let (mut i, mut k) = (0, 0);
+        while i < 8 {
+            // 2^254 is bit 46 of the highest limb.
+            let bound = [0, 0, 0, 0, (i as u64) << 46];
+            while !is_above(Self::MULTIPLES[k + 1], bound) {
+                k += 1;
+            }
+            let mut limb = 0;
+            while limb < 5 {
+                floors[limb][i] = Self::MULTIPLES[k][limb];
+                limb += 1;
+            }
+            i += 1;
+        }
+        floors
+    };
+}
+
+/// Eight elements of the field with modulus `M`.
+#[derive(Clone, Copy)]
+pub struct Field52<L, M> {
+    limbs: [L; 5],
+    modulus: PhantomData<M>,
+}
+
+/// A 256-bit value in each lane as 64-bit words: how elements lie in memory.
+pub type Packed<L> = [L; 4];
+
+#[expect(
+    clippy::should_implement_trait,
+    reason = "bounds, which operators do not show, are part of the names' contract"
+)]
+impl<L: Lanes, M: Modulus> Field52<L, M> {
+    #[inline(always)]
+    fn new(limbs: [L; 5]) -> Self {
+        Self { limbs, modulus: PhantomData }
+    }
+
+    /// The same limbs in every lane.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `L`.
+    #[inline(always)]
+    pub unsafe fn splat(limbs: &[u64; 5]) -> Self {
+        // SAFETY: the caller promises the instructions.
+        let splat = |i: usize| unsafe { L::splat(limbs[i]) };
+        Self::new([splat(0), splat(1), splat(2), splat(3), splat(4)])
+    }
+
+    #[inline(always)]
+    fn multiple(k: usize, of: L) -> [L; 5] {
+        let _shows_the_instructions = of;
+        // SAFETY: there is a value of `L`.
+        let splat = |i: usize| unsafe { L::splat(Constants::<M>::MULTIPLES[k][i]) };
+        [splat(0), splat(1), splat(2), splat(3), splat(4)]
+    }
+
+    /// Limbs of canonical or larger values of less than 256 bits.
+    #[inline(always)]
+    pub fn from_packed(w: Packed<L>) -> Self {
+        // SAFETY: there is a value of `L`.
+        let mask = unsafe { L::splat(MASK52) };
+        Self::new([
+            w[0].and(mask),
+            w[0].shr_into::<52>(w[1]).and(mask),
+            w[1].shr_into::<40>(w[2]).and(mask),
+            w[2].shr_into::<28>(w[3]).and(mask),
+            w[3].shr::<16>(),
+        ])
+    }
+
+    /// The value in 64-bit words, canonical if `self` is.
+    #[inline(always)]
+    pub fn to_packed(self) -> Packed<L> {
+        let l = self.limbs;
+        [
+            l[0].or(l[1].shl::<52>()),
+            l[1].shr::<12>().or(l[2].shl::<40>()),
+            l[2].shr::<24>().or(l[3].shl::<28>()),
+            l[3].shr::<36>().or(l[4].shl::<16>()),
+        ]
+    }
+
+    /// Limbs that may be negative or too large, of a value that is neither, as 52-bit limbs.
+    #[inline(always)]
+    fn carried(mut l: [L; 5]) -> [L; 5] {
+        // SAFETY: there is a value of `L`.
+        let mask = unsafe { L::splat(MASK52) };
+        for i in 0..4 {
+            l[i + 1] = l[i + 1].add(l[i].sar::<52>());
+            l[i] = l[i].and(mask);
+        }
+        l
+    }
+
+    /// a·b/R of `K` pairs at once, so that their latencies overlap. Loose, for a·b ≤ 84·p².
+    #[inline(always)]
+    pub fn mul<const K: usize>(a: &[Self; K], b: &[Self; K]) -> [Self; K] {
+        // SAFETY: there is a value of `L`.
+        let (zero, mask, inverse) =
+            unsafe { (L::splat(0), L::splat(MASK52), L::splat(Constants::<M>::MINUS_INVERSE)) };
+        let p = Self::multiple(1, zero);
+        let mut t = [[zero; 6]; K];
+        for i in 0..5 {
+            let mut q = [zero; K];
+            for k in 0..K {
+                for j in 0..5 {
+                    t[k][j] = t[k][j].madd_low(a[k].limbs[i], b[k].limbs[j]);
+                }
+            }
+            for k in 0..K {
+                q[k] = zero.madd_low(t[k][0], inverse);
+            }
+            for k in 0..K {
+                for j in 0..5 {
+                    t[k][j + 1] = t[k][j + 1].madd_high(a[k].limbs[i], b[k].limbs[j]);
+                }
+            }
+            for k in 0..K {
+                // With q·p the lowest limb becomes a multiple of 2^52, the next one: its low product need not be computed.
+                t[k][0] = t[k][0].add(mask).shr::<52>();
+                for j in 1..5 {
+                    t[k][j] = t[k][j].madd_low(q[k], p[j]);
+                }
+            }
+            for k in 0..K {
+                for j in 0..5 {
+                    t[k][j + 1] = t[k][j + 1].madd_high(q[k], p[j]);
+                }
+            }
+            for k in 0..K {
+                t[k][0] = t[k][0].add(t[k][1]);
+                for j in 1..5 {
+                    t[k][j] = t[k][j + 1];
+                }
+                t[k][5] = zero;
+            }
+        }
+        let mut products = *a;
+        for k in 0..K {
+            products[k] = Self::new(Self::carried([t[k][0], t[k][1], t[k][2], t[k][3], t[k][4]]));
+        }
+        products
+    }
+
+    /// a·a/R. Loose, for a² ≤ 84·p².
+    #[inline(always)]
+    pub fn sqr<const K: usize>(a: &[Self; K]) -> [Self; K] {
+        // SAFETY: there is a value of `L`.
+        let (zero, mask, inverse) =
+            unsafe { (L::splat(0), L::splat(MASK52), L::splat(Constants::<M>::MINUS_INVERSE)) };
+        let p = Self::multiple(1, zero);
+        let mut t = [[zero; 10]; K];
+        for k in 0..K {
+            let a = &a[k].limbs;
+            for i in 0..4 {
+                for j in i + 1..5 {
+                    t[k][i + j] = t[k][i + j].madd_low(a[i], a[j]);
+                    t[k][i + j + 1] = t[k][i + j + 1].madd_high(a[i], a[j]);
+                }
+            }
+            for i in 1..9 {
+                t[k][i] = t[k][i].add(t[k][i]);
+            }
+            for i in 0..5 {
+                t[k][2 * i] = t[k][2 * i].madd_low(a[i], a[i]);
+                t[k][2 * i + 1] = t[k][2 * i + 1].madd_high(a[i], a[i]);
+            }
+        }
+        for i in 0..5 {
+            for k in 0..K {
+                let q = zero.madd_low(t[k][i], inverse);
+                t[k][i + 1] = t[k][i + 1].add(t[k][i].add(mask).shr::<52>());
+                for j in 1..5 {
+                    t[k][i + j] = t[k][i + j].madd_low(q, p[j]);
+                }
+                for j in 0..5 {
+                    t[k][i + j + 1] = t[k][i + j + 1].madd_high(q, p[j]);
+                }
+            }
+        }
+        let mut squares = *a;
+        for k in 0..K {
+            squares[k] = Self::new(Self::carried([t[k][5], t[k][6], t[k][7], t[k][8], t[k][9]]));
+        }
+        squares
+    }
+
+    /// a + b, below the sum of the bounds.
+    #[inline(always)]
+    pub fn add(self, other: Self) -> Self {
+        let (a, b) = (self.limbs, other.limbs);
+        let mut sum = a;
+        for i in 0..5 {
+            sum[i] = a[i].add(b[i]);
+        }
+        Self::new(Self::carried(sum))
+    }
+
+    /// 3·a, loose; for a below 3·p.
+    #[inline(always)]
+    pub fn thrice(self) -> Self {
+        let mut l = self.limbs;
+        for i in 0..5 {
+            l[i] = l[i].add(l[i]).add(l[i]);
+        }
+        Self::reduced(l)
+    }
+
+    /// a − b + `LIFT`·p, for b ≤ `LIFT`·p; below the bound of a plus `LIFT`·p.
+    #[inline(always)]
+    pub fn sub<const LIFT: usize>(self, other: Self) -> Self {
+        Self::new(Self::carried(self.difference::<LIFT>(other)))
+    }
+
+    /// As [`Field52::sub`], loose: for a − b + `LIFT`·p between p/4 and 10·p.
+    #[inline(always)]
+    pub fn sub_reduced<const LIFT: usize>(self, other: Self) -> Self {
+        Self::reduced(self.difference::<LIFT>(other))
+    }
+
+    #[inline(always)]
+    fn difference<const LIFT: usize>(self, other: Self) -> [L; 5] {
+        let (a, b) = (self.limbs, other.limbs);
+        let mut l = Self::multiple(LIFT, a[0]);
+        for i in 0..5 {
+            l[i] = l[i].add(a[i].sub(b[i]));
+        }
+        l
+    }
+
+    /// a − b − c + `LIFT`·p, loose: for a value between p/4 and 10·p.
+    #[inline(always)]
+    pub fn sub_both<const LIFT: usize>(self, b: Self, c: Self) -> Self {
+        let mut l = self.difference::<LIFT>(b);
+        for i in 0..5 {
+            l[i] = l[i].sub(c.limbs[i]);
+        }
+        Self::reduced(l)
+    }
+
+    /// a − b − 2·c + `LIFT`·p, loose: for a value between p/4 and 10·p.
+    #[inline(always)]
+    pub fn sub_double<const LIFT: usize>(self, b: Self, c: Self) -> Self {
+        let mut l = self.difference::<LIFT>(b);
+        for i in 0..5 {
+            l[i] = l[i].sub(c.limbs[i].add(c.limbs[i]));
+        }
+        Self::reduced(l)
+    }
+
+    /// (±a) − b + `LIFT`·p, minus in the lanes of `mask`; for a + b ≤ `LIFT`·p.
+    #[inline(always)]
+    pub fn signed_sub<const LIFT: usize>(self, mask: u8, other: Self) -> Self {
+        let mut l = Self::multiple(LIFT, other.limbs[0]);
+        for i in 0..5 {
+            l[i] = l[i].add(self.limbs[i].negate_where(mask).sub(other.limbs[i]));
+        }
+        Self::new(Self::carried(l))
+    }
+
+    /// The lanes in which a canonical value is above a constant.
+    #[inline(always)]
+    pub fn above(self, constant: &[u64; 5]) -> u8 {
+        // SAFETY: there is a value of `L`.
+        let constant = unsafe { Self::splat(constant) };
+        let mut l = self.limbs;
+        for i in 0..5 {
+            l[i] = constant.limbs[i].sub(l[i]);
+        }
+        Self::carried(l)[4].negatives()
+    }
+
+    /// −a in the lanes of `mask`, a elsewhere; for canonical a, and at most p.
+    #[inline(always)]
+    pub fn negate_where(self, mask: u8) -> Self {
+        let p = Self::multiple(1, self.limbs[0]);
+        let mut negative = p;
+        for i in 0..5 {
+            negative[i] = p[i].sub(self.limbs[i]);
+        }
+        self.blend(mask, Self::new(Self::carried(negative)))
+    }
+
+    /// Takes the largest multiple of p away that the highest limb shows to be in a value up to 10·p, whose limbs need not be
+    /// carried, though where some are negative it must be above p/4: at most 2^254 + p remain, which is loose.
+    ///
+    /// The highest limb may be wrong by the few carries that it has not got. That is 2^-40 of p: too little to matter,
+    /// since no i·2^254 lies so near to a multiple of p, and a value above p/4 does not look negative.
+    #[inline(always)]
+    fn reduced(mut l: [L; 5]) -> Self {
+        let which = l[4].shr::<46>();
+        for i in 0..5 {
+            // SAFETY: there is a value of `L`.
+            let table = unsafe { L::load(&Constants::<M>::FLOORS[i]) };
+            l[i] = l[i].sub(which.look_up(table));
+        }
+        Self::new(Self::carried(l))
+    }
+
+    /// The canonical representative of a value up to 10·p.
+    #[inline(always)]
+    pub fn canonical(self) -> Self {
+        let mut value = Self::reduced(self.limbs);
+        for _ in 0..2 {
+            let p = Self::multiple(1, value.limbs[0]);
+            let mut less = p;
+            for i in 0..5 {
+                less[i] = value.limbs[i].sub(p[i]);
+            }
+            let less = Self::carried(less);
+            let negative = less[4].negatives();
+            value = Self::new(less).blend(negative, value);
+        }
+        value
+    }
+
+    /// The lanes in which a value up to 10·p is zero modulo p.
+    #[inline(always)]
+    pub fn zeros(self) -> u8 {
+        let l = self.canonical().limbs;
+        l[0].or(l[1]).or(l[2]).or(l[3]).or(l[4]).zeros()
+    }
+
+    /// `other` in the lanes of `mask`, `self` in the others.
+    #[inline(always)]
+    pub fn blend(self, mask: u8, other: Self) -> Self {
+        let mut l = self.limbs;
+        for i in 0..5 {
+            l[i] = l[i].blend(mask, other.limbs[i]);
+        }
+        Self::new(l)
+    }
+
+    /// Lane i gets what lane `i ^ BIT` has.
+    #[inline(always)]
+    pub fn swap<const BIT: usize>(self) -> Self {
+        let mut l = self.limbs;
+        for i in 0..5 {
+            l[i] = l[i].swap::<BIT>();
+        }
+        Self::new(l)
+    }
+}
