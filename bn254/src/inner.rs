@@ -8,11 +8,13 @@
 
 use halo2curves::bn256::Fr;
 
+use crate::simd::field52::{Modulus, R};
+
 /// Terms that an inner product may have. The reduced sum of N is below (1 + N·r/2^256)·r, which must fit 256 bits.
 pub const MOST_TERMS: usize = 16;
 
 /// r, least significant word first.
-const MODULUS: [u64; 4] = [0x43e1f593f0000001, 0x2833e84879b97091, 0xb85045b68181585d, 0x30644e72e131a029];
+const MODULUS: [u64; 4] = R::WORDS;
 /// −r⁻¹ mod 2^64.
 const MINUS_INVERSE: u64 = 0xc2e1f593efffffff;
 

@@ -9,6 +9,7 @@
 //! | [`msm`] | multi-scalar multiplication in G1 and G2 |
 //! | [`fixed_base`] | many multiples of one point |
 //! | [`subgroup`] | membership of G2 points in the subgroup of order r |
+//! | [`simd`] | field and curve arithmetic on eight elements at a time |
 //! | [`raw`] | field elements and points as bytes in memory, without copying |
 //! | [`cpu`] | whether this processor runs the build |
 //!

@@ -10,6 +10,7 @@ use std::mem::{align_of, offset_of, size_of};
 
 use halo2curves::CurveAffine;
 
+use crate::simd::field52::Modulus;
 use crate::{Fq, Fq2, Fr, G1Affine, G2Affine};
 
 #[cfg(not(target_endian = "little"))]
@@ -68,8 +69,7 @@ pub fn from_bytes<T: Limbs>(bytes: &[u8]) -> Option<&[T]> {
 }
 
 /// q, least significant limb first.
-const Q: [u64; 4] =
-    [0x3c20_8c16_d87c_fd47, 0x9781_6a91_6871_ca8d, 0xb850_45b6_8181_585d, 0x3064_4e72_e131_a029];
+const Q: [u64; 4] = <crate::simd::field52::Q as Modulus>::WORDS;
 
 /// Whether the limbs of this element are below the modulus.
 pub fn is_reduced(value: &Fq) -> bool {

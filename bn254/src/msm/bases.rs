@@ -3,11 +3,10 @@
 //! A point is a row of packed words (x, then y), 64 bytes in G1 and 128 in G2, in the Montgomery form of the kernels that will
 //! read it. Rows are read in random order, so they lie in huge pages where the system gives them.
 
-use halo2curves::CurveAffine;
 use memmap2::MmapMut;
 use rayon::prelude::*;
 
-use crate::raw::{Limbs, as_bytes, from_bytes};
+use crate::raw::{as_bytes, as_bytes_mut};
 
 use super::engine::{Engine, MsmCurve};
 
@@ -83,9 +82,7 @@ impl<C: MsmCurve> Bases<C> {
         let mut rows = Words::zeroed(points.len() * C::ROW);
         rows.as_mut_slice().par_chunks_mut(CHUNK * C::ROW).zip(points.par_chunks(CHUNK)).for_each(
             |(rows, points)| {
-                if let Some(words) = from_bytes_of(points) {
-                    rows.copy_from_slice(words);
-                }
+                as_bytes_mut(rows).copy_from_slice(as_bytes(points));
                 C::import_rows(engine, rows);
             },
         );
@@ -124,9 +121,4 @@ impl<C: MsmCurve> Bases<C> {
     pub(super) fn engine(&self) -> Engine {
         self.engine
     }
-}
-
-/// The words of points; points are aligned for them.
-fn from_bytes_of<C: CurveAffine + Limbs>(points: &[C]) -> Option<&[u64]> {
-    from_bytes(as_bytes(points))
 }

@@ -1,9 +1,9 @@
 //! The sums of the buckets of one place.
 //!
-//! A share of the buckets is taken part by part. A part's entries are sorted by bucket, so that each bucket is a list of points, and long lists are cut into pieces. Eight
-//! times many pieces then grow by one point a round, all in one batch: no two additions of a batch touch the same sum. What
-//! the pieces of a cut list add up to is summed in the same way. The weighted sum Σ b·Bᵦ of the buckets is taken in segments
-//! that run side by side.
+//! A share of the buckets is taken part by part. A part's entries are sorted by bucket, so that each bucket is a list of
+//! points, and long lists are cut into pieces. All pieces then grow by one point a round, one in each lane, in one batch: no two
+//! additions of a batch touch the same sum. What the pieces of a cut list add up to is summed in the same way. The weighted
+//! sum Σ b·Bᵦ of the buckets is taken in segments that run side by side.
 //!
 //! Source: Bernstein, Doumen, Lange, Oosterwijk, "Faster batch forgery identification", INDOCRYPT 2012, section 4 (buckets);
 //! the lane-parallel lists are ours.
@@ -11,8 +11,8 @@
 use group::Group;
 use halo2curves::CurveAffine;
 
-use crate::raw::{Limbs, from_bytes};
-use crate::simd::affine::{Points, Scratch, vectors};
+use crate::raw::{Limbs, as_bytes, as_bytes_mut};
+use crate::simd::affine::{Points, Scratch, Source, vectors};
 use crate::simd::kernels::{Both, Kernels, Lists, NEGATIVE, Vectors};
 
 use super::digits::{BLOCK, Digits};
@@ -30,7 +30,7 @@ const SEGMENT_LENGTH: usize = 8;
 /// So few points are added one by one.
 const FEW: usize = 32;
 
-/// Which entries a task takes.
+/// Which entries a thread takes at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {
     /// Place of the digits.
@@ -370,7 +370,7 @@ impl<F: Kernels> Worker<F> {
     /// As for [`crate::simd::affine::add`].
     unsafe fn add<S>(&mut self, sums: usize, source: &S, infinite: bool) -> bool
     where
-        S: crate::simd::affine::Source<F>,
+        S: Source<F>,
     {
         // SAFETY: the caller promises what the functions ask for.
         unsafe {
@@ -387,7 +387,9 @@ impl<F: Kernels> Worker<F> {
         let mut rows = rows.to_vec();
         // SAFETY: whoever made this worker promised the instructions; rows are canonical.
         unsafe { F::export_rows(&mut rows) };
-        from_bytes(crate::raw::as_bytes(&rows)).map(<[C]>::to_vec).unwrap_or_default()
+        let mut points = vec![C::identity(); rows.len() / Self::ROW];
+        as_bytes_mut(&mut points).copy_from_slice(as_bytes(&rows));
+        points
     }
 }
 

@@ -8,7 +8,7 @@
 
 use rayon::prelude::*;
 
-use crate::simd::field52::{Field52, R, to_limbs};
+use crate::simd::field52::{Field52, Modulus, R, to_limbs};
 use crate::simd::lanes::Lanes;
 use crate::{Fr, fr_to_le_bytes};
 
@@ -22,10 +22,6 @@ pub const WIDEST: u32 = 16;
 /// (r − 1)/2, least significant word first.
 const HALF: [u64; 4] =
     [0xa1f0_fac9_f800_0000, 0x9419_f424_3cdc_b848, 0xdc28_22db_40c0_ac2e, 0x1832_2739_7098_d014];
-/// r.
-const ORDER: [u64; 4] =
-    [0x43e1_f593_f000_0001, 0x2833_e848_79b9_7091, 0xb850_45b6_8181_585d, 0x3064_4e72_e131_a029];
-
 /// The digits of many scalars.
 pub struct Digits {
     width: u32,
@@ -124,15 +120,15 @@ impl Bias {
                 row += 1;
             }
             // SAFETY: the caller promises the instructions; sixteen scalars are eight rows of eight words.
-            let (w, zero) = unsafe { (L::gather(&rows), L::splat(0)) };
+            let w = unsafe { L::gather(&rows) };
             let even = self.biased([w[0], w[1], w[2], w[3]]);
             let odd = self.biased([w[4], w[5], w[6], w[7]]);
             let places = places(self.width);
             let mut place = 0;
             while place < places {
                 let highest = place + 1 == places;
-                let low = self.digit(&even, place, highest, zero);
-                let high = self.digit(&odd, place, highest, zero);
+                let low = self.digit(&even, place, highest);
+                let high = self.digit(&odd, place, highest);
                 // Two digits side by side are one half of a word.
                 let low = low.shl_by(48).shr_by(48);
                 let pairs = low.or(high.shl_by(16)).low_halves();
@@ -168,7 +164,7 @@ impl Bias {
 
     /// Eight digits in the low sixteen bits of the words.
     #[inline(always)]
-    fn digit<L: Lanes>(&self, (words, negative): &([L; 4], u8), place: usize, highest: bool, zero: L) -> L {
+    fn digit<L: Lanes>(&self, (words, negative): &([L; 4], u8), place: usize, highest: bool) -> L {
         let bit = place as u32 * self.width;
         let (word, shift) = ((bit / 64) as usize, bit % 64);
         let mut field = words[word].shr_by(shift);
@@ -180,7 +176,6 @@ impl Bias {
             return field.negate_where(*negative);
         }
         let half = 1_u64 << (self.width - 1);
-        let _shows_the_instructions = zero;
         // SAFETY: there is a value of `L`.
         let (plus, minus) = unsafe { (L::splat(half), L::splat(half - 1)) };
         field.sub(plus).blend(*negative, minus.sub(field))
@@ -194,7 +189,7 @@ impl Bias {
         }
         let negative = is_above(&value, &HALF);
         let (magnitude, bias) =
-            if negative { (subtract(&ORDER, &value), &self.minus) } else { (value, &self.plus) };
+            if negative { (subtract(&R::WORDS, &value), &self.minus) } else { (value, &self.plus) };
         let biased = add(&magnitude, bias);
         let (width, mask) = (self.width, (1_u64 << self.width) - 1);
         let half = 1_i32 << (width - 1);

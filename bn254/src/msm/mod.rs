@@ -8,12 +8,12 @@
 //! | [`bases`] | points laid out once for many sums |
 //! | `digits` | scalars as signed digits |
 //! | `plan` | the width of the digits, by a cost model |
-//! | `buckets` | the sum of one part of the buckets of one place |
+//! | `buckets` | the sums of the buckets of one place |
 //!
-//! The work is cut into parts (place of the digits, range of buckets, range of scalars) that know nothing of each other; threads
+//! The work is cut into shares (place of the digits, range of buckets, range of scalars) that know nothing of each other; threads
 //! take them from a counter. Zeros have no digits and cost nothing but their recoding; small scalars, of either sign, have few.
 //!
-//! Invariant: the result does not depend on the engine, the number of threads or the order in which parts are taken.
+//! Invariant: the result does not depend on the engine, the number of threads or the order in which shares are taken.
 //! Running time and memory access depend on the scalars: nothing here is constant-time.
 //!
 //! Source: Pippenger, "On the evaluation of powers and related problems", FOCS 1976.
@@ -74,11 +74,11 @@ fn msm<C: MsmCurve>(points: &[C], scalars: &[Fr]) -> C::CurveExt {
 #[error("PM-MSM-001: the sum was cancelled")]
 pub struct Cancelled;
 
-/// Who watches a sum and may end it. Asked and told after every part: a few times a millisecond.
+/// Who watches a sum and may end it. Asked before and told after every share, of which each thread takes about ten.
 pub trait Control: Sync {
     /// Whether to stop.
     fn is_cancelled(&self) -> bool;
-    /// `done` of `all` parts are finished.
+    /// `done` of `all` shares are finished.
     fn progress(&self, done: usize, all: usize);
 }
 
@@ -116,16 +116,16 @@ impl<C: MsmCurve> Bases<C> {
         // SAFETY: the engine was checked when these bases were made.
         unsafe {
             match self.engine() {
-                Engine::Ifma => self.sum_parts::<C::Ifma>(plan, &digits, control),
-                Engine::Portable => self.sum_parts::<C::Portable>(plan, &digits, control),
-                Engine::Emulated => self.sum_parts::<C::Emulated>(plan, &digits, control),
+                Engine::Ifma => self.sum_shares::<C::Ifma>(plan, &digits, control),
+                Engine::Portable => self.sum_shares::<C::Portable>(plan, &digits, control),
+                Engine::Emulated => self.sum_shares::<C::Emulated>(plan, &digits, control),
             }
         }
     }
 
     /// # Safety
     /// The processor has the instructions of `F`, in whose form the rows are.
-    unsafe fn sum_parts<F: Kernels>(
+    unsafe fn sum_shares<F: Kernels>(
         &self,
         plan: &Plan,
         digits: &Digits,

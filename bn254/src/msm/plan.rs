@@ -11,11 +11,11 @@ const BUCKET: f64 = 3.0;
 const PART_OVERHEAD: f64 = 1500.0;
 /// What recoding and sorting a digit costs, zero or not.
 const DIGIT: f64 = 0.2;
-/// Parts that each thread should find, so that none waits long for the last.
-const PARTS_PER_THREAD: usize = 8;
+/// Shares that each thread should find, so that none waits long for the last.
+const SHARES_PER_THREAD: usize = 8;
 /// The last places are cut into so many times as many shares.
 const LAST_PIECES: usize = 4;
-/// Fewer scalars are not worth a part.
+/// Fewer blocks of scalars are not worth a share.
 const LEAST_BLOCKS: usize = 2;
 
 /// The shape of a sum.
@@ -23,7 +23,7 @@ const LEAST_BLOCKS: usize = 2;
 pub struct Plan {
     /// Bits of a digit.
     pub width: u32,
-    /// Threads that take parts.
+    /// Threads that take shares.
     pub threads: usize,
 }
 
@@ -72,7 +72,7 @@ impl Plan {
     /// The shares of a sum over so many blocks of scalars: of the parts of each place at once as many as leave every thread
     /// enough shares, since the digits are dealt out once for each.
     pub fn shares(&self, blocks: usize) -> Vec<Share> {
-        let wanted = PARTS_PER_THREAD * self.threads;
+        let wanted = SHARES_PER_THREAD * self.threads;
         let parts: usize = (0..self.places()).map(|place| self.buckets(place).div_ceil(PART)).sum();
         let slices = wanted.div_ceil(parts).clamp(1, blocks.div_ceil(LEAST_BLOCKS).max(1));
         let mut shares = Vec::with_capacity(parts * slices);

@@ -13,6 +13,8 @@ use super::coordinate::Coordinate;
 
 /// Independent products in a batch.
 pub const CHAINS: usize = 2;
+/// Vectors between asking for memory and reading it.
+pub(super) const AHEAD: usize = 8;
 
 /// Eight points with loose coordinates.
 #[derive(Clone, Copy)]
@@ -154,9 +156,6 @@ pub unsafe fn add<F: Coordinate, S: Source<F>>(
     }
     true
 }
-
-/// Vectors between asking for memory and reading it.
-pub(super) const AHEAD: usize = 8;
 
 /// As [`add`], for any points; whether infinity is among the sums.
 ///
