@@ -11,7 +11,7 @@ use crate::simd::lanes::Emulated;
 use crate::simd::outlined::Outlined;
 use crate::{CurveAffine, Fq, Fq2, Fr, G1Affine, G2Affine, simd};
 
-/// Kernels for sums of points.
+/// Kernels for sums of points and for transforms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Engine {
     /// AVX-512 IFMA, eight points at a time in radix 2^52.
@@ -36,7 +36,7 @@ impl Engine {
 
     /// # Panics
     /// When this processor does not run the engine.
-    pub(super) fn check(self) {
+    pub(crate) fn check(self) {
         assert!(self != Self::Ifma || simd::has_ifma(), "this processor has no AVX-512 IFMA");
     }
 }

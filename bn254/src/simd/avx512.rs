@@ -94,6 +94,13 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn transposed(v: [Self; 8]) -> [Self; 8] {
+        // SAFETY: the values show the instructions.
+        let c = unsafe { transpose([v[0].0, v[1].0, v[2].0, v[3].0, v[4].0, v[5].0, v[6].0, v[7].0]) };
+        [Self(c[0]), Self(c[1]), Self(c[2]), Self(c[3]), Self(c[4]), Self(c[5]), Self(c[6]), Self(c[7])]
+    }
+
+    #[inline(always)]
     fn store(self) -> [u64; 8] {
         let mut words = [0; 8];
         // SAFETY: the value shows the instructions; eight words are 64 bytes.

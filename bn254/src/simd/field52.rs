@@ -82,7 +82,7 @@ const fn is_above(a: [u64; 5], b: [u64; 5]) -> bool {
 }
 
 /// What the arithmetic needs of a modulus.
-struct Constants<M>(PhantomData<M>);
+pub(super) struct Constants<M>(PhantomData<M>);
 
 impl<M: Modulus> Constants<M> {
     /// k·p for k < 12.
@@ -105,6 +105,39 @@ impl<M: Modulus> Constants<M> {
             i += 1;
         }
         inverse.wrapping_neg() & MASK52
+    };
+    /// 2^260 − p.
+    pub(super) const MINUS_P: [u64; 5] = {
+        let p = to_limbs(M::WORDS);
+        let mut minus = [0; 5];
+        let (mut i, mut borrow) = (0, 0);
+        while i < 5 {
+            minus[i] = (1 << 52) - p[i] - borrow;
+            borrow = 1 - (minus[i] >> 52);
+            minus[i] &= MASK52;
+            i += 1;
+        }
+        minus
+    };
+    /// 2^300/p, rounded down: from the highest limb of a value, its multiple of p.
+    pub(super) const QUOTIENT_SCALE: u64 = {
+        // Long division, bit by bit; the remainder stays below 2·p.
+        let p = to_limbs(M::WORDS);
+        let (mut quotient, mut remainder, mut bit) = (0, [0; 5], 0);
+        while bit <= 300 {
+            remainder = add_limbs(remainder, remainder);
+            if bit == 0 {
+                remainder[0] = 1;
+            }
+            quotient <<= 1;
+            if !is_above(p, remainder) {
+                remainder = add_limbs(remainder, Self::MINUS_P);
+                remainder[4] &= MASK52;
+                quotient |= 1;
+            }
+            bit += 1;
+        }
+        quotient
     };
     /// Limb l of the largest multiple of p up to i·2^254 at `[l][i]`.
     const FLOORS: [[u64; 8]; 5] = {
@@ -130,7 +163,7 @@ impl<M: Modulus> Constants<M> {
 /// Eight elements of the field with modulus `M`.
 #[derive(Clone, Copy)]
 pub struct Field52<L, M> {
-    limbs: [L; 5],
+    pub(super) limbs: [L; 5],
     modulus: PhantomData<M>,
 }
 
@@ -143,7 +176,7 @@ pub type Packed<L> = [L; 4];
 )]
 impl<L: Lanes, M: Modulus> Field52<L, M> {
     #[inline(always)]
-    fn new(limbs: [L; 5]) -> Self {
+    pub(super) fn new(limbs: [L; 5]) -> Self {
         Self { limbs, modulus: PhantomData }
     }
 
@@ -159,7 +192,7 @@ impl<L: Lanes, M: Modulus> Field52<L, M> {
     }
 
     #[inline(always)]
-    fn multiple(k: usize, of: L) -> [L; 5] {
+    pub(super) fn multiple(k: usize, of: L) -> [L; 5] {
         let _shows_the_instructions = of;
         // SAFETY: there is a value of `L`.
         let splat = |i: usize| unsafe { L::splat(Constants::<M>::MULTIPLES[k][i]) };
@@ -194,7 +227,7 @@ impl<L: Lanes, M: Modulus> Field52<L, M> {
 
     /// Limbs that may be negative or too large, of a value that is neither, as 52-bit limbs.
     #[inline(always)]
-    fn carried(mut l: [L; 5]) -> [L; 5] {
+    pub(super) fn carried(mut l: [L; 5]) -> [L; 5] {
         // SAFETY: there is a value of `L`.
         let mask = unsafe { L::splat(MASK52) };
         for i in 0..4 {
@@ -412,18 +445,19 @@ impl<L: Lanes, M: Modulus> Field52<L, M> {
     /// The canonical representative of a value up to 10·p.
     #[inline(always)]
     pub fn canonical(self) -> Self {
-        let mut value = Self::reduced(self.limbs);
-        for _ in 0..2 {
-            let p = Self::multiple(1, value.limbs[0]);
-            let mut less = p;
-            for i in 0..5 {
-                less[i] = value.limbs[i].sub(p[i]);
-            }
-            let less = Self::carried(less);
-            let negative = less[4].negatives();
-            value = Self::new(less).blend(negative, value);
+        Self::reduced(self.limbs).below_modulus().below_modulus()
+    }
+
+    /// a − p where that is not negative, a elsewhere.
+    #[inline(always)]
+    pub(super) fn below_modulus(self) -> Self {
+        let p = Self::multiple(1, self.limbs[0]);
+        let mut less = p;
+        for i in 0..5 {
+            less[i] = self.limbs[i].sub(p[i]);
         }
-        value
+        let less = Self::carried(less);
+        Self::new(less).blend(less[4].negatives(), self)
     }
 
     /// The lanes in which a value up to 10·p is zero modulo p.

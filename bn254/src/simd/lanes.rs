@@ -37,6 +37,9 @@ pub trait Lanes: Copy {
     /// Each row points to eight writable words, no two of them overlapping.
     unsafe fn scatter(words: [Self; 8], rows: &[*mut u64; 8]);
 
+    /// Lane i of the value at w becomes lane w of the value at i.
+    fn transposed(values: [Self; 8]) -> [Self; 8];
+
     /// Lane i as word i.
     fn store(self) -> [u64; 8];
 
@@ -147,6 +150,11 @@ impl Lanes for Emulated {
             // SAFETY: the caller promises eight writable words in each row.
             unsafe { row.cast::<[u64; 8]>().write_unaligned(values) };
         }
+    }
+
+    #[inline(never)]
+    fn transposed(values: [Self; 8]) -> [Self; 8] {
+        std::array::from_fn(|i| Self(std::array::from_fn(|w| values[w].0[i])))
     }
 
     #[inline(never)]

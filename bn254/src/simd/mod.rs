@@ -5,6 +5,7 @@
 //! | [`lanes`] | eight words: what the arithmetic needs of a processor, and its emulation |
 //! | [`avx512`] | the same in one AVX-512 register |
 //! | [`field52`] | Fq and Fr in radix 2^52 |
+//! | [`uncarried`] | their sums and differences before the carries |
 //! | [`coordinate`], [`eight`] | coordinates of G1 and G2, vectorised and portable |
 //! | [`outlined`] | the same without inlining |
 //! | [`affine`] | batch-affine addition |
@@ -21,6 +22,7 @@ pub mod field52;
 pub mod kernels;
 pub mod lanes;
 pub mod outlined;
+pub mod uncarried;
 
 use std::sync::OnceLock;
 

@@ -151,6 +151,7 @@ fn operations<L: Lanes>(a: [u64; 8], b: [u64; 8], c: [u64; 8], mask: u8, by: u32
         va.negate_where(mask),
     ];
     all.extend(gathered);
+    all.extend(L::transposed([va, vb, vc, vb, va, vc, va, vb]));
     let mut words: Vec<[u64; 8]> = all.into_iter().map(L::store).collect();
     words.extend(written);
     words.push(va.low_halves().map(u64::from));

@@ -6,18 +6,32 @@
 //! - `gather` (Gentleman-Sande butterflies) takes bit-reversed order to natural order.
 //!
 //! Either one run with the inverse root (and a division by n) is the inverse transform. A prover goes from evaluations
-//! to coefficients (bit-reversed) to evaluations on a coset (natural), so the order of the coefficients never matters.
+//! (bit-reversed) to coefficients (natural) to evaluations on a coset (bit-reversed), so nothing is ever put in order.
 //!
 //! The coset is the odd one: the points s*w^i, where s*s = w, so that domain and coset together are the domain of twice
-//! the size, and x^n = -1 on the coset.
+//! the size, and x^n = -1 on the coset. Its scatter is what the second half of a scatter of twice the size does: it has the
+//! factors of block 1 of the second layer, and needs no powers of s.
+//!
+//! | module | purpose |
+//! |---|---|
+//! | `passes` | arrays as tiles, dealt out to threads |
+//! | `tile` | butterflies on tiles, in vectors |
+//! | `scalar` | butterflies one by one |
+
+mod passes;
+mod scalar;
+mod tile;
 
 use ff::{Field, PrimeField};
 use rayon::prelude::*;
 
 use crate::Fr;
+use crate::msm::Engine;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::avx512::Avx512;
+use crate::simd::lanes::Emulated;
+use tile::{LEAST_LOG, Layers};
 
-/// Blocks up to this many elements are transformed by one thread, layer by layer: 128 KiB fit a second-level cache.
-const SERIAL_BLOCK: usize = 1 << 12;
 /// Elements that one task takes at least in element-wise passes.
 const MIN_CHUNK: usize = 1 << 10;
 
@@ -28,14 +42,47 @@ pub struct Domain {
     root: Fr,
     coset_shift: Fr,
     size_inverse: Fr,
-    /// w^bitrev(i) for i < n/2.
-    twiddles: Vec<Fr>,
-    /// w^-bitrev(i) for i < n/2.
-    inverse_twiddles: Vec<Fr>,
+    kernels: TransformKernels,
+    /// s^bitrev(i) for i < n: the factors of the domain, and from n/2 on those of the coset. One entry more.
+    forward: Vec<Fr>,
+    /// w^-bitrev(i) for i < n/2. One entry more.
+    inverse: Vec<Fr>,
     /// (s^bitrev(low), s^bitrev(high)): their product is the power of s at a bit-reversed place.
     shift_powers: SplitPowers,
     inverse_shift_powers: SplitPowers,
 }
+
+/// Which butterflies run, and so what the tables have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TransformKernels {
+    Scalar,
+    /// Factors are in Montgomery form with 2^260.
+    Ifma,
+    Emulated,
+}
+
+impl TransformKernels {
+    fn new(engine: Engine, log: u32) -> Self {
+        match engine {
+            _ if log < LEAST_LOG => Self::Scalar,
+            Engine::Portable => Self::Scalar,
+            Engine::Ifma => Self::Ifma,
+            Engine::Emulated => Self::Emulated,
+        }
+    }
+
+    /// What a factor is multiplied by to be what the kernels want.
+    fn unit(self) -> Fr {
+        match self {
+            Self::Scalar => Fr::ONE,
+            Self::Ifma | Self::Emulated => Fr::from(16),
+        }
+    }
+}
+
+/// The number of a whole domain, or of the whole odd coset, in its layer.
+const DOMAIN: usize = 0;
+const COSET: usize = 1;
 
 /// base^bitrev(i) for i < 2^log as the product of two small tables (the number of entries is about 2 * sqrt(2^log)).
 #[derive(Clone, Debug)]
@@ -53,8 +100,8 @@ impl SplitPowers {
         let low_base = base.pow_vartime([1_u64 << high_bits]);
         Self {
             low_bits,
-            low: bit_reversed_powers(low_base, low_bits),
-            high: bit_reversed_powers(base, high_bits),
+            low: bit_reversed_powers(low_base, low_bits, Fr::ONE),
+            high: bit_reversed_powers(base, high_bits, Fr::ONE),
         }
     }
 
@@ -63,11 +110,18 @@ impl SplitPowers {
     }
 }
 
-/// base^bitrev(i) for i < 2^log.
-fn bit_reversed_powers(base: Fr, log: u32) -> Vec<Fr> {
+/// unit * base^bitrev(i) for i < 2^log, and one entry more.
+fn factor_table(base: Fr, log: u32, unit: Fr) -> Vec<Fr> {
+    let mut table = bit_reversed_powers(base, log, unit);
+    table.push(Fr::ZERO);
+    table
+}
+
+/// first * base^bitrev(i) for i < 2^log.
+fn bit_reversed_powers(base: Fr, log: u32, first: Fr) -> Vec<Fr> {
     // Doubling: the second half of a table of 2^(b+1) entries is the first half times base^(2^(log-1-b)).
-    let mut powers = Vec::with_capacity(1 << log);
-    powers.push(Fr::ONE);
+    let mut powers = Vec::with_capacity((1 << log) + 1);
+    powers.push(first);
     for bit in 0..log {
         let factor = base.pow_vartime([1_u64 << (log - 1 - bit)]);
         let half = powers.len();
@@ -93,20 +147,34 @@ impl Domain {
     /// # Errors
     /// [`DomainTooLarge`] above 2^27 (the field has 2^28-th roots of unity, and the odd coset needs one level).
     pub fn new(log_size: u32) -> Result<Self, DomainTooLarge> {
+        Self::with_engine(log_size, Engine::best())
+    }
+
+    /// For other kernels than the best of this processor.
+    ///
+    /// # Errors
+    /// As for [`Domain::new`].
+    ///
+    /// # Panics
+    /// When the processor lacks the instructions.
+    pub fn with_engine(log_size: u32, engine: Engine) -> Result<Self, DomainTooLarge> {
+        engine.check();
         if log_size >= Fr::S {
             return Err(DomainTooLarge { log_size });
         }
         let coset_shift = (log_size + 1..Fr::S).fold(Fr::ROOT_OF_UNITY, |root, _| root.square());
         let inverse_shift = (log_size + 1..Fr::S).fold(Fr::ROOT_OF_UNITY_INV, |root, _| root.square());
         let root = coset_shift.square();
-        let half_log = log_size.saturating_sub(1);
+        let kernels = TransformKernels::new(engine, log_size);
+        let unit = kernels.unit();
         Ok(Self {
             log_size,
             root,
             coset_shift,
             size_inverse: Fr::TWO_INV.pow_vartime([u64::from(log_size)]),
-            twiddles: bit_reversed_powers(root, half_log),
-            inverse_twiddles: bit_reversed_powers(inverse_shift.square(), half_log),
+            kernels,
+            forward: factor_table(coset_shift, log_size, unit),
+            inverse: factor_table(inverse_shift.square(), log_size.saturating_sub(1), unit),
             shift_powers: SplitPowers::new(coset_shift, log_size),
             inverse_shift_powers: SplitPowers::new(inverse_shift, log_size),
         })
@@ -150,8 +218,7 @@ impl Domain {
     /// # Panics
     /// When `values` has another length than the domain (as all transforms here).
     pub fn intt_to_reversed_unscaled(&self, values: &mut [Fr]) {
-        assert_eq!(values.len(), self.size(), "one value per element of the domain");
-        scatter(values, &self.inverse_twiddles, 0);
+        self.scatter(values, &self.inverse, DOMAIN);
     }
 
     /// Evaluations in natural order → coefficients in bit-reversed order.
@@ -162,8 +229,17 @@ impl Domain {
 
     /// Coefficients in bit-reversed order → evaluations in natural order.
     pub fn ntt_from_reversed(&self, values: &mut [Fr]) {
-        assert_eq!(values.len(), self.size(), "one coefficient per element of the domain");
-        gather(values, &self.twiddles, 0);
+        self.gather(values, &self.forward);
+    }
+
+    /// Coefficients in natural order → evaluations in bit-reversed order.
+    pub fn ntt_to_reversed(&self, values: &mut [Fr]) {
+        self.scatter(values, &self.forward, DOMAIN);
+    }
+
+    /// Evaluations in bit-reversed order → coefficients in natural order, *not divided by n*.
+    pub fn intt_from_reversed_unscaled(&self, values: &mut [Fr]) {
+        self.gather(values, &self.inverse);
     }
 
     /// Evaluations on the domain → evaluations of the same polynomial on the odd coset, both in natural order.
@@ -175,8 +251,7 @@ impl Domain {
 
     /// Coefficients → evaluations on the domain, both in natural order.
     pub fn ntt(&self, values: &mut [Fr]) {
-        assert_eq!(values.len(), self.size(), "one coefficient per element of the domain");
-        scatter(values, &self.twiddles, 0);
+        self.ntt_to_reversed(values);
         bit_reverse(values);
     }
 
@@ -188,10 +263,8 @@ impl Domain {
 
     /// Coefficients → evaluations on the odd coset, both in natural order.
     pub fn coset_ntt(&self, values: &mut [Fr]) {
-        assert_eq!(values.len(), self.size(), "one coefficient per element of the domain");
+        self.scatter(values, &self.forward, COSET);
         bit_reverse(values);
-        for_each_place(values, |place, value| *value *= self.shift_powers.get(place));
-        self.ntt_from_reversed(values);
     }
 
     /// Evaluations on the odd coset → coefficients, both in natural order.
@@ -201,6 +274,82 @@ impl Domain {
             *value *= self.inverse_shift_powers.get(place) * self.size_inverse
         });
         bit_reverse(values);
+    }
+
+    /// Evaluations of A, B and C on the domain → a multiple of those of A·B − C on the odd coset in `a`, all in bit-reversed
+    /// order; `b` and `c` are used up. The result is what each of the values must be multiplied by: a prover that needs a
+    /// linear combination of them multiplies that once.
+    ///
+    /// Six transforms and no pass of their own for scaling, shifting or combining.
+    ///
+    /// # Panics
+    /// When one of them has another length than the domain.
+    pub fn quotient(&self, a: &mut [Fr], b: &mut [Fr], c: &mut [Fr]) -> Fr {
+        for values in [&*a, &*b, &*c] {
+            assert_eq!(values.len(), self.size(), "one value per element of the domain");
+        }
+        // No transform divides by n, so that A·B has n², and C, to be taken from it, needs another n.
+        let size = Fr::from(self.size() as u64);
+        let scale = self.size_inverse.square();
+        let [before, after] =
+            [Layers { table: &self.inverse, block: DOMAIN }, Layers { table: &self.forward, block: COSET }];
+        // SAFETY: the engine was checked when the domain was made, and the tables have the factors of all its layers.
+        unsafe {
+            match self.kernels {
+                TransformKernels::Scalar => {
+                    for values in [&mut *a, &mut *b, &mut *c] {
+                        scalar::gather(values, &self.inverse, DOMAIN);
+                        scalar::scatter(values, &self.forward, COSET);
+                    }
+                    a.par_iter_mut()
+                        .zip(&*b)
+                        .zip(&*c)
+                        .with_min_len(MIN_CHUNK)
+                        .for_each(|((a, b), c)| *a = *a * b - size * c);
+                    return scale;
+                }
+                #[cfg(target_arch = "x86_64")]
+                TransformKernels::Ifma => passes::quotient::<Avx512>([a, b, c], &before, &after, &size),
+                #[cfg(not(target_arch = "x86_64"))]
+                TransformKernels::Ifma => unreachable!("the engine was checked"),
+                TransformKernels::Emulated => passes::quotient::<Emulated>([a, b, c], &before, &after, &size),
+            }
+        }
+        // Sixteenths of A·B less C times n/16, which as a factor in Montgomery form with 2^260 has the limbs of n.
+        scale * Fr::from(16)
+    }
+
+    /// Natural → bit-reversed order.
+    fn scatter(&self, values: &mut [Fr], table: &[Fr], block: usize) {
+        assert_eq!(values.len(), self.size(), "one value per element of the domain");
+        // SAFETY: the engine was checked when the domain was made, and the tables have the factors of all its layers.
+        unsafe {
+            match self.kernels {
+                TransformKernels::Scalar => scalar::scatter(values, table, block),
+                #[cfg(target_arch = "x86_64")]
+                TransformKernels::Ifma => passes::scatter::<Avx512>(values, &Layers { table, block }),
+                #[cfg(not(target_arch = "x86_64"))]
+                TransformKernels::Ifma => unreachable!("the engine was checked"),
+                TransformKernels::Emulated => passes::scatter::<Emulated>(values, &Layers { table, block }),
+            }
+        }
+    }
+
+    /// Bit-reversed → natural order.
+    fn gather(&self, values: &mut [Fr], table: &[Fr]) {
+        assert_eq!(values.len(), self.size(), "one value per element of the domain");
+        let whole = Layers { table, block: DOMAIN };
+        // SAFETY: as in `scatter`.
+        unsafe {
+            match self.kernels {
+                TransformKernels::Scalar => scalar::gather(values, table, DOMAIN),
+                #[cfg(target_arch = "x86_64")]
+                TransformKernels::Ifma => passes::gather::<Avx512>(values, &whole),
+                #[cfg(not(target_arch = "x86_64"))]
+                TransformKernels::Ifma => unreachable!("the engine was checked"),
+                TransformKernels::Emulated => passes::gather::<Emulated>(values, &whole),
+            }
+        }
     }
 
     /// The n evaluations at `point` of the Lagrange basis on `shift` times the domain; `shift` is 1 or the coset shift.
@@ -269,170 +418,5 @@ fn bit_reverse(values: &mut [Fr]) {
     }
 }
 
-#[inline]
-fn cooley_tukey(low: &mut Fr, high: &mut Fr, twiddle: &Fr) {
-    let product = *high * twiddle;
-    *high = *low - product;
-    *low += product;
-}
-
-#[inline]
-fn gentleman_sande(low: &mut Fr, high: &mut Fr, twiddle: &Fr) {
-    let difference = *low - *high;
-    *low += *high;
-    *high = difference * twiddle;
-}
-
-/// Natural → bit-reversed order. `block` is the number of this block in its layer.
-fn scatter(values: &mut [Fr], twiddles: &[Fr], block: usize) {
-    let size = values.len();
-    if size <= SERIAL_BLOCK {
-        let (mut length, mut first_block) = (size, block);
-        while length > 1 {
-            for (number, part) in values.chunks_exact_mut(length).enumerate() {
-                let (low, high) = part.split_at_mut(length / 2);
-                let twiddle = &twiddles[first_block + number];
-                low.iter_mut().zip(high).for_each(|(low, high)| cooley_tukey(low, high, twiddle));
-            }
-            length /= 2;
-            first_block *= 2;
-        }
-        return;
-    }
-    let (low, high) = values.split_at_mut(size / 2);
-    across(low, high, &twiddles[block], cooley_tukey);
-    rayon::join(|| scatter(low, twiddles, 2 * block), || scatter(high, twiddles, 2 * block + 1));
-}
-
-/// Bit-reversed → natural order. `block` is the number of this block in its layer.
-fn gather(values: &mut [Fr], twiddles: &[Fr], block: usize) {
-    let size = values.len();
-    if size <= SERIAL_BLOCK {
-        let mut length = 2;
-        while length <= size {
-            let first_block = block * (size / length);
-            for (number, part) in values.chunks_exact_mut(length).enumerate() {
-                let (low, high) = part.split_at_mut(length / 2);
-                let twiddle = &twiddles[first_block + number];
-                low.iter_mut().zip(high).for_each(|(low, high)| gentleman_sande(low, high, twiddle));
-            }
-            length *= 2;
-        }
-        return;
-    }
-    let (low, high) = values.split_at_mut(size / 2);
-    rayon::join(|| gather(low, twiddles, 2 * block), || gather(high, twiddles, 2 * block + 1));
-    across(low, high, &twiddles[block], gentleman_sande);
-}
-
-fn across(low: &mut [Fr], high: &mut [Fr], twiddle: &Fr, butterfly: impl Fn(&mut Fr, &mut Fr, &Fr) + Sync) {
-    low.par_iter_mut()
-        .zip(high)
-        .with_min_len(MIN_CHUNK)
-        .for_each(|(low, high)| butterfly(low, high, twiddle));
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rand_chacha::ChaCha20Rng;
-    use rand_core::SeedableRng;
-
-    fn random(len: usize) -> Vec<Fr> {
-        let mut rng = ChaCha20Rng::seed_from_u64(len as u64);
-        (0..len).map(|_| Fr::random(&mut rng)).collect()
-    }
-
-    fn evaluate(coefficients: &[Fr], x: Fr) -> Fr {
-        coefficients.iter().rev().fold(Fr::ZERO, |acc, c| acc * x + c)
-    }
-
-    #[test]
-    fn transforms_evaluate_the_polynomial_at_every_point() {
-        for log in [0, 1, 2, 3, 5, 8] {
-            let domain = Domain::new(log).unwrap();
-            let coefficients = random(domain.size());
-            let mut on_domain = coefficients.clone();
-            domain.ntt(&mut on_domain);
-            let mut on_coset = coefficients.clone();
-            domain.coset_ntt(&mut on_coset);
-            let mut x = Fr::ONE;
-            for (place, value) in on_domain.iter().enumerate() {
-                assert_eq!(*value, evaluate(&coefficients, x), "2^{log} at {place}");
-                assert_eq!(on_coset[place], evaluate(&coefficients, x * domain.coset_shift()));
-                x *= domain.root();
-            }
-            assert_eq!(x, Fr::ONE);
-        }
-    }
-
-    #[test]
-    fn parallel_sizes_agree_with_evaluation_at_chosen_points() {
-        let domain = Domain::new(14).unwrap();
-        let coefficients = random(domain.size());
-        let mut values = coefficients.clone();
-        domain.ntt(&mut values);
-        for place in [0, 1, 2, 4095, 4096, 8191, 8192, 16383] {
-            let x = domain.root().pow_vartime([place as u64]);
-            assert_eq!(values[place], evaluate(&coefficients, x));
-        }
-        let on_domain = values.clone();
-        domain.shift_to_coset(&mut values);
-        let mut on_coset = coefficients.clone();
-        domain.coset_ntt(&mut on_coset);
-        assert_eq!(values, on_coset);
-        domain.coset_intt(&mut values);
-        assert_eq!(values, coefficients);
-        let mut reversed = on_domain.clone();
-        domain.intt_to_reversed(&mut reversed);
-        domain.ntt_from_reversed(&mut reversed);
-        assert_eq!(reversed, on_domain);
-        let mut back = on_domain;
-        domain.intt(&mut back);
-        assert_eq!(back, coefficients);
-    }
-
-    #[test]
-    fn the_lagrange_basis_interpolates_on_domain_and_coset() {
-        for log in [0, 1, 4, 12] {
-            let domain = Domain::new(log).unwrap();
-            let coefficients = random(domain.size());
-            let point = Fr::from(0x1234_5678_9abc);
-            let expected = evaluate(&coefficients, point);
-            for (shift, coset) in [(Fr::ONE, false), (domain.coset_shift(), true)] {
-                let mut values = coefficients.clone();
-                if coset {
-                    domain.coset_ntt(&mut values)
-                } else {
-                    domain.ntt(&mut values)
-                }
-                let basis = domain.lagrange_at(point, shift).unwrap();
-                assert_eq!(values.iter().zip(&basis).map(|(v, l)| *v * l).sum::<Fr>(), expected);
-            }
-            assert!(domain.lagrange_at(domain.root(), Fr::ONE).is_none());
-        }
-    }
-
-    #[test]
-    fn the_odd_coset_is_where_x_to_the_n_is_minus_one() {
-        let domain = Domain::new(6).unwrap();
-        assert_eq!(domain.coset_shift().pow_vartime([64_u64]), -Fr::ONE);
-    }
-
-    #[test]
-    fn domains_that_do_not_exist_are_refused() {
-        assert!(Domain::new(28).is_err());
-        assert_eq!(Domain::at_least(33).unwrap().size(), 64);
-        assert_eq!(Domain::at_least(0).unwrap().size(), 1);
-    }
-
-    #[test]
-    fn batch_inversion_reports_a_zero() {
-        let mut values = random(9);
-        let original = values.clone();
-        assert!(batch_invert(&mut values));
-        assert!(values.iter().zip(&original).all(|(a, b)| *a * b == Fr::ONE));
-        values[3] = Fr::ZERO;
-        assert!(!batch_invert(&mut values));
-    }
-}
+mod tests;
