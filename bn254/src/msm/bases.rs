@@ -6,6 +6,7 @@
 use memmap2::MmapMut;
 use rayon::prelude::*;
 
+use crate::ntt::bit_reversed;
 use crate::raw::{as_bytes, as_bytes_mut};
 
 use super::engine::{Engine, MsmCurve};
@@ -54,48 +55,106 @@ impl Words {
     }
 }
 
-/// Points of one curve, ready for [`super::Msm`].
+/// Points of one curve, ready for sums, and which scalar of a list each of them takes. Points at infinity are left out.
 pub struct Bases<C> {
     rows: Words,
+    columns: Columns,
+    /// Rows.
     count: usize,
-    infinities: Vec<u32>,
+    /// Scalars of a list.
+    scalars: usize,
     engine: Engine,
     curve: std::marker::PhantomData<C>,
 }
 
+/// The scalar that a row takes.
+pub(super) enum Columns {
+    /// Row i takes the scalar so many places later.
+    From(usize),
+    /// Each its own.
+    List(Vec<u32>),
+}
+
 impl<C: MsmCurve> Bases<C> {
-    /// Copies and converts the points: a few nanoseconds each.
+    /// Point i takes scalar i. Copies and converts the points: a few nanoseconds each.
     ///
     /// # Panics
-    /// From 2^31 points on.
+    /// From 2^31 points on (as everything that makes bases).
     pub fn new(points: &[C]) -> Self {
         Self::with_engine(points, Engine::best())
     }
 
-    /// For other kernels than the best of this processor.
+    /// As [`Bases::new`], for other kernels than the best of this processor.
     ///
     /// # Panics
-    /// From 2^31 points on, and when the processor lacks the instructions.
+    /// Also when the processor lacks the instructions.
     pub fn with_engine(points: &[C], engine: Engine) -> Self {
-        assert!(points.len() < 1 << 31, "at most 2^31 points");
-        engine.check();
-        let mut rows = Words::zeroed(points.len() * C::ROW);
-        rows.as_mut_slice().par_chunks_mut(CHUNK * C::ROW).zip(points.par_chunks(CHUNK)).for_each(
-            |(rows, points)| {
-                as_bytes_mut(rows).copy_from_slice(as_bytes(points));
-                C::import_rows(engine, rows);
-            },
-        );
-        let infinities = points
-            .par_iter()
-            .enumerate()
-            .filter(|(_, point)| bool::from(point.is_identity()))
-            .map(|(place, _)| place as u32)
-            .collect();
-        Self { rows, count: points.len(), infinities, engine, curve: std::marker::PhantomData }
+        Self::arranged(points, engine, points.len(), |row| (row, row))
     }
 
-    /// Number of points.
+    /// Point i takes scalar `first + i`.
+    ///
+    /// # Panics
+    /// Also when there are fewer scalars.
+    pub fn after(first: usize, points: &[C]) -> Self {
+        Self::arranged(points, Engine::best(), first + points.len(), |row| (row, first + row))
+    }
+
+    /// Point i takes scalar `columns[i]` of so many; columns that ascend make faster sums.
+    ///
+    /// # Panics
+    /// Also when there is not one column per point or a column is out of range.
+    pub fn of_columns(points: &[C], columns: &[u32], scalars: usize) -> Self {
+        assert_eq!(points.len(), columns.len(), "one column per point");
+        assert!(columns.iter().all(|column| (*column as usize) < scalars), "columns name scalars");
+        Self::arranged(points, Engine::best(), scalars, |row| (row, columns[row] as usize))
+    }
+
+    /// The point at the bit-reversed place of i takes scalar i.
+    ///
+    /// # Panics
+    /// Also when the number of points is not a power of two.
+    pub fn bit_reversed(points: &[C]) -> Self {
+        let log = points.len().trailing_zeros();
+        assert!(points.len().is_power_of_two(), "a power of two");
+        Self::arranged(points, Engine::best(), points.len(), |row| (bit_reversed(row, log), row))
+    }
+
+    /// Row i has point `order(i).0` and takes scalar `order(i).1`.
+    fn arranged(
+        points: &[C],
+        engine: Engine,
+        scalars: usize,
+        order: impl Fn(usize) -> (usize, usize) + Sync,
+    ) -> Self {
+        assert!(points.len() < 1 << 31 && scalars < 1 << 31, "at most 2^31 points");
+        engine.check();
+        let places = 0..points.len();
+        let is_finite = |place: usize| !bool::from(points[order(place).0].is_identity());
+        let finite: Option<Vec<usize>> = (!places.clone().into_par_iter().all(is_finite))
+            .then(|| places.clone().into_par_iter().filter(|place| is_finite(*place)).collect());
+        let order = |row: usize| order(finite.as_ref().map_or(row, |finite| finite[row]));
+        let count = finite.as_ref().map_or(points.len(), Vec::len);
+
+        let first = if count > 0 { order(0).1 } else { 0 };
+        let in_order = (0..count).into_par_iter().all(|row| order(row).1 == first + row);
+        let columns = if in_order {
+            Columns::From(first)
+        } else {
+            Columns::List((0..count).into_par_iter().map(|row| order(row).1 as u32).collect())
+        };
+        let mut rows = Words::zeroed(count * C::ROW);
+        rows.as_mut_slice().par_chunks_mut(CHUNK * C::ROW).enumerate().for_each(|(chunk, rows)| {
+            for (row, words) in rows.chunks_exact_mut(C::ROW).enumerate() {
+                let point = &points[order(chunk * CHUNK + row).0];
+                as_bytes_mut(words).copy_from_slice(as_bytes(std::slice::from_ref(point)));
+            }
+            C::import_rows(engine, rows);
+        });
+        Self { rows, columns, count, scalars, engine, curve: std::marker::PhantomData }
+    }
+
+    /// Number of points, those at infinity not counted.
     pub fn len(&self) -> usize {
         self.count
     }
@@ -105,20 +164,73 @@ impl<C: MsmCurve> Bases<C> {
         self.count == 0
     }
 
+    /// Scalars that a sum needs.
+    pub fn scalars(&self) -> usize {
+        self.scalars
+    }
+
     /// Bytes of memory.
     pub fn bytes(&self) -> usize {
-        self.count * C::ROW * 8
+        let columns = if let Columns::List(list) = &self.columns { 4 * list.len() } else { 0 };
+        self.count * C::ROW * 8 + columns
     }
 
     pub(super) fn rows(&self) -> &[u64] {
         self.rows.as_slice()
     }
 
-    pub(super) fn infinities(&self) -> &[u32] {
-        &self.infinities
+    pub(super) fn columns(&self) -> &Columns {
+        &self.columns
     }
 
     pub(super) fn engine(&self) -> Engine {
         self.engine
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Fr, G1Affine, PrimeCurveAffine, msm::msm_g1};
+    use group::Curve;
+
+    fn points(count: u64) -> Vec<G1Affine> {
+        (1..=count).map(|i| (G1Affine::generator() * Fr::from(i)).to_affine()).collect()
+    }
+
+    #[test]
+    fn points_take_the_scalars_of_their_columns() {
+        let mut points = points(300);
+        points[17] = G1Affine::identity();
+        let columns: Vec<u32> = (0..300).map(|i| 3 * i + 1).collect();
+        let scalars: Vec<Fr> = (0..2000).map(|i| Fr::from(i * i + 1)).collect();
+        let chosen: Vec<Fr> = columns.iter().map(|column| scalars[*column as usize]).collect();
+        let bases = Bases::of_columns(&points, &columns, scalars.len());
+        assert_eq!((bases.len(), bases.scalars()), (299, 2000));
+        assert_eq!(bases.msm(&scalars, &crate::msm::NoControl).unwrap(), msm_g1(&points, &chosen));
+        // Across the border of blocks of digits.
+        let many: Vec<Fr> = (0..9000).map(Fr::from).collect();
+        for first in [0, 5, 4000, 8700] {
+            let bases = Bases::after(first, &points);
+            let sum = bases.msm(&many[..first + 300], &crate::msm::NoControl).unwrap();
+            assert_eq!(sum, msm_g1(&points, &many[first..first + 300]));
+        }
+    }
+
+    #[test]
+    fn bit_reversed_points_take_bit_reversed_scalars() {
+        let points = points(256);
+        let scalars: Vec<Fr> = (0..256).map(|i| Fr::from(i + 9)).collect();
+        let reversed: Vec<Fr> = (0..256).map(|i| scalars[bit_reversed(i, 8)]).collect();
+        let sum = Bases::bit_reversed(&points).msm(&reversed, &crate::msm::NoControl).unwrap();
+        assert_eq!(sum, msm_g1(&points, &scalars));
+    }
+
+    #[test]
+    fn bases_of_nothing_sum_to_nothing() {
+        let nothing = Bases::new(&[G1Affine::identity(); 200]);
+        assert!(nothing.is_empty());
+        let sum = nothing.msm(&[Fr::from(3); 200], &crate::msm::NoControl).unwrap();
+        assert_eq!(sum, G1Affine::identity().to_curve());
     }
 }

@@ -15,7 +15,9 @@ use crate::raw::{Limbs, as_bytes, as_bytes_mut};
 use crate::simd::affine::{Points, Scratch, Source, vectors};
 use crate::simd::kernels::{Both, Kernels, Lists, NEGATIVE, Vectors};
 
+use super::bases::{Bases, Columns};
 use super::digits::{BLOCK, Digits};
+use super::engine::MsmCurve;
 
 /// Buckets of a part at most: their sums and the batch stay in a second-level cache.
 pub const PART: usize = 1 << 12;
@@ -108,12 +110,15 @@ impl<F: Kernels> Worker<F> {
         }
     }
 
-    /// The sums of the parts of a share, from the lowest buckets up; `table` has a row for every scalar that has a digit.
-    pub fn sum<C>(&mut self, table: &[u64], digits: &Digits, share: Share) -> Vec<PartSum<C::CurveExt>>
-    where
-        C: CurveAffine + Limbs,
-    {
-        self.deal(digits, share);
+    /// The sums of the parts of a share, from the lowest buckets up.
+    pub fn sum<C: MsmCurve>(
+        &mut self,
+        bases: &Bases<C>,
+        digits: &Digits,
+        share: Share,
+    ) -> Vec<PartSum<C::CurveExt>> {
+        self.deal(bases.columns(), bases.len(), digits, share);
+        let table = bases.rows();
         let parts = share.buckets.div_ceil(PART);
         (0..parts)
             .map(|part| self.sum_part::<C>(table, part, PART.min(share.buckets - part * PART)))
@@ -140,7 +145,7 @@ impl<F: Kernels> Worker<F> {
     }
 
     /// Deals the share's entries out to its parts.
-    fn deal(&mut self, digits: &Digits, share: Share) {
+    fn deal(&mut self, columns: &Columns, rows: usize, digits: &Digits, share: Share) {
         // One more for the entries that no part wants.
         let parts = share.buckets.div_ceil(PART);
         self.dealt.resize_with(parts.max(self.dealt.len() - 1) + 1, Vec::new);
@@ -151,12 +156,27 @@ impl<F: Kernels> Worker<F> {
                 part.reserve(BLOCK);
             }
             self.dealt[parts].clear();
-            for (at, digit) in digits.of_block(block, share.place).iter().enumerate() {
+            let mut push = |row: usize, digit: i16| {
                 let bucket = u32::from(digit.unsigned_abs()).wrapping_sub(first);
                 let sign = u32::from(digit.cast_unsigned() >> 15) * NEGATIVE;
                 let part = (bucket as usize / PART).min(parts);
-                self.dealt[part]
-                    .push(Dealt { entry: (block * BLOCK + at) as u32 | sign, bucket: bucket % PART as u32 });
+                self.dealt[part].push(Dealt { entry: row as u32 | sign, bucket: bucket % PART as u32 });
+            };
+            let (mut row, end) = (block * BLOCK, rows.min((block + 1) * BLOCK));
+            match columns {
+                Columns::From(offset) => {
+                    while row < end {
+                        let run = digits.run(offset + row, share.place);
+                        let len = run.len().min(end - row);
+                        run[..len].iter().enumerate().for_each(|(at, digit)| push(row + at, *digit));
+                        row += len;
+                    }
+                }
+                Columns::List(list) => {
+                    for (at, column) in list[row..end].iter().enumerate() {
+                        push(row + at, digits.digit(*column as usize, share.place));
+                    }
+                }
             }
         }
     }

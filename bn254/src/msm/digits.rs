@@ -8,16 +8,17 @@
 
 use rayon::prelude::*;
 
+use super::plan::Plan;
 use crate::simd::field52::{Field52, Modulus, R, to_limbs};
 use crate::simd::lanes::Lanes;
 use crate::{Fr, fr_to_le_bytes};
 
 /// Scalars whose digits lie together: place after place, this many digits each.
-pub const BLOCK: usize = 1 << 12;
+pub(super) const BLOCK: usize = 1 << 12;
 /// Bits of the magnitudes.
 const BITS: u32 = 253;
 /// The widest digits, which fit 16 bits with their sign.
-pub const WIDEST: u32 = 16;
+pub(super) const WIDEST: u32 = 16;
 
 /// (r − 1)/2, least significant word first.
 const HALF: [u64; 4] =
@@ -30,14 +31,21 @@ pub struct Digits {
 }
 
 /// Digits of width `width` that a scalar has.
-pub fn places(width: u32) -> usize {
+pub(super) fn places(width: u32) -> usize {
     // One bit more than the magnitude, so that the highest digit takes the carry.
     (BITS + 1).div_ceil(width) as usize
 }
 
 impl Digits {
+    /// Recodes scalars for sums over about so many points.
+    pub fn new(scalars: &[Fr], points: usize) -> Self {
+        // Short scalars have fewer digits, as if there were fewer scalars.
+        let full = (points as f64 * mean_length(scalars)).ceil() as usize;
+        Self::with_width(scalars, Plan::new(full, rayon::current_num_threads()).width)
+    }
+
     /// Digits of `width` bits.
-    pub fn new(scalars: &[Fr], width: u32) -> Self {
+    pub(super) fn with_width(scalars: &[Fr], width: u32) -> Self {
         let places = places(width);
         let mut digits = vec![0_i16; scalars.len().div_ceil(BLOCK) * BLOCK * places];
         let bias = Bias::new(width);
@@ -50,27 +58,50 @@ impl Digits {
         Self { width, count: scalars.len(), digits }
     }
 
-    /// Has these scalars count as zero.
-    pub fn clear(&mut self, scalars: &[u32]) {
-        let places = places(self.width);
-        for scalar in scalars {
-            let (block, at) = (*scalar as usize / BLOCK, *scalar as usize % BLOCK);
-            for place in 0..places {
-                self.digits[(block * places + place) * BLOCK + at] = 0;
-            }
-        }
+    /// Bits of a digit.
+    pub(super) fn width(&self) -> u32 {
+        self.width
     }
 
-    /// Blocks of scalars.
-    pub fn blocks(&self) -> usize {
-        self.count.div_ceil(BLOCK)
+    /// Scalars.
+    pub(super) fn count(&self) -> usize {
+        self.count
     }
 
-    /// The digits of one place of one block; those past the last scalar are zero.
-    pub fn of_block(&self, block: usize, place: usize) -> &[i16] {
-        let first = (block * places(self.width) + place) * BLOCK;
-        &self.digits[first..first + BLOCK]
+    /// The digits of one place of the scalars from `first` on, as far as they lie together.
+    pub(super) fn run(&self, first: usize, place: usize) -> &[i16] {
+        let (block, at) = (first / BLOCK, first % BLOCK);
+        let start = (block * places(self.width) + place) * BLOCK;
+        let end = BLOCK.min(self.count - block * BLOCK);
+        &self.digits[start + at..start + end]
     }
+
+    /// The digit of one place of a scalar.
+    #[inline]
+    pub(super) fn digit(&self, scalar: usize, place: usize) -> i16 {
+        self.digits[(scalar / BLOCK * places(self.width) + place) * BLOCK + scalar % BLOCK]
+    }
+}
+
+/// The mean part of their full length that scalars of a list have, from some of them: 0 for zeros, 1 for random ones.
+pub(super) fn mean_length(scalars: &[Fr]) -> f64 {
+    const SAMPLES: u64 = 1 << 10;
+    /// 2^64 over the golden ratio: its multiples are spread evenly, but in step with nothing that a circuit repeats.
+    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+    if scalars.is_empty() {
+        return 0.0;
+    }
+    let samples = (scalars.len() as u64).min(SAMPLES);
+    let bits: u32 = (0..samples)
+        .map(|i| {
+            let place = (u128::from(i.wrapping_mul(STEP)) * scalars.len() as u128) >> 64;
+            let value = words(&scalars[place as usize]);
+            let magnitude = if is_above(&value, &HALF) { subtract(&R::WORDS, &value) } else { value };
+            let highest = magnitude.iter().rposition(|word| *word != 0);
+            highest.map_or(0, |word| 64 * (word as u32 + 1) - magnitude[word].leading_zeros())
+        })
+        .sum();
+    f64::from(bits) / f64::from(BITS) / samples as f64
 }
 
 /// What is added to a magnitude of either sign before its digits are cut out.
@@ -276,7 +307,7 @@ mod tests {
 
     fn value_of(digits: &Digits, at: usize) -> Fr {
         (0..places(digits.width)).rev().fold(Fr::ZERO, |value, place| {
-            let digit = i64::from(digits.of_block(at / BLOCK, place)[at % BLOCK]);
+            let digit = i64::from(digits.digit(at, place));
             assert!(digit.unsigned_abs() <= 1 << (digits.width - 1));
             let magnitude = Fr::from(digit.unsigned_abs());
             value * Fr::from(1 << digits.width) + if digit < 0 { -magnitude } else { magnitude }
@@ -291,7 +322,7 @@ mod tests {
         scalars.extend([half + Fr::ONE, half - Fr::ONE, Fr::from(u64::MAX), -Fr::from(u64::MAX)]);
         scalars.extend((0..5000).map(|_| Fr::random(&mut rng)));
         for width in 2..=WIDEST {
-            let digits = Digits::new(&scalars, width);
+            let digits = Digits::with_width(&scalars, width);
             for (at, scalar) in scalars.iter().enumerate() {
                 assert_eq!(value_of(&digits, at), *scalar, "width {width}, scalar {at}");
             }
@@ -320,19 +351,29 @@ mod tests {
     }
 
     #[test]
+    fn short_scalars_count_for_less() {
+        let mut rng = ChaCha20Rng::seed_from_u64(11);
+        let random: Vec<Fr> = (0..5000).map(|_| Fr::random(&mut rng)).collect();
+        assert!((0.98..=1.0).contains(&mean_length(&random)));
+        let mixed: Vec<Fr> = random.iter().flat_map(|scalar| [*scalar, Fr::ONE, -Fr::ONE]).collect();
+        assert!((0.3..0.4).contains(&mean_length(&mixed)));
+        assert_eq!(mean_length(&[Fr::ZERO; 9]) + mean_length(&[]), 0.0);
+    }
+
+    #[test]
     fn small_numbers_have_few_digits_whatever_their_sign() {
-        let digits = Digits::new(&[Fr::from(1000), -Fr::from(1000), Fr::ZERO], 12);
+        let digits = Digits::with_width(&[Fr::from(1000), -Fr::from(1000), Fr::ZERO], 12);
         for place in 1..places(12) {
-            assert_eq!(digits.of_block(0, place)[..3], [0; 3]);
+            assert_eq!(digits.run(0, place)[..3], [0; 3]);
         }
-        assert_eq!(digits.of_block(0, 0)[..3], [1000, -1000, 0]);
+        assert_eq!(digits.run(0, 0)[..3], [1000, -1000, 0]);
     }
 
     proptest! {
         #[test]
         fn any_scalar_is_made_up_of_its_digits(words: [u64; 4], width in 2..=WIDEST) {
             let scalar = words.iter().fold(Fr::ZERO, |value, word| value * Fr::from(2).pow_vartime([64]) + Fr::from(*word));
-            prop_assert_eq!(value_of(&Digits::new(&[scalar], width), 0), scalar);
+            prop_assert_eq!(value_of(&Digits::with_width(&[scalar], width), 0), scalar);
         }
     }
 }

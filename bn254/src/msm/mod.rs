@@ -10,8 +10,8 @@
 //! | `plan` | the width of the digits, by a cost model |
 //! | `buckets` | the sums of the buckets of one place |
 //!
-//! The work is cut into shares (place of the digits, range of buckets, range of scalars) that know nothing of each other; threads
-//! take them from a counter. Zeros have no digits and cost nothing but their recoding; small scalars, of either sign, have few.
+//! The work is cut into shares (place of the digits, range of buckets, range of points) that know nothing of each other; threads
+//! take them from a counter, of several sums one after the other ([`sum_all`]), which may share their scalars' digits. Zeros have no digits and cost nothing but their recoding; small scalars, of either sign, have few.
 //!
 //! Invariant: the result does not depend on the engine, the number of threads or the order in which shares are taken.
 //! Running time and memory access depend on the scalars: nothing here is constant-time.
@@ -24,18 +24,21 @@ mod digits;
 pub mod engine;
 mod plan;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::any::Any;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use group::Group;
 
 pub use bases::Bases;
+pub use digits::Digits;
 pub use engine::{Engine, MsmCurve};
 
 use crate::simd::kernels::Kernels;
 use crate::{Fr, G1, G1Affine, G2, G2Affine};
 use buckets::{PART, PartSum, Share, Worker};
-use digits::Digits;
+use digits::BLOCK;
 use plan::Plan;
 
 /// Below so many points the simple method is as fast.
@@ -74,7 +77,7 @@ fn msm<C: MsmCurve>(points: &[C], scalars: &[Fr]) -> C::CurveExt {
 #[error("PM-MSM-001: the sum was cancelled")]
 pub struct Cancelled;
 
-/// Who watches a sum and may end it. Asked before and told after every share, of which each thread takes about ten.
+/// Who watches sums and may end them. Asked before and told after every share, of which each thread takes about ten in a sum.
 pub trait Control: Sync {
     /// Whether to stop.
     fn is_cancelled(&self) -> bool;
@@ -94,68 +97,146 @@ impl Control for NoControl {
 }
 
 impl<C: MsmCurve> Bases<C> {
-    /// Sum of `scalars[i]` times point i.
+    /// Sum of the points times their scalars.
     ///
     /// # Errors
     /// [`Cancelled`] when `control` says so.
     ///
     /// # Panics
-    /// When there is not one scalar for each point.
+    /// When there are not [`Bases::scalars`] of them.
     pub fn msm(&self, scalars: &[Fr], control: &dyn Control) -> Result<C::CurveExt, Cancelled> {
-        assert_eq!(self.len(), scalars.len(), "one scalar per point");
-        if self.is_empty() {
-            return Ok(C::CurveExt::identity());
-        }
-        let plan = Plan::new(scalars.len(), rayon::current_num_threads());
-        self.msm_with(&plan, scalars, control)
+        let digits = Digits::new(scalars, self.len());
+        let sum = Sum::new(self, &digits);
+        sum_all(&[&sum], control)?;
+        Ok(sum.result())
+    }
+}
+
+/// A sum that is to be, or has been, worked out by [`sum_all`].
+pub struct Sum<'a, C: MsmCurve> {
+    bases: &'a Bases<C>,
+    digits: &'a Digits,
+    plan: Plan,
+    shares: Vec<Share>,
+    sums: Mutex<Vec<(Share, Vec<PartSum<C::CurveExt>>)>>,
+    nanoseconds: AtomicU64,
+}
+
+impl<'a, C: MsmCurve> Sum<'a, C> {
+    /// The sum of the points times their scalars, which may be shared with other sums.
+    ///
+    /// # Panics
+    /// When there is not a scalar for each column of the bases.
+    pub fn new(bases: &'a Bases<C>, digits: &'a Digits) -> Self {
+        assert_eq!(bases.scalars(), digits.count(), "the scalars of these bases");
+        let plan = Plan { width: digits.width(), threads: rayon::current_num_threads() };
+        let shares = if bases.is_empty() { Vec::new() } else { plan.shares(bases.len().div_ceil(BLOCK)) };
+        let sums = Mutex::new(Vec::with_capacity(shares.len()));
+        Self { bases, digits, plan, shares, sums, nanoseconds: AtomicU64::new(0) }
     }
 
-    fn msm_with(&self, plan: &Plan, scalars: &[Fr], control: &dyn Control) -> Result<C::CurveExt, Cancelled> {
-        let mut digits = Digits::new(scalars, plan.width);
-        digits.clear(self.infinities());
-        // SAFETY: the engine was checked when these bases were made.
-        unsafe {
-            match self.engine() {
-                Engine::Ifma => self.sum_shares::<C::Ifma>(plan, &digits, control),
-                Engine::Portable => self.sum_shares::<C::Portable>(plan, &digits, control),
-                Engine::Emulated => self.sum_shares::<C::Emulated>(plan, &digits, control),
-            }
-        }
+    /// The sum.
+    ///
+    /// # Panics
+    /// When [`sum_all`] has not finished it.
+    pub fn result(self) -> C::CurveExt {
+        let sums = self.sums.into_inner().unwrap_or_else(PoisonError::into_inner);
+        assert_eq!(sums.len(), self.shares.len(), "a sum that is finished");
+        combine(&self.plan, sums.into_iter())
+    }
+
+    /// Time that threads have spent on it, all taken together.
+    pub fn busy(&self) -> Duration {
+        Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
     }
 
     /// # Safety
     /// The processor has the instructions of `F`, in whose form the rows are.
-    unsafe fn sum_shares<F: Kernels>(
-        &self,
-        plan: &Plan,
-        digits: &Digits,
-        control: &dyn Control,
-    ) -> Result<C::CurveExt, Cancelled> {
-        let shares = plan.shares(digits.blocks());
-        let (next, done, stopped) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
-        let sums = Mutex::new(Vec::with_capacity(shares.len()));
-        let work = || {
-            // SAFETY: the caller promises the instructions.
-            let mut worker = unsafe { Worker::<F>::new() };
-            let mut mine = Vec::new();
-            while let Some(share) = shares.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if control.is_cancelled() {
-                    stopped.store(true, Ordering::Relaxed);
-                    return;
-                }
-                mine.push((*share, worker.sum::<C>(self.rows(), digits, *share)));
-                control.progress(done.fetch_add(1, Ordering::Relaxed) + 1, shares.len());
-            }
-            // Once per thread, when its work is done.
-            sums.lock().unwrap_or_else(PoisonError::into_inner).extend(mine);
-        };
-        rayon::scope(|scope| (0..rayon::current_num_threads()).for_each(|_| scope.spawn(|_| work())));
-        if stopped.into_inner() {
-            return Err(Cancelled);
-        }
-        let sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(combine(plan, sums.into_iter()))
+    unsafe fn do_share<F: Kernels>(&self, share: Share, workers: &mut Workers) {
+        // SAFETY: the caller promises the instructions.
+        let worker = workers.get(|| unsafe { Worker::<F>::new() });
+        let start = Instant::now();
+        let sum = worker.sum::<C>(self.bases, self.digits, share);
+        self.nanoseconds.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        self.sums.lock().unwrap_or_else(PoisonError::into_inner).push((share, sum));
     }
+}
+
+/// A sum of any curve, for [`sum_all`].
+pub trait Work: Sync {
+    /// Shares that it is cut into.
+    fn shares(&self) -> usize;
+
+    /// Works one of them out.
+    fn work(&self, share: usize, workers: &mut Workers);
+}
+
+impl<C: MsmCurve> Work for Sum<'_, C> {
+    fn shares(&self) -> usize {
+        self.shares.len()
+    }
+
+    fn work(&self, share: usize, workers: &mut Workers) {
+        let share = self.shares[share];
+        // SAFETY: the engine was checked when these bases were made.
+        unsafe {
+            match self.bases.engine() {
+                Engine::Ifma => self.do_share::<C::Ifma>(share, workers),
+                Engine::Portable => self.do_share::<C::Portable>(share, workers),
+                Engine::Emulated => self.do_share::<C::Emulated>(share, workers),
+            }
+        }
+    }
+}
+
+/// The memory of a thread: a worker for each kind of coordinate that it has met.
+#[derive(Default)]
+pub struct Workers(Vec<Box<dyn Any>>);
+
+impl Workers {
+    fn get<W: 'static>(&mut self, new: impl FnOnce() -> W) -> &mut W {
+        let known = self.0.iter().position(|worker| worker.is::<W>());
+        let place = known.unwrap_or_else(|| {
+            self.0.push(Box::new(new()));
+            self.0.len() - 1
+        });
+        match self.0[place].downcast_mut() {
+            Some(worker) => worker,
+            None => unreachable!("the worker at this place is of this kind"),
+        }
+    }
+}
+
+/// Works sums out on all threads, one after the other: threads go on to the next without waiting for each other.
+///
+/// # Errors
+/// [`Cancelled`] when `control` says so; the sums are of no use then.
+pub fn sum_all(works: &[&dyn Work], control: &dyn Control) -> Result<(), Cancelled> {
+    let all: usize = works.iter().map(|work| work.shares()).sum();
+    let (next, done, stopped) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+    let take = || {
+        let mut workers = Workers::default();
+        loop {
+            let mut share = next.fetch_add(1, Ordering::Relaxed);
+            if share >= all {
+                return;
+            }
+            if control.is_cancelled() {
+                stopped.store(true, Ordering::Relaxed);
+                return;
+            }
+            for work in works {
+                if share < work.shares() {
+                    work.work(share, &mut workers);
+                    break;
+                }
+                share -= work.shares();
+            }
+            control.progress(done.fetch_add(1, Ordering::Relaxed) + 1, all);
+        }
+    };
+    rayon::scope(|scope| (0..rayon::current_num_threads()).for_each(|_| scope.spawn(|_| take())));
+    if stopped.into_inner() { Err(Cancelled) } else { Ok(()) }
 }
 
 /// Σ over places of 2^(c·place) times the sum of its parts.
@@ -239,9 +320,10 @@ mod tests {
             for engine in Engine::all() {
                 let bases = Bases::with_engine(&points, engine);
                 for width in widths {
-                    let plan = Plan { width: *width, threads: 3 };
-                    let sum = bases.msm_with(&plan, &scalars, &NoControl).unwrap();
-                    assert_eq!(sum, expected, "{engine:?}, {len} points, width {width}");
+                    let digits = Digits::with_width(&scalars, *width);
+                    let sum = Sum::new(&bases, &digits);
+                    sum_all(&[&sum], &NoControl).unwrap();
+                    assert_eq!(sum.result(), expected, "{engine:?}, {len} points, width {width}");
                 }
             }
         }

@@ -76,10 +76,11 @@ impl Plan {
         let parts: usize = (0..self.places()).map(|place| self.buckets(place).div_ceil(PART)).sum();
         let slices = wanted.div_ceil(parts).clamp(1, blocks.div_ceil(LEAST_BLOCKS).max(1));
         let mut shares = Vec::with_capacity(parts * slices);
-        for place in (0..self.places()).rev() {
+        // The first place is the heaviest where scalars are short, so it comes first; what is taken last is smallest.
+        for place in 0..self.places() {
             let buckets = self.buckets(place);
-            // What is taken last is smallest.
-            let pieces = wanted.div_ceil(self.places()) * if place < self.threads { LAST_PIECES } else { 1 };
+            let last = place + self.threads >= self.places();
+            let pieces = wanted.div_ceil(self.places()) * if last { LAST_PIECES } else { 1 };
             let together = buckets.div_ceil(PART).div_ceil(pieces) * PART;
             for first in (0..buckets).step_by(together) {
                 for slice in 0..slices {
@@ -129,8 +130,8 @@ mod tests {
         for width in 2..=WIDEST {
             let plan = Plan { width, threads: 1 };
             let scalar = [crate::Fr::TWO_INV - crate::Fr::from(1)];
-            let digits = super::super::digits::Digits::new(&scalar, width);
-            let highest = digits.of_block(0, plan.places() - 1)[0];
+            let digits = super::super::digits::Digits::with_width(&scalar, width);
+            let highest = digits.digit(0, plan.places() - 1);
             assert!(
                 (1..=plan.buckets(plan.places() - 1)).contains(&(highest as usize)),
                 "width {width}: {highest}"

@@ -405,13 +405,15 @@ fn for_each_place(values: &mut [Fr], change: impl Fn(usize, &mut Fr) + Sync) {
     values.par_iter_mut().with_min_len(MIN_CHUNK).enumerate().for_each(|(place, value)| change(place, value));
 }
 
+/// The lowest `log` bits of a number below 2^log in reverse order.
+pub fn bit_reversed(number: usize, log: u32) -> usize {
+    number.reverse_bits().checked_shr(usize::BITS - log).unwrap_or(0)
+}
+
 fn bit_reverse(values: &mut [Fr]) {
     let log = values.len().trailing_zeros();
-    if log == 0 {
-        return;
-    }
     for i in 0..values.len() {
-        let j = i.reverse_bits() >> (usize::BITS - log);
+        let j = bit_reversed(i, log);
         if i < j {
             values.swap(i, j);
         }

@@ -17,7 +17,7 @@ use super::lanes::Lanes;
 use crate::{Fq, Fq2};
 
 /// One coordinate of eight points.
-pub trait Coordinate: Copy {
+pub trait Coordinate: Copy + 'static {
     /// 64-bit words of one packed coordinate: a packed point is x, then y.
     const WORDS: usize;
 

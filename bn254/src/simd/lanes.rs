@@ -12,7 +12,7 @@ pub const MASK52: u64 = (1 << 52) - 1;
 ///
 /// Only `splat`, `load` and `gather` make a value out of nothing. They are unsafe because the processor must have the
 /// instructions; whoever holds a value has shown that already, so everything else is safe.
-pub trait Lanes: Copy {
+pub trait Lanes: Copy + 'static {
     /// The same word in every lane.
     ///
     /// # Safety
