@@ -65,7 +65,8 @@ pub struct Sums {
     pub h: G1,
 }
 
-/// Wall time of the stages of a proof. Stages that a backend runs at once overlap.
+/// Wall time of the stages of a proof. Stages that a backend runs at once overlap, or, where all threads are busy with several
+/// of them, share the time between them as the threads' time is shared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timings {
     /// Sparse products A*z, B*z, C*z.

@@ -1,31 +1,38 @@
-//! The portable backend: every core of this machine, any processor that Rust runs on.
+//! The backend that needs no device: every core of this machine, any processor that Rust runs on.
+//!
+//! A prepared key is kept once more, in the form of the processor's kernels and in huge pages: 384 bytes per constraint where
+//! every variable stands in A, B and C, and 48 for the factors of the transforms. A proof needs another 96 for A*z, B*z and
+//! C*z and 80 for digits of scalars.
+//!
+//! The five sums are one list of shares: no thread waits for another between the first and the last of them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use bn254::{Domain, Fr, msm_g1, msm_g2};
-use rayon::prelude::*;
+use bn254::msm::{Bases, Control, Digits, Sum, sum_all};
+use bn254::{Domain, G1Affine, G2Affine};
 
 use crate::backend::{Backend, BackendError, Cancel, KeyId, Sums, Timings};
 use crate::key::Key;
 use crate::matrices::Matrices;
-use crate::products::{check_shape, gather, sparse_products};
+use crate::products::reversed_products;
 use crate::witness::Witness;
 
 const NAME: &str = "cpu";
 
-/// Elements that one task takes at least.
-const MIN_CHUNK: usize = 1 << 10;
-
 struct Prepared {
-    key: Arc<Key>,
     matrices: Arc<Matrices>,
     domain: Domain,
+    a: Bases<G1Affine>,
+    b1: Bases<G1Affine>,
+    b2: Bases<G2Affine>,
+    l: Bases<G1Affine>,
+    h: Bases<G1Affine>,
 }
 
-/// The CPU backend. Keys stay mapped and are read in place.
+/// The CPU backend.
 #[derive(Default)]
 pub struct CpuBackend {
     prepared: RwLock<HashMap<KeyId, Arc<Prepared>>>,
@@ -51,7 +58,16 @@ impl Backend for CpuBackend {
         let domain = Domain::new(key.domain_log())
             .map_err(|error| BackendError::Device { backend: NAME, reason: error.to_string() })?;
         let id = KeyId(self.next.fetch_add(1, Ordering::Relaxed));
-        let prepared = Arc::new(Prepared { key, matrices, domain });
+        let variables = key.variables();
+        let prepared = Arc::new(Prepared {
+            matrices,
+            domain,
+            a: Bases::of_columns(key.a(), key.a_columns(), variables),
+            b1: Bases::of_columns(key.b1(), key.b_columns(), variables),
+            b2: Bases::of_columns(key.b2(), key.b_columns(), variables),
+            l: Bases::after(key.inputs(), key.l()),
+            h: Bases::bit_reversed(key.h()),
+        });
         self.prepared.write().unwrap_or_else(PoisonError::into_inner).insert(id, prepared);
         Ok(id)
     }
@@ -69,37 +85,43 @@ impl Backend for CpuBackend {
 impl Prepared {
     fn prove(&self, witness: &Witness, cancel: &Cancel) -> Result<(Sums, Timings), BackendError> {
         let start = Instant::now();
-        let (key, z) = (&*self.key, witness.values());
-        check_shape(&self.matrices, witness)?;
         let mut timings = Timings::default();
         cancel.check()?;
-        let products = timed(&mut timings.sparse, || sparse_products(&self.matrices, witness))?;
+        let [mut quotient, mut b, mut c] =
+            timed(&mut timings.sparse, || reversed_products(&self.matrices, witness))?;
         cancel.check()?;
-        let quotient = timed(&mut timings.ntt, || self.on_coset(products));
+        let scale = timed(&mut timings.ntt, || self.domain.quotient(&mut quotient, &mut b, &mut c));
+        drop((b, c));
         cancel.check()?;
-        let h = timed(&mut timings.msm_h, || msm_g1(key.h(), &quotient));
+
+        let points = self.a.len().max(self.l.len());
+        let z = Digits::new(witness.values(), points);
+        let quotient_digits = Digits::new(&quotient, self.h.len());
         drop(quotient);
-        cancel.check()?;
-        let a = timed(&mut timings.msm_a, || msm_g1(key.a(), &gather(z, key.a_columns())));
-        cancel.check()?;
-        let b_scalars = gather(z, key.b_columns());
-        let b1 = timed(&mut timings.msm_b1, || msm_g1(key.b1(), &b_scalars));
-        cancel.check()?;
-        let b2 = timed(&mut timings.msm_b2, || msm_g2(key.b2(), &b_scalars));
-        cancel.check()?;
-        let l = timed(&mut timings.msm_l, || msm_g1(key.l(), witness.aux()));
+        let (a, b1, b2) = (Sum::new(&self.a, &z), Sum::new(&self.b1, &z), Sum::new(&self.b2, &z));
+        let (l, h) = (Sum::new(&self.l, &z), Sum::new(&self.h, &quotient_digits));
+        // The longest first, so that the last shares are short.
+        sum_all(&[&b2, &a, &l, &h, &b1], cancel).map_err(|_| BackendError::Cancelled)?;
+
+        let threads = rayon::current_num_threads() as u32;
+        timings.msm_a = a.busy() / threads;
+        timings.msm_b1 = b1.busy() / threads;
+        timings.msm_b2 = b2.busy() / threads;
+        timings.msm_l = l.busy() / threads;
+        timings.msm_h = h.busy() / threads;
+        let sums =
+            Sums { a: a.result(), b1: b1.result(), b2: b2.result(), l: l.result(), h: h.result() * scale };
         timings.total = start.elapsed();
-        Ok((Sums { a, b1, b2, l, h }, timings))
+        Ok((sums, timings))
+    }
+}
+
+impl Control for Cancel {
+    fn is_cancelled(&self) -> bool {
+        Self::is_cancelled(self)
     }
 
-    /// Values of A*B - C on the odd coset: two transforms for each of A, B and C.
-    fn on_coset(&self, [mut a, mut b, mut c]: [Vec<Fr>; 3]) -> Vec<Fr> {
-        for values in [&mut a, &mut b, &mut c] {
-            self.domain.shift_to_coset(values);
-        }
-        a.par_iter_mut().zip(&b).zip(&c).with_min_len(MIN_CHUNK).for_each(|((a, b), c)| *a = *a * b - c);
-        a
-    }
+    fn progress(&self, _done: usize, _all: usize) {}
 }
 
 fn timed<T>(elapsed: &mut Duration, work: impl FnOnce() -> T) -> T {

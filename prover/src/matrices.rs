@@ -192,7 +192,8 @@ impl Matrices {
         });
     }
 
-    fn dot(&self, matrix: &SparseMatrix, row: usize, z: &[Fr]) -> Fr {
+    /// One row times z.
+    pub(crate) fn dot(&self, matrix: &SparseMatrix, row: usize, z: &[Fr]) -> Fr {
         let (columns, coefficients) = matrix.row(row);
         columns.iter().zip(coefficients).fold(Fr::ZERO, |sum, (column, coefficient)| {
             let value = &z[*column as usize];

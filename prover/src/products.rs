@@ -1,8 +1,11 @@
 //! The part of a proof that every backend without sparse kernels does on the processor: from a witness to the values
 //! of A*z, B*z, C*z on the domain, and to the scalars of the sums.
 //!
-//! Invariant: what leaves [`sparse_products`] satisfies every constraint.
+//! Invariant: what leaves [`sparse_products`] or [`reversed_products`] satisfies every constraint.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bn254::ntt::fill_reversed;
 use bn254::{Field, Fr};
 use rayon::prelude::*;
 
@@ -46,6 +49,35 @@ pub fn sparse_products(matrices: &Matrices, witness: &Witness) -> Result<[Vec<Fr
     }
     a[rows..rows + matrices.inputs()].copy_from_slice(witness.inputs());
     Ok([a, b, c])
+}
+
+/// A*z, B*z and their products in bit-reversed order, as [`bn254::Domain::quotient`] takes them. The products are what C*z has to
+/// be, with which they are compared row by row, and zero in the implied rows.
+///
+/// # Errors
+/// As [`sparse_products`].
+pub fn reversed_products(matrices: &Matrices, witness: &Witness) -> Result<[Vec<Fr>; 3], BackendError> {
+    check_shape(matrices, witness)?;
+    let (rows, z) = (matrices.constraints(), witness.values());
+    let broken = AtomicUsize::new(usize::MAX);
+    let mut products: [Vec<Fr>; 3] = std::array::from_fn(|_| vec![Fr::ZERO; 1 << matrices.domain_log()]);
+    let [a, b, c] = &mut products;
+    fill_reversed([a, b, c], |row| {
+        if row >= rows {
+            let input = witness.inputs().get(row - rows).copied();
+            return [input.unwrap_or(Fr::ZERO), Fr::ZERO, Fr::ZERO];
+        }
+        let [a, b, c] = [matrices.a(), matrices.b(), matrices.c()].map(|matrix| matrices.dot(matrix, row, z));
+        let product = a * b;
+        if product != c {
+            broken.fetch_min(row, Ordering::Relaxed);
+        }
+        [a, b, product]
+    });
+    match broken.into_inner() {
+        usize::MAX => Ok(products),
+        row => Err(BackendError::Unsatisfied(row)),
+    }
 }
 
 /// The values at these columns.

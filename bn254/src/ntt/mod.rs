@@ -17,7 +17,9 @@
 //! | `passes` | arrays as tiles, dealt out to threads |
 //! | `tile` | butterflies on tiles, in vectors |
 //! | `scalar` | butterflies one by one |
+//! | `order` | bit-reversed order |
 
+mod order;
 mod passes;
 mod scalar;
 mod tile;
@@ -30,6 +32,8 @@ use crate::msm::Engine;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::avx512::Avx512;
 use crate::simd::lanes::Emulated;
+use order::bit_reverse;
+pub use order::{bit_reversed, fill_reversed};
 use tile::{LEAST_LOG, Layers};
 
 /// Elements that one task takes at least in element-wise passes.
@@ -403,21 +407,6 @@ pub fn batch_invert(values: &mut [Fr]) -> bool {
 
 fn for_each_place(values: &mut [Fr], change: impl Fn(usize, &mut Fr) + Sync) {
     values.par_iter_mut().with_min_len(MIN_CHUNK).enumerate().for_each(|(place, value)| change(place, value));
-}
-
-/// The lowest `log` bits of a number below 2^log in reverse order.
-pub fn bit_reversed(number: usize, log: u32) -> usize {
-    number.reverse_bits().checked_shr(usize::BITS - log).unwrap_or(0)
-}
-
-fn bit_reverse(values: &mut [Fr]) {
-    let log = values.len().trailing_zeros();
-    for i in 0..values.len() {
-        let j = bit_reversed(i, log);
-        if i < j {
-            values.swap(i, j);
-        }
-    }
 }
 
 #[cfg(test)]

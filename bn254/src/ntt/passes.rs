@@ -137,7 +137,7 @@ impl Tiles {
 
 /// The elements of an array, of which threads take different tiles.
 #[derive(Clone, Copy)]
-struct Values(*mut Fr);
+pub(super) struct Values(pub *mut Fr);
 
 // SAFETY: whoever uses the pointer promises that nobody else touches the elements (see `Program`).
 unsafe impl Send for Values {}
