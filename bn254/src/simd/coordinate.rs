@@ -300,24 +300,28 @@ impl<L: Lanes> Coordinate for Pair<L> {
         Self { c0: self.c0.export(), c1: self.c1.export() }
     }
 
-    /// Karatsuba: three products of Fq.
+    /// Karatsuba with delayed reduction: three products of Fq, and two reductions. With P = a0·b0 and Q = a1·b1, which are below
+    /// 28·p², c0 is P − Q + 28·p² and c1 is (a0 + a1)·(b0 + b1) − P − Q, which is not negative.
     #[inline(always)]
     fn mul<const K: usize>(a: &[Self; K], b: &[Self; K]) -> [Self; K] {
-        let (mut a0, mut a1, mut sum_a) = (a.map_c0(), a.map_c1(), a.map_c0());
-        let (mut b0, mut b1, mut sum_b) = (b.map_c0(), b.map_c1(), b.map_c0());
-        for k in 0..K {
-            sum_a[k] = a0[k].add(a1[k]);
-            sum_b[k] = b0[k].add(b1[k]);
-        }
-        // Sums of a wide and a loose element: their product is below 84·p², since 16 · 5 is.
-        let cross = Field52::mul(&sum_a, &sum_b);
-        a0 = Field52::mul(&a0, &b0);
-        a1 = Field52::mul(&a1, &b1);
         let mut products = *a;
         for k in 0..K {
-            b0[k] = a0[k].sub_reduced::<2>(a1[k]);
-            b1[k] = cross[k].sub_both::<4>(a0[k], a1[k]);
-            products[k] = Self { c0: b0[k], c1: b1[k] };
+            let (a, b) = (a[k], b[k]);
+            // SAFETY: there is a value of `L`.
+            let zero = unsafe { L::splat(0) };
+            let q = Field52::product_onto([zero; 10], a.c1, b.c1);
+            let lift = Field52::<L, Q>::lift(zero);
+            let mut start = lift;
+            for i in 0..10 {
+                start[i] = lift[i].sub(q[i]);
+            }
+            let real = Field52::product_onto(start, a.c0, b.c0);
+            for i in 0..10 {
+                start[i] = lift[i].sub(real[i]).sub(q[i].add(q[i]));
+            }
+            let imaginary = Field52::product_onto(start, a.c0.add(a.c1), b.c0.add(b.c1));
+            let [c0, c1] = Field52::montgomery([real, imaginary]);
+            products[k] = Self { c0, c1 };
         }
         products
     }

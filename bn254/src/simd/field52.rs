@@ -139,6 +139,25 @@ impl<M: Modulus> Constants<M> {
         }
         quotient
     };
+    /// 28·p², in 52-bit limbs.
+    const LIFT: [u64; 10] = {
+        let p = to_limbs(M::WORDS);
+        let (mut square, mut column) = ([0; 10], 0);
+        let mut carry = 0_u128;
+        while column < 10 {
+            let mut i = 0;
+            while i < 5 && column < 9 {
+                if i <= column && column - i < 5 {
+                    carry += 28 * (p[i] as u128) * (p[column - i] as u128);
+                }
+                i += 1;
+            }
+            square[column] = carry as u64 & MASK52;
+            carry >>= 52;
+            column += 1;
+        }
+        square
+    };
     /// Limb l of the largest multiple of p up to i·2^254 at `[l][i]`.
     const FLOORS: [[u64; 8]; 5] = {
         let mut floors = [[0; 8]; 5];
@@ -328,6 +347,61 @@ impl<L: Lanes, M: Modulus> Field52<L, M> {
             squares[k] = Self::new(Self::carried([t[k][5], t[k][6], t[k][7], t[k][8], t[k][9]]));
         }
         squares
+    }
+
+    /// `sum` + a·b, in limbs that are not carried.
+    #[inline(always)]
+    pub(super) fn product_onto(mut sum: [L; 10], a: Self, b: Self) -> [L; 10] {
+        for i in 0..5 {
+            for j in 0..5 {
+                sum[i + j] = sum[i + j].madd_low(a.limbs[i], b.limbs[j]);
+                sum[i + j + 1] = sum[i + j + 1].madd_high(a.limbs[i], b.limbs[j]);
+            }
+        }
+        sum
+    }
+
+    /// t/R of values between 0 and 84·p², whose limbs are not carried and may be negative. Loose.
+    #[inline(always)]
+    pub(super) fn montgomery<const K: usize>(mut t: [[L; 10]; K]) -> [Self; K] {
+        // SAFETY: there is a value of `L`.
+        let (zero, mask, inverse) =
+            unsafe { (L::splat(0), L::splat(MASK52), L::splat(Constants::<M>::MINUS_INVERSE)) };
+        let p = Self::multiple(1, zero);
+        for i in 0..5 {
+            let mut q = [zero; K];
+            for k in 0..K {
+                q[k] = zero.madd_low(t[k][i], inverse);
+                // As in `mul`; the sign is kept.
+                t[k][i + 1] = t[k][i + 1].add(t[k][i].add(mask).sar::<52>());
+            }
+            for k in 0..K {
+                for j in 1..5 {
+                    t[k][i + j] = t[k][i + j].madd_low(q[k], p[j]);
+                }
+            }
+            for k in 0..K {
+                for j in 0..5 {
+                    t[k][i + j + 1] = t[k][i + j + 1].madd_high(q[k], p[j]);
+                }
+            }
+        }
+        let mut reduced = [Self::new(p); K];
+        for k in 0..K {
+            reduced[k] = Self::new(Self::carried([t[k][5], t[k][6], t[k][7], t[k][8], t[k][9]]));
+        }
+        reduced
+    }
+
+    /// 28·p², limb by limb.
+    #[inline(always)]
+    pub(super) fn lift(of: L) -> [L; 10] {
+        let mut lift = [of; 10];
+        for i in 0..10 {
+            // SAFETY: there is a value of `L`.
+            lift[i] = unsafe { L::splat(Constants::<M>::LIFT[i]) };
+        }
+        lift
     }
 
     /// a + b, below the sum of the bounds.

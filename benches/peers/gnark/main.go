@@ -1,0 +1,103 @@
+// Command gnark-peer runs gnark and gnark-crypto for proofmill's benchmarks, in a process of its own.
+//
+// It reads one command a line and answers each with one line:
+//
+//	prepare WORK LOG   makes the input of a work of 2^LOG elements or constraints: msm-g1, msm-g2, ntt, prove
+//	run                does it once: "MS CPU_MS PEAK_MIB", wall and processor time and the process's peak memory
+//	threads N          how many threads to use
+//	version            the versions of gnark and gnark-crypto
+//
+// An answer that begins with "error" says what was wrong.
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	answer := bufio.NewWriter(os.Stdout)
+	lines := bufio.NewScanner(os.Stdin)
+	var work func() error
+	for lines.Scan() {
+		reply, err := handle(strings.Fields(lines.Text()), &work)
+		if err != nil {
+			reply = "error " + strings.ReplaceAll(err.Error(), "\n", " ")
+		}
+		fmt.Fprintln(answer, reply)
+		answer.Flush()
+	}
+}
+
+func handle(command []string, work *func() error) (string, error) {
+	switch {
+	case len(command) == 1 && command[0] == "version":
+		return versions(), nil
+	case len(command) == 2 && command[0] == "threads":
+		threads, err := strconv.Atoi(command[1])
+		if err != nil || threads < 1 {
+			return "", fmt.Errorf("not a number of threads: %s", command[1])
+		}
+		runtime.GOMAXPROCS(threads)
+		return "ok", nil
+	case len(command) == 3 && command[0] == "prepare":
+		log, err := strconv.Atoi(command[2])
+		if err != nil || log < 4 || log > 26 {
+			return "", fmt.Errorf("not a size: %s", command[2])
+		}
+		*work = nil
+		runtime.GC()
+		*work, err = prepare(command[1], log)
+		return "ok", err
+	case len(command) == 1 && command[0] == "run" && *work != nil:
+		return timed(*work)
+	}
+	return "", fmt.Errorf("not a command here: %v", command)
+}
+
+func timed(work func() error) (string, error) {
+	runtime.GC()
+	start, before := time.Now(), usage()
+	if err := work(); err != nil {
+		return "", err
+	}
+	wall, after := time.Since(start), usage()
+	cpu := cpuTime(after) - cpuTime(before)
+	// Linux tells KiB.
+	return fmt.Sprintf("%.3f %.3f %d", ms(wall), ms(cpu), after.Maxrss/1024), nil
+}
+
+func usage() syscall.Rusage {
+	var usage syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
+	return usage
+}
+
+func cpuTime(usage syscall.Rusage) time.Duration {
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+func ms(duration time.Duration) float64 {
+	return float64(duration.Nanoseconds()) / 1e6
+}
+
+func versions() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	parts := []string{info.GoVersion}
+	for _, module := range info.Deps {
+		if strings.HasPrefix(module.Path, "github.com/consensys/gnark") {
+			parts = append(parts, strings.TrimPrefix(module.Path, "github.com/consensys/")+" "+module.Version)
+		}
+	}
+	return strings.Join(parts, ", ")
+}
