@@ -39,6 +39,39 @@ use tile::{LEAST_LOG, Layers};
 /// Elements that one task takes at least in element-wise passes.
 const MIN_CHUNK: usize = 1 << 10;
 
+/// The generator of the multiplicative group whose power is the root of unity. Evaluations in the order of one are a permutation
+/// of those in the order of the other, so a proving key is for one of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Generator {
+    /// 7: halo2curves, and so bellman.
+    #[default]
+    Seven,
+    /// 5: circom, snarkjs, rapidsnark, gnark and arkworks.
+    Five,
+}
+
+impl Generator {
+    /// A primitive root of unity of order 2^28.
+    fn root_of_unity(self) -> Fr {
+        match self {
+            Self::Seven => Fr::ROOT_OF_UNITY,
+            Self::Five => {
+                // (r - 1)/2^28, least significant word first.
+                let minus_one = (-Fr::ONE).to_repr();
+                let mut exponent = [0; 4];
+                for (word, bytes) in exponent.iter_mut().zip(minus_one.as_ref().chunks_exact(8)) {
+                    *word = bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+                }
+                for i in 0..4 {
+                    let above = if i < 3 { exponent[i + 1] << (64 - Fr::S) } else { 0 };
+                    exponent[i] = exponent[i] >> Fr::S | above;
+                }
+                Fr::from(5).pow_vartime(exponent)
+            }
+        }
+    }
+}
+
 /// The multiplicative subgroup of order n = 2^k with its precomputed roots.
 #[derive(Clone, Debug)]
 pub struct Domain {
@@ -151,7 +184,15 @@ impl Domain {
     /// # Errors
     /// [`DomainTooLarge`] above 2^27 (the field has 2^28-th roots of unity, and the odd coset needs one level).
     pub fn new(log_size: u32) -> Result<Self, DomainTooLarge> {
-        Self::with_engine(log_size, Engine::best())
+        Self::with_generator(log_size, Generator::default())
+    }
+
+    /// The domain in the order of another generator than 7.
+    ///
+    /// # Errors
+    /// As for [`Domain::new`].
+    pub fn with_generator(log_size: u32, generator: Generator) -> Result<Self, DomainTooLarge> {
+        Self::with_engine(log_size, generator, Engine::best())
     }
 
     /// For other kernels than the best of this processor.
@@ -161,14 +202,15 @@ impl Domain {
     ///
     /// # Panics
     /// When the processor lacks the instructions.
-    pub fn with_engine(log_size: u32, engine: Engine) -> Result<Self, DomainTooLarge> {
+    pub fn with_engine(log_size: u32, generator: Generator, engine: Engine) -> Result<Self, DomainTooLarge> {
         engine.check();
         if log_size >= Fr::S {
             return Err(DomainTooLarge { log_size });
         }
-        let coset_shift = (log_size + 1..Fr::S).fold(Fr::ROOT_OF_UNITY, |root, _| root.square());
-        let inverse_shift = (log_size + 1..Fr::S).fold(Fr::ROOT_OF_UNITY_INV, |root, _| root.square());
+        let coset_shift = (log_size + 1..Fr::S).fold(generator.root_of_unity(), |root, _| root.square());
         let root = coset_shift.square();
+        // The shift to the power of n is -1.
+        let inverse_shift = -coset_shift.pow_vartime([(1_u64 << log_size) - 1]);
         let kernels = TransformKernels::new(engine, log_size);
         let unit = kernels.unit();
         Ok(Self {

@@ -9,7 +9,10 @@ fn random(len: usize) -> Vec<Fr> {
 
 /// A domain for every kind of kernels that this machine runs.
 fn domains(log: u32) -> impl Iterator<Item = Domain> {
-    Engine::all().into_iter().map(move |engine| Domain::with_engine(log, engine).unwrap())
+    Engine::all().into_iter().flat_map(move |engine| {
+        [Generator::Seven, Generator::Five]
+            .map(|generator| Domain::with_engine(log, generator, engine).unwrap())
+    })
 }
 
 fn evaluate(coefficients: &[Fr], x: Fr) -> Fr {
@@ -75,7 +78,7 @@ fn every_kind_of_kernels_gives_the_same_transforms() {
     let logs =
         if Engine::best() == Engine::Ifma { [10, 11, 12, 16, 17, 22] } else { [10, 11, 12, 13, 14, 15] };
     for log in logs {
-        let reference = Domain::with_engine(log, Engine::Portable).unwrap();
+        let reference = Domain::with_engine(log, Generator::Five, Engine::Portable).unwrap();
         let edges = [Fr::ZERO, Fr::ONE, -Fr::ONE, Fr::TWO_INV, -Fr::from(2)];
         let mut values = random(1 << log);
         // Blocks that are all edges, so that sums grow as large as they can.
@@ -86,7 +89,7 @@ fn every_kind_of_kernels_gives_the_same_transforms() {
             if engine == Engine::Emulated && log > 16 {
                 continue;
             }
-            let domain = Domain::with_engine(log, engine).unwrap();
+            let domain = Domain::with_engine(log, Generator::Five, engine).unwrap();
             let transforms: [fn(&Domain, &mut [Fr]); 5] = [
                 Domain::ntt_to_reversed,
                 Domain::ntt_from_reversed,
@@ -145,6 +148,16 @@ fn the_lagrange_basis_interpolates_on_domain_and_coset() {
         }
         assert!(domain.lagrange_at(domain.root(), Fr::ONE).is_none());
     }
+}
+
+/// The values of `Fr.w[28]` of snarkjs and of `ROOT_OF_UNITY` of halo2curves.
+#[test]
+fn each_generator_has_its_root_of_unity() {
+    let five =
+        crate::fr_from_hex("2a3c09f0a58a7e8500e0a7eb8ef62abc402d111e41112ed49bd61b6e725b19f0").unwrap();
+    assert_eq!(Generator::Five.root_of_unity(), five);
+    assert_eq!(Generator::Seven.root_of_unity(), Fr::ROOT_OF_UNITY);
+    assert_eq!(five.pow_vartime([1_u64 << 27]), -Fr::ONE);
 }
 
 #[test]
