@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use bn254::ntt::Generator;
 use bn254::raw;
 use bn254::{Field, Fr, G1, G1Affine, G2, G2Affine};
 use prover::{
@@ -172,6 +173,10 @@ impl Backend for CudaBackend {
     fn prepare(&self, key: Arc<Key>, matrices: Arc<Matrices>) -> Result<KeyId, BackendError> {
         if key.circuit() != matrices.digest() || key.domain_log() != matrices.domain_log() {
             return Err(BackendError::OtherCircuit);
+        }
+        if key.generator() != Generator::Seven {
+            let reason = "a key in the order of iden3's programs is for the cpu backend".to_owned();
+            return Err(BackendError::Device { backend: NAME, reason });
         }
         let Settings { memory_limit, max_copies, .. } = self.settings;
         let loaded = self.context.load_key(&key, &matrices, memory_limit, max_copies).map_err(refused)?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bn254::Fr;
+use bn254::ntt::Generator;
 use prover::products::sparse_products;
 use prover::{BackendError, Cancel, Key, Matrices, Sums, Timings, Witness};
 
@@ -39,6 +40,10 @@ impl Plan {
     pub(crate) fn new(key: Arc<Key>, matrices: Arc<Matrices>) -> Result<Self, BackendError> {
         if key.circuit() != matrices.digest() || key.domain_log() != matrices.domain_log() {
             return Err(BackendError::OtherCircuit);
+        }
+        if key.generator() != Generator::Seven {
+            let reason = "a key in the order of iden3's programs is for the cpu backend".to_owned();
+            return Err(BackendError::Device { backend: crate::error::NAME, reason });
         }
         let column = |index| u32::try_from(index).map_err(|_| Error::TooLarge(key.domain_log()));
         let aux_columns = (column(key.inputs())?..column(key.variables())?).collect();

@@ -55,7 +55,7 @@ impl Backend for CpuBackend {
         if key.circuit() != matrices.digest() || key.domain_log() != matrices.domain_log() {
             return Err(BackendError::OtherCircuit);
         }
-        let domain = Domain::new(key.domain_log())
+        let domain = Domain::with_generator(key.domain_log(), key.generator())
             .map_err(|error| BackendError::Device { backend: NAME, reason: error.to_string() })?;
         let id = KeyId(self.next.fetch_add(1, Ordering::Relaxed));
         let variables = key.variables();

@@ -45,6 +45,7 @@ mod header;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use bn254::ntt::Generator;
 use bn254::raw::{self, Limbs};
 use bn254::{G1Affine, G2Affine};
 use rayon::prelude::*;
@@ -155,6 +156,8 @@ pub struct KeyParts {
     pub aux: usize,
     /// Constraints without the implied rows.
     pub constraints: usize,
+    /// The order of the domain.
+    pub generator: Generator,
     /// The verifying key.
     pub vk: VerifyingKey,
     /// Columns of `a`, ascending.
@@ -254,6 +257,11 @@ impl Key {
     /// Constraints without the implied rows.
     pub fn constraints(&self) -> usize {
         self.header.constraints
+    }
+
+    /// The order of the domain: row i belongs to the i-th power of this generator's root of unity.
+    pub fn generator(&self) -> Generator {
+        self.header.generator
     }
 
     /// log2 of the domain.

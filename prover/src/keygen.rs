@@ -5,7 +5,7 @@
 //! vector of scalars times a fixed base.
 
 use bn254::fixed_base::FixedBase;
-use bn254::ntt::DomainTooLarge;
+use bn254::ntt::{DomainTooLarge, Generator};
 use bn254::{Curve, Domain, Field, Fr, G1Affine, G2Affine, PrimeField};
 use rayon::prelude::*;
 
@@ -34,7 +34,7 @@ pub enum KeygenError {
     SeedTooLong,
 }
 
-/// Makes the proving key of a circuit from a development trapdoor. The key is marked UNSAFE.
+/// Makes the proving key of a circuit from a development trapdoor, in bellman's order of the domain. The key is marked UNSAFE.
 ///
 /// # Errors
 /// [`KeygenError`].
@@ -43,10 +43,23 @@ pub fn generate(
     trapdoor: &DevTrapdoor,
     progress: &dyn Progress,
 ) -> Result<KeyParts, KeygenError> {
+    generate_for(Generator::Seven, matrices, trapdoor, progress)
+}
+
+/// As [`generate`], for the order of either generator: keys that go to iden3's programs need [`Generator::Five`].
+///
+/// # Errors
+/// [`KeygenError`].
+pub fn generate_for(
+    generator: Generator,
+    matrices: &Matrices,
+    trapdoor: &DevTrapdoor,
+    progress: &dyn Progress,
+) -> Result<KeyParts, KeygenError> {
     if trapdoor.seed().len() > MAX_ORIGIN_BYTES {
         return Err(KeygenError::SeedTooLong);
     }
-    let domain = Domain::new(matrices.domain_log())?;
+    let domain = Domain::with_generator(matrices.domain_log(), generator)?;
     let secrets = [trapdoor.tau, trapdoor.alpha, trapdoor.beta, trapdoor.gamma, trapdoor.delta];
     if secrets.contains(&Fr::ZERO) || trapdoor.gamma == trapdoor.delta {
         return Err(KeygenError::DegenerateTrapdoor);
@@ -87,6 +100,7 @@ pub fn generate(
         inputs,
         aux: matrices.aux(),
         constraints: matrices.constraints(),
+        generator,
         vk: VerifyingKey {
             alpha_g1: vk_g1[0],
             beta_g1: vk_g1[1],

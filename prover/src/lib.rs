@@ -19,6 +19,7 @@
 //! | [`groth16`] | blinding, assembly, and verification before a proof leaves |
 //! | [`proof`] | proofs with valid points, and verification |
 //! | [`progress`] | progress of long work |
+//! | [`iden3`] | files of circom, snarkjs and rapidsnark |
 //!
 //! Invariants: a [`Proof`] has valid points and was verified by the [`Prover`] that made it; a [`Key`] belongs to the
 //! circuit whose digest it was opened with.
@@ -28,6 +29,7 @@ pub mod cpu;
 pub mod dev;
 pub mod groth16;
 mod hash;
+pub mod iden3;
 pub mod key;
 pub mod keygen;
 pub mod matrices;
@@ -42,7 +44,7 @@ pub use cpu::CpuBackend;
 pub use dev::{DevTrapdoor, simulate_proof};
 pub use groth16::{ProveError, Proven, Prover};
 pub use key::{Key, KeyError, KeyParts, Origin};
-pub use keygen::{KeygenError, generate};
+pub use keygen::{KeygenError, generate, generate_for};
 pub use matrices::{CircuitDigest, Matrices, MatricesError};
 pub use progress::{NoProgress, Progress};
 pub use proof::{PreparedVerifyingKey, Proof, ProofError, VerifyError, verify};

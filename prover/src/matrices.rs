@@ -15,7 +15,7 @@
 //! `digest(M) = BLAKE2b("proofmill.matrix.v1" || rows)`, where `rows` has for each stored row the number of its terms
 //! as u32, then for each term its column as u32 and its coefficient as the 32 bytes of its canonical form.
 //! `digest = BLAKE2b("proofmill.r1cs.v1" || u64 inputs (with one) || u64 private variables || u64 stored rows ||
-//! digest(A) || digest(B) || digest(C))`.
+//! digest(A) || digest(B) || digest(C))`. Where C is not known, the tag is "proofmill.ab.v1" and digest(C) is missing.
 
 mod builder;
 mod digest;
@@ -29,6 +29,7 @@ use rayon::prelude::*;
 
 use crate::witness::Witness;
 
+pub use builder::RowBuilder;
 pub use file::MatricesError;
 
 /// Rows that one task multiplies.
@@ -96,6 +97,8 @@ pub struct Matrices {
     a: SparseMatrix,
     b: SparseMatrix,
     c: SparseMatrix,
+    /// Whether C is known. It is not in proving keys of snarkjs, which make do with C*z = A*z ∘ B*z.
+    c_known: bool,
     table: Vec<Fr>,
     digest: OnceLock<CircuitDigest>,
 }
@@ -162,6 +165,12 @@ impl Matrices {
         &self.c
     }
 
+    /// Whether C is known. If not, its rows are empty and C*z is A*z ∘ B*z, so that only the finished proof shows whether a
+    /// witness is one; and the circuit has another digest than with C.
+    pub fn c_is_known(&self) -> bool {
+        self.c_known
+    }
+
     /// What the coefficient indices stand for; [`COEFFICIENT_ONE`] and [`COEFFICIENT_MINUS_ONE`] are always there.
     pub fn coefficient_table(&self) -> &[Fr] {
         &self.table
@@ -215,6 +224,9 @@ impl Matrices {
             || witness.inputs()[0] != Fr::ONE
         {
             return Err(0);
+        }
+        if !self.c_known {
+            return Ok(());
         }
         let z = witness.values();
         let broken = (0..self.constraints()).into_par_iter().with_min_len(ROW_CHUNK).find_first(|row| {

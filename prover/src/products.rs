@@ -36,12 +36,15 @@ pub fn check_shape(matrices: &Matrices, witness: &Witness) -> Result<(), Backend
 /// [`BackendError::WitnessShape`]; [`BackendError::Unsatisfied`] with the first constraint that the witness breaks.
 pub fn sparse_products(matrices: &Matrices, witness: &Witness) -> Result<[Vec<Fr>; 3], BackendError> {
     check_shape(matrices, witness)?;
-    let [mut a, b, c] = [matrices.a(), matrices.b(), matrices.c()].map(|matrix| {
+    let [mut a, b, mut c] = [matrices.a(), matrices.b(), matrices.c()].map(|matrix| {
         let mut values = vec![Fr::ZERO; 1 << matrices.domain_log()];
         matrices.multiply(matrix, witness.values(), &mut values);
         values
     });
     let rows = matrices.constraints();
+    if !matrices.c_is_known() {
+        c.par_iter_mut().zip(&a).zip(&b).with_min_len(MIN_CHUNK).for_each(|((c, a), b)| *c = a * b);
+    }
     let broken =
         (0..rows).into_par_iter().with_min_len(MIN_CHUNK).find_first(|row| a[*row] * b[*row] != c[*row]);
     if let Some(row) = broken {
@@ -69,7 +72,7 @@ pub fn reversed_products(matrices: &Matrices, witness: &Witness) -> Result<[Vec<
         }
         let [a, b, c] = [matrices.a(), matrices.b(), matrices.c()].map(|matrix| matrices.dot(matrix, row, z));
         let product = a * b;
-        if product != c {
+        if product != c && matrices.c_is_known() {
             broken.fetch_min(row, Ordering::Relaxed);
         }
         [a, b, product]

@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use bellman::groth16::Parameters;
+use bn254::ntt::Generator;
 use bn254::{Bn256, Curve, Domain, Field, Fr, G1, G1Affine, Group, PrimeField};
 use rayon::prelude::*;
 
@@ -21,8 +22,11 @@ impl Key {
     /// The key as bellman's `Parameters`: its `create_proof` makes proofs with them.
     ///
     /// # Errors
-    /// [`KeyError::Malformed`] when the domain is too large for the field.
+    /// [`KeyError::Malformed`] when the domain is too large for the field or not in bellman's order.
     pub fn to_bellman_parameters(&self) -> Result<Parameters<Bn256>, KeyError> {
+        if self.generator() != Generator::Seven {
+            return Err(KeyError::Malformed("its domain is not in the order of bellman's"));
+        }
         let domain = domain(self.domain_log())?;
         let mut points: Vec<G1> = self.h().iter().map(G1::from).collect();
         point_transform(&mut points, domain.root());
@@ -87,6 +91,7 @@ impl KeyParts {
             inputs: matrices.inputs(),
             aux: matrices.aux(),
             constraints: matrices.constraints(),
+            generator: Generator::Seven,
             vk: VerifyingKey::from_bellman(&parameters.vk),
             a_columns,
             a: parameters.a.to_vec(),

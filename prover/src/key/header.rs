@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use bn254::ntt::Generator;
 use bn254::raw;
 use bn254::{G1Affine, G2Affine};
 
@@ -25,6 +26,7 @@ const AT_AUX: usize = 32;
 const AT_CONSTRAINTS: usize = 40;
 const AT_DOMAIN: usize = 48;
 const AT_ORIGIN_LEN: usize = 52;
+const AT_GENERATOR: usize = 56;
 const AT_CIRCUIT: usize = 64;
 const AT_VK: usize = 96;
 const AT_ORIGIN_TEXT: usize = 128;
@@ -75,6 +77,7 @@ pub(super) struct Header {
     pub(super) aux: usize,
     pub(super) constraints: usize,
     pub(super) domain_log: u32,
+    pub(super) generator: Generator,
     sections: [Section; 8],
 }
 
@@ -99,6 +102,7 @@ impl Header {
             aux: parts.aux,
             constraints: parts.constraints,
             domain_log: (parts.constraints + parts.inputs).next_power_of_two().trailing_zeros(),
+            generator: parts.generator,
             sections,
         }
     }
@@ -137,6 +141,7 @@ impl Header {
         put(AT_AUX, &(self.aux as u64).to_le_bytes());
         put(AT_CONSTRAINTS, &(self.constraints as u64).to_le_bytes());
         put(AT_DOMAIN, &self.domain_log.to_le_bytes());
+        put(AT_GENERATOR, &generator_number(self.generator).to_le_bytes());
         put(AT_ORIGIN_LEN, &(text.len() as u32).to_le_bytes());
         put(AT_CIRCUIT, &self.circuit);
         put(AT_VK, &self.vk_digest);
@@ -179,6 +184,7 @@ impl Header {
             aux: size_at(bytes, AT_AUX)?,
             constraints: size_at(bytes, AT_CONSTRAINTS)?,
             domain_log: u32_at(bytes, AT_DOMAIN),
+            generator: parse_generator(u32_at(bytes, AT_GENERATOR))?,
             sections: parse_sections(bytes, file.len())?,
         };
         header.check_sizes()?;
@@ -233,6 +239,21 @@ fn checksum(bytes: &[u8]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     hasher.update_rayon(bytes);
     hasher.finalize().into()
+}
+
+/// Zero, as in files from before there was a choice, is bellman's.
+fn generator_number(generator: Generator) -> u32 {
+    match generator {
+        Generator::Seven => 0,
+        Generator::Five => 5,
+    }
+}
+
+fn parse_generator(number: u32) -> Result<Generator, KeyError> {
+    [Generator::Seven, Generator::Five]
+        .into_iter()
+        .find(|generator| generator_number(*generator) == number)
+        .ok_or(KeyError::Malformed("the generator is none that this program knows"))
 }
 
 fn parse_origin(bytes: &[u8]) -> Result<Origin, KeyError> {

@@ -104,6 +104,7 @@ impl MatrixBuilder {
             a: self.a,
             b: self.b,
             c: self.c,
+            c_known: true,
             table: self.table.values,
             digest: OnceLock::new(),
         })
@@ -119,7 +120,7 @@ impl MatrixBuilder {
     }
 }
 
-/// Appends a linear combination as a row: merged, without zeros, columns ascending.
+/// Appends a linear combination as a row.
 fn push_row(
     matrix: &mut SparseMatrix,
     table: &mut CoefficientTable,
@@ -127,16 +128,19 @@ fn push_row(
     combination: &LinearCombination<Fr>,
 ) {
     terms.clear();
-    let mut ascending = true;
-    for (variable, coefficient) in combination.as_ref() {
+    terms.extend(combination.as_ref().iter().map(|(variable, coefficient)| {
         let column = match variable.get_unchecked() {
             Index::Input(i) => i as u32,
             Index::Aux(i) => i as u32 | AUX_FLAG,
         };
-        ascending &= terms.last().is_none_or(|(last, _)| *last < column);
-        terms.push((column, *coefficient));
-    }
-    if !ascending {
+        (column, *coefficient)
+    }));
+    push_terms(matrix, table, terms);
+}
+
+/// Appends terms as a row: merged, without zeros, columns ascending.
+fn push_terms(matrix: &mut SparseMatrix, table: &mut CoefficientTable, terms: &mut Vec<(u32, Fr)>) {
+    if !terms.is_sorted_by(|first, second| first.0 < second.0) {
         terms.sort_unstable_by_key(|(column, _)| *column);
         terms.dedup_by(|next, kept| {
             let same = next.0 == kept.0;
@@ -151,6 +155,64 @@ fn push_row(
         matrix.coefficients.push(table.index_of(*coefficient));
     }
     matrix.row_ends.push(matrix.columns.len() as u64);
+}
+
+/// Makes matrices row by row, for constraints that come from elsewhere than a circuit.
+pub struct RowBuilder {
+    inputs: usize,
+    aux: usize,
+    sides: [SparseMatrix; 3],
+    table: CoefficientTable,
+}
+
+impl RowBuilder {
+    /// For so many inputs (the constant one among them) and private variables; `None` when these are too many or none.
+    pub fn new(inputs: u32, aux: u32) -> Option<Self> {
+        let fits = inputs > 0 && inputs.checked_add(aux)? < AUX_FLAG;
+        fits.then(|| Self {
+            inputs: inputs as usize,
+            aux: aux as usize,
+            sides: Default::default(),
+            table: CoefficientTable::new(),
+        })
+    }
+
+    /// Appends a row to A (side 0), B (1) or C (2). Terms may come in any order and repeat; they are sorted in place.
+    ///
+    /// # Panics
+    /// For another side.
+    pub fn push(&mut self, side: usize, terms: &mut Vec<(u32, Fr)>) {
+        debug_assert!(terms.iter().all(|term| (term.0 as usize) < self.inputs + self.aux));
+        push_terms(&mut self.sides[side], &mut self.table, terms);
+    }
+
+    /// The matrices, if all three have as many rows, and not more than there can be.
+    pub fn finish(self) -> Option<Matrices> {
+        self.build(true)
+    }
+
+    /// As [`RowBuilder::finish`] where only A and B are known.
+    pub fn finish_without_c(mut self) -> Option<Matrices> {
+        self.sides[2] =
+            SparseMatrix { row_ends: vec![0; self.sides[0].row_count()], ..SparseMatrix::default() };
+        self.build(false)
+    }
+
+    fn build(self, c_known: bool) -> Option<Matrices> {
+        let [a, b, c] = self.sides;
+        let rows = a.row_count();
+        let fits = b.row_count() == rows && c.row_count() == rows && rows + self.inputs <= 1 << (Fr::S - 1);
+        fits.then(|| Matrices {
+            inputs: self.inputs,
+            aux: self.aux,
+            a,
+            b,
+            c,
+            c_known,
+            table: self.table.values,
+            digest: OnceLock::new(),
+        })
+    }
 }
 
 impl ConstraintSystem<Fr> for MatrixBuilder {

@@ -15,12 +15,14 @@ pub(super) fn digest(matrices: &Matrices) -> CircuitDigest {
         || matrix_digest(&matrices.a, &canonical),
         || rayon::join(|| matrix_digest(&matrices.b, &canonical), || matrix_digest(&matrices.c, &canonical)),
     );
-    let mut hasher = tagged("proofmill.r1cs.v1");
+    let mut hasher = tagged(if matrices.c_known { "proofmill.r1cs.v1" } else { "proofmill.ab.v1" });
     for size in [matrices.inputs, matrices.aux, matrices.constraints()] {
         hasher.update((size as u64).to_le_bytes());
     }
-    for part in [a, b, c] {
-        hasher.update(part);
+    hasher.update(a);
+    hasher.update(b);
+    if matrices.c_known {
+        hasher.update(c);
     }
     hasher.finalize().into()
 }

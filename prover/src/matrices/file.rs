@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | 0 | 8 | magic `PMMAT\r\n\x1a` |
 //! | 8 | 4 | version, 1 |
-//! | 12 | 4 | zero |
+//! | 12 | 4 | 0, or 1 where C is not known |
 //! | 16 | 8 | public inputs with the constant one |
 //! | 24 | 8 | private variables |
 //! | 32 | 8 | rows |
@@ -101,7 +101,7 @@ impl Matrices {
     pub fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
         out.write_all(&MAGIC)?;
         out.write_all(&VERSION.to_le_bytes())?;
-        out.write_all(&[0; 4])?;
+        out.write_all(&u32::from(!self.c_known).to_le_bytes())?;
         let matrices = [&self.a, &self.b, &self.c];
         let sizes = [self.inputs, self.aux, self.constraints(), self.table.len()];
         for size in sizes.into_iter().chain(matrices.map(SparseMatrix::terms)) {
@@ -142,8 +142,19 @@ impl Matrices {
         };
         let [a, b, c] = header.terms;
         let (a, b, c) = (matrix(a)?, matrix(b)?, matrix(c)?);
-        let matrices =
-            Self { inputs: header.inputs, aux: header.aux, a, b, c, table, digest: OnceLock::new() };
+        let matrices = Self {
+            inputs: header.inputs,
+            aux: header.aux,
+            a,
+            b,
+            c,
+            c_known: header.c_known,
+            table,
+            digest: OnceLock::new(),
+        };
+        if !matrices.c_known && matrices.c.terms() > 0 {
+            return Err(MatricesError::Malformed("C has terms and is said to be unknown"));
+        }
         if matrices.digest() != header.digest {
             return Err(MatricesError::Digest);
         }
@@ -174,6 +185,7 @@ struct Header {
     table: usize,
     terms: [usize; 3],
     digest: CircuitDigest,
+    c_known: bool,
 }
 
 impl Header {
@@ -184,7 +196,11 @@ impl Header {
         }
         input.read_exact(&mut bytes)?;
         let (known, rest) = bytes.split_at(16);
-        if known[..8] != MAGIC || known[8..12] != VERSION.to_le_bytes() || known[12..] != [0; 4] {
+        if known[..8] != MAGIC
+            || known[8..12] != VERSION.to_le_bytes()
+            || known[13..] != [0; 3]
+            || known[12] > 1
+        {
             return Err(MatricesError::Format);
         }
         let mut sizes = [0; 7];
@@ -205,7 +221,7 @@ impl Header {
         if variables.is_none() || all_rows.is_none() {
             return Err(MatricesError::Malformed("it has no inputs, or too many variables or rows"));
         }
-        Ok(Self { inputs, aux, rows, table, terms: [a, b, c], digest })
+        Ok(Self { inputs, aux, rows, table, terms: [a, b, c], digest, c_known: known[12] == 0 })
     }
 
     /// Bytes of a file with so much in it, if they can be counted.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 mod common;
+mod iden3;
 mod key_files;
 mod matrices;
 mod matrices_files;

@@ -1,0 +1,76 @@
+//! The file formats of iden3's programs (circom, snarkjs, rapidsnark), read and written.
+//!
+//! | file | module | what it is here |
+//! |---|---|---|
+//! | `.r1cs` | [`r1cs`] | [`crate::Matrices`] |
+//! | `.wtns` | [`wtns`] | [`crate::Witness`] |
+//! | `.zkey` | [`zkey`] | [`crate::KeyParts`], and matrices without C |
+//! | `proof.json`, `public.json`, `verification_key.json` | [`json`] | [`crate::Proof`], public inputs, [`crate::VerifyingKey`] |
+//!
+//! Invariant: reading takes no more memory than a small multiple of the bytes that there are, whatever they say, and what was
+//! read satisfies every invariant of its type; anything else is an [`Iden3Error`].
+//!
+//! Sources: the specifications in iden3's repositories `r1csfile` and `binfileutils`, and what snarkjs 0.7.6 reads and writes.
+
+mod binfile;
+pub mod json;
+pub mod r1cs;
+pub mod wtns;
+pub mod zkey;
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+
+use crate::key::KeyError;
+
+/// Why a file is not what it should be, or cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum Iden3Error {
+    /// The file cannot be read or written.
+    #[error("PM-IDEN3-001: {path}: {source}; check the path, the permissions and the free space")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It is malformed.
+    #[error("PM-IDEN3-002: this is not a well-formed {kind} file: {reason}; make it again")]
+    Malformed {
+        /// What it should be.
+        kind: &'static str,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// It is of another curve or proof system, or uses what this program does not.
+    #[error("PM-IDEN3-003: {0}; only Groth16 over BN254 (bn128) is supported")]
+    Unsupported(&'static str),
+    /// A key that cannot be used or written.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Two files belong to different circuits.
+    #[error("PM-IDEN3-004: {0}; use files of the same circuit")]
+    OtherCircuit(&'static str),
+}
+
+/// The bytes of a file, mapped.
+///
+/// # Errors
+/// [`Iden3Error::Io`].
+pub fn map(path: &Path) -> Result<Mmap, Iden3Error> {
+    let io = |source| Iden3Error::Io { path: path.to_owned(), source };
+    let file = File::open(path).map_err(io)?;
+    // SAFETY: the map is read-only. Someone who truncates the file while it is read gets a crash, as with any mapped file.
+    unsafe { Mmap::map(&file) }.map_err(io)
+}
+
+/// Writes a file.
+///
+/// # Errors
+/// [`Iden3Error::Io`].
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Iden3Error> {
+    fs::write(path, bytes).map_err(|source| Iden3Error::Io { path: path.to_owned(), source })
+}
