@@ -83,8 +83,13 @@ pub fn is_valid_g1(point: &G1Affine) -> bool {
 
 /// Whether a G2 point from raw bytes is canonical, on the twist and in the subgroup of order r (infinity is).
 pub fn is_valid_g2(point: &G2Affine) -> bool {
+    is_on_twist(point) && crate::is_in_g2(point)
+}
+
+/// Whether a G2 point from raw bytes is canonical and on the twist (infinity is), in whichever subgroup.
+pub fn is_on_twist(point: &G2Affine) -> bool {
     [point.x.c0(), point.x.c1(), point.y.c0(), point.y.c1()].into_iter().all(is_reduced)
-        && crate::is_in_g2(point)
+        && bool::from(point.is_on_curve())
 }
 
 /// Whether the fields that the compiler does not let us look at lie as this module says.

@@ -10,6 +10,7 @@ use gpu_worker::{key_path, matrices};
 use prover::{CircuitDigest, DevTrapdoor, Key, Matrices, Origin, generate};
 use serde_json::json;
 
+use crate::iden3;
 use crate::ui::{Bar, hex};
 
 /// The public seed of all development keys. Everybody can forge proofs for keys made from it.
@@ -35,6 +36,12 @@ pub enum Command {
     },
     /// Print the verifying key as the contract's constructor takes it
     ExportVerifier { file: PathBuf },
+    /// Take a proving key from a ceremony of snarkjs
+    ImportZkey(iden3::ImportZkey),
+    /// Write a circuit for circom's and snarkjs's programs
+    ExportR1cs(iden3::ExportR1cs),
+    /// Make an UNSAFE key from a public seed and write it for snarkjs and rapidsnark
+    ExportZkey(iden3::ExportZkey),
 }
 
 /// Opens the key of a circuit, making a development key first if the file is missing.
@@ -106,6 +113,9 @@ pub fn run(command: Command) -> eyre::Result<()> {
             Ok(())
         }
         Command::Info { file, json } => info(&file, json),
+        Command::ImportZkey(options) => iden3::import_zkey(&options),
+        Command::ExportR1cs(options) => iden3::export_r1cs(&options),
+        Command::ExportZkey(options) => iden3::export_zkey(&options),
         Command::ExportVerifier { file } => {
             let key = open(&file, None)?;
             let words: Vec<String> = key.verifying_key().to_evm_words().iter().map(|w| hex(w)).collect();

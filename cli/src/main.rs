@@ -6,6 +6,7 @@
 //! | `node` | `coordinator`, and the assembly that the demo shares with it |
 //! | `worker` | `worker`, and the `prove-child` that it starts |
 //! | `circuit`, `keys` | `circuit info`, `keys setup-dev`, `keys info`, `keys export-verifier` |
+//! | `iden3` | `prove`, `keys import-zkey`, `export-zkey`, `export-r1cs`: files of circom, snarkjs and rapidsnark |
 //! | `logging` | where logs and spans go |
 //! | `redis` | the flags that say where a farm's Redis is |
 //! | `wallet` | `wallet new`, `address`, `balance`, `deposit`, `send`, `withdraw`, `collect`, `history`, `export-proof` |
@@ -15,6 +16,7 @@
 mod circuit;
 mod demo;
 mod doctor;
+mod iden3;
 mod keys;
 mod logging;
 mod node;
@@ -53,6 +55,8 @@ enum Command {
     /// Proving and verifying keys
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Prove any circuit from files of snarkjs, as rapidsnark does: KEY.zkey WITNESS.wtns PROOF.json PUBLIC.json
+    Prove(iden3::Options),
     /// Hold, pay and withdraw coins
     Wallet(wallet::Options),
     /// Look into a running coordinator and steer it
@@ -100,6 +104,7 @@ fn run(command: Command) -> eyre::Result<()> {
         Command::ProveChild(options) => worker::prove_child(&options),
         Command::Circuit(command) => circuit::run(command),
         Command::Keys(command) => keys::run(command),
+        Command::Prove(options) => iden3::prove(&options),
         Command::Wallet(options) => runtime()?.block_on(wallet::run(options)),
         Command::Ops(options) => runtime()?.block_on(ops::run(options)),
         Command::Doctor(options) => runtime()?.block_on(doctor::run(options)),

@@ -171,6 +171,12 @@ impl Matrices {
         self.c_known
     }
 
+    /// A and B of the same circuit.
+    pub fn without_c(&self) -> Self {
+        let c = SparseMatrix { row_ends: vec![0; self.constraints()], ..SparseMatrix::default() };
+        Self { c, c_known: false, digest: OnceLock::new(), ..self.clone() }
+    }
+
     /// What the coefficient indices stand for; [`COEFFICIENT_ONE`] and [`COEFFICIENT_MINUS_ONE`] are always there.
     pub fn coefficient_table(&self) -> &[Fr] {
         &self.table

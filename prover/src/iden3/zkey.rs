@@ -47,25 +47,47 @@ pub struct Zkey {
     pub contributions: u32,
 }
 
-/// Reads a key and checks that all of its points are in their groups.
+/// What is checked of the points of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checks {
+    /// That they are on their curves. Enough to prove: a proof is checked before it leaves, the subgroup included.
+    Curve,
+    /// Also that they are in the groups of order r, which takes tens of microseconds for each point in G2.
+    Group,
+}
+
+impl Zkey {
+    /// The key for the whole circuit, C included, of which the file has only A and B.
+    ///
+    /// # Errors
+    /// [`Iden3Error::OtherCircuit`].
+    pub fn for_circuit(self, matrices: &Matrices) -> Result<KeyParts, Iden3Error> {
+        if matrices.without_c().digest() != self.matrices.digest() {
+            return Err(Iden3Error::OtherCircuit("the key is not of this circuit"));
+        }
+        Ok(KeyParts { circuit: matrices.digest(), ..self.parts })
+    }
+}
+
+/// Reads a key and checks it.
 ///
 /// # Errors
 /// [`Iden3Error::Malformed`], [`Iden3Error::Unsupported`].
-pub fn read(bytes: &[u8]) -> Result<Zkey, Iden3Error> {
+pub fn read(bytes: &[u8], checks: Checks) -> Result<Zkey, Iden3Error> {
     let file = BinFile::parse(KIND, VERSION, bytes)?;
     if file.section(1)?.u32()? != GROTH16 {
         return Err(Iden3Error::Unsupported("the key is for another proof system"));
     }
     let (header, mut vk) = Header::read(file.section(2)?)?;
-    vk.ic = points(&file, 3, header.inputs)?;
-    let (a_columns, a) = finite(points::<G1Affine>(&file, 5, header.variables)?);
-    let (b_columns, b1) = finite(points::<G1Affine>(&file, 6, header.variables)?);
-    let (b2_columns, b2) = finite(points::<G2Affine>(&file, 7, header.variables)?);
+    vk.ic = points(&file, 3, header.inputs, checks)?;
+    let (a_columns, a) = finite(points::<G1Affine>(&file, 5, header.variables, checks)?);
+    let (b_columns, b1) = finite(points::<G1Affine>(&file, 6, header.variables, checks)?);
+    let (b2_columns, b2) = finite(points::<G2Affine>(&file, 7, header.variables, checks)?);
     if b_columns != b2_columns {
         return Err(file.malformed("B has other variables in G2 than in G1"));
     }
-    let l = points(&file, 8, header.variables - header.inputs)?;
-    let h = points(&file, 9, header.domain)?;
+    let l = points(&file, 8, header.variables - header.inputs, checks)?;
+    let h = points(&file, 9, header.domain, checks)?;
     // Now that there is a point for every row and variable, memory for as many of them is no more than the file is long.
     let matrices = read_matrices(file.section(4)?, &header)?;
     let (contributions, origin) = read_origin(file.section(10)?)?;
@@ -118,24 +140,32 @@ impl Header {
 
 /// Points of either group, checked.
 trait CheckedPoint: CurveAffine + Limbs {
-    fn is_valid(&self) -> bool;
+    fn is_valid(&self, checks: Checks) -> bool;
 }
 
 impl CheckedPoint for G1Affine {
-    fn is_valid(&self) -> bool {
+    fn is_valid(&self, _: Checks) -> bool {
         raw::is_valid_g1(self)
     }
 }
 
 impl CheckedPoint for G2Affine {
-    fn is_valid(&self) -> bool {
-        raw::is_valid_g2(self)
+    fn is_valid(&self, checks: Checks) -> bool {
+        match checks {
+            Checks::Curve => raw::is_on_twist(self),
+            Checks::Group => raw::is_valid_g2(self),
+        }
     }
 }
 
-fn points<P: CheckedPoint>(file: &BinFile<'_>, section: u32, count: usize) -> Result<Vec<P>, Iden3Error> {
+fn points<P: CheckedPoint>(
+    file: &BinFile<'_>,
+    section: u32,
+    count: usize,
+    checks: Checks,
+) -> Result<Vec<P>, Iden3Error> {
     let points: Vec<P> = file.section(section)?.points(count)?;
-    if points.par_iter().all(P::is_valid) {
+    if points.par_iter().all(|point| point.is_valid(checks)) {
         Ok(points)
     } else {
         Err(file.malformed("a point is not on its curve or not in its group"))

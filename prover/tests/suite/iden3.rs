@@ -8,6 +8,7 @@ use crate::common::{Chain, Mixed, witness_of};
 use bn254::Fr;
 use bn254::ntt::Generator;
 use proptest::prelude::*;
+use prover::iden3::zkey::Checks;
 use prover::iden3::{Iden3Error, json, r1cs, wtns, zkey};
 use prover::{
     Cancel, CpuBackend, DevTrapdoor, Key, KeyParts, Matrices, NoProgress, Origin, ProveError, Prover,
@@ -50,7 +51,7 @@ fn circuits_witnesses_and_keys_survive_the_way_through_files() {
     let values = wtns::read(&witness, read.inputs()).unwrap();
     assert_eq!(values, witness_of(Mixed::new(77)));
 
-    let zkey::Zkey { matrices: of_key, parts, contributions } = zkey::read(&key).unwrap();
+    let zkey::Zkey { matrices: of_key, parts, contributions } = zkey::read(&key, Checks::Group).unwrap();
     assert_eq!(contributions, 0);
     assert!(!parts.origin.is_safe(), "nobody contributed");
     assert!(!of_key.c_is_known());
@@ -58,13 +59,17 @@ fn circuits_witnesses_and_keys_survive_the_way_through_files() {
     let made = KeyParts { origin: expected.origin.clone(), circuit: expected.circuit, ..parts.clone() };
     assert_eq!(made, expected);
     prove(of_key, &parts, &values).unwrap();
+    let other = Matrices::synthesize(Mixed { tweak: 1, ..Mixed::shape() }).unwrap();
+    let again = || zkey::read(&key, Checks::Group).unwrap();
+    assert!(matches!(again().for_circuit(&other), Err(Iden3Error::OtherCircuit(_))));
+    assert_eq!(again().for_circuit(&read).unwrap().circuit, expected.circuit);
     prove(read, &expected, &values).unwrap();
 }
 
 #[test]
 fn a_key_without_c_proves_and_finds_a_false_witness_in_the_end() {
     let [_, _, key] = files();
-    let zkey::Zkey { matrices, parts, .. } = zkey::read(&key).unwrap();
+    let zkey::Zkey { matrices, parts, .. } = zkey::read(&key, Checks::Group).unwrap();
     let mut values = witness_of(Mixed::new(77)).values().to_vec();
     values[5] += Fr::from(1);
     let error = prove(matrices, &parts, &Witness::from_values(3, values)).unwrap_err();
@@ -86,7 +91,7 @@ fn contributions_make_a_transcript() {
     let [_, _, mut key] = files();
     let contributions = key.len() - 4;
     key[contributions] = 1;
-    let read = zkey::read(&key).unwrap();
+    let read = zkey::read(&key, Checks::Group).unwrap();
     assert_eq!(read.contributions, 1);
     assert!(matches!(read.parts.origin, Origin::Ceremony { .. }));
 }
@@ -95,7 +100,7 @@ fn contributions_make_a_transcript() {
 fn read_all(bytes: &[u8]) -> bool {
     let circuit = r1cs::read(bytes).is_ok();
     let witness = wtns::read(bytes, 3).is_ok();
-    let key = zkey::read(bytes).is_ok();
+    let key = zkey::read(bytes, Checks::Group).is_ok();
     circuit || witness || key
 }
 
@@ -129,14 +134,14 @@ fn absurd_numbers_are_refused_without_taking_memory() {
 #[test]
 fn points_that_are_not_in_their_group_are_refused() {
     let [_, _, key] = files();
-    let good = zkey::read(&key).unwrap().parts;
+    let good = zkey::read(&key, Checks::Group).unwrap().parts;
     for bytes in [bn254::raw::as_bytes(&good.a[..1]), bn254::raw::as_bytes(&good.b2[..1])] {
         let mut damaged = key.clone();
         let mut places: Vec<usize> =
             damaged.windows(bytes.len()).enumerate().filter(|(_, w)| *w == bytes).map(|(at, _)| at).collect();
         let at = places.pop().unwrap();
         damaged[at] ^= 1;
-        assert!(matches!(zkey::read(&damaged), Err(Iden3Error::Malformed { .. })));
+        assert!(matches!(zkey::read(&damaged, Checks::Curve), Err(Iden3Error::Malformed { .. })));
     }
 }
 
@@ -208,10 +213,11 @@ fn snarkjs_and_we_prove_and_verify_the_same_circuit() {
     let read = |name: &str| -> serde_json::Value {
         serde_json::from_slice(&std::fs::read(at(name)).unwrap()).unwrap()
     };
-    let key = zkey::read(&std::fs::read(at("final.zkey")).unwrap()).unwrap();
+    let key = zkey::read(&std::fs::read(at("final.zkey")).unwrap(), Checks::Curve).unwrap();
     assert_eq!(key.contributions, 1);
     assert!(key.parts.origin.is_safe());
-    let of_circuit = KeyParts { circuit: matrices.digest(), ..key.parts.clone() };
+    let of_circuit = zkey::read(&std::fs::read(at("final.zkey")).unwrap(), Checks::Curve).unwrap();
+    let of_circuit = of_circuit.for_circuit(&matrices).unwrap();
     let prover = Prover::new(
         Arc::new(CpuBackend::new()),
         Arc::new(Key::from_parts(&key.parts).unwrap()),
@@ -254,7 +260,7 @@ fn snarkjs_proves_with_a_key_that_we_wrote() {
     std::fs::write(at("witness.wtns"), witness).unwrap();
     std::fs::write(at("final.zkey"), &key).unwrap();
     snarkjs(&scripts, "prove", folder.path());
-    let parts = zkey::read(&key).unwrap().parts;
+    let parts = zkey::read(&key, Checks::Group).unwrap().parts;
     let proof = serde_json::from_slice(&std::fs::read(at("their_proof.json")).unwrap()).unwrap();
     let vk = prover::PreparedVerifyingKey::new(&parts.vk).unwrap();
     let inputs = witness_of(Mixed::new(77));

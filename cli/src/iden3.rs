@@ -1,0 +1,149 @@
+//! `prove` and the commands of `keys` that read and write files of circom, snarkjs and rapidsnark.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bn254::ntt::Generator;
+use circuits::shape::Shape;
+use clap::Args;
+use eyre::{Context, bail};
+use gpu_worker::matrices;
+use prover::iden3::zkey::{Checks, Zkey};
+use prover::iden3::{self, json, r1cs, wtns, zkey};
+use prover::{Cancel, CpuBackend, DevTrapdoor, Key, Matrices, Prover, generate_for};
+
+use crate::keys::DEV_SEED;
+use crate::ui::{Bar, hex};
+
+/// Two ways to name the same four files.
+#[derive(Args)]
+pub struct Options {
+    /// KEY.zkey WITNESS.wtns PROOF.json PUBLIC.json, as rapidsnark takes them
+    #[arg(num_args = 4, conflicts_with_all = ["zkey", "wtns", "proof", "public"], required_unless_present_all = ["zkey", "wtns"])]
+    files: Vec<PathBuf>,
+    /// The proving key
+    #[arg(long)]
+    zkey: Option<PathBuf>,
+    /// The witness
+    #[arg(long)]
+    wtns: Option<PathBuf>,
+    /// Where the proof goes
+    #[arg(long, default_value = "proof.json")]
+    proof: PathBuf,
+    /// Where the public inputs go
+    #[arg(long, default_value = "public.json")]
+    public: PathBuf,
+    /// Say on standard error how long the parts took
+    #[arg(long)]
+    timings: bool,
+}
+
+#[derive(Args)]
+pub struct ImportZkey {
+    /// The key, after the last contribution to its ceremony
+    zkey: PathBuf,
+    /// The circuit of this program that it is for
+    #[arg(long, conflicts_with = "r1cs", required_unless_present = "r1cs")]
+    circuit: Option<Shape>,
+    /// Any other circuit that it is for
+    #[arg(long)]
+    r1cs: Option<PathBuf>,
+    /// Where the key file goes
+    #[arg(long)]
+    out: PathBuf,
+}
+
+#[derive(Args)]
+pub struct ExportR1cs {
+    /// s3m1, s14m2, s4m60, s60m4, s252m4 or s1020m4
+    circuit: Shape,
+    /// Where the file goes
+    #[arg(long)]
+    out: PathBuf,
+}
+
+#[derive(Args)]
+pub struct ExportZkey {
+    /// s3m1, s14m2, s4m60, s60m4, s252m4 or s1020m4
+    circuit: Shape,
+    /// Where the file goes
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// Proves, verifies and writes `proof.json` and `public.json`.
+pub fn prove(options: &Options) -> eyre::Result<()> {
+    let start = Instant::now();
+    let (key_file, witness_file, proof_file, public_file) =
+        match (&*options.files, &options.zkey, &options.wtns) {
+            ([key, witness, proof, public], ..) => (key, witness, proof, public),
+            (_, Some(key), Some(witness)) => (key, witness, &options.proof, &options.public),
+            _ => bail!("name a key and a witness: --zkey KEY.zkey --wtns WITNESS.wtns"),
+        };
+    let Zkey { matrices, parts, .. } = read_zkey(key_file, Checks::Curve)?;
+    let witness = iden3::map(witness_file)?;
+    let witness = wtns::read(&witness, matrices.inputs())
+        .wrap_err_with(|| format!("witness {}", witness_file.display()))?;
+    let key = Arc::new(Key::from_parts(&parts)?);
+    drop(parts);
+    let prover = Prover::new(Arc::new(CpuBackend::new()), key, Arc::new(matrices))?;
+    let loaded = start.elapsed();
+    let proven = prover
+        .prove(&witness, &Cancel::new())
+        .wrap_err("the witness does not satisfy the circuit of this key, or belongs to another circuit")?;
+    let public = json::write_public(witness.public_inputs());
+    iden3::write(proof_file, format!("{:#}\n", json::write_proof(&proven.proof)).as_bytes())?;
+    iden3::write(public_file, format!("{public:#}\n").as_bytes())?;
+    if options.timings {
+        let (loaded, all) = (loaded.as_secs_f64(), start.elapsed().as_secs_f64());
+        eprintln!("files {loaded:.3} s, {:?}, all {all:.3} s", proven.timings);
+    }
+    Ok(())
+}
+
+fn read_zkey(file: &Path, checks: Checks) -> eyre::Result<Zkey> {
+    zkey::read(&iden3::map(file)?, checks).wrap_err_with(|| format!("key {}", file.display()))
+}
+
+pub fn import_zkey(options: &ImportZkey) -> eyre::Result<()> {
+    let matrices = match (&options.circuit, &options.r1cs) {
+        (Some(shape), _) => matrices(*shape)?,
+        (None, Some(file)) => {
+            r1cs::read(&iden3::map(file)?).wrap_err_with(|| format!("circuit {}", file.display()))?
+        }
+        (None, None) => bail!("say which circuit the key is for: --circuit s3m1, or --r1cs FILE.r1cs"),
+    };
+    if options.out.exists() {
+        bail!("{} exists already; remove it to make it again", options.out.display());
+    }
+    let key = read_zkey(&options.zkey, Checks::Group)?;
+    let contributions = key.contributions;
+    let parts = key.for_circuit(&matrices).wrap_err_with(|| format!("key {}", options.zkey.display()))?;
+    parts.vk.validate().wrap_err_with(|| format!("key {}", options.zkey.display()))?;
+    parts.write(&options.out).wrap_err_with(|| format!("cannot write {}", options.out.display()))?;
+    println!("  circuit        {}", hex(&matrices.digest()));
+    println!("  contributions  {contributions}");
+    if contributions == 0 {
+        println!("  UNSAFE: nobody contributed to this key, so whoever made it can forge proofs");
+    } else {
+        println!("  check the ceremony with `snarkjs zkey verify` before you trust proofs of this key");
+    }
+    println!("  ✓ {}", options.out.display());
+    Ok(())
+}
+
+pub fn export_r1cs(options: &ExportR1cs) -> eyre::Result<()> {
+    iden3::write(&options.out, &r1cs::write(&matrices(options.circuit)?)?)?;
+    println!("  ✓ {}", options.out.display());
+    Ok(())
+}
+
+pub fn export_zkey(options: &ExportZkey) -> eyre::Result<()> {
+    let matrices: Matrices = matrices(options.circuit)?;
+    let trapdoor = DevTrapdoor::from_seed(DEV_SEED);
+    let parts = generate_for(Generator::Five, &matrices, &trapdoor, &Bar::default())?;
+    iden3::write(&options.out, &zkey::write(&Key::from_parts(&parts)?, &matrices)?)?;
+    println!("  ✓ {} (UNSAFE: from a public seed)", options.out.display());
+    Ok(())
+}
