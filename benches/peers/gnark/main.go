@@ -5,6 +5,7 @@
 //	prepare WORK LOG   makes the input of a work of 2^LOG elements or constraints: msm-g1, msm-g2, ntt, prove
 //	run                does it once: "MS CPU_MS PEAK_MIB", wall and processor time and the process's peak memory
 //	threads N          how many threads to use
+//	forget             gives the input's memory back
 //	version            the versions of gnark and gnark-crypto
 //
 // An answer that begins with "error" says what was wrong.
@@ -54,8 +55,16 @@ func handle(command []string, work *func() error) (string, error) {
 		}
 		*work = nil
 		runtime.GC()
-		*work, err = prepare(command[1], log)
-		return "ok", err
+		made, err := prepare(command[1], log)
+		if err != nil {
+			return "", err
+		}
+		*work = made
+		return "ok", made()
+	case len(command) == 1 && command[0] == "forget":
+		*work = nil
+		runtime.GC()
+		return "ok", nil
 	case len(command) == 1 && command[0] == "run" && *work != nil:
 		return timed(*work)
 	}
@@ -64,14 +73,28 @@ func handle(command []string, work *func() error) (string, error) {
 
 func timed(work func() error) (string, error) {
 	runtime.GC()
+	// Lets the high-water mark of memory begin anew, where the kernel can.
+	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
 	start, before := time.Now(), usage()
 	if err := work(); err != nil {
 		return "", err
 	}
 	wall, after := time.Since(start), usage()
 	cpu := cpuTime(after) - cpuTime(before)
-	// Linux tells KiB.
-	return fmt.Sprintf("%.3f %.3f %d", ms(wall), ms(cpu), after.Maxrss/1024), nil
+	return fmt.Sprintf("%.3f %.3f %s", ms(wall), ms(cpu), peakMiB()), nil
+}
+
+// The high-water mark of memory, "-" where the kernel does not tell it.
+func peakMiB() string {
+	status, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(status)) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "VmHWM:" {
+			if kib, err := strconv.Atoi(fields[1]); err == nil {
+				return strconv.Itoa(kib / 1024)
+			}
+		}
+	}
+	return "-"
 }
 
 func usage() syscall.Rusage {

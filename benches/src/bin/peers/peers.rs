@@ -1,0 +1,26 @@
+//! The provers that run in a child of this program.
+
+mod arkworks;
+mod bellman;
+mod halo2;
+mod ours;
+mod rapidsnark;
+
+use eyre::bail;
+
+use crate::child::Prover;
+
+/// The prover of a name.
+///
+/// # Errors
+/// For another name.
+pub fn by_name(name: &str) -> eyre::Result<Box<dyn Prover>> {
+    Ok(match name {
+        "proofmill" | "proofmill-portable" => Box::new(ours::Ours),
+        "halo2curves" => Box::new(halo2::Halo2),
+        "bellman" => Box::new(bellman::Bellman),
+        "arkworks" => Box::new(arkworks::Arkworks),
+        "rapidsnark" => Box::new(rapidsnark::Rapidsnark),
+        _ => bail!("no prover is called {name}"),
+    })
+}
