@@ -50,3 +50,8 @@ pub use progress::{NoProgress, Progress};
 pub use proof::{PreparedVerifyingKey, Proof, ProofError, VerifyError, verify};
 pub use verifying_key::{VerifyingKey, VerifyingKeyError};
 pub use witness::{Witness, synthesize_witness};
+
+/// The examples of the README, compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
