@@ -101,10 +101,9 @@ fn compare(
 ) -> eyre::Result<()> {
     let mut able = Vec::new();
     for peer in peers {
-        match peer.prepare(work, size) {
-            Ok(()) => able.push((peer, Vec::new())),
-            // It may be for other works, or for smaller sizes.
-            Err(_) => {}
+        // Others are for other works, or for smaller sizes.
+        if peer.prepare(work, size).is_ok() {
+            able.push((peer, Vec::new()));
         }
     }
     for _ in 0..rounds {
