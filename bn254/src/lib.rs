@@ -25,6 +25,7 @@ pub mod ntt;
 pub mod raw;
 pub mod simd;
 pub mod subgroup;
+mod turns;
 pub mod witness;
 
 pub use encoding::{

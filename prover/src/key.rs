@@ -24,7 +24,8 @@
 //! | 40 | 8 | constraints, without the implied rows |
 //! | 48 | 4 | k |
 //! | 52 | 4 | length of the origin text |
-//! | 56 | 8 | zero |
+//! | 56 | 4 | order of the domain: 0 for the root of unity of generator 7 (bellman), 5 for that of 5 (iden3) |
+//! | 60 | 4 | zero |
 //! | 64 | 32 | digest of the circuit |
 //! | 96 | 32 | digest of the verifying key |
 //! | 128 | 256 | origin text (UTF-8, zero-padded): the seed, or the hex hash of the ceremony's transcript |

@@ -1,7 +1,8 @@
 //! The part of a proof that every backend without sparse kernels does on the processor: from a witness to the values
 //! of A*z, B*z, C*z on the domain, and to the scalars of the sums.
 //!
-//! Invariant: what leaves [`sparse_products`] or [`reversed_products`] satisfies every constraint.
+//! Invariant: what leaves [`sparse_products`] or [`reversed_products`] satisfies every constraint, unless C is not known
+//! ([`Matrices::c_is_known`]): then the finished proof tells.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -50,7 +50,7 @@ func prepare(work string, log int) (func() error, error) {
 	case "prove":
 		return prepareProof(log)
 	}
-	return nil, fmt.Errorf("no such work: %s", work)
+	return nil, fmt.Errorf("does no %s", work)
 }
 
 var generators = func() (g struct {

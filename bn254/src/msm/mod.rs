@@ -36,6 +36,7 @@ pub use digits::Digits;
 pub use engine::{Engine, MsmCurve};
 
 use crate::simd::kernels::Kernels;
+use crate::turns::in_turns;
 use crate::{Fr, G1, G1Affine, G2, G2Affine};
 use buckets::{PART, PartSum, Share, Worker};
 use digits::BLOCK;
@@ -213,29 +214,21 @@ impl Workers {
 /// [`Cancelled`] when `control` says so; the sums are of no use then.
 pub fn sum_all(works: &[&dyn Work], control: &dyn Control) -> Result<(), Cancelled> {
     let all: usize = works.iter().map(|work| work.shares()).sum();
-    let (next, done, stopped) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
-    let take = || {
-        let mut workers = Workers::default();
-        loop {
-            let mut share = next.fetch_add(1, Ordering::Relaxed);
-            if share >= all {
-                return;
-            }
-            if control.is_cancelled() {
-                stopped.store(true, Ordering::Relaxed);
-                return;
-            }
-            for work in works {
-                if share < work.shares() {
-                    work.work(share, &mut workers);
-                    break;
-                }
-                share -= work.shares();
-            }
-            control.progress(done.fetch_add(1, Ordering::Relaxed) + 1, all);
+    let (done, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
+    in_turns(all, Workers::default, |workers, mut share| {
+        if control.is_cancelled() {
+            stopped.store(true, Ordering::Relaxed);
+            return;
         }
-    };
-    rayon::scope(|scope| (0..rayon::current_num_threads()).for_each(|_| scope.spawn(|_| take())));
+        for work in works {
+            if share < work.shares() {
+                work.work(share, workers);
+                break;
+            }
+            share -= work.shares();
+        }
+        control.progress(done.fetch_add(1, Ordering::Relaxed) + 1, all);
+    });
     if stopped.into_inner() { Err(Cancelled) } else { Ok(()) }
 }
 

@@ -31,6 +31,7 @@ use crate::Fr;
 use crate::msm::Engine;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::avx512::Avx512;
+use crate::simd::field52::{Modulus, R};
 use crate::simd::lanes::Emulated;
 use order::bit_reverse;
 pub use order::{bit_reversed, fill_reversed};
@@ -56,12 +57,8 @@ impl Generator {
         match self {
             Self::Seven => Fr::ROOT_OF_UNITY,
             Self::Five => {
-                // (r - 1)/2^28, least significant word first.
-                let minus_one = (-Fr::ONE).to_repr();
-                let mut exponent = [0; 4];
-                for (word, bytes) in exponent.iter_mut().zip(minus_one.as_ref().chunks_exact(8)) {
-                    *word = bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
-                }
+                // (r - 1)/2^28 is r/2^28 rounded down: 4 times 64 bits, shifted.
+                let mut exponent = R::WORDS;
                 for i in 0..4 {
                     let above = if i < 3 { exponent[i + 1] << (64 - Fr::S) } else { 0 };
                     exponent[i] = exponent[i] >> Fr::S | above;

@@ -6,13 +6,12 @@
 //! the steps, since a block's factors depend on its number). Tiles of a pass touch different elements; threads take them from
 //! a counter.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use super::tile::{self, LEAST_LOG, Layers, Program, ROW, Rows, Value};
 use crate::Fr;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::avx512::Avx512;
 use crate::simd::lanes::{Emulated, Lanes};
+use crate::turns::in_turns;
 
 /// Elements of a last block at most, as log2: 160 KiB while it is transformed.
 const BLOCK_LOG: u32 = 12;
@@ -144,11 +143,8 @@ unsafe impl Send for Values {}
 // SAFETY: see above.
 unsafe impl Sync for Values {}
 
-/// The twiddle factors of a transform: its table, and the number of the whole array in its layer.
-pub type Whole<'a> = Layers<'a>;
-
 /// Sub-block `at` of as many as `blocks`.
-fn part<'a>(whole: &Whole<'a>, blocks: usize, at: usize) -> Layers<'a> {
+fn part<'a>(whole: &Layers<'a>, blocks: usize, at: usize) -> Layers<'a> {
     Layers { table: whole.table, block: whole.block * blocks + at }
 }
 
@@ -172,7 +168,7 @@ unsafe fn pass<'a, L: TileKernels>(
 ///
 /// # Safety
 /// As for [`pass`]; there are at least 2^7 values.
-pub unsafe fn scatter<L: TileKernels>(values: &mut [Fr], whole: &Whole<'_>) {
+pub unsafe fn scatter<L: TileKernels>(values: &mut [Fr], whole: &Layers<'_>) {
     let shape = Shape::new(values.len().trailing_zeros());
     let values = Values(values.as_mut_ptr());
     // SAFETY: the values are borrowed exclusively; the caller promises the rest.
@@ -192,7 +188,7 @@ pub unsafe fn scatter<L: TileKernels>(values: &mut [Fr], whole: &Whole<'_>) {
 ///
 /// # Safety
 /// As for [`scatter`].
-pub unsafe fn gather<L: TileKernels>(values: &mut [Fr], whole: &Whole<'_>) {
+pub unsafe fn gather<L: TileKernels>(values: &mut [Fr], whole: &Layers<'_>) {
     let shape = Shape::new(values.len().trailing_zeros());
     let values = Values(values.as_mut_ptr());
     // SAFETY: the values are borrowed exclusively; the caller promises the rest.
@@ -215,8 +211,8 @@ pub unsafe fn gather<L: TileKernels>(values: &mut [Fr], whole: &Whole<'_>) {
 /// As for [`scatter`]; all arrays have the same length.
 pub unsafe fn quotient<L: TileKernels>(
     arrays: [&mut [Fr]; 3],
-    before: &Whole<'_>,
-    after: &Whole<'_>,
+    before: &Layers<'_>,
+    after: &Layers<'_>,
     scale: &Fr,
 ) {
     let shape = Shape::new(arrays[0].len().trailing_zeros());
@@ -248,23 +244,6 @@ pub unsafe fn quotient<L: TileKernels>(
         // SAFETY: tiles do not overlap; the caller promises the rest.
         unsafe { L::combine(&part(after, blocks, number), &rows, scale, scratch) };
     });
-}
-
-/// Does `work` for every number below `count`, on all threads, each with a scratch of its own.
-fn in_turns<S>(count: usize, scratch: impl Fn() -> S + Sync, work: impl Fn(&mut S, usize) + Sync) {
-    let next = AtomicUsize::new(0);
-    let take = || {
-        let mut scratch = scratch();
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= count {
-                return;
-            }
-            work(&mut scratch, number);
-        }
-    };
-    let threads = rayon::current_num_threads().min(count);
-    rayon::scope(|scope| (0..threads).for_each(|_| scope.spawn(|_| take())));
 }
 
 #[cfg(test)]

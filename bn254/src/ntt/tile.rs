@@ -116,7 +116,20 @@ impl Layers<'_> {
         }
     }
 
-    /// For eight sub-blocks from `at` on, of as many as `blocks`, the factors of their own sub-blocks 2·`pair` and 2·`pair` + 1 of
+    /// The factor of sub-block `at` of as many as `blocks`, and those of its halves.
+    ///
+    /// # Safety
+    /// See [`Program`].
+    #[inline(always)]
+    unsafe fn factors<L: Lanes>(&self, blocks: usize, at: usize) -> (Element<L>, [Element<L>; 2]) {
+        // SAFETY: the caller promises what the function asks for.
+        unsafe {
+            let halves = [self.factor(2 * blocks, 2 * at), self.factor(2 * blocks, 2 * at + 1)];
+            (self.factor(blocks, at), halves)
+        }
+    }
+
+    /// For eight sub-blocks from `first` on, of as many as `blocks`, the factors of their own sub-blocks 2·`pair` and 2·`pair` + 1 of
     /// `2^depth` each, or of the sub-blocks themselves (and something) for depth 0.
     ///
     /// # Safety
@@ -216,12 +229,7 @@ unsafe fn scatter_rows<L: Lanes>(tile: &mut [Value<L>], layers: &Layers<'_>) {
         let (blocks, quarter) = (tile.len() / length, length / 4);
         for (number, part) in tile.chunks_exact_mut(length).enumerate() {
             // SAFETY: the caller promises the instructions and the factors, here and below.
-            let (upper, lower) = unsafe {
-                (
-                    layers.factor(blocks, number),
-                    [layers.factor(2 * blocks, 2 * number), layers.factor(2 * blocks, 2 * number + 1)],
-                )
-            };
+            let (upper, lower) = unsafe { layers.factors(blocks, number) };
             let (a, rest) = part.split_at_mut(quarter);
             let (b, rest) = rest.split_at_mut(quarter);
             let (c, d) = rest.split_at_mut(quarter);
@@ -264,12 +272,7 @@ unsafe fn gather_rows<L: Lanes>(tile: &mut [Value<L>], layers: &Layers<'_>) {
         let blocks = tile.len() / length;
         for (number, part) in tile.chunks_exact_mut(length).enumerate() {
             // SAFETY: see above.
-            let (upper, lower) = unsafe {
-                (
-                    layers.factor(blocks, number),
-                    [layers.factor(2 * blocks, 2 * number), layers.factor(2 * blocks, 2 * number + 1)],
-                )
-            };
+            let (upper, lower) = unsafe { layers.factors(blocks, number) };
             let (a, rest) = part.split_at_mut(quarter);
             let (b, rest) = rest.split_at_mut(quarter);
             let (c, d) = rest.split_at_mut(quarter);

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`lanes`] | eight words: what the arithmetic needs of a processor, and its emulation |
 //! | [`avx512`] | the same in one AVX-512 register |
+//! | `modulus` | the two primes and constants made of them |
 //! | [`field52`] | Fq and Fr in radix 2^52 |
 //! | [`uncarried`] | their sums and differences before the carries |
 //! | [`coordinate`], [`eight`] | coordinates of G1 and G2, vectorised and portable |
@@ -21,6 +22,7 @@ pub mod eight;
 pub mod field52;
 pub mod kernels;
 pub mod lanes;
+mod modulus;
 pub mod outlined;
 pub mod uncarried;
 

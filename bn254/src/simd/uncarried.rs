@@ -6,8 +6,9 @@
 
 use std::marker::PhantomData;
 
-use super::field52::{Constants, Field52, Modulus};
+use super::field52::{Field52, Modulus};
 use super::lanes::{Lanes, MASK52};
+use super::modulus::Constants;
 
 /// Eight values that are congruent to elements of the field with modulus `M`.
 #[derive(Clone, Copy)]

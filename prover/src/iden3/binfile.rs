@@ -4,7 +4,8 @@
 //! bytes. All integers are little-endian.
 
 use bn254::raw::{self, Limbs};
-use bn254::{Fr, PrimeField, fr_from_le_bytes};
+use bn254::simd::field52::{Modulus, R};
+use bn254::{Fr, fr_from_le_bytes};
 
 use super::Iden3Error;
 
@@ -103,8 +104,7 @@ impl<'a> Reader<'a> {
 
     /// A length of 32 and the modulus of the scalar field.
     pub fn scalar_field(&mut self) -> Result<(), Iden3Error> {
-        let minus_one = fr_to_le_words(&-Fr::from(1));
-        self.field([minus_one[0] + 1, minus_one[1], minus_one[2], minus_one[3]])
+        self.field(R::WORDS)
     }
 
     /// A length of 32 and this modulus.
@@ -139,15 +139,6 @@ impl<'a> Reader<'a> {
     pub fn end(&self) -> Result<(), Iden3Error> {
         if self.bytes.is_empty() { Ok(()) } else { Err(self.malformed("there are bytes too many")) }
     }
-}
-
-/// The words of the canonical form, least significant first.
-pub(super) fn fr_to_le_words(value: &Fr) -> [u64; 4] {
-    let mut words = [0; 4];
-    for (word, bytes) in words.iter_mut().zip(value.to_repr().as_ref().chunks_exact(8)) {
-        *word = bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
-    }
-    words
 }
 
 /// A file that is put together section by section.
@@ -190,8 +181,7 @@ impl Writer {
     }
 
     pub fn scalar_field(&mut self) -> &mut Self {
-        let minus_one = fr_to_le_words(&-Fr::from(1));
-        self.field([minus_one[0] + 1, minus_one[1], minus_one[2], minus_one[3]])
+        self.field(R::WORDS)
     }
 
     pub fn finish(mut self) -> Vec<u8> {

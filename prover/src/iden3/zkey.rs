@@ -17,11 +17,12 @@
 use blake2::Digest;
 use bn254::ntt::Generator;
 use bn254::raw::{self, Limbs};
+use bn254::simd::field52::{Modulus, Q, R};
 use bn254::{CurveAffine, Field, Fr, G1Affine, G2Affine, PrimeField};
 use rayon::prelude::*;
 
 use super::Iden3Error;
-use super::binfile::{BinFile, Reader, Writer, fr_to_le_words};
+use super::binfile::{BinFile, Reader, Writer};
 use crate::hash::tagged;
 use crate::key::{Key, KeyParts, Origin};
 use crate::matrices::{Matrices, RowBuilder};
@@ -30,9 +31,6 @@ use crate::verifying_key::VerifyingKey;
 const KIND: &str = "zkey";
 const VERSION: u32 = 1;
 const GROTH16: u32 = 1;
-/// q, least significant word first.
-const Q: [u64; 4] =
-    [0x3c20_8c16_d87c_fd47, 0x9781_6a91_6871_ca8d, 0xb850_45b6_8181_585d, 0x3064_4e72_e131_a029];
 /// Bytes of a term in section 4.
 const TERM: usize = 44;
 
@@ -119,7 +117,7 @@ struct Header {
 
 impl Header {
     fn read(mut reader: Reader<'_>) -> Result<(Self, VerifyingKey), Iden3Error> {
-        reader.field(Q)?;
+        reader.field(Q::WORDS)?;
         reader.scalar_field()?;
         let (variables, public, domain) = (reader.u32()?, reader.u32()?, reader.u32()?);
         if public >= variables || variables >= 1 << 31 {
@@ -191,16 +189,10 @@ fn read_term(reader: &mut Reader<'_>, inverse: &Fr) -> Result<(u32, u32, u32, Fr
     for (limb, read) in value.0.iter_mut().zip(limbs) {
         *limb = read?;
     }
-    if !is_canonical(&value.0) {
+    if !value.0.iter().rev().lt(R::WORDS.iter().rev()) {
         return Err(reader.malformed("a coefficient is not below the modulus"));
     }
     Ok((matrix, row, column, value * inverse))
-}
-
-/// Whether limbs are below r.
-fn is_canonical(limbs: &[u64; 4]) -> bool {
-    let minus_one = fr_to_le_words(&-Fr::ONE);
-    limbs.iter().rev().le(minus_one.iter().rev())
 }
 
 fn read_matrices(mut reader: Reader<'_>, header: &Header) -> Result<Matrices, Iden3Error> {
@@ -286,7 +278,7 @@ pub fn write(key: &Key, matrices: &Matrices) -> Result<Vec<u8>, Iden3Error> {
     let mut file = Writer::new(KIND, VERSION);
     file.section(1).u32(GROTH16);
     file.section(2)
-        .field(Q)
+        .field(Q::WORDS)
         .scalar_field()
         .u32(key.variables() as u32)
         .u32(key.inputs() as u32 - 1)

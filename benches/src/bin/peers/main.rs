@@ -67,6 +67,8 @@ const FULL: [(&str, &[u32]); 4] = [
     ("ntt", &[12, 14, 16, 18, 20, 22, 24]),
     ("prove", &[16, 18, 20]),
 ];
+/// How a prover says that it is for other works, or for smaller sizes.
+const DOES_NOT: &str = "does no ";
 const QUICK_ROUNDS: usize = 3;
 const FULL_ROUNDS: usize = 5;
 
@@ -101,9 +103,10 @@ fn compare(
 ) -> eyre::Result<()> {
     let mut able = Vec::new();
     for peer in peers {
-        // Others are for other works, or for smaller sizes.
-        if peer.prepare(work, size).is_ok() {
-            able.push((peer, Vec::new()));
+        match peer.prepare(work, size) {
+            Ok(()) => able.push((peer, Vec::new())),
+            Err(reason) if reason.starts_with(DOES_NOT) => {}
+            Err(reason) => bail!("{} cannot prepare {work} 2^{size}: {reason}", peer.name()),
         }
     }
     for _ in 0..rounds {
