@@ -65,8 +65,7 @@ impl Peer {
                 ),
             }
         }
-        missing
-            .push("Constantine: has no prover and no package; its figures are not measured here".to_owned());
+        missing.push("Constantine: this program does not know how to run it yet".to_owned());
         if peers.is_empty() {
             bail!("nobody to measure; names are {}, {GNARK}", OWN.join(", "));
         }
