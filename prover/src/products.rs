@@ -1,5 +1,5 @@
 //! The part of a proof that every backend without sparse kernels does on the processor: from a witness to the values
-//! of A*z, B*z, C*z on the domain, and to the scalars of the sums.
+//! of A*z, B*z, C*z on the domain.
 //!
 //! Invariant: what leaves [`sparse_products`] or [`reversed_products`] satisfies every constraint, unless C is not known
 //! ([`Matrices::c_is_known`]): then the finished proof tells.
@@ -82,12 +82,4 @@ pub fn reversed_products(matrices: &Matrices, witness: &Witness) -> Result<[Vec<
         usize::MAX => Ok(products),
         row => Err(BackendError::Unsatisfied(row)),
     }
-}
-
-/// The values at these columns.
-///
-/// # Panics
-/// When a column is not below the number of values.
-pub fn gather(values: &[Fr], columns: &[u32]) -> Vec<Fr> {
-    columns.par_iter().with_min_len(MIN_CHUNK).map(|column| values[*column as usize]).collect()
 }
