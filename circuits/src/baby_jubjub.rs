@@ -121,6 +121,8 @@ pub(crate) const WINDOWS: usize = 84;
 /// incomplete Montgomery addition of the gadget has no exceptional case for i < 83 (all sums stay below l/2).
 pub(crate) struct FixedBase {
     pub windows: Vec<[Point; 8]>,
+    /// (u, v) of the windows' entries on the Montgomery curve.
+    pub montgomery: Vec<[(Fr, Fr); 8]>,
     /// The windows of the gadget two by two, an entry for each sum: half the additions of the native function.
     pairs: Vec<[Prepared; 64]>,
     /// T0, where the variable-base ladder starts.
@@ -155,11 +157,13 @@ impl FixedBase {
             }));
             power = power.double().double().double();
         }
+        let montgomery =
+            windows.iter().map(|window: &[Point; 8]| window.map(|p| gadget::montgomery(&p))).collect();
         let pairs = windows
             .chunks_exact(2)
             .map(|pair| std::array::from_fn(|v| Prepared::from(&pair[0][v % 8].add(&pair[1][v / 8]))))
             .collect();
-        Self { windows, pairs, ladder_start }
+        Self { windows, montgomery, pairs, ladder_start }
     }
 
     /// `S·Base8 + 2^253·T0` for S < 2^252.

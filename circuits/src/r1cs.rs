@@ -1,10 +1,11 @@
 //! The small language the gadgets are written in: numbers that carry both their value and their linear combination.
 //!
-//! Invariant: the value of a `Num` is its linear combination evaluated at the values of its variables. Gadgets are
-//! generic over `Builder`; `Bellman` turns them into bellman constraints, and the builders of the tests let an adversary
-//! choose a variable's value and see what the constraints say.
+//! Invariant: the value of a `Num` is its linear combination evaluated at the values of its variables, unless the builder is
+//! `Values`, whose numbers have no terms. Gadgets are generic over `Builder`; `Bellman` turns them into bellman constraints,
+//! `Values` into a witness, and the builders of the tests let an adversary choose a variable's value and see what the
+//! constraints say.
 //!
-//! `enforce` takes a closure so that a value-only builder never builds the linear combinations of a constraint.
+//! `enforce` takes a closure so that `Values` never builds the linear combinations of a constraint.
 
 use bellman::{ConstraintSystem, LinearCombination, SynthesisError, Variable};
 use bn254::Fr;
@@ -14,7 +15,8 @@ use ff::{Field, PrimeField};
 #[derive(Clone, Copy, Debug)]
 pub struct Var {
     pub value: Fr,
-    pub variable: Variable,
+    /// None where only values count.
+    pub variable: Option<Variable>,
 }
 
 /// A linear combination `constant + Σ coefficient·variable` and its value.
@@ -68,7 +70,7 @@ impl<'a, CS: ConstraintSystem<Fr>> Bellman<'a, CS> {
             self.error.get_or_insert(error);
             CS::one()
         });
-        Var { value, variable }
+        Var { value, variable: Some(variable) }
     }
 }
 
@@ -100,6 +102,19 @@ impl<CS: ConstraintSystem<Fr>> Builder for Bellman<'_, CS> {
     }
 }
 
+/// A builder that keeps the values of the auxiliary variables, in order of allocation, and nothing else.
+#[derive(Default)]
+pub struct Values(pub Vec<Fr>);
+
+impl Builder for Values {
+    fn alloc(&mut self, value: Fr) -> Var {
+        self.0.push(value);
+        Var { value, variable: None }
+    }
+
+    fn enforce(&mut self, _constraint: impl FnOnce() -> [Num; 3]) {}
+}
+
 impl Num {
     pub fn constant(value: Fr) -> Self {
         Self { value, constant: value, terms: Vec::new() }
@@ -114,11 +129,19 @@ impl Num {
     }
 
     pub fn add(&self, other: &Num) -> Num {
-        self.add_scaled(other, Fr::ONE)
+        let mut sum = self.clone();
+        sum.value += other.value;
+        sum.constant += other.constant;
+        sum.terms.extend(&other.terms);
+        sum
     }
 
     pub fn sub(&self, other: &Num) -> Num {
-        self.add_scaled(other, -Fr::ONE)
+        let mut difference = self.clone();
+        difference.value -= other.value;
+        difference.constant -= other.constant;
+        difference.terms.extend(other.terms.iter().map(|(v, c)| (*v, -*c)));
+        difference
     }
 
     pub fn scale(&self, factor: Fr) -> Num {
@@ -138,7 +161,9 @@ impl Num {
 
     pub fn add_assign_scaled(&mut self, other: &Num, factor: Fr) {
         self.value += other.value * factor;
-        self.constant += other.constant * factor;
+        if other.constant != Fr::ZERO {
+            self.constant += other.constant * factor;
+        }
         self.terms.extend(other.terms.iter().map(|(v, c)| (*v, *c * factor)));
     }
 
@@ -157,7 +182,8 @@ impl Num {
 
 impl From<Var> for Num {
     fn from(var: Var) -> Self {
-        Self { value: var.value, constant: Fr::ZERO, terms: vec![(var.variable, Fr::ONE)] }
+        let terms = var.variable.map(|variable| (variable, Fr::ONE)).into_iter().collect();
+        Self { value: var.value, constant: Fr::ZERO, terms }
     }
 }
 
@@ -197,9 +223,28 @@ pub fn enforce_equal_if<B: Builder>(b: &mut B, gate: &Num, x: &Num, y: &Num) {
 /// numerator / denominator, one constraint `quotient·denominator = numerator`. Where the denominator can be 0 the caller
 /// has to make sure that the numerator is not 0 with it, or the quotient is free.
 pub fn divide<B: Builder>(b: &mut B, numerator: &Num, denominator: &Num) -> Num {
-    let quotient = hint(b, numerator.value * denominator.value.invert().unwrap_or(Fr::ZERO));
+    let quotient = hint(b, numerator.value * inverse(denominator.value));
     enforce_product(b, &quotient, denominator, numerator);
     quotient
+}
+
+/// As [`divide`], with the inverse that the denominator has unless a test chose some value before it.
+pub fn divide_with<B: Builder>(b: &mut B, numerator: &Num, denominator: &Num, expected: Fr) -> Num {
+    let fits = denominator.value * expected == Fr::ONE;
+    let quotient = hint(b, numerator.value * if fits { expected } else { inverse(denominator.value) });
+    enforce_product(b, &quotient, denominator, numerator);
+    quotient
+}
+
+/// The inverse, 0 for 0.
+pub fn inverse(x: Fr) -> Fr {
+    x.invert().unwrap_or(Fr::ZERO)
+}
+
+/// The inverses of both, 0 for 0, by one inversion (Montgomery's trick).
+pub fn inverses(x: Fr, y: Fr) -> [Fr; 2] {
+    let of_product = inverse(x * y);
+    if of_product == Fr::ZERO { [x, y].map(inverse) } else { [y * of_product, x * of_product] }
 }
 
 /// A bit, one constraint.
@@ -215,17 +260,20 @@ pub fn enforce_boolean<B: Builder>(b: &mut B, bit: &Num) {
 
 /// Whether x is 0, as a computed bit, two constraints.
 pub fn is_zero<B: Builder>(b: &mut B, x: &Num) -> Num {
-    let inverse = hint(b, x.value.invert().unwrap_or(Fr::ZERO));
+    let inverse = hint(b, inverse(x.value));
     let zero = hint(b, Fr::from(u64::from(x.value == Fr::ZERO)));
     b.enforce(|| [x.clone(), inverse.clone(), zero.not()]);
     b.enforce(|| [x.clone(), zero.clone(), Num::zero()]);
     zero
 }
 
-fn bit_of(value: &Fr, i: usize) -> bool {
+/// The bits of the canonical value, least significant first.
+fn bits_of(value: &Fr) -> impl Fn(usize) -> bool {
     let repr = value.to_repr();
-    let bytes: &[u8] = repr.as_ref();
-    bytes[i / 8] >> (i % 8) & 1 == 1
+    move |i| {
+        let bytes: &[u8] = repr.as_ref();
+        bytes[i / 8] >> (i % 8) & 1 == 1
+    }
 }
 
 /// Σ 2^i·bit_i.
@@ -241,7 +289,8 @@ pub fn recompose(bits: &[Num]) -> Num {
 
 /// The `n` low bits of x, which is forced below 2^n: n + 1 constraints, n < 254.
 pub fn to_bits<B: Builder>(b: &mut B, x: &Num, n: usize) -> Vec<Num> {
-    let bits: Vec<Num> = (0..n).map(|i| boolean(b, bit_of(&x.value, i))).collect();
+    let bit_of_x = bits_of(&x.value);
+    let bits: Vec<Num> = (0..n).map(|i| boolean(b, bit_of_x(i))).collect();
     b.enforce(|| [recompose(&bits), Num::one(), x.clone()]);
     bits
 }
@@ -256,8 +305,9 @@ pub fn to_bits_at_most<B: Builder>(b: &mut B, x: &Num, max: &[bool]) -> Vec<Num>
     // 1 while all one-bits of `max` so far are set in x, that is while the prefixes are equal.
     let mut equal_so_far: Option<Num> = None;
     let mut run: Vec<Num> = Vec::new();
+    let bit_of_x = bits_of(&x.value);
     for (i, max_bit) in max.iter().enumerate().rev() {
-        let bit = hint(b, Fr::from(u64::from(bit_of(&x.value, i))));
+        let bit = hint(b, Fr::from(u64::from(bit_of_x(i))));
         if *max_bit {
             enforce_boolean(b, &bit);
             run.push(bit.clone());

@@ -62,7 +62,7 @@ impl Builder for Checker {
     fn alloc(&mut self, value: Fr) -> Var {
         let index = self.values.len();
         self.values.push(value);
-        Var { value, variable: Variable::new_unchecked(Index::Aux(index)) }
+        Var { value, variable: Some(Variable::new_unchecked(Index::Aux(index))) }
     }
 
     fn hint(&mut self, value: Fr) -> Var {

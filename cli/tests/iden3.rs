@@ -43,7 +43,7 @@ fn a_batch_is_proved_from_the_files_that_rapidsnark_takes() {
     let shape = Shape::ALL.into_iter().find(|shape| shape.name() == "s3m1").unwrap();
     let mut fixture = Fixture::new(Fr::from(1));
     let batch = Prepared::new(fixture.batch(shape, &[], &[])).unwrap();
-    let (inputs, aux) = witness(&batch).unwrap();
+    let (inputs, aux) = witness(&batch);
     let witness = Witness::new(inputs, aux);
     std::fs::write(at("batch.wtns"), wtns::write(&witness)).unwrap();
 

@@ -42,8 +42,6 @@ pub enum InputError {
     },
     #[error("PM-WORKER-023: the batch cannot be proved: {0}")]
     Batch(#[from] circuits::batch::BatchError),
-    #[error("PM-WORKER-024: the witness cannot be made: {0}")]
-    Synthesis(String),
 }
 
 impl InputError {
@@ -84,8 +82,7 @@ pub fn assign(input: BatchInput) -> Result<Assignment, InputError> {
     let used = input.slots.iter().filter(|slot| !matches!(slot.input, SlotInput::Noop)).count();
     let prepared = Prepared::new(input)?;
     prepared.check_signatures()?;
-    let (inputs, aux) =
-        gadget::witness(&prepared).map_err(|error| InputError::Synthesis(error.to_string()))?;
+    let (inputs, aux) = gadget::witness(&prepared);
     let witness = Arc::new(Witness::new(inputs, aux));
     Ok(Assignment { witness, public_inputs: prepared.public_inputs(), payments: used as u32 })
 }

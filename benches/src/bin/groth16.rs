@@ -53,7 +53,7 @@ fn main() -> eyre::Result<()> {
     for _ in 0..args.rounds.max(1) {
         let (values, ms) = timed(|| witness(&batch));
         witness_ms.push(ms);
-        let (inputs, aux) = values?;
+        let (inputs, aux) = values;
         let values = Witness::new(inputs, aux);
         let (proven, ms) = timed(|| prover.prove(&values, &Cancel::new()));
         prove_ms.push(ms);

@@ -14,7 +14,9 @@ use bn254::Fr;
 use ff::Field;
 
 use super::{A, D, FixedBase, LADDER_STEPS, Point, WINDOWS, fixed_base};
-use crate::r1cs::{Builder, Num, divide, enforce_equal_if, enforce_product, hint, mul};
+use crate::r1cs::{
+    Builder, Num, divide, divide_with, enforce_equal_if, enforce_product, hint, inverse, inverses, mul,
+};
 
 /// An affine Edwards point.
 #[derive(Clone, Debug)]
@@ -58,8 +60,10 @@ impl EdwardsPoint {
         let gamma = mul(b, &self.y, &other.x);
         let delta = mul(b, &self.y.add_scaled(&self.x, -Fr::from(A)), &other.x.add(&other.y));
         let tau = mul(b, &beta, &gamma).scale(Fr::from(D));
-        let x = divide(b, &beta.add(&gamma), &tau.add_constant(Fr::ONE));
-        let y = divide(b, &delta.add_scaled(&beta, Fr::from(A)).sub(&gamma), &tau.not());
+        let below = [tau.add_constant(Fr::ONE), tau.not()];
+        let inverse = inverses(below[0].value, below[1].value);
+        let x = divide_with(b, &beta.add(&gamma), &below[0], inverse[0]);
+        let y = divide_with(b, &delta.add_scaled(&beta, Fr::from(A)).sub(&gamma), &below[1], inverse[1]);
         Self { x, y }
     }
 
@@ -121,11 +125,11 @@ fn third_u<B: Builder>(b: &mut B, slope: &Num, u1: &Num, u2: &Num) -> Num {
 
 /// `S·Base8 + 2^253·T0` from the 251 bits of S.
 pub fn fixed_base_mul<B: Builder>(b: &mut B, bits: &[Num]) -> EdwardsPoint {
-    let FixedBase { windows, .. } = fixed_base();
-    let (last, first) = (&windows[WINDOWS - 1], &windows[..WINDOWS - 1]);
+    let FixedBase { windows, montgomery, .. } = fixed_base();
+    let (last, first) = (&windows[WINDOWS - 1], &montgomery[..WINDOWS - 1]);
     let mut sum: Option<MontgomeryPoint> = None;
     for (window, bits) in first.iter().zip(bits.chunks(3)) {
-        let entry = lookup3(b, bits, &window.map(|p| montgomery(&p)));
+        let entry = lookup3(b, bits, window);
         sum = Some(match sum {
             None => entry,
             Some(sum) => sum.add(b, &entry),
@@ -161,9 +165,9 @@ fn lookup3<B: Builder>(b: &mut B, bits: &[Num], table: &[(Fr, Fr); 8]) -> Montgo
     MontgomeryPoint { u: coordinate(table.map(|p| p.0)), v: coordinate(table.map(|p| p.1)) }
 }
 
-fn montgomery(p: &Point) -> (Fr, Fr) {
-    let u = (Fr::ONE + p.y) * (Fr::ONE - p.y).invert().unwrap_or(Fr::ZERO);
-    (u, u * p.x.invert().unwrap_or(Fr::ZERO))
+pub(super) fn montgomery(p: &Point) -> (Fr, Fr) {
+    let u = (Fr::ONE + p.y) * inverse(Fr::ONE - p.y);
+    (u, u * inverse(p.x))
 }
 
 /// `2^253·T0 + h·key8` from the 254 bits of h, for a point `key8` of odd order; seven constraints a bit.
@@ -183,14 +187,21 @@ pub fn variable_base_mul<B: Builder>(b: &mut B, key8: &EdwardsPoint, bits: &[Num
             None => distance.clone(),
             Some(product) => mul(b, &product, &distance),
         });
-        let slope1 = divide(b, &signed_v.sub(&acc.v), &distance);
+        let rise = signed_v.sub(&acc.v);
+        // u − middle_u is known over distance² before slope1 is, so that both divisions take one inversion.
+        let square = distance.value.square();
+        let sum = acc.u.value.double() + key.u.value + Fr::from(MONTGOMERY_A);
+        let turned = square * sum - rise.value.square();
+        let [of_distance, of_turned] = inverses(distance.value, turned);
+        let slope1 = divide_with(b, &rise, &distance, of_distance);
         let middle_u = third_u(b, &slope1, &acc.u, &key.u);
         // acc + (acc + U) without the v of acc + U: slope2 = 2·v/(u − middle_u) − slope1.
-        let turn = divide(b, &acc.v.scale(Fr::from(2)), &acc.u.sub(&middle_u));
+        let double_v = acc.v.scale(Fr::from(2));
+        let turn = divide_with(b, &double_v, &acc.u.sub(&middle_u), square * of_turned);
         acc = acc.third_point(b, &turn.sub(&slope1), &middle_u);
     }
     if let Some(product) = distances {
-        let inverse = hint(b, product.value.invert().unwrap_or(Fr::ZERO));
+        let inverse = hint(b, inverse(product.value));
         enforce_product(b, &product, &inverse, &Num::one());
     }
     // (1 − bit0)·(−key8): the identity (0, 1) if bit0 is set.

@@ -5,7 +5,7 @@
 //! so `witness` makes all of them in parallel and puts the pieces in this order.
 
 use bellman::{Circuit, ConstraintSystem, SynthesisError};
-use bn254::{Fr, witness::WitnessCs};
+use bn254::Fr;
 use ff::Field;
 use rayon::prelude::*;
 
@@ -13,7 +13,7 @@ use super::Prepared;
 use crate::{
     poseidon::gadget::hash,
     public_data::gadget::{SlotRecord, bind},
-    r1cs::{Bellman, Builder, Num, boolean, enforce_equal, hint, is_zero, mul, recompose},
+    r1cs::{Bellman, Builder, Num, Values, boolean, enforce_equal, hint, is_zero, mul, recompose},
     shape::Shape,
     slot::gadget::{Common, OpenSlot, open, spend},
     tree::{
@@ -128,20 +128,15 @@ fn close<B: Builder>(
 
 /// The assignment of a batch: public inputs with the leading 1, then the auxiliary variables in the order of
 /// `BatchCircuit::synthesize`. All slots in parallel.
-///
-/// # Errors
-/// Whatever the constraint system reports; a value-only one reports nothing.
-pub fn witness(batch: &Prepared) -> Result<(Vec<Fr>, Vec<Fr>), SynthesisError> {
+pub fn witness(batch: &Prepared) -> (Vec<Fr>, Vec<Fr>) {
     let public = batch.public_inputs();
     let inputs = public.map(given);
-    let (frame, mut aux) = piece(|b| frame(b, batch))?;
+    let (frame, mut aux) = piece(|b| frame(b, batch));
     let n = batch.shape().slots();
-    let opened: Vec<(OpenSlot, Vec<Fr>)> = (0..n)
-        .into_par_iter()
-        .map(|i| piece(|b| open_slot(b, batch, &frame, i)))
-        .collect::<Result<_, _>>()?;
+    let opened: Vec<(OpenSlot, Vec<Fr>)> =
+        (0..n).into_par_iter().map(|i| piece(|b| open_slot(b, batch, &frame, i))).collect();
     let (slots, opened): (Vec<OpenSlot>, Vec<Vec<Fr>>) = opened.into_iter().unzip();
-    let (_, appended) = piece(|b| append(b, batch, &frame, &slots))?;
+    let (_, appended) = piece(|b| append(b, batch, &frame, &slots));
 
     // The nodes each slot starts from are known from the replay.
     let mut nodes = batch.input.carried_nodes.clone();
@@ -156,30 +151,26 @@ pub fn witness(batch: &Prepared) -> Result<(Vec<Fr>, Vec<Fr>), SynthesisError> {
         .into_par_iter()
         .map(|i| {
             let nodes: Vec<Num> = before[i].iter().copied().map(given).collect();
-            piece(|b| spend(b, &slots[i], &nodes, &batch.siblings[i])).map(|(_, aux)| aux)
+            piece(|b| spend(b, &slots[i], &nodes, &batch.siblings[i])).1
         })
-        .collect::<Result<_, _>>()?;
+        .collect();
     let last: Vec<Num> = nodes.into_iter().map(given).collect();
-    let (_, closed) = piece(|b| close(b, batch.shape(), frame, slots, &last, &inputs))?;
+    let (_, closed) = piece(|b| close(b, batch.shape(), frame, slots, &last, &inputs));
 
-    aux.extend(opened.into_iter().flatten());
-    aux.extend(appended);
-    aux.extend(spent.into_iter().flatten());
-    aux.extend(closed);
-    Ok((std::iter::once(Fr::ONE).chain(public).collect(), aux))
+    for mut values in opened.into_iter().chain([appended]).chain(spent).chain([closed]) {
+        aux.append(&mut values);
+    }
+    (std::iter::once(Fr::ONE).chain(public).collect(), aux)
 }
 
-/// A number known from elsewhere: value-only builders never look at its variable.
+/// A number known from elsewhere, as `Values` makes it.
 fn given(value: Fr) -> Num {
-    Num { value, constant: Fr::ZERO, terms: vec![(WitnessCs::one(), Fr::ONE)] }
+    Num { value, constant: Fr::ZERO, terms: Vec::new() }
 }
 
 /// Runs a part of the circuit on its own and returns its auxiliary values.
-fn piece<T>(part: impl FnOnce(&mut Bellman<'_, WitnessCs>) -> T) -> Result<(T, Vec<Fr>), SynthesisError> {
-    let mut cs = WitnessCs::default();
-    let mut b = Bellman::new(&mut cs);
-    let out = part(&mut b);
-    b.finish()?;
-    let (_, aux) = cs.into_parts();
-    Ok((out, aux))
+fn piece<T>(part: impl FnOnce(&mut Values) -> T) -> (T, Vec<Fr>) {
+    let mut values = Values::default();
+    let out = part(&mut values);
+    (out, values.0)
 }

@@ -79,7 +79,7 @@ fn the_parallel_witness_is_the_one_that_the_circuit_synthesises() {
     let mut cs = bn254::witness::WitnessCs::default();
     bellman::Circuit::synthesize(gadget::BatchCircuit(&batch), &mut cs).unwrap();
     let (_, aux) = cs.into_parts();
-    let (inputs, parallel) = gadget::witness(&batch).unwrap();
+    let (inputs, parallel) = gadget::witness(&batch);
     assert!(aux == parallel);
     assert_eq!(inputs[1..], batch.public_inputs());
 }

@@ -99,7 +99,12 @@ pub fn hash<B: Builder>(b: &mut B, inputs: &[&Num]) -> Num {
     let evaluate = |form: &Form, value: Fr, outputs: &[Num]| Num {
         value,
         constant: form.constant,
-        terms: form.terms.iter().map(|(i, c)| (outputs[*i].terms[0].0, *c)).collect(),
+        // An output is a variable, or nothing where only values count.
+        terms: form
+            .terms
+            .iter()
+            .flat_map(|(i, c)| outputs[*i].terms.iter().map(|term| (term.0, *c)))
+            .collect(),
     };
     // The trace starts with the constant S-box of the capacity lane.
     for (i, x) in sbox_inputs.iter().skip(1).enumerate() {
@@ -115,9 +120,10 @@ pub fn hash<B: Builder>(b: &mut B, inputs: &[&Num]) -> Num {
 /// x⁵ in three constraints.
 fn sbox<B: Builder>(b: &mut B, value: Fr, input: impl Fn() -> Num) -> Num {
     let square = value.square();
+    let fourth = square.square();
     let x2: Num = b.alloc(square).into();
-    let x4: Num = b.alloc(square.square()).into();
-    let x5: Num = b.alloc(square.square() * value).into();
+    let x4: Num = b.alloc(fourth).into();
+    let x5: Num = b.alloc(fourth * value).into();
     b.enforce(|| {
         let x = input();
         [x.clone(), x, x2.clone()]

@@ -65,12 +65,13 @@ fn enforce_selected<B: Builder>(b: &mut B, digit: &Digit, nodes: &[Num; ARITY], 
 
 /// One selector for each of 4^k places from k digits, most significant last; at most 4/3·4^k constraints.
 pub fn one_hot<B: Builder>(b: &mut B, digits: &[Digit]) -> Vec<Num> {
-    let mut selectors = vec![Num::one()];
-    for digit in digits.iter().rev() {
+    let Some((last, others)) = digits.split_last() else { return vec![Num::one()] };
+    let mut selectors = last.selectors.to_vec();
+    for digit in others.iter().rev() {
         let mut finer = Vec::with_capacity(selectors.len() * ARITY);
         for prefix in &selectors {
             for selector in &digit.selectors {
-                finer.push(if prefix.terms.is_empty() { selector.clone() } else { mul(b, prefix, selector) });
+                finer.push(mul(b, prefix, selector));
             }
         }
         selectors = finer;
