@@ -1,17 +1,15 @@
 //! Inner products over `Fr` with a single Montgomery reduction.
 //!
 //! A product of two elements is 512 bits wide and is reduced to 254; summing the wide products first and reducing once
-//! costs 16 word multiplications a term instead of 36. Invariant: the sum of `N ≤ MOST_TERMS` products of canonical
-//! elements fits 512 bits, and the result is canonical.
+//! costs 16 word multiplications a term instead of 36. Invariant: results are canonical, whatever number of products of canonical
+//! elements was summed.
 //!
 //! Source: Montgomery, "Modular multiplication without trial division", 1985, word by word (REDC).
 
+use ff::Field;
 use halo2curves::bn256::Fr;
 
 use crate::simd::field52::{Modulus, R};
-
-/// Terms that an inner product may have. The reduced sum of N is below (1 + N·r/2^256)·r, which must fit 256 bits.
-pub const MOST_TERMS: usize = 16;
 
 /// r, least significant word first.
 const MODULUS: [u64; 4] = R::WORDS;
@@ -20,24 +18,41 @@ const MINUS_INVERSE: u64 = 0xc2e1f593efffffff;
 
 /// Σ aᵢ·bᵢ. Not constant-time.
 pub fn inner_product<const N: usize>(a: &[Fr; N], b: &[Fr; N]) -> Fr {
-    const { assert!(N <= MOST_TERMS, "the reduced sum does not fit 256 bits") };
-    let mut wide = [0u64; 8];
+    let mut sum = ProductSum::default();
     for (a, b) in a.iter().zip(b) {
-        add_product(&mut wide, &a.0, &b.0);
+        sum.add(a, b);
     }
-    reduce(wide)
+    sum.total()
 }
 
-/// `wide += a·b`, which must fit.
-#[inline(always)]
-fn add_product(wide: &mut [u64; 8], a: &[u64; 4], b: &[u64; 4]) {
-    let mut over = false;
-    for (i, a) in a.iter().enumerate() {
-        over = add_row(wide, i, *a, b, over);
+/// A sum of products that is not reduced yet: `wide + over·2^512`.
+#[derive(Clone, Copy, Default)]
+pub struct ProductSum {
+    wide: [u64; 8],
+    over: u64,
+}
+
+impl ProductSum {
+    /// Adds a·b.
+    #[inline(always)]
+    pub fn add(&mut self, a: &Fr, b: &Fr) {
+        let mut over = false;
+        for (i, a) in a.0.iter().enumerate() {
+            over = add_row(&mut self.wide, i, *a, &b.0, over);
+        }
+        self.over += u64::from(over);
+    }
+
+    /// The sum as an element: what was added, times 2^-256, modulo r. Not constant-time.
+    #[inline(always)]
+    pub fn total(self) -> Fr {
+        let reduced = reduce(self.wide);
+        // 2^512 of the sum is 2^256 here, which is the Montgomery form of one.
+        if self.over == 0 { reduced } else { reduced + Fr::from(self.over) }
     }
 }
 
-/// The sum of products as an element: wide·2^-256 mod r, in canonical form.
+/// wide·2^-256 mod r, in canonical form.
 #[inline(always)]
 fn reduce(mut wide: [u64; 8]) -> Fr {
     let mut over = false;
@@ -46,6 +61,10 @@ fn reduce(mut wide: [u64; 8]) -> Fr {
         over = add_row(&mut wide, i, multiple, &MODULUS, over);
     }
     let mut reduced = [wide[4], wide[5], wide[6], wide[7]];
+    if over {
+        // 2^256 was carried out, which is the Montgomery form of one; what is left is below r, so that their sum fits.
+        reduced = add(&reduced, &Fr::ONE.0);
+    }
     loop {
         let (less, negative) = subtract(&reduced, &MODULUS);
         if negative {
@@ -72,6 +91,18 @@ fn add_row(wide: &mut [u64; 8], i: usize, a: u64, b: &[u64; 4], over: bool) -> b
 fn multiply_add(sum: u64, a: u64, b: u64, carry: u64) -> (u64, u64) {
     let wide = u128::from(a) * u128::from(b) + u128::from(sum) + u128::from(carry);
     (wide as u64, (wide >> 64) as u64)
+}
+
+/// `a + b`, which must fit.
+#[inline(always)]
+fn add(a: &[u64; 4], b: &[u64; 4]) -> [u64; 4] {
+    let mut sum = [0; 4];
+    let mut carry = false;
+    for j in 0..4 {
+        let wide = u128::from(a[j]) + u128::from(b[j]) + u128::from(carry);
+        (sum[j], carry) = (wide as u64, wide >> 64 != 0);
+    }
+    sum
 }
 
 /// `a − b` and whether it is negative.
@@ -112,8 +143,8 @@ mod tests {
         ]
     }
 
-    fn elements() -> impl Strategy<Value = [Fr; MOST_TERMS]> {
-        proptest::collection::vec(element(), MOST_TERMS).prop_map(|all| all.try_into().unwrap())
+    fn elements() -> impl Strategy<Value = [Fr; 16]> {
+        proptest::collection::vec(element(), 16).prop_map(|all| all.try_into().unwrap())
     }
 
     proptest! {
@@ -125,15 +156,32 @@ mod tests {
             prop_assert_eq!(inner_product(&five, &others), plain(&five, &others));
             prop_assert_eq!(inner_product(&[a[0]], &[b[0]]), a[0] * b[0]);
         }
+
+        #[test]
+        fn any_wide_value_is_reduced(words: [u64; 8], over in 0..1000_u64, full: [bool; 8]) {
+            let wide = std::array::from_fn(|i| if full[i] { u64::MAX } else { words[i] });
+            let mut bytes = [0; 64];
+            for (bytes, word) in bytes.chunks_exact_mut(8).zip(wide) {
+                bytes.copy_from_slice(&word.to_le_bytes());
+            }
+            // The element whose Montgomery form is wide/2^256 is wide/2^512.
+            let shift = Fr::from(2).pow_vartime([512]);
+            let expected = Fr::from_uniform_bytes(&bytes) * shift.invert().unwrap() + Fr::from(over);
+            prop_assert_eq!(ProductSum { wide, over }.total(), expected);
+        }
     }
 
+    /// r − 1 in Montgomery form: the element with the largest words.
+    const LARGEST: Fr = Fr([MODULUS[0] - 1, MODULUS[1], MODULUS[2], MODULUS[3]]);
+
     #[test]
-    fn the_largest_elements_fit() {
-        let largest = [-Fr::ONE; MOST_TERMS];
-        assert_eq!(inner_product(&largest, &largest), Fr::from(MOST_TERMS as u64));
-        // The element with the largest limbs, r − 1.
-        let largest = [Fr([MODULUS[0] - 1, MODULUS[1], MODULUS[2], MODULUS[3]]); MOST_TERMS];
-        assert_eq!(inner_product(&largest, &largest), plain(&largest, &largest));
+    fn the_largest_elements_may_be_summed_without_end() {
+        let mut sum = ProductSum::default();
+        for terms in 1..=1000_u64 {
+            sum.add(&LARGEST, &LARGEST);
+            assert_eq!(sum.total(), LARGEST * LARGEST * Fr::from(terms), "{terms} terms");
+        }
+        assert!(sum.over > 0, "the sum was to need more than 512 bits");
         assert_eq!(inner_product::<0>(&[], &[]), Fr::ZERO);
     }
 }

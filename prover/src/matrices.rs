@@ -24,7 +24,7 @@ mod file;
 use std::sync::OnceLock;
 
 use bellman::{Circuit, SynthesisError};
-use bn254::{Field, Fr};
+use bn254::{Field, Fr, ProductSum};
 use rayon::prelude::*;
 
 use crate::witness::Witness;
@@ -210,14 +210,17 @@ impl Matrices {
     /// One row times z.
     pub(crate) fn dot(&self, matrix: &SparseMatrix, row: usize, z: &[Fr]) -> Fr {
         let (columns, coefficients) = matrix.row(row);
-        columns.iter().zip(coefficients).fold(Fr::ZERO, |sum, (column, coefficient)| {
+        let mut plain = Fr::ZERO;
+        let mut products: Option<ProductSum> = None;
+        for (column, coefficient) in columns.iter().zip(coefficients) {
             let value = &z[*column as usize];
             match *coefficient {
-                COEFFICIENT_ONE => sum + value,
-                COEFFICIENT_MINUS_ONE => sum - value,
-                index => sum + self.table[index as usize] * value,
+                COEFFICIENT_ONE => plain += value,
+                COEFFICIENT_MINUS_ONE => plain -= value,
+                index => products.get_or_insert_default().add(&self.table[index as usize], value),
             }
-        })
+        }
+        products.map_or(plain, |products| products.total() + plain)
     }
 
     /// Whether the witness satisfies every constraint.
