@@ -36,6 +36,7 @@ pub use encoding::{
 pub use ff::{Field, PrimeField, PrimeFieldBits};
 pub use group::{Curve, Group, GroupEncoding, prime::PrimeCurveAffine};
 pub use halo2curves::bn256::{Bn256, Fq, Fq2, Fq12, Fr, G1, G1Affine, G2, G2Affine, Gt};
+pub use halo2curves::msm::msm_serial;
 pub use halo2curves::{CurveAffine, CurveExt};
 pub use inner::{ProductSum, inner_product};
 pub use msm::{msm_g1, msm_g2};

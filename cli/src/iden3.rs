@@ -9,9 +9,10 @@ use circuits::shape::Shape;
 use clap::Args;
 use eyre::{Context, bail};
 use gpu_worker::matrices;
+use prover::iden3::phase_two::initial_key;
 use prover::iden3::zkey::{Checks, Zkey};
-use prover::iden3::{self, json, r1cs, wtns, zkey};
-use prover::{Cancel, CpuBackend, DevTrapdoor, Key, Matrices, Prover, generate_for};
+use prover::iden3::{self, json, ptau, r1cs, wtns, zkey};
+use prover::{Cancel, CpuBackend, DevTrapdoor, Key, Matrices, Prover, generate_for, gnark};
 
 use crate::keys::DEV_SEED;
 use crate::ui::{Bar, hex};
@@ -34,6 +35,9 @@ pub struct Options {
     /// Where the public inputs go
     #[arg(long, default_value = "public.json")]
     public: PathBuf,
+    /// A folder that also gets vk.bin, proof.bin and public.bin, for gnark
+    #[arg(long)]
+    gnark: Option<PathBuf>,
     /// Say on standard error how long the parts took
     #[arg(long)]
     timings: bool,
@@ -50,6 +54,21 @@ pub struct ImportZkey {
     #[arg(long)]
     r1cs: Option<PathBuf>,
     /// Where the key file goes
+    #[arg(long)]
+    out: PathBuf,
+}
+
+#[derive(Args)]
+pub struct ImportPtau {
+    /// The powers of tau, prepared for phase 2
+    ptau: PathBuf,
+    /// The circuit of this program that the key is for
+    #[arg(long, conflicts_with = "r1cs", required_unless_present = "r1cs")]
+    circuit: Option<Shape>,
+    /// Any other circuit
+    #[arg(long)]
+    r1cs: Option<PathBuf>,
+    /// Where the first .zkey of the circuit goes
     #[arg(long)]
     out: PathBuf,
 }
@@ -87,6 +106,7 @@ pub fn prove(options: &Options) -> eyre::Result<()> {
         .wrap_err_with(|| format!("witness {}", witness_file.display()))?;
     let key = Arc::new(Key::from_parts(&parts)?);
     drop(parts);
+    let verifying_key = key.verifying_key().clone();
     let prover = Prover::new(Arc::new(CpuBackend::new()), key, Arc::new(matrices))?;
     let loaded = start.elapsed();
     let proven = prover
@@ -95,6 +115,13 @@ pub fn prove(options: &Options) -> eyre::Result<()> {
     let public = json::write_public(witness.public_inputs());
     iden3::write(proof_file, format!("{:#}\n", json::write_proof(&proven.proof)).as_bytes())?;
     iden3::write(public_file, format!("{public:#}\n").as_bytes())?;
+    if let Some(folder) = &options.gnark {
+        std::fs::create_dir_all(folder)
+            .wrap_err_with(|| format!("cannot make the folder {}", folder.display()))?;
+        iden3::write(&folder.join("vk.bin"), &gnark::write_verifying_key(&verifying_key))?;
+        iden3::write(&folder.join("proof.bin"), &gnark::write_proof(&proven.proof))?;
+        iden3::write(&folder.join("public.bin"), &gnark::write_public_inputs(witness.public_inputs()))?;
+    }
     if options.timings {
         let (loaded, all) = (loaded.as_secs_f64(), start.elapsed().as_secs_f64());
         eprintln!("files {loaded:.3} s, {:?}, all {all:.3} s", proven.timings);
@@ -107,16 +134,8 @@ fn read_zkey(file: &Path, checks: Checks) -> eyre::Result<Zkey> {
 }
 
 pub fn import_zkey(options: &ImportZkey) -> eyre::Result<()> {
-    let matrices = match (&options.circuit, &options.r1cs) {
-        (Some(shape), _) => matrices(*shape)?,
-        (None, Some(file)) => {
-            r1cs::read(&iden3::map(file)?).wrap_err_with(|| format!("circuit {}", file.display()))?
-        }
-        (None, None) => bail!("say which circuit the key is for: --circuit s3m1, or --r1cs FILE.r1cs"),
-    };
-    if options.out.exists() {
-        bail!("{} exists already; remove it to make it again", options.out.display());
-    }
+    let matrices = circuit(options.circuit, options.r1cs.as_deref())?;
+    refuse_existing(&options.out)?;
     let key = read_zkey(&options.zkey, Checks::Group)?;
     let contributions = key.contributions;
     let parts = key.for_circuit(&matrices).wrap_err_with(|| format!("key {}", options.zkey.display()))?;
@@ -130,6 +149,58 @@ pub fn import_zkey(options: &ImportZkey) -> eyre::Result<()> {
         println!("  check the ceremony with `snarkjs zkey verify` before you trust proofs of this key");
     }
     println!("  ✓ {}", options.out.display());
+    Ok(())
+}
+
+/// A circuit of ours, or that of a file.
+fn circuit(shape: Option<Shape>, file: Option<&Path>) -> eyre::Result<Matrices> {
+    match (shape, file) {
+        (Some(shape), _) => Ok(matrices(shape)?),
+        (None, Some(file)) => {
+            r1cs::read(&iden3::map(file)?).wrap_err_with(|| format!("circuit {}", file.display()))
+        }
+        (None, None) => bail!("say which circuit the key is for: --circuit s3m1, or --r1cs FILE.r1cs"),
+    }
+}
+
+fn refuse_existing(file: &Path) -> eyre::Result<()> {
+    if file.exists() {
+        bail!("{} exists already; remove it to make it again", file.display());
+    }
+    Ok(())
+}
+
+/// Begins the ceremony of a circuit.
+pub fn import_ptau(options: &ImportPtau) -> eyre::Result<()> {
+    let matrices = circuit(options.circuit, options.r1cs.as_deref())?;
+    refuse_existing(&options.out)?;
+    let file = iden3::map(&options.ptau)?;
+    let named = || format!("powers of tau {}", options.ptau.display());
+    let ptau = ptau::read(&file).wrap_err_with(named)?;
+    let key = initial_key(&ptau, &matrices, &Bar::default()).wrap_err_with(named)?;
+    iden3::write(&options.out, &key)?;
+    println!("  circuit        {}", hex(&matrices.digest()));
+    println!("  phase 1        2^{} powers of tau, {} contributions", ptau.power(), ptau.contributions());
+    if ptau.contributions() == 0 {
+        println!(
+            "  UNSAFE: nobody contributed to these powers of tau, so whoever made them can forge proofs"
+        );
+    }
+    if let Some(file) = &options.r1cs
+        && !r1cs::is_in_order(&iden3::map(file)?, &matrices)?
+    {
+        println!(
+            "  the terms of the .r1cs are not in circom's order: `snarkjs zkey verify` will not know this key"
+        );
+    }
+    let out = options.out.display();
+    println!(
+        "  ✓ {out}; nobody contributed to it yet: anybody can forge proofs. Next, on as many machines as you like:"
+    );
+    println!("      snarkjs zkey contribute {out} NEXT.zkey");
+    println!("    then check and import the last one:");
+    println!("      snarkjs zkey verify CIRCUIT.r1cs {} LAST.zkey", options.ptau.display());
+    println!("      proofmill keys import-zkey LAST.zkey …");
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use clap::Subcommand;
 use contracts::{key::VerifyingKey, types::CircuitKey};
 use eyre::{Context, bail};
 use gpu_worker::{key_path, matrices};
+use prover::gnark::write_verifying_key;
 use prover::{CircuitDigest, DevTrapdoor, Key, Matrices, Origin, generate};
 use serde_json::json;
 
@@ -35,9 +36,16 @@ pub enum Command {
         json: bool,
     },
     /// Print the verifying key as the contract's constructor takes it
-    ExportVerifier { file: PathBuf },
+    ExportVerifier {
+        file: PathBuf,
+        /// Write it here instead, as gnark reads it
+        #[arg(long)]
+        gnark: Option<PathBuf>,
+    },
     /// Take a proving key from a ceremony of snarkjs
     ImportZkey(iden3::ImportZkey),
+    /// Begin the ceremony of a circuit: the first .zkey, from the powers of tau of a phase 1
+    ImportPtau(iden3::ImportPtau),
     /// Write a circuit for circom's and snarkjs's programs
     ExportR1cs(iden3::ExportR1cs),
     /// Make an UNSAFE key from a public seed and write it for snarkjs and rapidsnark
@@ -114,10 +122,14 @@ pub fn run(command: Command) -> eyre::Result<()> {
         }
         Command::Info { file, json } => info(&file, json),
         Command::ImportZkey(options) => iden3::import_zkey(&options),
+        Command::ImportPtau(options) => iden3::import_ptau(&options),
         Command::ExportR1cs(options) => iden3::export_r1cs(&options),
         Command::ExportZkey(options) => iden3::export_zkey(&options),
-        Command::ExportVerifier { file } => {
+        Command::ExportVerifier { file, gnark } => {
             let key = open(&file, None)?;
+            if let Some(out) = gnark {
+                return Ok(prover::iden3::write(&out, &write_verifying_key(key.verifying_key()))?);
+            }
             let words: Vec<String> = key.verifying_key().to_evm_words().iter().map(|w| hex(w)).collect();
             let out = json!({
                 "origin": origin(key.origin()),

@@ -20,6 +20,7 @@
 //! | [`proof`] | proofs with valid points, and verification |
 //! | [`progress`] | progress of long work |
 //! | [`iden3`] | files of circom, snarkjs and rapidsnark |
+//! | [`gnark`] | verifying keys and proofs as gnark writes them |
 //!
 //! Invariants: a [`Proof`] has valid points and was verified by the [`Prover`] that made it; a [`Key`] belongs to the
 //! circuit whose digest it was opened with.
@@ -27,6 +28,7 @@
 pub mod backend;
 pub mod cpu;
 pub mod dev;
+pub mod gnark;
 pub mod groth16;
 mod hash;
 pub mod iden3;

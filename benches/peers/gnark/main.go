@@ -9,6 +9,11 @@
 //	version            the versions of gnark and gnark-crypto
 //
 // An answer that begins with "error" says what was wrong.
+//
+// With arguments it does one thing and ends:
+//
+//	gnark-peer verify FOLDER   verifies proof.bin for vk.bin and public.bin there
+//	gnark-peer export FOLDER   writes a proof of its own there, for others to verify
 package main
 
 import (
@@ -24,6 +29,27 @@ import (
 )
 
 func main() {
+	if len(os.Args) > 1 {
+		if err := once(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	serve()
+}
+
+func once(arguments []string) error {
+	switch {
+	case len(arguments) == 2 && arguments[0] == "verify":
+		return verifyFolder(arguments[1])
+	case len(arguments) == 2 && arguments[0] == "export":
+		return exportFolder(arguments[1])
+	}
+	return fmt.Errorf("usage: gnark-peer [verify FOLDER | export FOLDER]")
+}
+
+func serve() {
 	answer := bufio.NewWriter(os.Stdout)
 	lines := bufio.NewScanner(os.Stdin)
 	var work func() error

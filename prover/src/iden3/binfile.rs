@@ -19,7 +19,7 @@ pub(super) struct BinFile<'a> {
 }
 
 impl<'a> BinFile<'a> {
-    /// Finds the sections of a file of this kind (`r1cs`, `wtns`, `zkey`) and version.
+    /// Finds the sections of a file of this kind (`r1cs`, `wtns`, `zkey`, `ptau`) and version.
     pub fn parse(kind: &'static str, version: u32, bytes: &'a [u8]) -> Result<Self, Iden3Error> {
         let mut reader = Reader { kind, bytes };
         if reader.take(4)? != kind.as_bytes() {
@@ -80,6 +80,11 @@ impl<'a> Reader<'a> {
             self.bytes.split_at_checked(len).ok_or_else(|| self.malformed("it ends too early"))?;
         self.bytes = rest;
         Ok(taken)
+    }
+
+    /// The next `len` bytes, to be read on their own.
+    pub fn part(&mut self, len: usize) -> Result<Self, Iden3Error> {
+        Ok(Self { kind: self.kind, bytes: self.take(len)? })
     }
 
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Iden3Error> {

@@ -5,6 +5,7 @@
 //! | `.r1cs` | [`r1cs`] | [`crate::Matrices`] |
 //! | `.wtns` | [`wtns`] | [`crate::Witness`] |
 //! | `.zkey` | [`zkey`] | [`crate::KeyParts`], and matrices without C |
+//! | `.ptau` | [`ptau`], [`phase_two`] | the powers of tau, from which the first `.zkey` of a circuit is made |
 //! | `proof.json`, `public.json`, `verification_key.json` | [`json`] | [`crate::Proof`], public inputs, [`crate::VerifyingKey`] |
 //!
 //! Invariant: reading takes no more memory than a small multiple of the bytes that there are, whatever they say, and what was
@@ -14,6 +15,8 @@
 
 mod binfile;
 pub mod json;
+pub mod phase_two;
+pub mod ptau;
 pub mod r1cs;
 pub mod wtns;
 pub mod zkey;
@@ -54,6 +57,22 @@ pub enum Iden3Error {
     /// Two files belong to different circuits.
     #[error("PM-IDEN3-004: {0}; use files of the same circuit")]
     OtherCircuit(&'static str),
+    /// The ceremony is too small for the circuit.
+    #[error(
+        "PM-IDEN3-005: the .ptau file has 2^{power} powers of tau and this circuit needs 2^{needed}; take a larger file of the \
+         same ceremony"
+    )]
+    TooFewPowers {
+        /// Of the file.
+        power: u32,
+        /// Of the circuit.
+        needed: u32,
+    },
+    /// The powers are there, their Lagrange bases are not.
+    #[error(
+        "PM-IDEN3-006: the .ptau file is not prepared; run `snarkjs powersoftau prepare phase2 IN.ptau OUT.ptau` first"
+    )]
+    NotPrepared,
 }
 
 /// The bytes of a file, mapped.

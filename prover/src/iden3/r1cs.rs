@@ -58,6 +58,19 @@ pub fn read(bytes: &[u8]) -> Result<Matrices, Iden3Error> {
     builder.finish().ok_or(Iden3Error::Unsupported("the circuit has too many constraints for this program"))
 }
 
+/// Whether [`write`] gives the constraints of a file back byte by byte: each variable once in a combination, in order, and none
+/// with coefficient zero, as circom writes them. Keys of other files are right, yet not the ones that snarkjs makes.
+///
+/// # Errors
+/// [`Iden3Error::Malformed`]; as [`write`].
+pub fn is_in_order(bytes: &[u8], matrices: &Matrices) -> Result<bool, Iden3Error> {
+    let ours = write(matrices)?;
+    let section =
+        |bytes| Ok(BinFile::parse(KIND, VERSION, bytes)?.section(CONSTRAINTS)?.remaining().to_vec());
+    let (theirs, ours): (Result<Vec<u8>, Iden3Error>, Result<Vec<u8>, _>) = (section(bytes), section(&ours));
+    Ok(theirs? == ours?)
+}
+
 fn read_terms(reader: &mut Reader<'_>, wires: u32, terms: &mut Vec<(u32, Fr)>) -> Result<(), Iden3Error> {
     terms.clear();
     for _ in 0..reader.u32()? {

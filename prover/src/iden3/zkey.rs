@@ -274,28 +274,57 @@ pub fn write(key: &Key, matrices: &Matrices) -> Result<Vec<u8>, Iden3Error> {
             "the key is in bellman's order of the domain; make it for iden3's",
         ));
     }
-    let vk = key.verifying_key();
+    let variables = key.variables();
+    Ok(encode(
+        &Sections {
+            vk: key.verifying_key(),
+            a: &spread(key.a(), key.a_columns(), variables),
+            b1: &spread(key.b1(), key.b_columns(), variables),
+            b2: &spread(key.b2(), key.b_columns(), variables),
+            l: key.l(),
+            h: key.h(),
+            circuit_hash: [0; 64],
+        },
+        matrices,
+    ))
+}
+
+/// The points of a file: of A and B one for every variable.
+pub(super) struct Sections<'a> {
+    pub vk: &'a VerifyingKey,
+    pub a: &'a [G1Affine],
+    pub b1: &'a [G1Affine],
+    pub b2: &'a [G2Affine],
+    pub l: &'a [G1Affine],
+    pub h: &'a [G1Affine],
+    /// Only programs that check ceremonies look at it.
+    pub circuit_hash: [u8; 64],
+}
+
+/// A file without contributions.
+pub(super) fn encode(sections: &Sections<'_>, matrices: &Matrices) -> Vec<u8> {
+    let Sections { vk, a, b1, b2, l, h, circuit_hash } = sections;
     let mut file = Writer::new(KIND, VERSION);
     file.section(1).u32(GROTH16);
     file.section(2)
         .field(Q::WORDS)
         .scalar_field()
-        .u32(key.variables() as u32)
-        .u32(key.inputs() as u32 - 1)
-        .u32(1 << key.domain_log())
+        .u32(matrices.variables() as u32)
+        .u32(matrices.inputs() as u32 - 1)
+        .u32(1 << matrices.domain_log())
         .put(raw::as_bytes(&[vk.alpha_g1, vk.beta_g1]))
         .put(raw::as_bytes(&[vk.beta_g2, vk.gamma_g2]))
         .put(raw::as_bytes(&[vk.delta_g1]))
         .put(raw::as_bytes(&[vk.delta_g2]));
     file.section(3).put(raw::as_bytes(&vk.ic));
     write_matrices(&mut file, matrices);
-    file.section(5).put(raw::as_bytes(&spread(key.a(), key.a_columns(), key.variables())));
-    file.section(6).put(raw::as_bytes(&spread(key.b1(), key.b_columns(), key.variables())));
-    file.section(7).put(raw::as_bytes(&spread(key.b2(), key.b_columns(), key.variables())));
-    file.section(8).put(raw::as_bytes(key.l()));
-    file.section(9).put(raw::as_bytes(key.h()));
-    file.section(10).put(&[0; 64]).u32(0);
-    Ok(file.finish())
+    file.section(5).put(raw::as_bytes(a));
+    file.section(6).put(raw::as_bytes(b1));
+    file.section(7).put(raw::as_bytes(b2));
+    file.section(8).put(raw::as_bytes(l));
+    file.section(9).put(raw::as_bytes(h));
+    file.section(10).put(circuit_hash).u32(0);
+    file.finish()
 }
 
 fn write_matrices(file: &mut Writer, matrices: &Matrices) {

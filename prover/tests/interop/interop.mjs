@@ -1,6 +1,8 @@
 // The side of snarkjs in the interoperability tests: `node interop.mjs STEP FOLDER`.
 //
 //   setup   circuit.r1cs -> a small ceremony with one contribution to each phase -> final.zkey, verification_key.json
+//   begin   circuit.r1cs, ours.ptau -> of_ours.zkey: the first key, from powers of tau of ours
+//   go on   circuit.r1cs, pot.ptau, begun.zkey -> final.zkey: one contribution to a first key of ours
 //   prove   final.zkey, witness.wtns -> their_proof.json, their_public.json, verified
 //   verify  verification_key.json, public.json, proof.json
 import { readFileSync, writeFileSync } from "node:fs";
@@ -24,6 +26,16 @@ const steps = {
     await snarkjs.zKey.newZKey(at("circuit.r1cs"), at("pot.ptau"), at("initial.zkey"));
     await snarkjs.zKey.contribute(at("initial.zkey"), at("final.zkey"), "tests", "more entropy");
     demand(await snarkjs.zKey.verifyFromR1cs(at("circuit.r1cs"), at("pot.ptau"), at("final.zkey")), "zkey");
+    write("verification_key.json", await snarkjs.zKey.exportVerificationKey(at("final.zkey")));
+  },
+  async begin() {
+    await snarkjs.zKey.newZKey(at("circuit.r1cs"), at("ours.ptau"), at("of_ours.zkey"));
+  },
+  async "go on"() {
+    const powers = [at("circuit.r1cs"), at("pot.ptau")];
+    demand(await snarkjs.zKey.verifyFromR1cs(...powers, at("begun.zkey")), "the first key");
+    await snarkjs.zKey.contribute(at("begun.zkey"), at("final.zkey"), "tests", "more entropy");
+    demand(await snarkjs.zKey.verifyFromR1cs(...powers, at("final.zkey")), "the key with a contribution");
     write("verification_key.json", await snarkjs.zKey.exportVerificationKey(at("final.zkey")));
   },
   async prove() {

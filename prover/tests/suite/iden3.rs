@@ -175,7 +175,7 @@ proptest! {
 }
 
 /// The folder with snarkjs, if its packages were installed; `PROOFMILL_REQUIRE_SNARKJS` makes that an error.
-fn interop() -> Option<PathBuf> {
+pub fn interop() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop");
     let installed = folder.join("node_modules/snarkjs").exists();
     let required = std::env::var_os("PROOFMILL_REQUIRE_SNARKJS").is_some();
@@ -184,7 +184,7 @@ fn interop() -> Option<PathBuf> {
 }
 
 /// Runs a step of `interop.mjs` in a folder.
-fn snarkjs(scripts: &Path, step: &str, folder: &Path) {
+pub fn snarkjs(scripts: &Path, step: &str, folder: &Path) {
     let output =
         Command::new("node").arg(scripts.join("interop.mjs")).arg(step).arg(folder).output().unwrap();
     assert!(

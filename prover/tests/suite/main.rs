@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 mod common;
+mod gnark;
 mod iden3;
 mod key_files;
 mod matrices;
 mod matrices_files;
 mod prove;
+mod ptau;
 mod refusals;
