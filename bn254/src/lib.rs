@@ -10,6 +10,7 @@
 //! | [`fixed_base`] | many multiples of one point |
 //! | [`subgroup`] | membership of G2 points in the subgroup of order r |
 //! | [`simd`] | field and curve arithmetic on eight elements at a time |
+//! | [`pages`] | large arrays in huge pages |
 //! | [`raw`] | field elements and points as bytes in memory, without copying |
 //! | [`cpu`] | whether this processor runs the build |
 //!
@@ -22,6 +23,7 @@ pub mod fixed_base;
 pub mod inner;
 pub mod msm;
 pub mod ntt;
+pub mod pages;
 pub mod raw;
 pub mod simd;
 pub mod subgroup;

@@ -28,6 +28,9 @@ unsafe impl Limbs for u64 {}
 // SAFETY: every four bytes are a u32.
 unsafe impl Limbs for u32 {}
 
+// SAFETY: every two bytes are an i16.
+unsafe impl Limbs for i16 {}
+
 macro_rules! limbs {
     ($($kind:ty: $size:expr),*) => {
         $(
@@ -66,6 +69,13 @@ pub fn from_bytes<T: Limbs>(bytes: &[u8]) -> Option<&[T]> {
     }
     // SAFETY: length and alignment were checked, and every bit pattern is a value of a `Limbs` type.
     Some(unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() / size_of::<T>()) })
+}
+
+/// As [`from_bytes`], to be written.
+pub fn from_bytes_mut<T: Limbs>(bytes: &mut [u8]) -> Option<&mut [T]> {
+    from_bytes::<T>(bytes)?;
+    // SAFETY: length and alignment were checked, every bit pattern is a value of a `Limbs` type, and the borrow is exclusive.
+    Some(unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len() / size_of::<T>()) })
 }
 
 /// q, least significant limb first.

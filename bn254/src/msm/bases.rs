@@ -3,10 +3,10 @@
 //! A point is a row of packed words (x, then y), 64 bytes in G1 and 128 in G2, in the Montgomery form of the kernels that will
 //! read it. Rows are read in random order, so they lie in huge pages where the system gives them.
 
-use memmap2::MmapMut;
 use rayon::prelude::*;
 
 use crate::ntt::bit_reversed;
+use crate::pages::Pages;
 use crate::raw::{as_bytes, as_bytes_mut};
 
 use super::engine::{Engine, MsmCurve};
@@ -14,50 +14,9 @@ use super::engine::{Engine, MsmCurve};
 /// Rows that one task converts.
 const CHUNK: usize = 1 << 12;
 
-/// Zeroed words in huge pages, where the system gives them.
-pub struct Words {
-    map: Option<MmapMut>,
-    len: usize,
-}
-
-impl Words {
-    /// `len` zeros.
-    ///
-    /// # Panics
-    /// When the system has no memory, as with any allocation.
-    pub fn zeroed(len: usize) -> Self {
-        let map = (len > 0).then(|| {
-            #[expect(clippy::expect_used, reason = "as with any allocation")]
-            let map = MmapMut::map_anon(len * 8).expect("memory for points");
-            // Advice that is not taken costs speed only.
-            #[cfg(target_os = "linux")]
-            let _ = map.advise(memmap2::Advice::HugePage);
-            map
-        });
-        Self { map, len }
-    }
-
-    /// The words.
-    pub fn as_slice(&self) -> &[u64] {
-        // SAFETY: the map has `len` words, begins at a page and holds plain bytes.
-        self.map
-            .as_ref()
-            .map_or(&[], |map| unsafe { std::slice::from_raw_parts(map.as_ptr().cast(), self.len) })
-    }
-
-    /// The words, to be written.
-    pub fn as_mut_slice(&mut self) -> &mut [u64] {
-        let len = self.len;
-        // SAFETY: as above, and the borrow is exclusive.
-        self.map
-            .as_mut()
-            .map_or(&mut [], |map| unsafe { std::slice::from_raw_parts_mut(map.as_mut_ptr().cast(), len) })
-    }
-}
-
 /// Points of one curve, ready for sums, and which scalar of a list each of them takes. Points at infinity are left out.
 pub struct Bases<C> {
-    rows: Words,
+    rows: Pages<u64>,
     columns: Columns,
     /// Rows.
     count: usize,
@@ -143,8 +102,8 @@ impl<C: MsmCurve> Bases<C> {
         } else {
             Columns::List((0..count).into_par_iter().map(|row| order(row).1 as u32).collect())
         };
-        let mut rows = Words::zeroed(count * C::ROW);
-        rows.as_mut_slice().par_chunks_mut(CHUNK * C::ROW).enumerate().for_each(|(chunk, rows)| {
+        let mut rows = Pages::zeroed(count * C::ROW);
+        rows.par_chunks_mut(CHUNK * C::ROW).enumerate().for_each(|(chunk, rows)| {
             for (row, words) in rows.chunks_exact_mut(C::ROW).enumerate() {
                 let point = &points[order(chunk * CHUNK + row).0];
                 as_bytes_mut(words).copy_from_slice(as_bytes(std::slice::from_ref(point)));
@@ -176,7 +135,7 @@ impl<C: MsmCurve> Bases<C> {
     }
 
     pub(super) fn rows(&self) -> &[u64] {
-        self.rows.as_slice()
+        &self.rows
     }
 
     pub(super) fn columns(&self) -> &Columns {

@@ -13,7 +13,7 @@ use halo2curves::CurveAffine;
 
 use crate::raw::{Limbs, as_bytes, as_bytes_mut};
 use crate::simd::affine::{Points, Scratch, Source, vectors};
-use crate::simd::kernels::{Both, Kernels, Lists, NEGATIVE, Vectors};
+use crate::simd::kernels::{Both, Kernels, Lists, Round, Vectors};
 
 use super::bases::{Bases, Columns};
 use super::digits::{BLOCK, Digits};
@@ -54,12 +54,20 @@ pub struct PartSum<P> {
     pub plain: P,
 }
 
-/// An entry and its bucket, counted from the first of its part.
+/// An entry in the low half, and above it its bucket, counted from the first of its part.
+type Dealt = u64;
+
+/// Where the next entry of a bucket goes.
 #[derive(Clone, Copy, Debug)]
-struct Dealt {
-    entry: u32,
-    bucket: u32,
+struct Fill {
+    /// The round that it is added in, or for a list that is cut its place in `entries`.
+    next: u32,
+    /// The lane, or [`IN_PIECES`].
+    lane: u32,
 }
+
+/// Instead of the lane of a list that is cut.
+const IN_PIECES: u32 = u32::MAX;
 
 /// A list of entries and the row that its sum goes to.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +75,13 @@ struct List {
     start: u32,
     len: u32,
     to: u32,
+}
+
+/// The entries that are added at once: where they begin, and how many they are.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    first: usize,
+    growing: usize,
 }
 
 /// Memory of a thread that sums parts.
@@ -77,10 +92,12 @@ pub struct Worker<F> {
     /// Entries by part, and last those of no part.
     dealt: Vec<Vec<Dealt>>,
     entries: Vec<u32>,
-    counts: Vec<u32>,
+    fill: Vec<Fill>,
     lists: Vec<List>,
     by_length: Vec<List>,
-    starts: Vec<u32>,
+    /// Entries in the order in which they are added.
+    rounds: Vec<u32>,
+    taken: Vec<Taken>,
     targets: Vec<u32>,
     /// Sums of buckets.
     rows: Vec<u64>,
@@ -100,10 +117,11 @@ impl<F: Kernels> Worker<F> {
             scratch: Scratch::default(),
             dealt: vec![Vec::new()],
             entries: Vec::new(),
-            counts: Vec::new(),
+            fill: Vec::new(),
             lists: Vec::new(),
             by_length: Vec::new(),
-            starts: Vec::new(),
+            rounds: Vec::new(),
+            taken: Vec::new(),
             targets: Vec::new(),
             rows: Vec::new(),
             pieces: Vec::new(),
@@ -135,9 +153,13 @@ impl<F: Kernels> Worker<F> {
         }
         // Segments need a power of two; buckets that do not exist are empty.
         let padded = buckets.next_power_of_two().max(FEW * SEGMENT_LENGTH);
-        self.rows.clear();
-        self.rows.resize(padded * Self::ROW, 0);
-        let infinite = self.sum_lists(table) || taken < padded;
+        let mut rows = std::mem::take(&mut self.rows);
+        rows.clear();
+        rows.resize(padded * Self::ROW, 0);
+        let mut infinite = taken < padded;
+        infinite |= self.sum_rounds(table, &mut rows, false);
+        self.rows = rows;
+        infinite |= self.sum_cut_lists(table);
         let rows = std::mem::take(&mut self.rows);
         let sum = self.weighted_sum::<C>(&rows, infinite);
         self.rows = rows;
@@ -158,9 +180,16 @@ impl<F: Kernels> Worker<F> {
             self.dealt[parts].clear();
             let mut push = |row: usize, digit: i16| {
                 let bucket = u32::from(digit.unsigned_abs()).wrapping_sub(first);
-                let sign = u32::from(digit.cast_unsigned() >> 15) * NEGATIVE;
-                let part = (bucket as usize / PART).min(parts);
-                self.dealt[part].push(Dealt { entry: row as u32 | sign, bucket: bucket % PART as u32 });
+                let entry = row as u32 | u32::from(digit.cast_unsigned() >> 15) << 31;
+                let part = &mut self.dealt[(bucket as usize / PART).min(parts)];
+                let len = part.len();
+                // SAFETY: there is room for a block, of which each row is pushed once.
+                unsafe {
+                    part.as_mut_ptr()
+                        .add(len)
+                        .write(u64::from(bucket % PART as u32) << 32 | u64::from(entry));
+                    part.set_len(len + 1);
+                }
             };
             let (mut row, end) = (block * BLOCK, rows.min((block + 1) * BLOCK));
             match columns {
@@ -181,36 +210,90 @@ impl<F: Kernels> Worker<F> {
         }
     }
 
-    /// Sorts the entries of a part into lists, one for each bucket that has some; how many these are.
+    /// Puts the entries of a part in the order in which they are added, those of the longest lists in the first lanes, and those
+    /// of lists that are too long into `self.entries`, as `self.lists` says; how many buckets have entries.
     fn sort(&mut self, part: usize, buckets: usize) -> usize {
-        self.counts.clear();
-        self.counts.resize(buckets, 0);
-        let dealt = &self.dealt[part];
-        for Dealt { bucket, .. } in dealt {
-            self.counts[*bucket as usize] += 1;
+        const { assert!(PART <= BATCH, "one batch for a part") };
+        let dealt = std::mem::take(&mut self.dealt[part]);
+        self.fill.clear();
+        self.fill.resize(buckets, Fill { next: 0, lane: 0 });
+        for dealt in &dealt {
+            self.fill[(dealt >> 32) as usize].next += 1;
         }
+        let cut = longest_whole(dealt.len(), buckets) as u32;
+        let mut by_length = vec![0_u32; cut as usize + 1];
         self.lists.clear();
         let mut start = 0;
-        for (bucket, count) in self.counts.iter_mut().enumerate() {
-            if *count > 0 {
-                self.lists.push(List { start, len: *count, to: bucket as u32 });
+        for (bucket, fill) in self.fill.iter_mut().enumerate() {
+            let len = fill.next;
+            if len <= cut {
+                by_length[len as usize] += 1;
+                continue;
             }
-            let len = *count;
-            *count = start;
+            self.lists.push(List { start, len, to: bucket as u32 });
+            *fill = Fill { next: start, lane: IN_PIECES };
             start += len;
         }
         self.entries.clear();
-        self.entries.resize(dealt.len(), 0);
-        for Dealt { entry, bucket } in dealt {
-            let place = &mut self.counts[*bucket as usize];
-            self.entries[*place as usize] = *entry;
-            *place += 1;
+        self.entries.resize(start as usize, 0);
+
+        // Lists with an entry for round r are those longer than r, which have the lanes before all others.
+        let empty = by_length[0] as usize;
+        let mut lanes = 0;
+        for count in by_length[1..].iter_mut().rev() {
+            lanes += *count;
+            *count = lanes - *count;
         }
-        self.lists.len()
+        self.targets.clear();
+        self.targets.resize(lanes as usize, 0);
+        let mut longer = vec![0_u32; cut as usize + 1];
+        for (bucket, fill) in self.fill.iter_mut().enumerate() {
+            let Fill { next: len, lane } = *fill;
+            if lane == IN_PIECES || len == 0 {
+                continue;
+            }
+            let lane = &mut by_length[len as usize];
+            longer[len as usize - 1] += 1;
+            self.targets[*lane as usize] = bucket as u32;
+            *fill = Fill { next: 0, lane: *lane };
+            *lane += 1;
+        }
+        for round in (0..cut as usize).rev() {
+            longer[round] += longer[round + 1];
+        }
+        self.begin_rounds(&longer);
+        for dealt in &dealt {
+            let fill = &mut self.fill[(dealt >> 32) as usize];
+            let (next, entry) = (fill.next as usize, *dealt as u32);
+            fill.next += 1;
+            if fill.lane == IN_PIECES {
+                self.entries[next] = entry;
+            } else {
+                self.rounds[self.taken[next].first + fill.lane as usize] = entry;
+            }
+        }
+        self.dealt[part] = dealt;
+        buckets - empty
     }
 
-    /// Adds up every list of rows of `table` and writes the sum to its row; whether one may be infinity.
-    fn sum_lists(&mut self, table: &[u64]) -> bool {
+    /// Makes room for rounds of so many entries, each filled up to whole vectors.
+    fn begin_rounds(&mut self, growing: &[u32]) {
+        self.taken.clear();
+        let mut first = 0;
+        for growing in growing.iter().map(|growing| *growing as usize).take_while(|growing| *growing > 0) {
+            self.taken.push(Taken { first, growing });
+            first += 8 * vectors(growing);
+        }
+        // Places that no list fills name the first row: any will do.
+        self.rounds.clear();
+        self.rounds.resize(first, 0);
+    }
+
+    /// Adds up the lists that were cut and writes each sum to its row; whether one may be infinity.
+    fn sum_cut_lists(&mut self, table: &[u64]) -> bool {
+        if self.lists.is_empty() {
+            return false;
+        }
         let mut infinite = self.sum_pieces(table, false);
         while !self.lists.is_empty() {
             let table = std::mem::take(&mut self.pieces);
@@ -222,7 +305,7 @@ impl<F: Kernels> Worker<F> {
     /// Adds up every list that is short enough. Others are cut into pieces, whose sums become rows of `self.pieces`, and
     /// `self.lists` and `self.entries` afterwards are lists of these.
     fn sum_pieces(&mut self, table: &[u64], table_has_infinity: bool) -> bool {
-        let cut = (CUT * self.entries.len() / (self.counts.len() + 1)).max(SHORTEST_CUT) as u32;
+        let cut = longest_whole(self.entries.len(), self.fill.len()) as u32;
         let mut again: Vec<List> = Vec::new();
         let mut pieces: Vec<List> = Vec::new();
         let mut whole = std::mem::take(&mut self.lists);
@@ -267,34 +350,57 @@ impl<F: Kernels> Worker<F> {
         let by_length = std::mem::take(&mut self.by_length);
         let mut infinite = false;
         for lists in by_length.chunks(BATCH) {
-            self.starts.clear();
-            self.starts.extend(lists.iter().map(|list| list.start));
             self.targets.clear();
             self.targets.extend(lists.iter().map(|list| list.to));
-            let source = Lists::new(table, &self.entries, &self.starts);
-            // SAFETY: whoever made this worker promised the instructions; each list has an entry in its first round, and in each
-            // later one up to its length; every target is a row.
-            unsafe {
-                F::load(&mut self.points, lists.len(), &source);
-                let mut has_infinity = table_has_infinity;
-                let mut growing = lists.len();
-                for round in 1..lists[0].len {
-                    while lists[growing - 1].len <= round {
-                        growing -= 1;
-                    }
-                    let source = source.at_round(round as usize);
-                    let fine = !has_infinity && F::add(&mut self.points, growing, &source, &mut self.scratch);
-                    if !fine {
-                        has_infinity = F::add_complete(&mut self.points, growing, &source, &mut self.scratch);
-                        infinite |= has_infinity;
-                        has_infinity |= table_has_infinity;
-                    }
-                }
-                F::store(&self.points, lists.len(), rows, &self.targets);
-            }
+            self.deal_rounds(lists);
+            infinite |= self.sum_rounds(table, rows, table_has_infinity);
         }
         self.by_length = by_length;
         infinite | table_has_infinity
+    }
+
+    /// Adds up `self.rounds` and writes the sums to `self.targets`; whether one may be infinity.
+    fn sum_rounds(&mut self, table: &[u64], rows: &mut [u64], table_has_infinity: bool) -> bool {
+        let (mut infinite, mut has_infinity) = (table_has_infinity, table_has_infinity);
+        for (round, Taken { first, growing }) in self.taken.iter().copied().enumerate() {
+            let source = Round::new(table, &self.rounds[first..first + 8 * vectors(growing)]);
+            // SAFETY: whoever made this worker promised the instructions; entries name rows of the table, here and below.
+            unsafe {
+                if round == 0 {
+                    F::load(&mut self.points, growing, &source);
+                    continue;
+                }
+                let fine = !has_infinity && F::add(&mut self.points, growing, &source, &mut self.scratch);
+                if !fine {
+                    has_infinity = F::add_complete(&mut self.points, growing, &source, &mut self.scratch);
+                    infinite |= has_infinity;
+                    has_infinity |= table_has_infinity;
+                }
+            }
+        }
+        // SAFETY: as above; every target is a row.
+        unsafe { F::store(&self.points, self.targets.len(), rows, &self.targets) };
+        infinite
+    }
+
+    /// Puts the entries of lists, longest first, in the order in which they are added: of every list the first, then of every
+    /// one that has it the second, and so on.
+    fn deal_rounds(&mut self, lists: &[List]) {
+        let mut growing = lists.len();
+        let longer = (0..lists[0].len).map(|round| {
+            while lists[growing - 1].len <= round {
+                growing -= 1;
+            }
+            growing as u32
+        });
+        let longer: Vec<u32> = longer.collect();
+        self.begin_rounds(&longer);
+        for (lane, list) in lists.iter().enumerate() {
+            let (start, len) = (list.start as usize, list.len as usize);
+            for (entry, taken) in self.entries[start..start + len].iter().zip(&self.taken) {
+                self.rounds[taken.first + lane] = *entry;
+            }
+        }
     }
 
     fn order_by_length(&mut self, lists: &[List]) {
@@ -411,6 +517,11 @@ impl<F: Kernels> Worker<F> {
         as_bytes_mut(&mut points).copy_from_slice(as_bytes(&rows));
         points
     }
+}
+
+/// The most entries of a list that is not cut.
+fn longest_whole(entries: usize, buckets: usize) -> usize {
+    (CUT * entries / (buckets + 1)).max(SHORTEST_CUT)
 }
 
 /// Σ (i + 1)·pointᵢ and Σ pointᵢ.

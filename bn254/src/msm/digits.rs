@@ -9,6 +9,7 @@
 use rayon::prelude::*;
 
 use super::plan::Plan;
+use crate::pages::Pages;
 use crate::simd::field52::{Field52, Modulus, R, to_limbs};
 use crate::simd::lanes::Lanes;
 use crate::{Fr, fr_to_le_bytes};
@@ -27,7 +28,7 @@ const HALF: [u64; 4] =
 pub struct Digits {
     width: u32,
     count: usize,
-    digits: Vec<i16>,
+    digits: Pages<i16>,
 }
 
 /// Digits of width `width` that a scalar has.
@@ -47,7 +48,7 @@ impl Digits {
     /// Digits of `width` bits.
     pub(super) fn with_width(scalars: &[Fr], width: u32) -> Self {
         let places = places(width);
-        let mut digits = vec![0_i16; scalars.len().div_ceil(BLOCK) * BLOCK * places];
+        let mut digits = Pages::<i16>::zeroed(scalars.len().div_ceil(BLOCK) * BLOCK * places);
         let bias = Bias::new(width);
         digits.par_chunks_mut(BLOCK * places).zip(scalars.par_chunks(BLOCK)).for_each(|(digits, scalars)| {
             let done = bias.write_vectors(scalars, digits);

@@ -29,6 +29,7 @@ use rayon::prelude::*;
 
 use crate::Fr;
 use crate::msm::Engine;
+use crate::pages::Pages;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::avx512::Avx512;
 use crate::simd::field52::{Modulus, R};
@@ -78,9 +79,9 @@ pub struct Domain {
     size_inverse: Fr,
     kernels: TransformKernels,
     /// s^bitrev(i) for i < n: the factors of the domain, and from n/2 on those of the coset. One entry more.
-    forward: Vec<Fr>,
+    forward: Pages<Fr>,
     /// w^-bitrev(i) for i < n/2. One entry more.
-    inverse: Vec<Fr>,
+    inverse: Pages<Fr>,
     /// (s^bitrev(low), s^bitrev(high)): their product is the power of s at a bit-reversed place.
     shift_powers: SplitPowers,
     inverse_shift_powers: SplitPowers,
@@ -145,25 +146,32 @@ impl SplitPowers {
 }
 
 /// unit * base^bitrev(i) for i < 2^log, and one entry more.
-fn factor_table(base: Fr, log: u32, unit: Fr) -> Vec<Fr> {
-    let mut table = bit_reversed_powers(base, log, unit);
-    table.push(Fr::ZERO);
+fn factor_table(base: Fr, log: u32, unit: Fr) -> Pages<Fr> {
+    let mut table = Pages::zeroed((1 << log) + 1);
+    fill_with_powers(&mut table[..1 << log], base, unit);
     table
 }
 
 /// first * base^bitrev(i) for i < 2^log.
 fn bit_reversed_powers(base: Fr, log: u32, first: Fr) -> Vec<Fr> {
+    let mut powers = vec![first; 1 << log];
+    fill_with_powers(&mut powers, base, first);
+    powers
+}
+
+/// Sets value i to first * base^bitrev(i).
+fn fill_with_powers(powers: &mut [Fr], base: Fr, first: Fr) {
+    let log = powers.len().trailing_zeros();
+    powers[0] = first;
     // Doubling: the second half of a table of 2^(b+1) entries is the first half times base^(2^(log-1-b)).
-    let mut powers = Vec::with_capacity((1 << log) + 1);
-    powers.push(first);
     for bit in 0..log {
         let factor = base.pow_vartime([1_u64 << (log - 1 - bit)]);
-        let half = powers.len();
-        powers.extend(
-            (0..half).into_par_iter().with_min_len(MIN_CHUNK).map(|i| factor * powers[i]).collect::<Vec<_>>(),
-        );
+        let (known, next) = powers[..2 << bit].split_at_mut(1 << bit);
+        next.par_iter_mut()
+            .zip(known)
+            .with_min_len(MIN_CHUNK)
+            .for_each(|(next, known)| *next = factor * &*known);
     }
-    powers
 }
 
 /// The field has no domain of this size.

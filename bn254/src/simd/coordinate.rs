@@ -88,6 +88,12 @@ pub trait Coordinate: Copy + 'static {
     /// Lane i gets what lane `i ^ BIT` has.
     fn swap<const BIT: usize>(self) -> Self;
 
+    /// The lanes whose word has its highest bit set.
+    #[inline(always)]
+    fn signs(words: &[u32; 8]) -> u8 {
+        words.iter().rev().fold(0, |mask, word| mask << 1 | (word >> 31) as u8)
+    }
+
     /// 1/self, for a loose value that is the same in every lane and not zero.
     fn invert_common(self) -> Self;
 }
@@ -300,8 +306,8 @@ impl<L: Lanes> Coordinate for Pair<L> {
         Self { c0: self.c0.export(), c1: self.c1.export() }
     }
 
-    /// Karatsuba with delayed reduction: three products of Fq, and two reductions. With P = a0·b0 and Q = a1·b1, which are below
-    /// 28·p², c0 is P − Q + 28·p² and c1 is (a0 + a1)·(b0 + b1) − P − Q, which is not negative.
+    /// Karatsuba with delayed reduction: three products of Fq, and two reductions. With p = a0·b0 and q = a1·b1, which are below
+    /// 28·p², c0 is p − q + 28·p² and c1 is (a0 + a1)·(b0 + b1) − p − q, which is not negative.
     #[inline(always)]
     fn mul<const K: usize>(a: &[Self; K], b: &[Self; K]) -> [Self; K] {
         let mut products = *a;
@@ -309,15 +315,14 @@ impl<L: Lanes> Coordinate for Pair<L> {
             let (a, b) = (a[k], b[k]);
             // SAFETY: there is a value of `L`.
             let zero = unsafe { L::splat(0) };
+            let p = Field52::product_onto([zero; 10], a.c0, b.c0);
             let q = Field52::product_onto([zero; 10], a.c1, b.c1);
             let lift = Field52::<L, Q>::lift(zero);
+            let mut real = lift;
             let mut start = lift;
             for i in 0..10 {
-                start[i] = lift[i].sub(q[i]);
-            }
-            let real = Field52::product_onto(start, a.c0, b.c0);
-            for i in 0..10 {
-                start[i] = lift[i].sub(real[i]).sub(q[i].add(q[i]));
+                real[i] = lift[i].add(p[i].sub(q[i]));
+                start[i] = zero.sub(p[i].add(q[i]));
             }
             let imaginary = Field52::product_onto(start, a.c0.add(a.c1), b.c0.add(b.c1));
             let [c0, c1] = Field52::montgomery([real, imaginary]);

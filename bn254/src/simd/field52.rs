@@ -12,7 +12,8 @@
 //! meant for public points and for witnesses on a prover's own machine, not as a defence against who measures it.
 //!
 //! Source: Montgomery multiplication by operand scanning as in Gueron and Krasnov, "Accelerating big integer arithmetic
-//! using Intel IFMA extensions", ARITH 2016; the table of multiples for partial reduction is folklore.
+//! using Intel IFMA extensions", ARITH 2016; replacing the lowest limb by a multiple of 1/2^52 modulo p, and the table of
+//! multiples for partial reduction, are folklore.
 
 #![expect(
     clippy::needless_range_loop,
@@ -64,6 +65,15 @@ impl<L: Lanes, M: Modulus> Field52<L, M> {
         [splat(0), splat(1), splat(2), splat(3), splat(4)]
     }
 
+    /// See [`Constants::FOLD`].
+    #[inline(always)]
+    fn fold(of: L) -> [L; 5] {
+        let _shows_the_instructions = of;
+        // SAFETY: there is a value of `L`.
+        let splat = |i: usize| unsafe { L::splat(Constants::<M>::FOLD[i]) };
+        [splat(0), splat(1), splat(2), splat(3), splat(4)]
+    }
+
     /// Limbs of canonical or larger values of less than 256 bits.
     #[inline(always)]
     pub fn from_packed(w: Packed<L>) -> Self {
@@ -102,63 +112,30 @@ impl<L: Lanes, M: Modulus> Field52<L, M> {
         l
     }
 
-    /// a·b/R of `K` pairs at once, so that their latencies overlap. Loose, for a·b ≤ 84·p².
+    /// a·b/R of `K` pairs at once, so that their latencies overlap: two have room in 32 registers. Loose, for a·b ≤ 84·p².
     #[inline(always)]
     pub fn mul<const K: usize>(a: &[Self; K], b: &[Self; K]) -> [Self; K] {
         // SAFETY: there is a value of `L`.
-        let (zero, mask, inverse) =
-            unsafe { (L::splat(0), L::splat(MASK52), L::splat(Constants::<M>::MINUS_INVERSE)) };
-        let p = Self::multiple(1, zero);
-        let mut t = [[zero; 6]; K];
+        let zero = unsafe { L::splat(0) };
+        let mut t = [[zero; 10]; K];
         for i in 0..5 {
-            let mut q = [zero; K];
             for k in 0..K {
                 for j in 0..5 {
-                    t[k][j] = t[k][j].madd_low(a[k].limbs[i], b[k].limbs[j]);
+                    t[k][i + j] = t[k][i + j].madd_low(a[k].limbs[i], b[k].limbs[j]);
                 }
-            }
-            for k in 0..K {
-                q[k] = zero.madd_low(t[k][0], inverse);
-            }
-            for k in 0..K {
                 for j in 0..5 {
-                    t[k][j + 1] = t[k][j + 1].madd_high(a[k].limbs[i], b[k].limbs[j]);
+                    t[k][i + j + 1] = t[k][i + j + 1].madd_high(a[k].limbs[i], b[k].limbs[j]);
                 }
-            }
-            for k in 0..K {
-                // With q·p the lowest limb becomes a multiple of 2^52, the next one: its low product need not be computed.
-                t[k][0] = t[k][0].add(mask).shr::<52>();
-                for j in 1..5 {
-                    t[k][j] = t[k][j].madd_low(q[k], p[j]);
-                }
-            }
-            for k in 0..K {
-                for j in 0..5 {
-                    t[k][j + 1] = t[k][j + 1].madd_high(q[k], p[j]);
-                }
-            }
-            for k in 0..K {
-                t[k][0] = t[k][0].add(t[k][1]);
-                for j in 1..5 {
-                    t[k][j] = t[k][j + 1];
-                }
-                t[k][5] = zero;
             }
         }
-        let mut products = *a;
-        for k in 0..K {
-            products[k] = Self::new(Self::carried([t[k][0], t[k][1], t[k][2], t[k][3], t[k][4]]));
-        }
-        products
+        Self::montgomery(t)
     }
 
     /// a·a/R. Loose, for a² ≤ 84·p².
     #[inline(always)]
     pub fn sqr<const K: usize>(a: &[Self; K]) -> [Self; K] {
         // SAFETY: there is a value of `L`.
-        let (zero, mask, inverse) =
-            unsafe { (L::splat(0), L::splat(MASK52), L::splat(Constants::<M>::MINUS_INVERSE)) };
-        let p = Self::multiple(1, zero);
+        let zero = unsafe { L::splat(0) };
         let mut t = [[zero; 10]; K];
         for k in 0..K {
             let a = &a[k].limbs;
@@ -176,23 +153,7 @@ impl<L: Lanes, M: Modulus> Field52<L, M> {
                 t[k][2 * i + 1] = t[k][2 * i + 1].madd_high(a[i], a[i]);
             }
         }
-        for i in 0..5 {
-            for k in 0..K {
-                let q = zero.madd_low(t[k][i], inverse);
-                t[k][i + 1] = t[k][i + 1].add(t[k][i].add(mask).shr::<52>());
-                for j in 1..5 {
-                    t[k][i + j] = t[k][i + j].madd_low(q, p[j]);
-                }
-                for j in 0..5 {
-                    t[k][i + j + 1] = t[k][i + j + 1].madd_high(q, p[j]);
-                }
-            }
-        }
-        let mut squares = *a;
-        for k in 0..K {
-            squares[k] = Self::new(Self::carried([t[k][5], t[k][6], t[k][7], t[k][8], t[k][9]]));
-        }
-        squares
+        Self::montgomery(t)
     }
 
     /// `sum` + a·b, in limbs that are not carried.
@@ -208,32 +169,39 @@ impl<L: Lanes, M: Modulus> Field52<L, M> {
     }
 
     /// t/R of values between 0 and 84·p², whose limbs are not carried and may be negative. Loose.
+    ///
+    /// Four of the five limbs need no quotient digit: with f the constant [`Constants::FOLD`], 2^52·f is 1 modulo p, so that a
+    /// lowest limb l = 2^52·h + m can be replaced by h + m·f one limb higher. That makes a reduction wait for half as many
+    /// multiplications. What is left is below t/2^208 + 2^52·p/7, and below t/R + p/7 + p after the last, ordinary step.
     #[inline(always)]
     pub(super) fn montgomery<const K: usize>(mut t: [[L; 10]; K]) -> [Self; K] {
         // SAFETY: there is a value of `L`.
         let (zero, mask, inverse) =
             unsafe { (L::splat(0), L::splat(MASK52), L::splat(Constants::<M>::MINUS_INVERSE)) };
-        let p = Self::multiple(1, zero);
-        for i in 0..5 {
-            let mut q = [zero; K];
+        let (p, fold) = (Self::multiple(1, zero), Self::fold(zero));
+        for i in 0..4 {
             for k in 0..K {
-                q[k] = zero.madd_low(t[k][i], inverse);
-                // As in `mul`; the sign is kept.
-                t[k][i + 1] = t[k][i + 1].add(t[k][i].add(mask).sar::<52>());
-            }
-            for k in 0..K {
-                for j in 1..5 {
-                    t[k][i + j] = t[k][i + j].madd_low(q[k], p[j]);
-                }
-            }
-            for k in 0..K {
+                let low = t[k][i];
                 for j in 0..5 {
-                    t[k][i + j + 1] = t[k][i + j + 1].madd_high(q[k], p[j]);
+                    t[k][i + j + 1] = t[k][i + j + 1].madd_low(low, fold[j]);
+                }
+                t[k][i + 1] = t[k][i + 1].add(low.sar::<52>());
+                for j in 0..5 {
+                    t[k][i + j + 2] = t[k][i + j + 2].madd_high(low, fold[j]);
                 }
             }
         }
         let mut reduced = [Self::new(p); K];
         for k in 0..K {
+            let q = zero.madd_low(t[k][4], inverse);
+            // With q·p the limb becomes a multiple of 2^52, the next one: its low product need not be computed. The sign is kept.
+            t[k][5] = t[k][5].add(t[k][4].add(mask).sar::<52>());
+            for j in 1..5 {
+                t[k][4 + j] = t[k][4 + j].madd_low(q, p[j]);
+            }
+            for j in 0..5 {
+                t[k][5 + j] = t[k][5 + j].madd_high(q, p[j]);
+            }
             reduced[k] = Self::new(Self::carried([t[k][5], t[k][6], t[k][7], t[k][8], t[k][9]]));
         }
         reduced

@@ -243,6 +243,53 @@ impl<F: Coordinate> Source<F> for Lists<'_> {
     }
 }
 
+/// Rows of a table, gathered through one list of entries: lane i of vector v is entry `8·v + i`.
+pub struct Round<'a> {
+    rows: &'a [u64],
+    entries: &'a [u32],
+}
+
+impl<'a> Round<'a> {
+    /// Whole vectors of entries, as many as [`vectors`] says: what is added up ends with entries of any row.
+    pub fn new(rows: &'a [u64], entries: &'a [u32]) -> Self {
+        Self { rows, entries }
+    }
+}
+
+impl<F: Coordinate> Source<F> for Round<'_> {
+    #[inline(always)]
+    unsafe fn fetch(&self, at: usize, _active: u8) -> (Points<F>, u8) {
+        let width = 2 * F::WORDS;
+        // SAFETY: the caller promises that there is this vector of entries.
+        let entries = unsafe { &*self.entries.as_ptr().add(at * 8).cast::<[u32; 8]>() };
+        let mut rows = [self.rows.as_ptr(); 8];
+        for (row, entry) in rows.iter_mut().zip(entries) {
+            *row = row.wrapping_add((entry & !NEGATIVE) as usize * width);
+        }
+        // SAFETY: entries name rows of the table; the caller promises the instructions.
+        let (x, y) = unsafe { F::gather(&rows) };
+        (Points { x, y }, F::signs(entries))
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, at: usize) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(entries) = self.entries.get(at * 8..at * 8 + 8) {
+            for entry in entries {
+                let row = self.rows.as_ptr().wrapping_add((entry & !NEGATIVE) as usize * 2 * F::WORDS);
+                // SAFETY: a prefetch does not touch what the program can see, whatever the address.
+                unsafe {
+                    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+                    _mm_prefetch::<_MM_HINT_T0>(row.cast());
+                    if F::WORDS == 8 {
+                        _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(8).cast());
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Points that are vectors already.
 pub struct Vectors<'a, F>(pub &'a [Points<F>]);
 

@@ -87,6 +87,20 @@ impl<M: Modulus> Constants<M> {
         }
         inverse.wrapping_neg() & MASK52
     };
+    /// (k·p + 1)/2^52, where k·p ends in 52 ones (k is −1/p modulo 2^52): 2^52 times it is 1 more than a multiple of p. Below p/7.
+    pub(super) const FOLD: [u64; 5] = {
+        let p = to_limbs(M::WORDS);
+        let (mut product, mut carry, mut i) = ([0; 6], 1_u128, 0);
+        while i < 5 {
+            carry += Self::MINUS_INVERSE as u128 * p[i] as u128;
+            product[i] = carry as u64 & MASK52;
+            carry >>= 52;
+            i += 1;
+        }
+        product[5] = carry as u64;
+        assert!(product[0] == 0);
+        [product[1], product[2], product[3], product[4], product[5]]
+    };
     /// 2^260 − p.
     pub(super) const MINUS_P: [u64; 5] = {
         let p = to_limbs(M::WORDS);
