@@ -168,9 +168,9 @@ fn fill_with_powers(powers: &mut [Fr], base: Fr, first: Fr) {
         let factor = base.pow_vartime([1_u64 << (log - 1 - bit)]);
         let (known, next) = powers[..2 << bit].split_at_mut(1 << bit);
         next.par_iter_mut()
-            .zip(known)
+            .zip(&*known)
             .with_min_len(MIN_CHUNK)
-            .for_each(|(next, known)| *next = factor * &*known);
+            .for_each(|(next, known)| *next = factor * known);
     }
 }
 
