@@ -1,8 +1,8 @@
 //! `prove` and the commands of `keys` that read and write files of circom, snarkjs and rapidsnark.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use bn254::ntt::Generator;
 use circuits::shape::Shape;
@@ -12,7 +12,7 @@ use gpu_worker::matrices;
 use prover::iden3::phase_two::initial_key;
 use prover::iden3::zkey::{Checks, Zkey};
 use prover::iden3::{self, json, ptau, r1cs, wtns, zkey};
-use prover::{Cancel, CpuBackend, DevTrapdoor, Key, Matrices, Prover, generate_for, gnark};
+use prover::{Cancel, CpuBackend, DevTrapdoor, Key, Matrices, Progress, Prover, generate_for, gnark};
 
 use crate::keys::DEV_SEED;
 use crate::ui::{Bar, hex};
@@ -109,8 +109,7 @@ pub fn prove(options: &Options) -> eyre::Result<()> {
     let verifying_key = key.verifying_key().clone();
     let prover = Prover::new(Arc::new(CpuBackend::new()), key, Arc::new(matrices))?;
     let loaded = start.elapsed();
-    let proven = prover
-        .prove(&witness, &Cancel::new())
+    let proven = watched(|cancel| prover.prove(&witness, cancel))
         .wrap_err("the witness does not satisfy the circuit of this key, or belongs to another circuit")?;
     let public = json::write_public(witness.public_inputs());
     iden3::write(proof_file, format!("{:#}\n", json::write_proof(&proven.proof)).as_bytes())?;
@@ -217,4 +216,33 @@ pub fn export_zkey(options: &ExportZkey) -> eyre::Result<()> {
     iden3::write(&options.out, &zkey::write(&Key::from_parts(&parts)?, &matrices)?)?;
     println!("  ✓ {} (UNSAFE: from a public seed)", options.out.display());
     Ok(())
+}
+
+/// Shows how far a proof is, where the output is a terminal.
+fn watched<T: Send>(prove: impl FnOnce(&Cancel) -> T + Send) -> T {
+    const STEPS: f64 = 1000.0;
+    const LOOK: Duration = Duration::from_millis(100);
+    let (cancel, bar) = (Cancel::new(), Bar::default());
+    bar.begin("sums", STEPS as u64);
+    let (sender, receiver) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let proof = scope.spawn(|| {
+            // Who watches is there until this thread ends.
+            let _ = sender.send(prove(&cancel));
+        });
+        let mut shown = 0;
+        loop {
+            match receiver.recv_timeout(LOOK) {
+                Ok(proven) => return proven,
+                Err(_) if proof.is_finished() => {
+                    std::panic::resume_unwind(Box::new("the proving thread ended"))
+                }
+                Err(_) => {
+                    let done = (STEPS * cancel.progress()) as u64;
+                    bar.advance(done - shown);
+                    shown = done;
+                }
+            }
+        }
+    })
 }

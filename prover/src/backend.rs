@@ -5,7 +5,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bn254::{G1, G2};
@@ -18,9 +18,17 @@ use crate::witness::Witness;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId(pub u64);
 
-/// A wish to stop, shared between who proves and who has changed their mind. Looked at between stages.
+/// A wish to stop, and how far the work is: shared between who proves and who watches or has changed their mind. Looked at between
+/// stages, and within the sums on the processor.
 #[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel(Arc<Watched>);
+
+#[derive(Debug, Default)]
+struct Watched {
+    cancelled: AtomicBool,
+    /// Shares of the sums that are done, above those that there are.
+    shares: AtomicU64,
+}
 
 impl Cancel {
     /// Not cancelled.
@@ -30,17 +38,29 @@ impl Cancel {
 
     /// Asks the work to stop at its next stage.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.cancelled.store(true, Ordering::Relaxed);
     }
 
     /// Whether somebody asked.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// How much of the sums is done, which are nearly all of a proof: from 0 to 1. Stays 0 for backends that do not tell.
+    pub fn progress(&self) -> f64 {
+        let shares = self.0.shares.load(Ordering::Relaxed);
+        let (done, all) = (shares >> 32, shares & u64::from(u32::MAX));
+        if all == 0 { 0.0 } else { done as f64 / all as f64 }
+    }
+
+    /// Tells watchers that so many shares of the sums are done. Never goes back, whatever the order of threads.
+    pub(crate) fn shares_done(&self, done: usize, all: usize) {
+        self.0.shares.fetch_max((done as u64) << 32 | all as u64, Ordering::Relaxed);
     }
 
     /// The flag behind it, for code in other languages that looks at it while it works.
     pub fn flag(&self) -> &AtomicBool {
-        &self.0
+        &self.0.cancelled
     }
 
     /// # Errors

@@ -121,7 +121,9 @@ impl Control for Cancel {
         Self::is_cancelled(self)
     }
 
-    fn progress(&self, _done: usize, _all: usize) {}
+    fn progress(&self, done: usize, all: usize) {
+        self.shares_done(done, all);
+    }
 }
 
 fn timed<T>(elapsed: &mut Duration, work: impl FnOnce() -> T) -> T {

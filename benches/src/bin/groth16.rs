@@ -5,7 +5,7 @@
 //! cargo run --release -p proofmill-benches --bin bench-groth16 -- s3m1 --rounds 5 --peer
 //! ```
 //!
-//! Prints JSON: medians in milliseconds, peak memory in MiB (Linux), and peer/ours as a ratio.
+//! Prints JSON: medians in milliseconds, peak memory in MiB (Linux), how busy the threads are, and peer/ours as a ratio.
 
 use std::{sync::Arc, time::Instant};
 
@@ -19,7 +19,9 @@ use circuits::{
 };
 use clap::Parser;
 use proofmill_benches::full_batch;
-use prover::{Cancel, CpuBackend, DevTrapdoor, Key, Matrices, NoProgress, Prover, Witness, generate, verify};
+use prover::{
+    Cancel, CpuBackend, DevTrapdoor, Key, Matrices, NoProgress, Prover, Timings, Witness, generate, verify,
+};
 use rand_core::OsRng;
 use serde_json::json;
 
@@ -49,7 +51,7 @@ fn main() -> eyre::Result<()> {
     let prover = Prover::new(Arc::new(CpuBackend::new()), Arc::clone(&key), Arc::clone(&matrices))?;
     let peer = if args.peer { Some(key.to_bellman_parameters()?) } else { None };
     let (mut witness_ms, mut prove_ms, mut verify_ms, mut peer_ms) = (vec![], vec![], vec![], vec![]);
-    let mut stages = Vec::new();
+    let (mut stages, mut busy) = (Vec::new(), Vec::new());
     for _ in 0..args.rounds.max(1) {
         let (values, ms) = timed(|| witness(&batch));
         witness_ms.push(ms);
@@ -59,6 +61,7 @@ fn main() -> eyre::Result<()> {
         prove_ms.push(ms);
         let proven = proven?;
         stages.push(format!("{:?}", proven.timings));
+        busy.push(busy_in_sums(&proven.timings));
         let (verified, ms) = timed(|| verify(prover.verifying_key(), &proven.proof, &batch.public_inputs()));
         verify_ms.push(ms);
         verified?;
@@ -86,6 +89,7 @@ fn main() -> eyre::Result<()> {
         "peak_memory_mib": peak_memory_mib(),
         "bellman_prove_ms": peer.map(f64::round),
         "bellman_over_ours": peer.map(|peer| (peer / with_witness * 100.0).round() / 100.0),
+        "threads_busy_in_sums": (median(&mut busy) * 1000.0).round() / 1000.0,
         "rounds": args.rounds,
         "stages_of_the_last_round": stages.last(),
     });
@@ -102,6 +106,13 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
 fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// How much of the threads' time from the end of the transforms to the end of the sums is spent in sums: the rest is waiting, cutting
+/// scalars into digits, and adding up what the shares give.
+fn busy_in_sums(times: &Timings) -> f64 {
+    let sums = times.msm_a + times.msm_b1 + times.msm_b2 + times.msm_l + times.msm_h;
+    sums.as_secs_f64() / (times.total - times.sparse - times.ntt).as_secs_f64()
 }
 
 /// The process's high-water mark, where the kernel tells it.

@@ -64,8 +64,11 @@ fn cancelled_work_stops_and_released_keys_are_unknown() {
     let backend = CpuBackend::new();
     let id = backend.prepare(Arc::new(Key::from_parts(&parts).unwrap()), matrices).unwrap();
     let cancel = Cancel::new();
+    let watcher = cancel.clone();
+    assert_eq!(watcher.progress(), 0.0);
     backend.prove(id, &witness, &cancel).unwrap();
-    cancel.clone().cancel();
+    assert_eq!(watcher.progress(), 1.0);
+    watcher.cancel();
     assert_eq!(backend.prove(id, &witness, &cancel), Err(BackendError::Cancelled));
     backend.release(id);
     assert_eq!(backend.prove(id, &witness, &Cancel::new()), Err(BackendError::UnknownKey(id)));
