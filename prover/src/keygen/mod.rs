@@ -1,19 +1,34 @@
 //! Proving keys from a development trapdoor.
 //!
-//! Everything is evaluated in the Lagrange basis: the polynomial of variable i in matrix A has the value A\[row\]\[i\] at
-//! the row's domain point, so at tau it is the sum over the column of A\[row\]\[i\] * L_row(tau). Then each query is a
-//! vector of scalars times a fixed base.
+//! | module | purpose |
+//! |---|---|
+//! | `scalars` | the discrete logarithms of the queries |
+//! | `resumable` | keys that are made in several goes |
+//! | `store` | the work file of such a key |
+//!
+//! Each query is a vector of scalars times a fixed base.
+
+mod resumable;
+mod scalars;
+mod store;
+
+use std::io;
+use std::path::PathBuf;
 
 use bn254::fixed_base::FixedBase;
+use bn254::msm::MsmCurve;
 use bn254::ntt::{DomainTooLarge, Generator};
-use bn254::{Curve, Domain, Field, Fr, G1Affine, G2Affine, PrimeField};
-use rayon::prelude::*;
+use bn254::{Curve, Domain, Field, Fr, G1Affine, G2Affine};
 
 use crate::dev::DevTrapdoor;
 use crate::key::{KeyParts, MAX_ORIGIN_BYTES, Origin};
-use crate::matrices::{Matrices, SparseMatrix};
+use crate::matrices::Matrices;
 use crate::progress::Progress;
 use crate::verifying_key::VerifyingKey;
+pub use resumable::Resumable;
+use scalars::{QueryScalars, without_zeros};
+pub use store::Found;
+use store::Store;
 
 /// Why no key could be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +47,22 @@ pub enum KeygenError {
     /// The seed does not fit a key file.
     #[error("PM-KEYGEN-003: the seed is longer than {MAX_ORIGIN_BYTES} bytes; choose a shorter one")]
     SeedTooLong,
+    /// The work file cannot be read or written.
+    #[error(
+        "PM-KEYGEN-004: the work file {path}: {reason}; check the permissions and the free space, or remove the file"
+    )]
+    WorkFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+}
+
+impl KeygenError {
+    fn work_file(path: impl Into<PathBuf>, error: &io::Error) -> Self {
+        Self::WorkFile { path: path.into(), reason: error.to_string() }
+    }
 }
 
 /// Makes the proving key of a circuit from a development trapdoor, in bellman's order of the domain. The key is marked UNSAFE.
@@ -56,6 +87,15 @@ pub fn generate_for(
     trapdoor: &DevTrapdoor,
     progress: &dyn Progress,
 ) -> Result<KeyParts, KeygenError> {
+    make(generator, matrices, trapdoor, Queries { store: None, progress })
+}
+
+fn make(
+    generator: Generator,
+    matrices: &Matrices,
+    trapdoor: &DevTrapdoor,
+    mut queries: Queries,
+) -> Result<KeyParts, KeygenError> {
     if trapdoor.seed().len() > MAX_ORIGIN_BYTES {
         return Err(KeygenError::SeedTooLong);
     }
@@ -75,23 +115,16 @@ pub fn generate_for(
     }
 
     let g1_count = a.len() + b.len() + scalars.combined.len() + scalars.h.len();
-    let steps = |stage, scalars: &[Fr]| progress.begin(stage, scalars.len() as u64);
     let g1 = FixedBase::new(G1Affine::generator(), g1_count);
-    let multiples = |stage: &'static str, scalars: &[Fr]| {
-        steps(stage, scalars);
-        g1.multiples(scalars, |done| progress.advance(done))
-    };
     let vk_g1 = g1.multiples(&[trapdoor.alpha, trapdoor.beta, trapdoor.delta], |_| ());
     let ic = g1.multiples(ic, |_| ());
-    let a = multiples("A in G1", &a);
-    let b1 = multiples("B in G1", &b);
-    let l = multiples("L in G1", l);
-    let h = multiples("H in G1", &scalars.h);
+    let a = queries.make("A in G1", &g1, &a)?;
+    let b1 = queries.make("B in G1", &g1, &b)?;
+    let l = queries.make("L in G1", &g1, l)?;
+    let h = queries.make("H in G1", &g1, &scalars.h)?;
     drop(g1);
-
-    steps("B in G2", &b);
     let g2 = FixedBase::new(G2Affine::generator(), b.len());
-    let b2 = g2.multiples(&b, |done| progress.advance(done));
+    let b2 = queries.make("B in G2", &g2, &b)?;
     let multiple_of_g2 = |secret: Fr| (G2Affine::generator() * secret).to_affine();
 
     Ok(KeyParts {
@@ -120,73 +153,37 @@ pub fn generate_for(
     })
 }
 
-/// The discrete logarithms of all queries.
-struct QueryScalars {
-    /// u_i(tau) per variable.
-    a: Vec<Fr>,
-    /// v_i(tau) per variable.
-    b: Vec<Fr>,
-    /// (beta*u_i + alpha*v_i + w_i)(tau), over gamma for the inputs and over delta for the rest.
-    combined: Vec<Fr>,
-    /// -1/2 * M_j(tau) * Z(tau) / delta, M_j the Lagrange basis of the odd coset: see [`crate::key`].
-    h: Vec<Fr>,
+/// Makes queries one after the other: always in the same order, which the chunks of a work file have too.
+struct Queries<'a> {
+    store: Option<&'a mut Store>,
+    progress: &'a dyn Progress,
 }
 
-impl QueryScalars {
-    fn evaluate(matrices: &Matrices, trapdoor: &DevTrapdoor, domain: &Domain) -> Result<Self, KeygenError> {
-        let DevTrapdoor { tau, alpha, beta, .. } = *trapdoor;
-        let lagrange = domain.lagrange_at(tau, Fr::ONE).ok_or(KeygenError::DegenerateTrapdoor)?;
-        let (mut a, (b, c)) = rayon::join(
-            || column_sums(matrices, matrices.a(), &lagrange),
-            || {
-                rayon::join(
-                    || column_sums(matrices, matrices.b(), &lagrange),
-                    || column_sums(matrices, matrices.c(), &lagrange),
-                )
-            },
-        );
-        // The implied rows: input i stands alone in A of row constraints + i.
-        for (value, basis) in a.iter_mut().zip(&lagrange[matrices.constraints()..]).take(matrices.inputs()) {
-            *value += basis;
+impl Queries<'_> {
+    /// scalar * base for each scalar.
+    fn make<C: MsmCurve>(
+        &mut self,
+        stage: &'static str,
+        base: &FixedBase<C>,
+        scalars: &[Fr],
+    ) -> Result<Vec<C>, KeygenError> {
+        let progress = self.progress;
+        progress.begin(stage, scalars.len() as u64);
+        let mut points = Vec::with_capacity(scalars.len());
+        let Some(store) = self.store.as_deref_mut() else {
+            base.append_multiples(scalars, &mut points, |done| progress.advance(done));
+            return Ok(points);
+        };
+        for scalars in scalars.chunks(store::CHUNK) {
+            let first = points.len();
+            let error = |store: &Store, error| KeygenError::work_file(store.path(), &error);
+            if store.take(scalars.len(), &mut points).map_err(|e| error(store, e))? {
+                progress.advance(scalars.len() as u64);
+                continue;
+            }
+            base.append_multiples(scalars, &mut points, |done| progress.advance(done));
+            store.keep(&points[first..]).map_err(|e| error(store, e))?;
         }
-        let invert = |secret: Fr| Option::<Fr>::from(secret.invert()).ok_or(KeygenError::DegenerateTrapdoor);
-        let (gamma_inverse, delta_inverse) = (invert(trapdoor.gamma)?, invert(trapdoor.delta)?);
-        let mut combined: Vec<Fr> =
-            a.par_iter().zip(&b).zip(&c).map(|((a, b), c)| beta * a + alpha * b + c).collect();
-        for (i, value) in combined.iter_mut().enumerate() {
-            *value *= if i < matrices.inputs() { gamma_inverse } else { delta_inverse };
-        }
-        let vanishing = tau.pow_vartime([domain.size() as u64]) - Fr::ONE;
-        let factor = -(Fr::TWO_INV * vanishing * delta_inverse);
-        let mut h = domain.lagrange_at(tau, domain.coset_shift()).ok_or(KeygenError::DegenerateTrapdoor)?;
-        h.par_iter_mut().for_each(|value| *value *= factor);
-        Ok(Self { a, b, combined, h })
+        Ok(points)
     }
-}
-
-/// For every column the sum of coefficient * basis\[row\].
-fn column_sums(matrices: &Matrices, matrix: &SparseMatrix, basis: &[Fr]) -> Vec<Fr> {
-    let table = matrices.coefficient_table();
-    let mut sums = vec![Fr::ZERO; matrices.variables()];
-    for (row, basis) in basis.iter().enumerate().take(matrix.row_count()) {
-        let (columns, coefficients) = matrix.row(row);
-        for (column, coefficient) in columns.iter().zip(coefficients) {
-            sums[*column as usize] += match *coefficient {
-                crate::matrices::COEFFICIENT_ONE => *basis,
-                crate::matrices::COEFFICIENT_MINUS_ONE => -*basis,
-                index => table[index as usize] * basis,
-            };
-        }
-    }
-    sums
-}
-
-/// Places and values of the elements that are not zero.
-fn without_zeros(values: &[Fr]) -> (Vec<u32>, Vec<Fr>) {
-    values
-        .iter()
-        .enumerate()
-        .filter(|(_, value)| **value != Fr::ZERO)
-        .map(|(i, value)| (i as u32, *value))
-        .unzip()
 }
