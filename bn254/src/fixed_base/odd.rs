@@ -63,26 +63,26 @@ pub(super) fn write_entries(scalar: &Fr, places: &[Place], entries: &mut [u32], 
     let bytes = scalar.to_repr();
     let (words, _) = bytes.as_ref().as_chunks::<8>();
     let mut k: [u64; 4] = std::array::from_fn(|word| u64::from_le_bytes(words[word]));
-    let even = k[0] & 1 ^ 1;
+    let even = !k[0] & 1;
     if even == 1 {
         k = from_order(&k);
     }
     // t = (k + 2^254 − 1)/2 = ⌊k/2⌋ + 2^253, since k is odd. The word above serves the shifts below.
     let t = [
-        k[0] >> 1 | k[1] << 63,
-        k[1] >> 1 | k[2] << 63,
-        k[2] >> 1 | k[3] << 63,
-        k[3] >> 1 | 1 << (SIGNS - 1 - 192),
+        (k[0] >> 1) | (k[1] << 63),
+        (k[1] >> 1) | (k[2] << 63),
+        (k[2] >> 1) | (k[3] << 63),
+        (k[3] >> 1) | (1 << (SIGNS - 1 - 192)),
         0,
     ];
     for (place, entry) in places.iter().zip(entries.iter_mut().step_by(stride)) {
         let (word, shift) = ((place.bit / 64) as usize, place.bit % 64);
-        let two_words = u128::from(t[word]) | u128::from(t[word + 1]) << 64;
+        let two_words = u128::from(t[word]) | (u128::from(t[word + 1]) << 64);
         let field = (two_words >> shift) as u32;
         // digit = 2·field − (2^width − 1); its highest sign is its own, and for a negative one the others count the other way.
-        let negative = field >> (place.width - 1) & 1 ^ 1;
+        let negative = (!field >> (place.width - 1)) & 1;
         let row = (field ^ negative.wrapping_neg()) & ((1 << (place.width - 1)) - 1);
-        *entry = (place.first_row + row) | (negative ^ even as u32) * NEGATIVE;
+        *entry = (place.first_row + row) | ((negative ^ even as u32) * NEGATIVE);
     }
 }
 
