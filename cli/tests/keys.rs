@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 const KEY: &str = "s3m1.pmkey";
 const PARTIAL: &str = "s3m1.pmkey.partial";
-/// The work file before the first point.
-const HEADER: u64 = 112;
+/// The work file with its first chunk, of 2^16 points at most: header, length, points, checksum.
+const FIRST_CHUNK: u64 = 112 + 8 + (64 << 16) + 32;
 /// How often the process may be done before it is killed.
 const TRIES: usize = 5;
 
@@ -27,7 +27,7 @@ fn said(mut command: Command) -> String {
     text
 }
 
-/// Starts the command, slow, and kills it as soon as a chunk of points is in its work file; whether that was in time.
+/// Starts the command, slow, and kills it as soon as its work file has a whole chunk of points; whether that was in time.
 fn kill_in_the_middle(out: &Path) -> bool {
     let partial = out.join(PARTIAL);
     let mut slow = setup_dev(out);
@@ -38,7 +38,7 @@ fn kill_in_the_middle(out: &Path) -> bool {
     let mut process = slow.spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
     while process.try_wait().unwrap().is_none()
-        && fs::metadata(&partial).map_or(0, |file| file.len()) <= HEADER + (1 << 20)
+        && fs::metadata(&partial).map_or(0, |file| file.len()) <= FIRST_CHUNK
     {
         assert!(Instant::now() < deadline, "no point after a minute");
         std::thread::sleep(Duration::from_millis(1));
