@@ -12,9 +12,9 @@ use gpu_worker::matrices;
 use prover::iden3::phase_two::initial_key;
 use prover::iden3::zkey::{Checks, Zkey};
 use prover::iden3::{self, json, ptau, r1cs, wtns, zkey};
-use prover::{Cancel, CpuBackend, DevTrapdoor, Key, Matrices, Progress, Prover, generate_for, gnark};
+use prover::{Cancel, CpuBackend, Key, Matrices, Progress, Prover, gnark};
 
-use crate::keys::DEV_SEED;
+use crate::keys::generate_dev;
 use crate::ui::{Bar, hex};
 
 /// Two ways to name the same four files.
@@ -211,9 +211,9 @@ pub fn export_r1cs(options: &ExportR1cs) -> eyre::Result<()> {
 
 pub fn export_zkey(options: &ExportZkey) -> eyre::Result<()> {
     let matrices: Matrices = matrices(options.circuit)?;
-    let trapdoor = DevTrapdoor::from_seed(DEV_SEED);
-    let parts = generate_for(Generator::Five, &matrices, &trapdoor, &Bar::default())?;
-    iden3::write(&options.out, &zkey::write(&Key::from_parts(&parts)?, &matrices)?)?;
+    generate_dev(&options.out, Generator::Five, &matrices, |parts| {
+        Ok(iden3::write(&options.out, &zkey::write(&Key::from_parts(parts)?, &matrices)?)?)
+    })?;
     println!("  ✓ {} (UNSAFE: from a public seed)", options.out.display());
     Ok(())
 }

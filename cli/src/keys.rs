@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use bn254::ntt::Generator;
 use circuits::shape::Shape;
 use clap::Subcommand;
 use contracts::{key::VerifyingKey, types::CircuitKey};
 use eyre::{Context, bail};
 use gpu_worker::{key_path, matrices};
 use prover::gnark::write_verifying_key;
-use prover::{CircuitDigest, DevTrapdoor, Key, Matrices, Origin, generate};
+use prover::keygen::Found;
+use prover::{CircuitDigest, DevTrapdoor, Key, KeyParts, Matrices, Origin, Resumable};
 use serde_json::json;
 
 use crate::iden3;
@@ -20,6 +22,8 @@ pub const DEV_SEED: &str = "proofmill development setup v1: UNSAFE, anybody can 
 #[derive(Subcommand)]
 pub enum Command {
     /// Make UNSAFE keys from a public seed, for development chains only
+    ///
+    /// What is finished of a key lies in KEY.partial beside it: the command goes on from there when it was interrupted.
     SetupDev {
         /// Circuits, separated by commas
         #[arg(long, value_delimiter = ',', default_value = "s3m1")]
@@ -74,9 +78,36 @@ fn make_dev(path: &Path, shape: Shape, matrices: &Matrices) -> eyre::Result<()> 
         std::fs::create_dir_all(folder)
             .wrap_err_with(|| format!("cannot make the folder {}", folder.display()))?;
     }
-    let bar = Bar::default();
-    let parts = generate(matrices, &DevTrapdoor::from_seed(DEV_SEED), &bar)?;
-    parts.write(path).wrap_err_with(|| format!("cannot write {}", path.display()))
+    generate_dev(path, Generator::Seven, matrices, |parts| {
+        parts.write(path).wrap_err_with(|| format!("cannot write {}", path.display()))
+    })
+}
+
+/// Makes the development key of a circuit for a file, and writes it. What is finished lies beside the file until that is written, and
+/// is taken over by whoever makes the same key for it again.
+pub fn generate_dev(
+    out: &Path,
+    generator: Generator,
+    matrices: &Matrices,
+    write: impl FnOnce(&KeyParts) -> eyre::Result<()>,
+) -> eyre::Result<()> {
+    let mut partial = out.as_os_str().to_owned();
+    partial.push(".partial");
+    let (partial, trapdoor) = (PathBuf::from(partial), DevTrapdoor::from_seed(DEV_SEED));
+    let mut key = Resumable::open(&partial, generator, matrices, &trapdoor)?;
+    let file = partial.display();
+    match key.found() {
+        Found::Nothing => {}
+        Found::Begun(bytes) => {
+            println!("  going on from the {:.1} MiB of points in {file}", bytes as f64 / 1048576.0);
+        }
+        Found::Other => println!("  replaced {file}: it was not begun for this key, or by another version"),
+        Found::Locked => println!(
+            "  {file} is in use by another process, or cannot be locked: this run begins anew and cannot be resumed"
+        ),
+    }
+    write(&key.generate(&Bar::default())?)?;
+    Ok(key.finish()?)
 }
 
 /// What the contract's constructor takes for a circuit.

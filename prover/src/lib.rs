@@ -46,7 +46,7 @@ pub use cpu::CpuBackend;
 pub use dev::{DevTrapdoor, simulate_proof};
 pub use groth16::{ProveError, Proven, Prover};
 pub use key::{Key, KeyError, KeyParts, Origin};
-pub use keygen::{KeygenError, generate, generate_for};
+pub use keygen::{KeygenError, Resumable, generate, generate_for};
 pub use matrices::{CircuitDigest, Matrices, MatricesError};
 pub use progress::{NoProgress, Progress};
 pub use proof::{PreparedVerifyingKey, Proof, ProofError, VerifyError, verify};

@@ -12,3 +12,4 @@ mod matrices_files;
 mod prove;
 mod ptau;
 mod refusals;
+mod resumable;

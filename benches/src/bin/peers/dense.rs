@@ -1,7 +1,8 @@
 //! The dense circuit, and inputs that all provers take alike.
 
 use bellman::{Circuit, ConstraintSystem, SynthesisError};
-use bn254::fixed_base::{AffinePoint, FixedBase};
+use bn254::fixed_base::FixedBase;
+use bn254::msm::MsmCurve;
 use bn254::{Field, Fr, PrimeField};
 use rand_core::OsRng;
 
@@ -39,7 +40,7 @@ pub fn random(size: u32) -> Vec<Fr> {
 }
 
 /// Consecutive multiples of the generator from a random one on: distinct points.
-pub fn points<C: AffinePoint>(size: u32) -> Vec<C> {
+pub fn points<C: MsmCurve>(size: u32) -> Vec<C> {
     let first = Fr::random(OsRng);
     let scalars: Vec<Fr> = (0..1_u128 << size).map(|i| first + Fr::from_u128(i)).collect();
     FixedBase::new(C::generator(), scalars.len()).multiples(&scalars, |_| ())

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bn254::fixed_base::AffinePoint;
 use bn254::msm::{Bases, Engine, MsmCurve, NoControl};
 use bn254::ntt::Generator;
 use bn254::{Domain, Fr, G1Affine, G2Affine};
@@ -39,7 +38,7 @@ impl Prover for Ours {
     }
 }
 
-fn msm<C: MsmCurve + AffinePoint>(size: u32) -> Work {
+fn msm<C: MsmCurve>(size: u32) -> Work {
     let (bases, scalars) = (Bases::new(&dense::points::<C>(size)), dense::random(size));
     Box::new(move || Ok(bases.msm(&scalars, &NoControl).map(drop)?))
 }
