@@ -1,5 +1,7 @@
 //! What the benchmarks share.
 
+pub mod ark;
+
 use bn254::Fr;
 use circuits::{
     batch::{Mint, Prepared},
