@@ -1,6 +1,7 @@
 //! What the benchmarks share.
 
 pub mod ark;
+pub mod kernels;
 
 use bn254::Fr;
 use circuits::{
