@@ -22,7 +22,7 @@
 //! | work | sizes | what |
 //! |---|---|---|
 //! | `msm-g1`, `msm-g2` | log2 | sums of distinct points times random scalars |
-//! | `ntt` | log2 | a transform of random elements, in whichever order its user is served best |
+//! | `ntt` | log2 | a transform of random elements; the order of the result is each prover's own |
 //! | `prove` | log2 | x -> x^2 + 7, 2^size - 8 times: every variable is a full-size element and stands in A, B and C |
 //! | `batch` | `s3m1` … `s1020m4` | a full batch of the protocol, from the same `.zkey` and `.wtns`; rapidsnark reads them for each proof, the others once |
 
