@@ -1,5 +1,8 @@
 //! What the benchmarks share.
 
+pub mod ark;
+pub mod kernels;
+
 use bn254::Fr;
 use circuits::{
     batch::{Mint, Prepared},

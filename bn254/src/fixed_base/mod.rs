@@ -21,8 +21,8 @@ use std::sync::{Mutex, PoisonError};
 use crate::Fr;
 use crate::msm::{Engine, MsmCurve};
 use crate::raw;
-use crate::simd::affine::{Points, Scratch};
-use crate::simd::kernels::{Kernels, Lists};
+use crate::simd::affine::{Points, Scratch, vectors};
+use crate::simd::kernels::{Kernels, Round};
 use crate::turns::in_turns;
 use tables::Tables;
 
@@ -101,7 +101,7 @@ impl<C: MsmCurve> FixedBase<C> {
 struct Sums<F> {
     sums: Vec<Points<F>>,
     scratch: Scratch<F>,
-    /// The rows that the scalars take, place after place.
+    /// The rows that the scalars take, place after place, each filled up to whole vectors.
     entries: Vec<u32>,
     /// 0, 1, 2, …
     numbers: Vec<u32>,
@@ -114,7 +114,7 @@ impl<F: Kernels> Sums<F> {
         Self {
             sums: Vec::new(),
             scratch: Scratch::default(),
-            entries: vec![0; chunk * places],
+            entries: vec![0; 8 * vectors(chunk) * places],
             numbers: (0..chunk as u32).collect(),
             rows: Vec::new(),
         }
@@ -126,17 +126,18 @@ impl<F: Kernels> Sums<F> {
     /// The processor has the instructions of `F`, in whose form the tables are.
     unsafe fn add_up<C: MsmCurve>(&mut self, tables: &Tables<C>, scalars: &[Fr]) {
         let (count, places) = (scalars.len(), tables.places());
+        let stride = 8 * vectors(count);
         for (at, scalar) in scalars.iter().enumerate() {
-            odd::write_entries(scalar, places, &mut self.entries[at..places.len() * count], count);
+            odd::write_entries(scalar, places, &mut self.entries[at..places.len() * stride], stride);
         }
         let numbers = &self.numbers[..count];
         self.rows.resize(count * C::ROW, 0);
         // SAFETY: the caller promises the instructions; there is an entry for every scalar and place, each names a row of the tables,
         // and there are as many results as numbers.
         unsafe {
-            F::load(&mut self.sums, count, &Lists::new(tables.rows(), &self.entries, numbers));
+            F::load(&mut self.sums, count, &Round::new(tables.rows(), &self.entries));
             for place in 1..places.len() {
-                let digits = Lists::new(tables.rows(), &self.entries[place * count..], numbers);
+                let digits = Round::new(tables.rows(), &self.entries[place * stride..]);
                 // Special cases are sums with infinity, when that is the base, and those of the highest place with zeros and some
                 // other scalars. In none of them is a difference of x that `add` does not notice.
                 if !F::add(&mut self.sums, count, &digits, &mut self.scratch) {

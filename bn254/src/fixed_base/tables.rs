@@ -6,11 +6,11 @@
 use rayon::prelude::*;
 
 use super::odd::{FEWEST, MOST, Place, places};
-use crate::msm::bases::Words;
 use crate::msm::{Engine, MsmCurve};
+use crate::pages::Pages;
 use crate::raw;
 use crate::simd::affine::{Points, Scratch};
-use crate::simd::kernels::{Kernels, Lists};
+use crate::simd::kernels::{Kernels, Round};
 use crate::{Curve, Group};
 
 /// Sums of one batch.
@@ -47,7 +47,7 @@ pub(super) fn cheapest<C: MsmCurve>(count: usize) -> u32 {
 /// The rows of all places.
 pub(super) struct Tables<C> {
     places: Vec<Place>,
-    rows: Words,
+    rows: Pages<u64>,
     engine: Engine,
     curve: std::marker::PhantomData<C>,
 }
@@ -61,8 +61,8 @@ impl<C: MsmCurve> Tables<C> {
         engine.check();
         let places = places(count);
         let doubles = doubles(base, &places, engine);
-        let mut rows = Words::zeroed(places.iter().map(Place::rows).sum::<usize>() * C::ROW);
-        let mut rest = rows.as_mut_slice();
+        let mut rows = Pages::zeroed(places.iter().map(Place::rows).sum::<usize>() * C::ROW);
+        let mut rest = &mut *rows;
         let mut tables = Vec::with_capacity(places.len());
         for place in &places {
             let table;
@@ -85,7 +85,7 @@ impl<C: MsmCurve> Tables<C> {
     }
 
     pub fn rows(&self) -> &[u64] {
-        self.rows.as_slice()
+        &self.rows
     }
 
     pub fn engine(&self) -> Engine {
@@ -120,12 +120,12 @@ unsafe fn fill<F: Kernels>(table: &mut [u64], doubles: &[u64]) {
     let (count, mut have, mut step) = (table.len() / row, 1, 1);
     while have < count {
         let (made, new) = table.split_at_mut(have * row);
-        let summand = Lists::new(&doubles[step * row..], &[0], &same);
+        let summand = Round::new(&doubles[step * row..], &same);
         for (made, new) in made.chunks(BATCH * row).zip(new.chunks_mut(BATCH * row)) {
             let sums_here = made.len() / row;
             // SAFETY: the caller promises the instructions; there are so many rows, old and new, and so many times the summand.
             unsafe {
-                F::load(&mut sums, sums_here, &Lists::new(made, &numbers, &numbers[..sums_here]));
+                F::load(&mut sums, sums_here, &Round::new(made, &numbers));
                 // No odd multiple is an even one or its negative. Infinity has all of its sums noticed.
                 if !F::add(&mut sums, sums_here, &summand, &mut scratch) {
                     F::add_complete(&mut sums, sums_here, &summand, &mut scratch);

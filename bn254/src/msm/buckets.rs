@@ -13,7 +13,7 @@ use halo2curves::CurveAffine;
 
 use crate::raw::{Limbs, as_bytes, as_bytes_mut};
 use crate::simd::affine::{Points, Scratch, Source, vectors};
-use crate::simd::kernels::{Both, Kernels, Lists, Round, Vectors};
+use crate::simd::kernels::{Both, Kernels, Round, Vectors};
 
 use super::bases::{Bases, Columns};
 use super::digits::{BLOCK, Digits};
@@ -434,26 +434,27 @@ impl<F: Kernels> Worker<F> {
         let segments = (count / SEGMENT_LENGTH).clamp(FEW, SEGMENTS);
         let length = count / segments;
         // Segment s walks its rows from the last to the first: running sum, and sum of the running sums, which is one step behind.
-        let downwards: Vec<u32> =
-            (0..count).map(|i| (i / length * length + length - 1 - i % length) as u32).collect();
-        let starts: Vec<u32> = (0..segments).map(|s| (s * length) as u32).collect();
-        let lists = Lists::new(rows, &downwards, &starts);
+        let downwards: Vec<u32> = (0..length)
+            .rev()
+            .flat_map(|at| (0..segments).map(move |segment| (segment * length + at) as u32))
+            .collect();
+        let round = |number: usize| Round::new(rows, &downwards[number * segments..]);
         let half = vectors(segments);
         let mut infinite = infinite;
-        // SAFETY: whoever made this worker promised the instructions; every segment has `length` entries, and `points` two halves of
-        // `segments` lanes.
+        // SAFETY: whoever made this worker promised the instructions; there are `length` rounds of whole vectors, and `points` are two
+        // halves of `segments` lanes.
         unsafe {
-            F::load(&mut self.points, segments, &lists);
-            for round in 1..length {
-                let sums = if round == 1 { segments } else { 2 * segments };
+            F::load(&mut self.points, segments, &round(0));
+            for number in 1..length {
+                let sums = if number == 1 { segments } else { 2 * segments };
                 self.previous.clear();
                 self.previous.extend_from_slice(&self.points[..half]);
-                if round == 1 {
+                if number == 1 {
                     // The sum of one running sum.
                     self.points.extend_from_within(..half);
                 }
                 let previous = std::mem::take(&mut self.previous);
-                let source = Both { first: (lists.at_round(round), half), second: Vectors(&previous) };
+                let source = Both { first: (round(number), half), second: Vectors(&previous) };
                 infinite = self.add(sums, &source, infinite);
                 self.previous = previous;
             }

@@ -177,73 +177,11 @@ kernels!([] Outlined<Field52<Emulated, Q>>);
 kernels!([] Outlined<Pair<Emulated>>);
 kernels!([F: Words] Eight<F>);
 
-/// Rows of a table, gathered through lists of entries: lane i of round r is entry `entries[starts[i] + r]`, whose highest bit
-/// asks for the negative and whose other bits are the row.
-pub struct Lists<'a> {
-    rows: &'a [u64],
-    entries: &'a [u32],
-    starts: &'a [u32],
-    round: usize,
-}
-
 /// The bit of an entry that asks for the negative.
 pub const NEGATIVE: u32 = 1 << 31;
 
-impl<'a> Lists<'a> {
-    /// The lists that begin at `starts`.
-    pub fn new(rows: &'a [u64], entries: &'a [u32], starts: &'a [u32]) -> Self {
-        Self { rows, entries, starts, round: 0 }
-    }
-
-    /// The same lists, `round` entries later.
-    pub fn at_round(&self, round: usize) -> Self {
-        Self { round, ..*self }
-    }
-}
-
-impl<F: Coordinate> Source<F> for Lists<'_> {
-    #[inline(always)]
-    unsafe fn fetch(&self, at: usize, active: u8) -> (Points<F>, u8) {
-        let width = 2 * F::WORDS;
-        let mut rows = [self.rows.as_ptr(); 8];
-        let mut negative = 0;
-        for (lane, row) in rows.iter_mut().enumerate() {
-            if active == u8::MAX || active >> lane & 1 == 1 {
-                // SAFETY: the caller promises that this list has an entry for this round.
-                let entry = unsafe {
-                    let start = *self.starts.get_unchecked(at * 8 + lane);
-                    *self.entries.get_unchecked(start as usize + self.round)
-                };
-                *row = row.wrapping_add((entry & !NEGATIVE) as usize * width);
-                negative |= ((entry >> 31) as u8) << lane;
-            }
-        }
-        // SAFETY: entries name rows of the table; the caller promises the instructions.
-        let (x, y) = unsafe { F::gather(&rows) };
-        (Points { x, y }, negative)
-    }
-
-    #[inline(always)]
-    fn prefetch(&self, at: usize) {
-        #[cfg(target_arch = "x86_64")]
-        for list in at * 8..at * 8 + 8 {
-            let Some(start) = self.starts.get(list) else { return };
-            if let Some(entry) = self.entries.get(*start as usize + self.round) {
-                let row = self.rows.as_ptr().wrapping_add((entry & !NEGATIVE) as usize * 2 * F::WORDS);
-                // SAFETY: a prefetch does not touch what the program can see, whatever the address.
-                unsafe {
-                    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-                    _mm_prefetch::<_MM_HINT_T0>(row.cast());
-                    if F::WORDS == 8 {
-                        _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(8).cast());
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Rows of a table, gathered through one list of entries: lane i of vector v is entry `8·v + i`.
+/// Rows of a table, gathered through a list of entries: lane i of vector v is entry `8·v + i`, whose highest bit asks for the negative
+/// and whose other bits are the row.
 pub struct Round<'a> {
     rows: &'a [u64],
     entries: &'a [u32],

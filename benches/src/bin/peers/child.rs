@@ -7,24 +7,47 @@ use cpu_time::ProcessTime;
 use eyre::bail;
 
 use crate::peers;
+use crate::program::Usage;
+use crate::size::Size;
 
 /// Something that is done again and again.
-pub type Work = Box<dyn FnMut() -> eyre::Result<()>>;
+pub enum Work {
+    /// In this process.
+    Here(Box<dyn FnMut() -> eyre::Result<()>>),
+    /// By a program, which says what it used.
+    Elsewhere(Box<dyn FnMut() -> eyre::Result<Usage>>),
+}
+
+impl Work {
+    pub fn here(work: impl FnMut() -> eyre::Result<()> + 'static) -> Self {
+        Self::Here(Box::new(work))
+    }
+
+    pub fn elsewhere(work: impl FnMut() -> eyre::Result<Usage> + 'static) -> Self {
+        Self::Elsewhere(Box::new(work))
+    }
+
+    fn run(&mut self) -> eyre::Result<Usage> {
+        match self {
+            Self::Here(work) => {
+                let before = ProcessTime::now();
+                work()?;
+                Ok(Usage { cpu: before.elapsed(), peak_mib: peak_mib() })
+            }
+            Self::Elsewhere(work) => work(),
+        }
+    }
+}
 
 /// A prover in this process.
 pub trait Prover {
     fn version(&self) -> String;
 
-    /// Whether it works in processes of its own, whose memory nobody here sees.
-    fn works_elsewhere(&self) -> bool {
-        false
-    }
-
-    /// The work of this name and size (log2).
+    /// The work of this name and size.
     ///
     /// # Errors
     /// If this prover does not do it.
-    fn prepare(&mut self, work: &str, size: u32) -> eyre::Result<Work>;
+    fn prepare(&mut self, work: &str, size: Size) -> eyre::Result<Work>;
 }
 
 /// Answers until standard input ends.
@@ -57,17 +80,16 @@ fn handle(line: &str, prover: &mut dyn Prover, work: &mut Option<Work>) -> eyre:
             *work = None;
             let mut made = prover.prepare(name, size.parse()?)?;
             // Once for the caches and for what is made on first use.
-            made()?;
+            made.run()?;
             *work = Some(made);
             Ok("ok".to_owned())
         }
         (["run"], Some(work)) => {
             reset_peak();
-            let (start, cpu, others) = (Instant::now(), ProcessTime::now(), time_of_children());
-            work()?;
-            let (wall, cpu) = (start.elapsed(), cpu.elapsed() + (time_of_children() - others));
-            let peak = if prover.works_elsewhere() { None } else { peak_mib() };
-            let peak = peak.map_or("-".to_owned(), |peak| peak.to_string());
+            let start = Instant::now();
+            let Usage { cpu, peak_mib } = work.run()?;
+            let wall = start.elapsed();
+            let peak = peak_mib.map_or("-".to_owned(), |peak| peak.to_string());
             Ok(format!("{:.3} {:.3} {peak}", ms(wall), ms(cpu)))
         }
         _ => bail!("not a command here: {line}"),
@@ -88,14 +110,4 @@ fn peak_mib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib / 1024)
-}
-
-/// Processor time of child processes that have ended, where the kernel tells it, in ticks of 10 ms.
-fn time_of_children() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    // Fields 16 and 17 of the file, of which the name in brackets is the second.
-    let ticks: u64 =
-        fields.split_whitespace().skip(13).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    Duration::from_millis(10 * ticks)
 }

@@ -3,8 +3,13 @@
 use bellman::{Circuit, ConstraintSystem, SynthesisError};
 use bn254::fixed_base::FixedBase;
 use bn254::msm::MsmCurve;
-use bn254::{Field, Fr, PrimeField};
-use rand_core::OsRng;
+use bn254::{Field, Fr};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{OsRng, RngCore, SeedableRng};
+use rayon::prelude::*;
+
+/// Elements for which the operating system is asked for randomness once.
+const CHUNK: usize = 1 << 12;
 
 /// Steps of the circuit of a size.
 pub fn steps(size: u32) -> usize {
@@ -36,12 +41,19 @@ impl Circuit<Fr> for Dense {
 }
 
 pub fn random(size: u32) -> Vec<Fr> {
-    (0..1 << size).map(|_| Fr::random(OsRng)).collect()
+    let mut values = vec![Fr::ZERO; 1 << size];
+    values.par_chunks_mut(CHUNK).for_each(|chunk| {
+        let mut seed = [0; 32];
+        OsRng.fill_bytes(&mut seed);
+        let mut rng = ChaCha8Rng::from_seed(seed);
+        chunk.fill_with(|| Fr::random(&mut rng));
+    });
+    values
 }
 
 /// Consecutive multiples of the generator from a random one on: distinct points.
 pub fn points<C: MsmCurve>(size: u32) -> Vec<C> {
     let first = Fr::random(OsRng);
-    let scalars: Vec<Fr> = (0..1_u128 << size).map(|i| first + Fr::from_u128(i)).collect();
+    let scalars: Vec<Fr> = (0..1_usize << size).into_par_iter().map(|i| first + Fr::from(i as u64)).collect();
     FixedBase::new(C::generator(), scalars.len()).multiples(&scalars, |_| ())
 }

@@ -1,10 +1,17 @@
 //! A prover in another process, which reads commands on its standard input: see `benches/peers/gnark/main.go`.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use eyre::{Context, OptionExt, bail};
+
+use crate::files::FOLDER;
+use crate::peers::{CONSTANTINE, RAPIDSNARK};
+use crate::size::Size;
+
+/// How a prover says that it is for other works, or for smaller sizes.
+pub const DOES_NOT: &str = "does no ";
 
 /// What one run took.
 #[derive(Clone, Copy, Debug)]
@@ -23,56 +30,52 @@ pub struct Peer {
     output: BufReader<ChildStdout>,
 }
 
-/// Ourselves under several names: what the child is asked to be.
-const OWN: [&str; 6] =
-    ["proofmill", "proofmill-portable", "halo2curves", "bellman", "arkworks", "rapidsnark"];
+/// Everybody, in the order of the table.
+const NAMES: [&str; 8] = [
+    "proofmill",
+    "proofmill-portable",
+    "halo2curves",
+    "bellman",
+    "arkworks",
+    "rapidsnark",
+    "constantine",
+    GNARK,
+];
+/// The only one that is not this program under another name.
 const GNARK: &str = "gnark";
+const GNARK_PEER: &str = "PROOFMILL_GNARK_PEER";
 
 impl Peer {
-    /// Starts those that are wanted (all, if none is named), and says of the others why they are missing.
+    /// Starts those that are wanted (all, if none is named), and says of the others why they are missing. They share `folder`.
     ///
     /// # Errors
     /// If a process does not start or does not answer.
-    pub fn start_all(wanted: &[String], threads: usize) -> eyre::Result<(Vec<Self>, Vec<String>)> {
-        let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
-        let mut peers = Vec::new();
-        let mut missing = Vec::new();
-        for name in OWN.into_iter().filter(|name| is_wanted(name)) {
-            let mut command = Command::new(std::env::current_exe()?);
-            command.args(["--serve", name]).env("RAYON_NUM_THREADS", threads.to_string());
-            if name == "proofmill-portable" {
-                command.env("PROOFMILL_NO_IFMA", "1");
-            }
-            if name == "rapidsnark" {
-                let Some(program) = find("PROOFMILL_RAPIDSNARK", "rapidsnark") else {
-                    missing.push("rapidsnark: not in PATH, and PROOFMILL_RAPIDSNARK is not set".to_owned());
-                    continue;
-                };
-                command.env("PROOFMILL_RAPIDSNARK", program).env("OMP_NUM_THREADS", threads.to_string());
-            }
-            peers.push(Self::start(name, command)?);
+    pub fn start_all(
+        wanted: &[String],
+        threads: usize,
+        folder: &Path,
+    ) -> eyre::Result<(Vec<Self>, Vec<String>)> {
+        if let Some(unknown) = wanted.iter().find(|wanted| !NAMES.contains(&wanted.as_str())) {
+            bail!("there is no prover {unknown}; names are {}", NAMES.join(", "));
         }
-        if is_wanted(GNARK) {
-            match find("PROOFMILL_GNARK_PEER", "gnark-peer") {
-                Some(program) => {
-                    let mut command = Command::new(program);
-                    command.env("GOMAXPROCS", threads.to_string());
-                    peers.push(Self::start(GNARK, command)?);
-                }
-                None => missing.push(
-                    "gnark: build benches/peers/gnark with Go and name the binary in PROOFMILL_GNARK_PEER"
-                        .to_owned(),
-                ),
+        let program = std::env::current_exe()?;
+        let (mut peers, mut missing) = (Vec::new(), Vec::new());
+        for name in NAMES {
+            if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == name) {
+                continue;
+            }
+            match command(name, &program, threads) {
+                Ok(mut command) => peers.push(Self::start(name, command.env(FOLDER, folder))?),
+                Err(reason) => missing.push(format!("{name}: {reason}")),
             }
         }
-        missing.push("Constantine: this program does not know how to run it yet".to_owned());
         if peers.is_empty() {
-            bail!("nobody to measure; names are {}, {GNARK}", OWN.join(", "));
+            bail!("nobody to measure: {}", missing.join("; "));
         }
         Ok((peers, missing))
     }
 
-    fn start(name: &str, mut command: Command) -> eyre::Result<Self> {
+    fn start(name: &str, command: &mut Command) -> eyre::Result<Self> {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -94,8 +97,11 @@ impl Peer {
     }
 
     /// Makes the input of a work; why not, if this prover does not do it.
-    pub fn prepare(&mut self, work: &str, size: u32) -> Result<(), String> {
-        self.ask(&format!("prepare {work} {size}")).map(drop)
+    pub fn prepare(&mut self, work: &str, size: Size) -> Result<(), String> {
+        if self.name == GNARK && matches!(size, Size::Circuit(_)) {
+            return Err(format!("{DOES_NOT}{work}: its circuits are written in Go"));
+        }
+        self.ask(&format!("prepare {work} {}", size.name())).map(drop)
     }
 
     /// Does the work that was prepared once.
@@ -137,6 +143,36 @@ impl Drop for Peer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What starts a prover; why it cannot be, if what it needs is missing.
+fn command(name: &str, program: &Path, threads: usize) -> Result<Command, String> {
+    let threads = threads.to_string();
+    if name == GNARK {
+        let peer = find(GNARK_PEER, "gnark-peer").ok_or_else(|| {
+            format!("build benches/peers/gnark with Go and name the binary in {GNARK_PEER}")
+        })?;
+        let mut command = Command::new(peer);
+        command.env("GOMAXPROCS", threads);
+        return Ok(command);
+    }
+    let mut command = Command::new(program);
+    command.args(["--serve", name]).env("RAYON_NUM_THREADS", &threads);
+    match name {
+        "proofmill-portable" => {
+            command.env("PROOFMILL_NO_IFMA", "1");
+        }
+        "rapidsnark" => {
+            let found = find(RAPIDSNARK, "rapidsnark")
+                .ok_or_else(|| format!("not in PATH, and {RAPIDSNARK} is not set"))?;
+            command.env(RAPIDSNARK, found).env("OMP_NUM_THREADS", &threads);
+        }
+        "constantine" if std::env::var_os(CONSTANTINE).is_none() => {
+            return Err(format!("{CONSTANTINE} is not set; build its shared library and name it there"));
+        }
+        _ => {}
+    }
+    Ok(command)
 }
 
 /// A program by an environment variable, or by its name in PATH.

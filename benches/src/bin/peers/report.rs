@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::peer::{Peer, Run};
+use crate::size::Size;
 
 /// Who the others are compared with.
 const OURS: &str = "proofmill";
@@ -30,12 +31,12 @@ impl Report {
             println!("  not measured: {reason}");
         }
         println!(
-            "{:<8} {:>5}  {:<20} {:>12} {:>12} {:>9} {:>12}",
+            "{:<8} {:<6} {:<20} {:>12} {:>12} {:>9} {:>12}",
             "work", "size", "who", "median ms", "cpu ms", "peak MiB", "of ours"
         );
     }
 
-    pub fn compared(&self, work: &str, size: u32, runs: &[(&mut Peer, Vec<Run>)]) {
+    pub fn compared(&self, work: &str, size: Size, runs: &[(&mut Peer, Vec<Run>)]) {
         let wall = |runs: &[Run]| median(runs.iter().map(|run| run.ms));
         let ours = runs.iter().find(|(peer, _)| peer.name() == OURS).map(|(_, runs)| wall(runs));
         for (peer, runs) in runs {
@@ -44,14 +45,14 @@ impl Report {
             let who = peer.name();
             if self.json {
                 let line = json!({
-                    "work": work, "size": size, "threads": self.threads, "who": who,
+                    "work": work, "size": size.to_json(), "threads": self.threads, "who": who,
                     "median_ms": round(ms), "cpu_ms": round(cpu_ms), "peak_mib": peak,
                 });
                 println!("{line}");
             } else {
                 let peak = peak.map_or("-".to_owned(), |peak| peak.to_string());
                 let ratio = ours.map_or(String::new(), |ours| format!("{:.2} x", ms / ours));
-                println!("{work:<8}  2^{size:<2}  {who:<20} {ms:>12.2} {cpu_ms:>12.2} {peak:>9} {ratio:>12}");
+                println!("{work:<8} {size:<6} {who:<20} {ms:>12.2} {cpu_ms:>12.2} {peak:>9} {ratio:>12}");
             }
         }
     }

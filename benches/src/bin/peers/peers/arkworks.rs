@@ -1,5 +1,7 @@
 //! arkworks, without the assembly that needs flags of the compiler.
 
+mod batch;
+
 use ark_bn254::{Bn254, Fr, G1Projective, G2Projective};
 use ark_ec::{CurveGroup, VariableBaseMSM};
 use ark_ff::{Field, UniformRand};
@@ -14,6 +16,7 @@ use eyre::{OptionExt, bail};
 
 use crate::child::{Prover, Work};
 use crate::dense;
+use crate::size::Size;
 
 /// Its setup takes too long above.
 const LARGEST_PROOF: u32 = 16;
@@ -25,20 +28,21 @@ impl Prover for Arkworks {
         "0.6, parallel".to_owned()
     }
 
-    fn prepare(&mut self, work: &str, size: u32) -> eyre::Result<Work> {
+    fn prepare(&mut self, work: &str, size: Size) -> eyre::Result<Work> {
         let mut rng = StdRng::seed_from_u64(1);
-        Ok(match work {
-            "msm-g1" => msm::<G1Projective>(size, &mut rng),
-            "msm-g2" => msm::<G2Projective>(size, &mut rng),
-            "ntt" => {
-                let domain = Radix2EvaluationDomain::<Fr>::new(1 << size).ok_or_eyre("a domain")?;
-                let mut values: Vec<Fr> = (0..1 << size).map(|_| Fr::rand(&mut rng)).collect();
-                Box::new(move || {
+        Ok(match (work, size) {
+            ("msm-g1", Size::Log(log)) => msm::<G1Projective>(log, &mut rng),
+            ("msm-g2", Size::Log(log)) => msm::<G2Projective>(log, &mut rng),
+            ("ntt", Size::Log(log)) => {
+                let domain = Radix2EvaluationDomain::<Fr>::new(1 << log).ok_or_eyre("a domain")?;
+                let mut values: Vec<Fr> = (0..1 << log).map(|_| Fr::rand(&mut rng)).collect();
+                Work::here(move || {
                     domain.fft_in_place(&mut values);
                     Ok(())
                 })
             }
-            "prove" if size <= LARGEST_PROOF => prove(size, &mut rng)?,
+            ("prove", Size::Log(log @ 0..=LARGEST_PROOF)) => prove(log, &mut rng)?,
+            ("batch", Size::Circuit(shape)) => batch::batch(shape)?,
             _ => bail!("does no {work} of this size"),
         })
     }
@@ -58,7 +62,7 @@ where
         .collect();
     let points = G::normalize_batch(&points);
     let scalars: Vec<Fr> = (0..1 << size).map(|_| Fr::rand(rng)).collect();
-    Box::new(move || {
+    Work::here(move || {
         std::hint::black_box(G::msm_unchecked(&points, &scalars));
         Ok(())
     })
@@ -104,7 +108,7 @@ fn prove(size: u32, rng: &mut StdRng) -> eyre::Result<Work> {
         bail!("its proof does not verify");
     }
     let mut rng = StdRng::seed_from_u64(2);
-    Ok(Box::new(move || {
+    Ok(Work::here(move || {
         Groth16::<Bn254>::prove(&key, circuit.clone(), &mut rng)?;
         Ok(())
     }))

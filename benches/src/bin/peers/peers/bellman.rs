@@ -8,6 +8,7 @@ use rand_core::OsRng;
 
 use crate::child::{Prover, Work};
 use crate::dense::{self, Dense};
+use crate::size::Size;
 
 /// Its form of a key takes a transform of points to make.
 const LARGEST: u32 = 16;
@@ -19,15 +20,15 @@ impl Prover for Bellman {
         "0.14 over halo2curves 0.10".to_owned()
     }
 
-    fn prepare(&mut self, work: &str, size: u32) -> eyre::Result<Work> {
-        if work != "prove" || size > LARGEST {
+    fn prepare(&mut self, work: &str, size: Size) -> eyre::Result<Work> {
+        let ("prove", Size::Log(size @ 0..=LARGEST)) = (work, size) else {
             bail!("does no {work} of this size");
-        }
+        };
         let circuit = move || Dense { steps: dense::steps(size), start: Fr::from(3) };
         let matrices = Matrices::synthesize(circuit())?;
         let parts = generate(&matrices, &DevTrapdoor::from_seed("benchmark"), &NoProgress)?;
         let parameters = Key::from_parts(&parts)?.to_bellman_parameters()?;
-        Ok(Box::new(move || {
+        Ok(Work::here(move || {
             create_random_proof(circuit(), &parameters, &mut OsRng)?;
             Ok(())
         }))

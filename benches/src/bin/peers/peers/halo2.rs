@@ -5,6 +5,7 @@ use eyre::bail;
 
 use crate::child::{Prover, Work};
 use crate::dense;
+use crate::size::Size;
 
 pub struct Halo2;
 
@@ -13,26 +14,26 @@ impl Prover for Halo2 {
         "0.10, asm".to_owned()
     }
 
-    fn prepare(&mut self, work: &str, size: u32) -> eyre::Result<Work> {
-        Ok(match work {
-            "msm-g1" => {
-                let (points, scalars) = (dense::points::<G1Affine>(size), dense::random(size));
-                Box::new(move || {
+    fn prepare(&mut self, work: &str, size: Size) -> eyre::Result<Work> {
+        Ok(match (work, size) {
+            ("msm-g1", Size::Log(log)) => {
+                let (points, scalars) = (dense::points::<G1Affine>(log), dense::random(log));
+                Work::here(move || {
                     std::hint::black_box(halo2curves::msm::msm_best(&scalars, &points));
                     Ok(())
                 })
             }
-            "msm-g2" => {
-                let (points, scalars) = (dense::points::<G2Affine>(size), dense::random(size));
-                Box::new(move || {
+            ("msm-g2", Size::Log(log)) => {
+                let (points, scalars) = (dense::points::<G2Affine>(log), dense::random(log));
+                Work::here(move || {
                     std::hint::black_box(halo2curves::msm::msm_best(&scalars, &points));
                     Ok(())
                 })
             }
-            "ntt" => {
-                let (root, mut values) = (Domain::new(size)?.root(), dense::random(size));
-                Box::new(move || {
-                    halo2curves::fft::best_fft(&mut values, root, size);
+            ("ntt", Size::Log(log)) => {
+                let (root, mut values) = (Domain::new(log)?.root(), dense::random(log));
+                Work::here(move || {
+                    halo2curves::fft::best_fft(&mut values, root, log);
                     Ok(())
                 })
             }
