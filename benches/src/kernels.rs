@@ -113,7 +113,7 @@ fn scalar_products<E: Field, const K: usize>(work: &'static str) -> Kernel {
 /// When the processor lacks AVX-512 IFMA.
 fn vector_products<E: Field, F: Coordinate, const K: usize>(work: &'static str) -> Kernel {
     assert!(Engine::all().contains(&Engine::Ifma), "this processor has no AVX-512 IFMA");
-    let mut vectors = || -> [F; K] {
+    let vectors = || -> [F; K] {
         let rows: [[E; 2]; 8] = std::array::from_fn(|_| random());
         // SAFETY: rows of two elements have 2 * WORDS words; the processor has the instructions.
         std::array::from_fn(|_| unsafe { F::gather(&std::array::from_fn(|i| rows[i].as_ptr().cast())).0 })

@@ -43,8 +43,7 @@ pub fn run(command: &mut Command) -> eyre::Result<Usage> {
         bail!("the program ended with {status}");
     }
     let time = |time: libc::timeval| {
-        Duration::from_secs(time.tv_sec.cast_unsigned())
-            + Duration::from_micros(time.tv_usec.cast_unsigned().into())
+        Duration::from_secs(time.tv_sec as u64) + Duration::from_micros(time.tv_usec as u64)
     };
     Ok(Usage {
         cpu: time(usage.ru_utime) + time(usage.ru_stime),

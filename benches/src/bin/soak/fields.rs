@@ -234,9 +234,9 @@ unsafe fn coordinates_ifma<E: Element, F: Coordinate>(operands: &Operands<E>) ->
 unsafe fn vector<E: Element, F: Coordinate>(elements: &Eight<E>) -> F {
     let mut rows = [[E::ZERO; 2]; 8];
     let mut sources = [std::ptr::null(); 8];
-    for i in 0..8 {
-        rows[i][0] = elements[i];
-        sources[i] = rows[i].as_ptr().cast();
+    for ((row, source), element) in rows.iter_mut().zip(&mut sources).zip(elements) {
+        row[0] = *element;
+        *source = row.as_ptr().cast();
     }
     // SAFETY: a row of two elements has 2 * WORDS words; the caller promises the instructions.
     unsafe { F::gather(&sources).0.import() }
@@ -250,13 +250,13 @@ unsafe fn vector<E: Element, F: Coordinate>(elements: &Eight<E>) -> F {
 unsafe fn elements_of<E: Element, F: Coordinate>(vector: F) -> Eight<E> {
     let (mut rows, mut elements) = ([[E::ZERO; 2]; 8], [E::ZERO; 8]);
     let mut targets = [std::ptr::null_mut(); 8];
-    for i in 0..8 {
-        targets[i] = rows[i].as_mut_ptr().cast();
+    for (target, row) in targets.iter_mut().zip(&mut rows) {
+        *target = row.as_mut_ptr().cast();
     }
     // SAFETY: a row of two elements has 2 * WORDS words; the caller promises the instructions.
     unsafe { F::scatter(vector.export(), F::zero(), &targets) };
-    for i in 0..8 {
-        elements[i] = rows[i][0];
+    for (element, row) in elements.iter_mut().zip(&rows) {
+        *element = row[0];
     }
     elements
 }
@@ -339,9 +339,9 @@ unsafe fn packed<E: Element, L: Lanes, M: Modulus>(elements: &Eight<E>) -> Field
 fn unpacked<E: Element, L: Lanes, M: Modulus>(value: Field52<L, M>) -> Eight<E> {
     let (packed, mut elements) = (value.to_packed(), [E::ZERO; 8]);
     let (rows, _) = bn254::raw::as_bytes_mut(&mut elements).as_chunks_mut::<32>();
-    for word in 0..4 {
-        for (lane, limb) in packed[word].store().into_iter().enumerate() {
-            rows[lane][8 * word..8 * word + 8].copy_from_slice(&limb.to_le_bytes());
+    for (word, limbs) in packed.into_iter().enumerate() {
+        for (row, limb) in rows.iter_mut().zip(limbs.store()) {
+            row[8 * word..8 * word + 8].copy_from_slice(&limb.to_le_bytes());
         }
     }
     elements
