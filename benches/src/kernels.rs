@@ -5,9 +5,9 @@ use bn254::fixed_base::FixedBase;
 use bn254::msm::{Engine, MsmCurve};
 use bn254::ntt::Generator;
 use bn254::raw;
-use bn254::simd::affine::{Points, Scratch};
+use bn254::simd::affine::{CHAINS, Points, Scratch};
 use bn254::simd::coordinate::Coordinate;
-use bn254::simd::kernels::{Kernels, Lists, Vectors};
+use bn254::simd::kernels::{Kernels, Round, Vectors};
 use bn254::{Domain, Field, Fq, Fq2, Fr, G1Affine, G2Affine, PrimeCurveAffine};
 use circuits::poseidon;
 use rand_core::OsRng;
@@ -156,30 +156,27 @@ fn additions<C: MsmCurve>(work: &'static str) -> Vec<Kernel> {
 
 /// # Safety
 /// The processor has the instructions of `K`.
-unsafe fn additions_by<C: MsmCurve, K: Kernels>(
-    work: &'static str,
-    engine: Engine,
-) -> [Kernel; 2] {
+unsafe fn additions_by<C: MsmCurve, K: Kernels>(work: &'static str, engine: Engine) -> [Kernel; 2] {
     let scalars: Vec<Fr> = (0..2 * SUMS).map(|_| Fr::random(OsRng)).collect();
     let generator = <C as PrimeCurveAffine>::generator();
     let of_rows: Vec<C> = FixedBase::new(generator, scalars.len()).multiples(&scalars, |_| ());
     let (limbs, _) = raw::as_bytes(&of_rows).as_chunks::<8>();
     let mut rows: Vec<u64> = limbs.iter().map(|limb| u64::from_le_bytes(*limb)).collect();
-    let entries: Vec<u32> = (0..2 * SUMS as u32).collect();
     // The first half of the rows begins sums, the other is added to them.
-    let starts = |half: u32| -> Vec<u32> { (0..SUMS as u32).map(|sum| half * SUMS as u32 + sum).collect() };
-    let (first, second) = (starts(0), starts(1));
+    const { assert!(SUMS.is_multiple_of(8 * CHAINS), "whole vectors") };
+    let first: Vec<u32> = (0..SUMS as u32).collect();
+    let second: Vec<u32> = first.iter().map(|row| SUMS as u32 + row).collect();
     let (mut points, mut others): (Vec<Points<K>>, Vec<Points<K>>) = (vec![], vec![]);
-    // SAFETY: the rows are of curve points, and every list has an entry that names a row; the caller promises the instructions.
+    // SAFETY: the rows are of curve points, and every entry names one; the caller promises the instructions.
     unsafe {
         K::import_rows(&mut rows);
-        K::load(&mut points, SUMS, &Lists::new(&rows, &entries, &first));
-        K::load(&mut others, SUMS, &Lists::new(&rows, &entries, &second));
+        K::load(&mut points, SUMS, &Round::new(&rows, &first));
+        K::load(&mut others, SUMS, &Round::new(&rows, &second));
     }
     let (mut sums, mut scratch) = (points.clone(), Scratch::default());
     let from_rows = Kernel::new(work, format!("{engine:?}, from rows"), SUMS, move || {
         // SAFETY: as above. P + Q, P + 2Q and so on have no special case that anybody would live to see.
-        unsafe { K::add(&mut sums, SUMS, &Lists::new(&rows, &entries, &second), &mut scratch) };
+        unsafe { K::add(&mut sums, SUMS, &Round::new(&rows, &second), &mut scratch) };
     });
     let (mut sums, mut scratch) = (points, Scratch::default());
     let from_vectors = Kernel::new(work, format!("{engine:?}, from vectors"), SUMS, move || {

@@ -4,8 +4,8 @@
 use bn254::fixed_base::FixedBase;
 use bn254::msm::{Engine, MsmCurve};
 use bn254::raw;
-use bn254::simd::affine::Scratch;
-use bn254::simd::kernels::{Kernels, Lists, NEGATIVE};
+use bn254::simd::affine::{Scratch, vectors};
+use bn254::simd::kernels::{Kernels, NEGATIVE, Round};
 use bn254::{Curve, Fr, G1Affine, G2Affine, Group, PrimeCurveAffine};
 use rand_chacha::ChaCha8Rng;
 use rand_core::RngCore;
@@ -163,22 +163,25 @@ struct Sums<C> {
 /// # Safety
 /// The processor has the instructions of `K`; the rows are in its form.
 unsafe fn sums_of<C: MsmCurve, K: Kernels>(rows: &[u64], pairs: &[Pair]) -> [Sums<C>; 2] {
-    let entries: Vec<u32> = pairs.iter().flat_map(|(first, second)| [*first, *second]).collect();
-    let starts: Vec<u32> = (0..pairs.len() as u32).map(|pair| 2 * pair).collect();
+    let round = |entry: fn(&Pair) -> u32| -> Vec<u32> {
+        // Whole vectors: what is added up ends with entries of any row.
+        pairs.iter().map(entry).chain(std::iter::repeat(0)).take(8 * vectors(pairs.len())).collect()
+    };
+    let (first, second) = (round(|pair| pair.0), round(|pair| pair.1));
+    let (first, second) = (Round::new(rows, &first), Round::new(rows, &second));
     let to: Vec<u32> = (0..pairs.len() as u32).collect();
-    let lists = Lists::new(rows, &entries, &starts);
     [true, false].map(|complete| {
         let (mut points, mut scratch) = (Vec::new(), Scratch::default());
         let mut sums = vec![C::identity(); pairs.len()];
         let mut words = vec![0; pairs.len() * C::ROW];
-        // SAFETY: there are two entries for each sum, which name rows of the pool, and a row for each result; the caller promises
+        // SAFETY: there are whole vectors of entries, which name rows of the pool, and a row for each result; the caller promises
         // the rest.
         let flag = unsafe {
-            K::load(&mut points, pairs.len(), &lists);
+            K::load(&mut points, pairs.len(), &first);
             let flag = if complete {
-                K::add_complete(&mut points, pairs.len(), &lists.at_round(1), &mut scratch)
+                K::add_complete(&mut points, pairs.len(), &second, &mut scratch)
             } else {
-                K::add(&mut points, pairs.len(), &lists.at_round(1), &mut scratch)
+                K::add(&mut points, pairs.len(), &second, &mut scratch)
             };
             K::store(&points, pairs.len(), &mut words, &to);
             K::export_rows(&mut words);
