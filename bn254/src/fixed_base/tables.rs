@@ -9,7 +9,7 @@ use super::odd::{FEWEST, MOST, Place, places};
 use crate::msm::{Engine, MsmCurve};
 use crate::pages::Pages;
 use crate::raw;
-use crate::simd::affine::{Points, Scratch};
+use crate::simd::affine::{Points, Scratch, vectors};
 use crate::simd::kernels::{Kernels, Round};
 use crate::{Curve, Group};
 
@@ -123,9 +123,12 @@ unsafe fn fill<F: Kernels>(table: &mut [u64], doubles: &[u64]) {
         let summand = Round::new(&doubles[step * row..], &same);
         for (made, new) in made.chunks(BATCH * row).zip(new.chunks_mut(BATCH * row)) {
             let sums_here = made.len() / row;
+            // Lanes beyond the sums have the last row.
+            let rows = |sum: u32| sum.min(sums_here as u32 - 1);
+            let entries: Vec<u32> = (0..8 * vectors(sums_here) as u32).map(rows).collect();
             // SAFETY: the caller promises the instructions; there are so many rows, old and new, and so many times the summand.
             unsafe {
-                F::load(&mut sums, sums_here, &Round::new(made, &numbers));
+                F::load(&mut sums, sums_here, &Round::new(made, &entries));
                 // No odd multiple is an even one or its negative. Infinity has all of its sums noticed.
                 if !F::add(&mut sums, sums_here, &summand, &mut scratch) {
                     F::add_complete(&mut sums, sums_here, &summand, &mut scratch);
