@@ -146,6 +146,8 @@ fn additions<C: MsmCurve>(work: &'static str) -> Vec<Kernel> {
         kernels.extend(unsafe {
             match engine {
                 Engine::Ifma => additions_by::<C, C::Ifma>(work, engine),
+                Engine::Avx512 => additions_by::<C, C::Avx512>(work, engine),
+                Engine::Avx2 => additions_by::<C, C::Avx2>(work, engine),
                 Engine::Portable => additions_by::<C, C::Portable>(work, engine),
                 Engine::Emulated => additions_by::<C, C::Emulated>(work, engine),
             }

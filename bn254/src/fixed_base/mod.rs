@@ -65,6 +65,8 @@ impl<C: MsmCurve> FixedBase<C> {
         unsafe {
             match self.tables.engine() {
                 Engine::Ifma => self.append_on::<C::Ifma>(scalars, points, done),
+                Engine::Avx512 => self.append_on::<C::Avx512>(scalars, points, done),
+                Engine::Avx2 => self.append_on::<C::Avx2>(scalars, points, done),
                 Engine::Portable => self.append_on::<C::Portable>(scalars, points, done),
                 Engine::Emulated => self.append_on::<C::Emulated>(scalars, points, done),
             }

@@ -73,6 +73,8 @@ impl<C: MsmCurve> Tables<C> {
         tables.into_par_iter().with_max_len(1).for_each(|(table, doubles)| unsafe {
             match engine {
                 Engine::Ifma => fill::<C::Ifma>(table, doubles),
+                Engine::Avx512 => fill::<C::Avx512>(table, doubles),
+                Engine::Avx2 => fill::<C::Avx2>(table, doubles),
                 Engine::Portable => fill::<C::Portable>(table, doubles),
                 Engine::Emulated => fill::<C::Emulated>(table, doubles),
             }

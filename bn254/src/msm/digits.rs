@@ -128,9 +128,17 @@ impl Bias {
     /// Writes the digits of as many scalars as vectors take; how many.
     fn write_vectors(&self, scalars: &[Fr], digits: &mut [i16]) -> usize {
         #[cfg(target_arch = "x86_64")]
-        if crate::simd::has_ifma() {
-            // SAFETY: the processor has the instructions.
-            return unsafe { write_with_avx512(self, scalars, digits) };
+        // SAFETY: the processor has the instructions.
+        unsafe {
+            if crate::simd::has_ifma() {
+                return write_with_ifma(self, scalars, digits);
+            }
+            if crate::simd::has_avx512() {
+                return write_with_avx512(self, scalars, digits);
+            }
+            if crate::simd::has_avx2() {
+                return write_with_avx2(self, scalars, digits);
+            }
         }
         let _ = (scalars, digits);
         0
@@ -254,9 +262,27 @@ const FROM_MONTGOMERY: [u64; 5] = [16, 0, 0, 0, 0];
 /// The processor has these instructions.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi2,avx512ifma")]
+unsafe fn write_with_ifma(bias: &Bias, scalars: &[Fr], digits: &mut [i16]) -> usize {
+    // SAFETY: the caller promises the instructions.
+    unsafe { bias.write_sixteen::<crate::simd::avx512::Ifma>(scalars, digits) }
+}
+
+/// # Safety
+/// The processor has these instructions.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")]
 unsafe fn write_with_avx512(bias: &Bias, scalars: &[Fr], digits: &mut [i16]) -> usize {
     // SAFETY: the caller promises the instructions.
-    unsafe { bias.write_sixteen::<crate::simd::avx512::Avx512>(scalars, digits) }
+    unsafe { bias.write_sixteen::<crate::simd::avx512::Avx512<false>>(scalars, digits) }
+}
+
+/// # Safety
+/// The processor has these instructions.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn write_with_avx2(bias: &Bias, scalars: &[Fr], digits: &mut [i16]) -> usize {
+    // SAFETY: the caller promises the instructions.
+    unsafe { bias.write_sixteen::<crate::simd::avx2::Avx2>(scalars, digits) }
 }
 
 fn words(scalar: &Fr) -> [u64; 4] {

@@ -183,6 +183,8 @@ impl<C: MsmCurve> Work for Sum<'_, C> {
         unsafe {
             match self.bases.engine() {
                 Engine::Ifma => self.do_share::<C::Ifma>(share, workers),
+                Engine::Avx512 => self.do_share::<C::Avx512>(share, workers),
+                Engine::Avx2 => self.do_share::<C::Avx2>(share, workers),
                 Engine::Portable => self.do_share::<C::Portable>(share, workers),
                 Engine::Emulated => self.do_share::<C::Emulated>(share, workers),
             }

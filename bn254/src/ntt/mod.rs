@@ -30,10 +30,10 @@ use rayon::prelude::*;
 use crate::Fr;
 use crate::msm::Engine;
 use crate::pages::Pages;
-#[cfg(target_arch = "x86_64")]
-use crate::simd::avx512::Avx512;
 use crate::simd::field52::{Modulus, R};
 use crate::simd::lanes::Emulated;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{avx2, avx512};
 use order::bit_reverse;
 pub use order::{bit_reversed, fill_reversed};
 use tile::{LEAST_LOG, Layers};
@@ -91,9 +91,31 @@ pub struct Domain {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TransformKernels {
     Scalar,
-    /// Factors are in Montgomery form with 2^260.
+    /// Factors are in Montgomery form with 2^260, here and below.
     Ifma,
+    Avx512,
+    Avx2,
     Emulated,
+}
+
+/// Calls a function of `passes` for the words of kernels, or else does what is said for scalar ones.
+macro_rules! for_words {
+    ($kernels:expr, $scalar:expr, $pass:ident($($argument:expr),*)) => {
+        match $kernels {
+            TransformKernels::Scalar => $scalar,
+            #[cfg(target_arch = "x86_64")]
+            TransformKernels::Ifma => passes::$pass::<avx512::Ifma>($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            TransformKernels::Avx512 => passes::$pass::<avx512::Avx512<false>>($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            TransformKernels::Avx2 => passes::$pass::<avx2::Avx2>($($argument),*),
+            #[cfg(not(target_arch = "x86_64"))]
+            TransformKernels::Ifma | TransformKernels::Avx512 | TransformKernels::Avx2 => {
+                unreachable!("the engine was checked")
+            }
+            TransformKernels::Emulated => passes::$pass::<Emulated>($($argument),*),
+        }
+    };
 }
 
 impl TransformKernels {
@@ -102,6 +124,8 @@ impl TransformKernels {
             _ if log < LEAST_LOG => Self::Scalar,
             Engine::Portable => Self::Scalar,
             Engine::Ifma => Self::Ifma,
+            Engine::Avx512 => Self::Avx512,
+            Engine::Avx2 => Self::Avx2,
             Engine::Emulated => Self::Emulated,
         }
     }
@@ -110,7 +134,7 @@ impl TransformKernels {
     fn unit(self) -> Fr {
         match self {
             Self::Scalar => Fr::ONE,
-            Self::Ifma | Self::Emulated => Fr::from(16),
+            Self::Ifma | Self::Avx512 | Self::Avx2 | Self::Emulated => Fr::from(16),
         }
     }
 }
@@ -346,8 +370,9 @@ impl Domain {
             [Layers { table: &self.inverse, block: DOMAIN }, Layers { table: &self.forward, block: COSET }];
         // SAFETY: the engine was checked when the domain was made, and the tables have the factors of all its layers.
         unsafe {
-            match self.kernels {
-                TransformKernels::Scalar => {
+            for_words!(
+                self.kernels,
+                {
                     for values in [&mut *a, &mut *b, &mut *c] {
                         scalar::gather(values, &self.inverse, DOMAIN);
                         scalar::scatter(values, &self.forward, COSET);
@@ -358,13 +383,9 @@ impl Domain {
                         .with_min_len(MIN_CHUNK)
                         .for_each(|((a, b), c)| *a = *a * b - size * c);
                     return scale;
-                }
-                #[cfg(target_arch = "x86_64")]
-                TransformKernels::Ifma => passes::quotient::<Avx512>([a, b, c], &before, &after, &size),
-                #[cfg(not(target_arch = "x86_64"))]
-                TransformKernels::Ifma => unreachable!("the engine was checked"),
-                TransformKernels::Emulated => passes::quotient::<Emulated>([a, b, c], &before, &after, &size),
-            }
+                },
+                quotient([a, b, c], &before, &after, &size)
+            );
         }
         // Sixteenths of A·B less C times n/16, which as a factor in Montgomery form with 2^260 has the limbs of n.
         scale * Fr::from(16)
@@ -375,14 +396,8 @@ impl Domain {
         assert_eq!(values.len(), self.size(), "one value per element of the domain");
         // SAFETY: the engine was checked when the domain was made, and the tables have the factors of all its layers.
         unsafe {
-            match self.kernels {
-                TransformKernels::Scalar => scalar::scatter(values, table, block),
-                #[cfg(target_arch = "x86_64")]
-                TransformKernels::Ifma => passes::scatter::<Avx512>(values, &Layers { table, block }),
-                #[cfg(not(target_arch = "x86_64"))]
-                TransformKernels::Ifma => unreachable!("the engine was checked"),
-                TransformKernels::Emulated => passes::scatter::<Emulated>(values, &Layers { table, block }),
-            }
+            let layers = Layers { table, block };
+            for_words!(self.kernels, scalar::scatter(values, table, block), scatter(values, &layers));
         }
     }
 
@@ -392,14 +407,7 @@ impl Domain {
         let whole = Layers { table, block: DOMAIN };
         // SAFETY: as in `scatter`.
         unsafe {
-            match self.kernels {
-                TransformKernels::Scalar => scalar::gather(values, table, DOMAIN),
-                #[cfg(target_arch = "x86_64")]
-                TransformKernels::Ifma => passes::gather::<Avx512>(values, &whole),
-                #[cfg(not(target_arch = "x86_64"))]
-                TransformKernels::Ifma => unreachable!("the engine was checked"),
-                TransformKernels::Emulated => passes::gather::<Emulated>(values, &whole),
-            }
+            for_words!(self.kernels, scalar::gather(values, table, DOMAIN), gather(values, &whole));
         }
     }
 

@@ -8,9 +8,9 @@
 
 use super::tile::{self, LEAST_LOG, Layers, Program, ROW, Rows, Value};
 use crate::Fr;
-#[cfg(target_arch = "x86_64")]
-use crate::simd::avx512::Avx512;
 use crate::simd::lanes::{Emulated, Lanes};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{avx2::Avx2, avx512::Avx512, avx512::Ifma};
 use crate::turns::in_turns;
 
 /// Elements of a last block at most, as log2: 160 KiB while it is transformed.
@@ -59,7 +59,17 @@ macro_rules! tile_kernels {
 #[cfg(target_arch = "x86_64")]
 tile_kernels!(
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi2,avx512ifma")]
-    Avx512
+    Ifma
+);
+#[cfg(target_arch = "x86_64")]
+tile_kernels!(
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")]
+    Avx512<false>
+);
+#[cfg(target_arch = "x86_64")]
+tile_kernels!(
+    #[target_feature(enable = "avx2,fma")]
+    Avx2
 );
 tile_kernels!(Emulated);
 

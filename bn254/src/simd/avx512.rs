@@ -5,11 +5,18 @@
 
 use std::arch::x86_64::*;
 
+use super::field52::{Field52, Modulus};
+use super::fused;
+use super::fused512;
 use super::lanes::Lanes;
 
-/// Eight words in a register. A value exists only where the processor has AVX-512 F, DQ, VBMI2 and IFMA.
+/// Eight words in a register. A value exists only where the processor has AVX-512 F and DQ, and VBMI2 and IFMA for those that are
+/// [`Ifma`]; others multiply by doubles.
 #[derive(Clone, Copy)]
-pub struct Avx512(__m512i);
+pub struct Avx512<const IFMA: bool>(pub(super) __m512i);
+
+/// Words of a processor with IFMA.
+pub type Ifma = Avx512<true>;
 
 /// Rows become columns.
 ///
@@ -52,7 +59,7 @@ unsafe fn transpose(rows: [__m512i; 8]) -> [__m512i; 8] {
     }
 }
 
-impl Lanes for Avx512 {
+impl<const IFMA: bool> Lanes for Avx512<IFMA> {
     #[inline(always)]
     unsafe fn splat(word: u64) -> Self {
         // SAFETY: the caller promises the instructions.
@@ -110,12 +117,18 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     fn madd_low(self, a: Self, b: Self) -> Self {
+        if !IFMA {
+            return self.add(fused::halves(a, b).0);
+        }
         // SAFETY: the value shows the instructions, here and below.
         Self(unsafe { _mm512_madd52lo_epu64(self.0, a.0, b.0) })
     }
 
     #[inline(always)]
     fn madd_high(self, a: Self, b: Self) -> Self {
+        if !IFMA {
+            return self.add(fused::halves(a, b).1);
+        }
         // SAFETY: see `madd_low`.
         Self(unsafe { _mm512_madd52hi_epu64(self.0, a.0, b.0) })
     }
@@ -164,6 +177,9 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     fn shr_into<const BITS: u32>(self, high: Self) -> Self {
+        if !IFMA {
+            return self.shr_by(BITS).or(high.shl_by(64 - BITS));
+        }
         // A variable count, since the immediate one would need another type of constant; LLVM folds it.
         // SAFETY: see `madd_low`.
         Self(unsafe { _mm512_shrdv_epi64(self.0, high.0, _mm512_set1_epi64(i64::from(BITS))) })
@@ -230,5 +246,28 @@ impl Lanes for Avx512 {
     fn negatives(self) -> u8 {
         // SAFETY: see `madd_low`.
         unsafe { _mm512_movepi64_mask(self.0) }
+    }
+
+    #[inline(always)]
+    fn mul<M: Modulus, const K: usize>(
+        a: &[Field52<Self, M>; K],
+        b: &[Field52<Self, M>; K],
+    ) -> Option<[Field52<Self, M>; K]> {
+        if IFMA { None } else { Some(fused512::mul(a, b)) }
+    }
+
+    #[inline(always)]
+    fn sqr<M: Modulus, const K: usize>(a: &[Field52<Self, M>; K]) -> Option<[Field52<Self, M>; K]> {
+        if IFMA { None } else { Some(fused512::sqr(a)) }
+    }
+
+    #[inline(always)]
+    fn product_onto(sum: &[Self; 10], a: &[Self; 5], b: &[Self; 5]) -> Option<[Self; 10]> {
+        if IFMA { None } else { Some(fused512::product_onto(sum, a, b)) }
+    }
+
+    #[inline(always)]
+    fn montgomery<M: Modulus, const K: usize>(t: &[[Self; 10]; K]) -> Option<[Field52<Self, M>; K]> {
+        if IFMA { None } else { Some(fused512::montgomery(t)) }
     }
 }

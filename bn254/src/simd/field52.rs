@@ -115,6 +115,9 @@ impl<L: Lanes, M: Modulus> Field52<L, M> {
     /// a·b/R of `K` pairs at once, so that their latencies overlap: two have room in 32 registers. Loose, for a·b ≤ 84·p².
     #[inline(always)]
     pub fn mul<const K: usize>(a: &[Self; K], b: &[Self; K]) -> [Self; K] {
+        if let Some(products) = L::mul(a, b) {
+            return products;
+        }
         // SAFETY: there is a value of `L`.
         let zero = unsafe { L::splat(0) };
         let mut t = [[zero; 10]; K];
@@ -134,6 +137,9 @@ impl<L: Lanes, M: Modulus> Field52<L, M> {
     /// a·a/R. Loose, for a² ≤ 84·p².
     #[inline(always)]
     pub fn sqr<const K: usize>(a: &[Self; K]) -> [Self; K] {
+        if let Some(squares) = L::sqr(a) {
+            return squares;
+        }
         // SAFETY: there is a value of `L`.
         let zero = unsafe { L::splat(0) };
         let mut t = [[zero; 10]; K];
@@ -159,6 +165,9 @@ impl<L: Lanes, M: Modulus> Field52<L, M> {
     /// `sum` + a·b, in limbs that are not carried.
     #[inline(always)]
     pub(super) fn product_onto(mut sum: [L; 10], a: Self, b: Self) -> [L; 10] {
+        if let Some(sum) = L::product_onto(&sum, &a.limbs, &b.limbs) {
+            return sum;
+        }
         for i in 0..5 {
             for j in 0..5 {
                 sum[i + j] = sum[i + j].madd_low(a.limbs[i], b.limbs[j]);
@@ -175,6 +184,9 @@ impl<L: Lanes, M: Modulus> Field52<L, M> {
     /// multiplications. What is left is below t/2^208 + 2^52·p/7, and below t/R + p/7 + p after the last, ordinary step.
     #[inline(always)]
     pub(super) fn montgomery<const K: usize>(mut t: [[L; 10]; K]) -> [Self; K] {
+        if let Some(reduced) = L::montgomery(&t) {
+            return reduced;
+        }
         // SAFETY: there is a value of `L`.
         let (zero, mask, inverse) =
             unsafe { (L::splat(0), L::splat(MASK52), L::splat(Constants::<M>::MINUS_INVERSE)) };

@@ -5,7 +5,9 @@
 
 use super::affine::{self, Points, Scratch, Source, vectors};
 #[cfg(target_arch = "x86_64")]
-use super::avx512::Avx512;
+use super::avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+use super::avx512::{Avx512, Ifma};
 use super::coordinate::{Coordinate, Pair};
 use super::eight::{Eight, Words};
 use super::field52::{Field52, Q};
@@ -170,9 +172,17 @@ macro_rules! kernels {
 }
 
 #[cfg(target_arch = "x86_64")]
-kernels!(#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi2,avx512ifma")] [] Field52<Avx512, Q>);
+kernels!(#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi2,avx512ifma")] [] Field52<Ifma, Q>);
 #[cfg(target_arch = "x86_64")]
-kernels!(#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi2,avx512ifma")] [] Pair<Avx512>);
+kernels!(#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi2,avx512ifma")] [] Pair<Ifma>);
+#[cfg(target_arch = "x86_64")]
+kernels!(#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")] [] Field52<Avx512<false>, Q>);
+#[cfg(target_arch = "x86_64")]
+kernels!(#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")] [] Pair<Avx512<false>>);
+#[cfg(target_arch = "x86_64")]
+kernels!(#[target_feature(enable = "avx2,fma")] [] Field52<Avx2, Q>);
+#[cfg(target_arch = "x86_64")]
+kernels!(#[target_feature(enable = "avx2,fma")] [] Pair<Avx2>);
 kernels!([] Outlined<Field52<Emulated, Q>>);
 kernels!([] Outlined<Pair<Emulated>>);
 kernels!([F: Words] Eight<F>);

@@ -1,9 +1,11 @@
 //! Eight 64-bit words side by side, and what the radix-2^52 arithmetic does with them.
 //!
-//! Everything above this module is written once over [`Lanes`] and compiled twice: for AVX-512 IFMA
-//! (`avx512::Avx512`) and for [`Emulated`], plain Rust that runs on every processor and is what the tests compare with.
+//! Everything above this module is written once over [`Lanes`] and compiled for AVX-512 IFMA (`avx512::Avx512`), for AVX2
+//! with FMA (`avx2::Avx2`), and for [`Emulated`], plain Rust that runs on every processor and is what the tests compare with.
 //!
 //! Invariant: each operation of an implementation gives the same words as that of [`Emulated`], bit for bit.
+
+use super::field52::{Field52, Modulus};
 
 /// Low 52 bits.
 pub const MASK52: u64 = (1 << 52) - 1;
@@ -99,6 +101,33 @@ pub trait Lanes: Copy + 'static {
 
     /// The lanes whose highest bit is set.
     fn negatives(self) -> u8;
+
+    /// [`Field52::mul`], where the processor has a better way than [`Lanes::madd_low`] and [`Lanes::madd_high`].
+    #[inline(always)]
+    fn mul<M: Modulus, const K: usize>(
+        _a: &[Field52<Self, M>; K],
+        _b: &[Field52<Self, M>; K],
+    ) -> Option<[Field52<Self, M>; K]> {
+        None
+    }
+
+    /// [`Field52::sqr`], as with [`Lanes::mul`].
+    #[inline(always)]
+    fn sqr<M: Modulus, const K: usize>(_a: &[Field52<Self, M>; K]) -> Option<[Field52<Self, M>; K]> {
+        None
+    }
+
+    /// `Field52::product_onto`, as with [`Lanes::mul`].
+    #[inline(always)]
+    fn product_onto(_sum: &[Self; 10], _a: &[Self; 5], _b: &[Self; 5]) -> Option<[Self; 10]> {
+        None
+    }
+
+    /// `Field52::montgomery`, as with [`Lanes::mul`].
+    #[inline(always)]
+    fn montgomery<M: Modulus, const K: usize>(_t: &[[Self; 10]; K]) -> Option<[Field52<Self, M>; K]> {
+        None
+    }
 }
 
 /// [`Lanes`] in plain Rust.

@@ -110,10 +110,19 @@ fn emulated_arithmetic_agrees_with_halo2curves() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn vector_arithmetic_agrees_with_halo2curves() {
-    use super::avx512::Avx512;
+    use super::avx2::Avx2;
+    use super::avx512::{Avx512, Ifma};
     if super::has_ifma() {
-        arithmetic_agrees::<Fq, Field52<Avx512, Q>>(20_000);
-        arithmetic_agrees::<Fq2, Pair<Avx512>>(7_000);
+        arithmetic_agrees::<Fq, Field52<Ifma, Q>>(20_000);
+        arithmetic_agrees::<Fq2, Pair<Ifma>>(7_000);
+    }
+    if super::has_avx512() {
+        arithmetic_agrees::<Fq, Field52<Avx512<false>, Q>>(20_000);
+        arithmetic_agrees::<Fq2, Pair<Avx512<false>>>(7_000);
+    }
+    if super::has_avx2() {
+        arithmetic_agrees::<Fq, Field52<Avx2, Q>>(20_000);
+        arithmetic_agrees::<Fq2, Pair<Avx2>>(7_000);
     }
 }
 
@@ -173,9 +182,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
     #[cfg(target_arch = "x86_64")]
     #[test]
-    fn both_kinds_of_words_agree(a: [u64; 8], b: [u64; 8], c: [u64; 8], mask: u8, by in 0_u32..70) {
+    fn all_kinds_of_words_agree(a: [u64; 8], b: [u64; 8], c: [u64; 8], mask: u8, by in 0_u32..70) {
+        let expected = operations::<Emulated>(a, b, c, mask, by);
         if super::has_ifma() {
-            prop_assert_eq!(operations::<super::avx512::Avx512>(a, b, c, mask, by), operations::<Emulated>(a, b, c, mask, by));
+            prop_assert_eq!(&operations::<super::avx512::Ifma>(a, b, c, mask, by), &expected);
+        }
+        if super::has_avx512() {
+            prop_assert_eq!(&operations::<super::avx512::Avx512<false>>(a, b, c, mask, by), &expected);
+        }
+        if super::has_avx2() {
+            prop_assert_eq!(&operations::<super::avx2::Avx2>(a, b, c, mask, by), &expected);
         }
     }
 }

@@ -13,7 +13,8 @@
 //! | who | what |
 //! |---|---|
 //! | `proofmill` | this project, with the best instructions of this processor |
-//! | `proofmill-portable` | the same without AVX-512 IFMA |
+//! | `proofmill-no-ifma` | the same with IFMA forced off: the best that is left |
+//! | `proofmill-avx2`, `proofmill-portable` | the same with AVX2 at most, and with the assembly of halo2curves |
 //! | `halo2curves`, `bellman`, `arkworks` | the crates, in the versions of `Cargo.lock` |
 //! | `gnark` | `benches/peers/gnark`, built with `go build -o gnark-peer .`, by `PROOFMILL_GNARK_PEER` or `gnark-peer` in PATH |
 //! | `rapidsnark` | its `prover`, by `PROOFMILL_RAPIDSNARK` or `rapidsnark` in PATH |

@@ -31,8 +31,10 @@ pub struct Peer {
 }
 
 /// Everybody, in the order of the table.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 10] = [
     "proofmill",
+    "proofmill-no-ifma",
+    "proofmill-avx2",
     "proofmill-portable",
     "halo2curves",
     "bellman",
@@ -159,8 +161,14 @@ fn command(name: &str, program: &Path, threads: usize) -> Result<Command, String
     let mut command = Command::new(program);
     command.args(["--serve", name]).env("RAYON_NUM_THREADS", &threads);
     match name {
-        "proofmill-portable" => {
+        "proofmill-no-ifma" => {
             command.env("PROOFMILL_NO_IFMA", "1");
+        }
+        "proofmill-avx2" => {
+            command.env("PROOFMILL_ENGINE", "avx2");
+        }
+        "proofmill-portable" => {
+            command.env("PROOFMILL_ENGINE", "portable");
         }
         "rapidsnark" => {
             let found = find(RAPIDSNARK, "rapidsnark")

@@ -20,7 +20,7 @@ pub use rapidsnark::PROGRAM as RAPIDSNARK;
 /// For another name, and if the prover's library does not load.
 pub fn by_name(name: &str) -> eyre::Result<Box<dyn Prover>> {
     Ok(match name {
-        "proofmill" | "proofmill-portable" => Box::new(ours::Ours),
+        "proofmill" | "proofmill-no-ifma" | "proofmill-avx2" | "proofmill-portable" => Box::new(ours::Ours),
         "halo2curves" => Box::new(halo2::Halo2),
         "bellman" => Box::new(bellman::Bellman),
         "arkworks" => Box::new(arkworks::Arkworks),

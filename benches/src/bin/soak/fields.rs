@@ -3,11 +3,11 @@
 use std::fmt::Debug;
 
 use bn254::msm::{Engine, MsmCurve};
-#[cfg(target_arch = "x86_64")]
-use bn254::simd::avx512::Avx512;
 use bn254::simd::coordinate::Coordinate;
 use bn254::simd::field52::{Field52, Modulus, Q, R};
 use bn254::simd::lanes::{Emulated, Lanes};
+#[cfg(target_arch = "x86_64")]
+use bn254::simd::{avx2, avx512};
 use bn254::{Fq, Fq2, Fr, G1Affine, G2Affine, PrimeField};
 use rand_chacha::ChaCha8Rng;
 use rand_core::RngCore;
@@ -116,6 +116,8 @@ impl Fields {
             let (got, zeros) = unsafe {
                 match engine {
                     Engine::Ifma => coordinates_ifma::<E, C::Ifma>(&operands),
+                    Engine::Avx512 => coordinates_avx512::<E, C::Avx512>(&operands),
+                    Engine::Avx2 => coordinates_avx2::<E, C::Avx2>(&operands),
                     Engine::Portable => coordinates::<E, C::Portable>(&operands),
                     Engine::Emulated => coordinates::<E, C::Emulated>(&operands),
                 }
@@ -152,6 +154,10 @@ impl Fields {
                 match engine {
                     #[cfg(target_arch = "x86_64")]
                     Engine::Ifma => elements_ifma::<E, M>(&operands),
+                    #[cfg(target_arch = "x86_64")]
+                    Engine::Avx512 => elements_avx512::<E, M>(&operands),
+                    #[cfg(target_arch = "x86_64")]
+                    Engine::Avx2 => elements_avx2::<E, M>(&operands),
                     Engine::Emulated => elements::<E, Emulated, M>(&operands),
                     // Its elements are halo2curves' own.
                     _ => continue,
@@ -215,16 +221,41 @@ unsafe fn coordinates<E: Element, F: Coordinate>(operands: &Operands<E>) -> ([Ei
     (lanes, difference.zeros())
 }
 
-/// # Safety
-/// As for [`coordinates`], and AVX-512 IFMA.
-#[cfg_attr(
-    target_arch = "x86_64",
-    target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi2,avx512ifma")
-)]
-unsafe fn coordinates_ifma<E: Element, F: Coordinate>(operands: &Operands<E>) -> ([Eight<E>; 14], u8) {
-    // SAFETY: the caller promises the instructions.
-    unsafe { coordinates::<E, F>(operands) }
+/// [`coordinates`] and [`elements`], compiled for the instructions of a kind of words.
+macro_rules! compiled_for {
+    ($coordinates:ident, $elements:ident, $words:ty, $features:literal) => {
+        /// # Safety
+        /// As for [`coordinates`]; the processor has the instructions.
+        #[cfg_attr(target_arch = "x86_64", target_feature(enable = $features))]
+        unsafe fn $coordinates<E: Element, F: Coordinate>(operands: &Operands<E>) -> ([Eight<E>; 14], u8) {
+            // SAFETY: the caller promises the instructions.
+            unsafe { coordinates::<E, F>(operands) }
+        }
+
+        /// # Safety
+        /// The processor has the instructions.
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = $features)]
+        unsafe fn $elements<E: Element, M: Modulus>(operands: &Operands<E>) -> [Eight<E>; 12] {
+            // SAFETY: the caller promises the instructions.
+            unsafe { elements::<E, $words, M>(operands) }
+        }
+    };
 }
+
+compiled_for!(
+    coordinates_ifma,
+    elements_ifma,
+    avx512::Ifma,
+    "avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi2,avx512ifma"
+);
+compiled_for!(
+    coordinates_avx512,
+    elements_avx512,
+    avx512::Avx512<false>,
+    "avx512f,avx512dq,avx512bw,avx512vl"
+);
+compiled_for!(coordinates_avx2, elements_avx2, avx2::Avx2, "avx2,fma");
 
 /// Eight elements as a vector, in the form of the engine.
 ///
@@ -304,15 +335,6 @@ unsafe fn elements<E: Element, L: Lanes, M: Modulus>(operands: &Operands<E>) -> 
         *lanes = unpacked(result.canonical());
     }
     lanes
-}
-
-/// # Safety
-/// AVX-512 IFMA.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi2,avx512ifma")]
-unsafe fn elements_ifma<E: Element, M: Modulus>(operands: &Operands<E>) -> [Eight<E>; 12] {
-    // SAFETY: the caller promises the instructions.
-    unsafe { elements::<E, Avx512, M>(operands) }
 }
 
 /// The limbs of eight elements of four words.

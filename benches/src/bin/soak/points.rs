@@ -88,6 +88,8 @@ impl<C: MsmCurve> Pool<C> {
             let [complete, fast] = unsafe {
                 match engine {
                     Engine::Ifma => sums_of::<C, C::Ifma>(rows, &pairs),
+                    Engine::Avx512 => sums_of::<C, C::Avx512>(rows, &pairs),
+                    Engine::Avx2 => sums_of::<C, C::Avx2>(rows, &pairs),
                     Engine::Portable => sums_of::<C, C::Portable>(rows, &pairs),
                     Engine::Emulated => sums_of::<C, C::Emulated>(rows, &pairs),
                 }
