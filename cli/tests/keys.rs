@@ -31,7 +31,7 @@ fn said(mut command: Command) -> String {
 fn kill_in_the_middle(out: &Path) -> bool {
     let partial = out.join(PARTIAL);
     let mut slow = setup_dev(out);
-    slow.env("PROOFMILL_NO_IFMA", "1")
+    slow.env("PROOFMILL_ENGINE", "portable")
         .env("RAYON_NUM_THREADS", "1")
         .stdout(Stdio::null())
         .stderr(Stdio::null());

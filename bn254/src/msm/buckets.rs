@@ -2,22 +2,24 @@
 //!
 //! A share of the buckets is taken part by part. A part's entries are sorted by bucket, so that each bucket is a list of
 //! points, and long lists are cut into pieces. All pieces then grow by one point a round, one in each lane, in one batch: no two
-//! additions of a batch touch the same sum. What the pieces of a cut list add up to is summed in the same way. The weighted
-//! sum Σ b·Bᵦ of the buckets is taken in segments that run side by side.
+//! additions of a batch touch the same sum. What the pieces of a cut list add up to is summed in the same way.
 //!
 //! Source: Bernstein, Doumen, Lange, Oosterwijk, "Faster batch forgery identification", INDOCRYPT 2012, section 4 (buckets);
 //! the lane-parallel lists are ours.
 
+mod weighted;
+
 use group::Group;
 use halo2curves::CurveAffine;
 
-use crate::raw::{Limbs, as_bytes, as_bytes_mut};
-use crate::simd::affine::{Points, Scratch, Source, vectors};
-use crate::simd::kernels::{Both, Kernels, Round, Vectors};
+use crate::raw::Limbs;
+use crate::simd::affine::{Points, Scratch, vectors};
+use crate::simd::kernels::{Kernels, Round};
 
 use super::bases::{Bases, Columns};
 use super::digits::{BLOCK, Digits};
 use super::engine::MsmCurve;
+use weighted::{FEW, SEGMENT_LENGTH};
 
 /// Buckets of a part at most: their sums and the batch stay in a second-level cache.
 pub const PART: usize = 1 << 12;
@@ -26,11 +28,6 @@ const BATCH: usize = 1 << 12;
 /// Lists are cut at this many times the mean length, and not below [`SHORTEST_CUT`].
 const CUT: usize = 3;
 const SHORTEST_CUT: usize = 8;
-/// Segments of a weighted sum, and the fewest buckets in one.
-const SEGMENTS: usize = 256;
-const SEGMENT_LENGTH: usize = 8;
-/// So few points are added one by one.
-const FEW: usize = 32;
 
 /// Which entries a thread takes at once.
 #[derive(Clone, Copy, Debug)]
@@ -237,31 +234,8 @@ impl<F: Kernels> Worker<F> {
         self.entries.clear();
         self.entries.resize(start as usize, 0);
 
-        // Lists with an entry for round r are those longer than r, which have the lanes before all others.
         let empty = by_length[0] as usize;
-        let mut lanes = 0;
-        for count in by_length[1..].iter_mut().rev() {
-            lanes += *count;
-            *count = lanes - *count;
-        }
-        self.targets.clear();
-        self.targets.resize(lanes as usize, 0);
-        let mut longer = vec![0_u32; cut as usize + 1];
-        for (bucket, fill) in self.fill.iter_mut().enumerate() {
-            let Fill { next: len, lane } = *fill;
-            if lane == IN_PIECES || len == 0 {
-                continue;
-            }
-            let lane = &mut by_length[len as usize];
-            longer[len as usize - 1] += 1;
-            self.targets[*lane as usize] = bucket as u32;
-            *fill = Fill { next: 0, lane: *lane };
-            *lane += 1;
-        }
-        for round in (0..cut as usize).rev() {
-            longer[round] += longer[round + 1];
-        }
-        self.begin_rounds(&longer);
+        self.take_lanes(by_length);
         for dealt in &dealt {
             let fill = &mut self.fill[(dealt >> 32) as usize];
             let (next, entry) = (fill.next as usize, *dealt as u32);
@@ -274,6 +248,31 @@ impl<F: Kernels> Worker<F> {
         }
         self.dealt[part] = dealt;
         buckets - empty
+    }
+
+    /// Gives each list that is not cut a lane, the longest first, and makes room for all rounds. So many lists have each length.
+    fn take_lanes(&mut self, by_length: Vec<u32>) {
+        // Lists with an entry for round r are those longer than r; they have the lanes before all others.
+        let mut longer = by_length[1..].to_vec();
+        for round in (1..longer.len()).rev() {
+            longer[round - 1] += longer[round];
+        }
+        self.begin_rounds(&longer);
+        self.targets.clear();
+        self.targets.resize(longer[0] as usize, 0);
+        // The next free lane of each length: after those of all longer lists.
+        let mut free: Vec<u32> =
+            longer.iter().zip(&by_length[1..]).map(|(longer, own)| longer - own).collect();
+        for (bucket, fill) in self.fill.iter_mut().enumerate() {
+            let Fill { next: len, lane } = *fill;
+            if lane == IN_PIECES || len == 0 {
+                continue;
+            }
+            let lane = &mut free[len as usize - 1];
+            self.targets[*lane as usize] = bucket as u32;
+            *fill = Fill { next: 0, lane: *lane };
+            *lane += 1;
+        }
     }
 
     /// Makes room for rounds of so many entries, each filled up to whole vectors.
@@ -420,117 +419,9 @@ impl<F: Kernels> Worker<F> {
             *place += 1;
         }
     }
-
-    /// Σ (i + 1)·rowᵢ and Σ rowᵢ, of a number of rows that is a power of two.
-    fn weighted_sum<C>(&mut self, rows: &[u64], infinite: bool) -> PartSum<C::CurveExt>
-    where
-        C: CurveAffine + Limbs,
-    {
-        let count = rows.len() / Self::ROW;
-        if count <= FEW {
-            return plain_weighted_sum(&self.points_of::<C>(rows));
-        }
-        // A multiple of what a batch is cut into.
-        let segments = (count / SEGMENT_LENGTH).clamp(FEW, SEGMENTS);
-        let length = count / segments;
-        // Segment s walks its rows from the last to the first: running sum, and sum of the running sums, which is one step behind.
-        let downwards: Vec<u32> = (0..length)
-            .rev()
-            .flat_map(|at| (0..segments).map(move |segment| (segment * length + at) as u32))
-            .collect();
-        let round = |number: usize| Round::new(rows, &downwards[number * segments..]);
-        let half = vectors(segments);
-        let mut infinite = infinite;
-        // SAFETY: whoever made this worker promised the instructions; there are `length` rounds of whole vectors, and `points` are two
-        // halves of `segments` lanes.
-        unsafe {
-            F::load(&mut self.points, segments, &round(0));
-            for number in 1..length {
-                let sums = if number == 1 { segments } else { 2 * segments };
-                self.previous.clear();
-                self.previous.extend_from_slice(&self.points[..half]);
-                if number == 1 {
-                    // The sum of one running sum.
-                    self.points.extend_from_within(..half);
-                }
-                let previous = std::mem::take(&mut self.previous);
-                let source = Both { first: (round(number), half), second: Vectors(&previous) };
-                infinite = self.add(sums, &source, infinite);
-                self.previous = previous;
-            }
-            let (running, totals) = self.points.split_at(half);
-            self.previous.clear();
-            self.previous.extend_from_slice(running);
-            let totals = totals.to_vec();
-            self.points.clear();
-            self.points.extend_from_slice(&totals);
-            let previous = std::mem::take(&mut self.previous);
-            infinite = self.add(segments, &Vectors(&previous), infinite);
-            self.previous = previous;
-
-            let mut width = half;
-            while width * 8 > FEW {
-                width /= 2;
-                let upper = self.points[width..2 * width].to_vec();
-                infinite = self.add(width * 8, &Vectors(&upper), infinite);
-            }
-            let identity: Vec<u32> = (0..segments as u32).collect();
-            let mut totals = vec![0; width * 8 * Self::ROW];
-            F::store(&self.points, width * 8, &mut totals, &identity);
-            let mut runnings = vec![0; segments * Self::ROW];
-            F::store(&self.previous, segments, &mut runnings, &identity);
-
-            let total = plain_weighted_sum(&self.points_of::<C>(&totals)).plain;
-            let of_segments = self.weighted_sum::<C>(&runnings, true);
-            // Segment s begins at row s·length, and counts from one.
-            let mut above = of_segments.weighted - of_segments.plain;
-            for _ in 0..length.trailing_zeros() {
-                above = above.double();
-            }
-            PartSum { weighted: total + above, plain: of_segments.plain }
-        }
-    }
-
-    /// Adds to the first lanes; whether infinity may be among the points afterwards.
-    ///
-    /// # Safety
-    /// As for [`crate::simd::affine::add`].
-    unsafe fn add<S>(&mut self, sums: usize, source: &S, infinite: bool) -> bool
-    where
-        S: Source<F>,
-    {
-        // SAFETY: the caller promises what the functions ask for.
-        unsafe {
-            if !infinite && F::add(&mut self.points, sums, source, &mut self.scratch) {
-                return false;
-            }
-            F::add_complete(&mut self.points, sums, source, &mut self.scratch);
-        }
-        true
-    }
-
-    /// Packed rows as points of halo2curves.
-    fn points_of<C: CurveAffine + Limbs>(&self, rows: &[u64]) -> Vec<C> {
-        let mut rows = rows.to_vec();
-        // SAFETY: whoever made this worker promised the instructions; rows are canonical.
-        unsafe { F::export_rows(&mut rows) };
-        let mut points = vec![C::identity(); rows.len() / Self::ROW];
-        as_bytes_mut(&mut points).copy_from_slice(as_bytes(&rows));
-        points
-    }
 }
 
 /// The most entries of a list that is not cut.
 fn longest_whole(entries: usize, buckets: usize) -> usize {
     (CUT * entries / (buckets + 1)).max(SHORTEST_CUT)
-}
-
-/// Σ (i + 1)·pointᵢ and Σ pointᵢ.
-fn plain_weighted_sum<C: CurveAffine>(points: &[C]) -> PartSum<C::CurveExt> {
-    let (mut weighted, mut plain) = (C::CurveExt::identity(), C::CurveExt::identity());
-    for point in points.iter().rev() {
-        plain += *point;
-        weighted += plain;
-    }
-    PartSum { weighted, plain }
 }
