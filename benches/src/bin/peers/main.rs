@@ -82,7 +82,7 @@ const QUICK: Plan = [
 ];
 const FULL: Plan = [
     ("msm-g1", &[Log(12), Log(14), Log(16), Log(18), Log(20), Log(22)]),
-    ("msm-g2", &[Log(12), Log(14), Log(16), Log(18), Log(20)]),
+    ("msm-g2", &[Log(12), Log(14), Log(16), Log(18), Log(20), Log(22)]),
     ("ntt", &[Log(12), Log(14), Log(16), Log(18), Log(20), Log(22), Log(24)]),
     ("prove", &[Log(16), Log(18), Log(20)]),
     ("batch", &[Circuit(Shape::S14M2), Circuit(Shape::S60M4)]),
