@@ -1,6 +1,8 @@
 //! A typed client of the API, for the wallet and the demo. Amounts are wei; nothing that comes back is trusted here:
 //! wallets check drafts with [`Draft::messages`] and promises and entries by their signatures.
 
+use std::time::Duration;
+
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -12,6 +14,9 @@ pub use types::*;
 
 /// Leaves or operations asked for at once: their fields times this stay within the complexity limit.
 const PAGE: u32 = 50;
+/// How long a connection without a request is kept: shorter than servers keep one (5 s here, as in Node.js), so that no
+/// request is sent on a connection that is being closed.
+const IDLE: Duration = Duration::from_secs(4);
 
 /// Why a call gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -97,19 +102,26 @@ impl Client {
     /// `url` as `Server::url` gives it, e.g. `http://127.0.0.1:8080`.
     pub fn new(url: &str) -> Self {
         let base = url.trim_end_matches('/').trim_end_matches("/graphql");
-        Self { http: reqwest::Client::new(), url: format!("{base}/graphql") }
+        let http = reqwest::Client::builder().pool_idle_timeout(IDLE).build();
+        Self { http: http.unwrap_or_default(), url: format!("{base}/graphql") }
     }
 
-    /// Sends a document; for what the methods below do not cover.
+    /// Sends a document; for what the methods below do not cover. It is sent once more where the connection ends before
+    /// an answer comes: mutations carry an idempotency key, so nothing happens twice.
     ///
     /// # Errors
     /// All but `Refused`.
     pub async fn request<T: DeserializeOwned>(&self, document: &str, variables: Value) -> Result<T> {
         let body = json!({ "query": document, "variables": variables });
         let lost = |source| ClientError::Transport { url: self.url.clone(), source };
-        let request =
-            self.http.post(&self.url).header("accept", "application/graphql-response+json").json(&body);
-        let response = request.send().await.map_err(lost)?;
+        let send = || {
+            self.http.post(&self.url).header("accept", "application/graphql-response+json").json(&body).send()
+        };
+        let response = match send().await {
+            Err(error) if error.is_request() && !error.is_connect() && !error.is_timeout() => send().await,
+            outcome => outcome,
+        };
+        let response = response.map_err(lost)?;
         let status = response.status().as_u16();
         let text = response.bytes().await.map_err(lost)?;
         let unreadable =

@@ -1,10 +1,17 @@
 //! The typed client: each of its documents against the running API.
 
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+};
+
 use circuits::eddsa;
 use coordinator::api::{
     ApiConfig, RateLimit,
     client::{Client, ClientError, OperationKind, PrepareSend, PrepareWithdraw, RegisterKey, Stage},
 };
+
+use serde_json::{Value, json};
 
 use crate::{
     double::{ALICE, BOB, NEWEST_BATCH, OPERATIONS, QUANTUM, alice_key, bob_entry, domain, operation_id},
@@ -123,4 +130,61 @@ async fn errors_carry_their_code() {
     assert_eq!((limited.code(), limited.is_retryable()), ("RATE_LIMITED", true));
     let gone = Client::new("http://127.0.0.1:1").system().await.unwrap_err();
     assert_eq!((gone.code(), gone.is_retryable()), ("PM-CLIENT-001", true));
+}
+
+/// Reads a request to its end; whether there was one.
+fn take_request(connection: &mut TcpStream) -> bool {
+    let mut request = Vec::new();
+    let mut chunk = [0; 4096];
+    while !request.ends_with(b"\"variables\":null}") {
+        match connection.read(&mut chunk) {
+            Ok(read @ 1..) => request.extend_from_slice(&chunk[..read]),
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// A server whose connections end as the second request arrives, however often: what a server that closes idle
+/// connections does to a request that it meets. `answered` requests of each connection get an answer.
+fn closing_server(answered: usize) -> (String, tokio::task::JoinHandle<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let serving = tokio::task::spawn_blocking(move || {
+        for connections in 1.. {
+            let mut connection = listener.accept().unwrap().0;
+            for _ in 0..answered {
+                if !take_request(&mut connection) {
+                    return connections;
+                }
+                let body = format!(r#"{{"data":{{"connections":{connections}}}}}"#);
+                write!(connection, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+                    .unwrap();
+            }
+            if !take_request(&mut connection) {
+                return connections;
+            }
+        }
+        unreachable!("connections do not end")
+    });
+    (url, serving)
+}
+
+#[tokio::test]
+async fn a_request_that_meets_the_end_of_its_connection_is_sent_once_more() {
+    let (url, serving) = closing_server(1);
+    let client = Client::new(&url);
+    for connections in 1..=3 {
+        let data: Value = client.request("{ system { chainId } }", Value::Null).await.unwrap();
+        assert_eq!(data, json!({ "connections": connections }));
+    }
+    drop(client);
+    assert_eq!(serving.await.unwrap(), 3);
+    // Never answered: given up after the second time.
+    let (url, serving) = closing_server(0);
+    let client = Client::new(&url);
+    let lost = client.request::<Value>("{ system { chainId } }", Value::Null).await.unwrap_err();
+    assert_eq!(lost.code(), "PM-CLIENT-001");
+    TcpStream::connect(url.trim_start_matches("http://")).unwrap();
+    assert_eq!(serving.await.unwrap(), 3);
 }

@@ -13,6 +13,10 @@ use ethers::providers::{JsonRpcClient, JsonRpcError, ProviderError, RpcError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
+/// How long a connection without a request is kept: shorter than nodes keep one (5 s in Node.js, 120 s in geth), so that
+/// no request is sent on a connection that is being closed.
+const IDLE: Duration = Duration::from_secs(4);
+
 /// How long an answer may take and how large it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransportLimits {
@@ -114,6 +118,7 @@ impl HttpTransport {
         let client = reqwest::Client::builder()
             .timeout(limits.timeout)
             .connect_timeout(limits.connect_timeout)
+            .pool_idle_timeout(IDLE)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| TransportError::Address(format!("no HTTP client: {error}")))?;
