@@ -19,7 +19,6 @@ use crate::simd::kernels::{Kernels, Round};
 use super::bases::{Bases, Columns};
 use super::digits::{BLOCK, Digits};
 use super::engine::MsmCurve;
-use weighted::{FEW, SEGMENT_LENGTH};
 
 /// Buckets of a part at most: their sums and the batch stay in a second-level cache.
 pub const PART: usize = 1 << 12;
@@ -28,6 +27,9 @@ const BATCH: usize = 1 << 12;
 /// Lists are cut at this many times the mean length, and not below [`SHORTEST_CUT`].
 const CUT: usize = 3;
 const SHORTEST_CUT: usize = 8;
+/// So few buckets, as the highest place has, would leave most lanes empty: their lists are cut into about so many pieces.
+const FEW_BUCKETS: usize = 128;
+const MANY_LANES: usize = 1 << 10;
 
 /// Which entries a thread takes at once.
 #[derive(Clone, Copy, Debug)]
@@ -149,7 +151,7 @@ impl<F: Kernels> Worker<F> {
             return PartSum { weighted: C::CurveExt::identity(), plain: C::CurveExt::identity() };
         }
         // Segments need a power of two; buckets that do not exist are empty.
-        let padded = buckets.next_power_of_two().max(FEW * SEGMENT_LENGTH);
+        let padded = buckets.next_power_of_two();
         let mut rows = std::mem::take(&mut self.rows);
         rows.clear();
         rows.resize(padded * Self::ROW, 0);
@@ -423,5 +425,6 @@ impl<F: Kernels> Worker<F> {
 
 /// The most entries of a list that is not cut.
 fn longest_whole(entries: usize, buckets: usize) -> usize {
-    (CUT * entries / (buckets + 1)).max(SHORTEST_CUT)
+    let longest = if buckets < FEW_BUCKETS { entries / MANY_LANES } else { CUT * entries / (buckets + 1) };
+    longest.max(SHORTEST_CUT)
 }

@@ -13,9 +13,9 @@ use crate::simd::kernels::{Both, Kernels, Round, Vectors};
 
 /// Segments of a weighted sum, and the fewest buckets in one.
 const SEGMENTS: usize = 256;
-pub(super) const SEGMENT_LENGTH: usize = 8;
+const SEGMENT_LENGTH: usize = 8;
 /// So few points are added one by one.
-pub(super) const FEW: usize = 32;
+const FEW: usize = 32;
 
 impl<F: Kernels> Worker<F> {
     /// Σ (i + 1)·rowᵢ and Σ rowᵢ, of a number of rows that is a power of two.
