@@ -5,6 +5,7 @@
 //! | [`encoding`] | canonical bytes, hex and serde of field elements |
 //! | [`witness`] | value-only bellman synthesis |
 //! | [`inner`] | inner products with one reduction |
+//! | [`sparse`] | sparse matrices times a vector |
 //! | [`ntt`] | number-theoretic transforms over `Fr`, without bit reversal |
 //! | [`msm`] | multi-scalar multiplication in G1 and G2 |
 //! | [`fixed_base`] | many multiples of one point |
@@ -26,6 +27,7 @@ pub mod ntt;
 pub mod pages;
 pub mod raw;
 pub mod simd;
+pub mod sparse;
 pub mod subgroup;
 mod turns;
 pub mod witness;

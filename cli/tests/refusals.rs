@@ -28,6 +28,19 @@ fn refusal(command: &mut Command) -> String {
     text
 }
 
+#[test]
+fn kernels_that_nobody_knows_are_refused_with_the_names_of_those_there_are() {
+    let said = |name: &str| refusal(proofmill(&["circuit", "info", "s3m1"]).env("PROOFMILL_ENGINE", name));
+    for name in ["avx1024", "AVX2", "ifma,avx2"] {
+        let text = said(name);
+        assert!(text.contains("PM-CPU-002") && text.contains("portable") && text.contains("ifma"), "{text}");
+    }
+    for name in ["portable", "avx2", ""] {
+        let output = proofmill(&["circuit", "info", "s3m1"]).env("PROOFMILL_ENGINE", name).output().unwrap();
+        assert!(output.status.success(), "{}", said(name));
+    }
+}
+
 fn doctor(redis: &Redis) -> (String, bool) {
     let keys = tempfile::tempdir().unwrap();
     let output = proofmill(&["doctor", "--redis-url", &redis.url(), "--keys"]).arg(keys.path()).output();

@@ -2,7 +2,7 @@
 //!
 //! A prepared key is kept once more, in the form of the processor's kernels and in huge pages: 384 bytes per constraint where
 //! every variable stands in A, B and C, and 48 for the factors of the transforms. A proof needs another 96 for A*z, B*z and
-//! C*z and 80 for digits of scalars.
+//! C*z and 80 for digits of scalars. Rows that are multiplied eight at a time are listed: four bytes each (see [`Products`]).
 //!
 //! The five sums are one list of shares: no thread waits for another between the first and the last of them.
 
@@ -17,13 +17,14 @@ use bn254::{Domain, G1Affine, G2Affine};
 use crate::backend::{Backend, BackendError, Cancel, KeyId, Sums, Timings};
 use crate::key::Key;
 use crate::matrices::Matrices;
-use crate::products::reversed_products;
+use crate::products::Products;
 use crate::witness::Witness;
 
 const NAME: &str = "cpu";
 
 struct Prepared {
     matrices: Arc<Matrices>,
+    products: Products,
     domain: Domain,
     a: Bases<G1Affine>,
     b1: Bases<G1Affine>,
@@ -60,6 +61,7 @@ impl Backend for CpuBackend {
         let id = KeyId(self.next.fetch_add(1, Ordering::Relaxed));
         let variables = key.variables();
         let prepared = Arc::new(Prepared {
+            products: Products::new(&matrices),
             matrices,
             domain,
             a: Bases::of_columns(key.a(), key.a_columns(), variables),
@@ -88,7 +90,7 @@ impl Prepared {
         let mut timings = Timings::default();
         cancel.check()?;
         let [mut quotient, mut b, mut c] =
-            timed(&mut timings.sparse, || reversed_products(&self.matrices, witness))?;
+            timed(&mut timings.sparse, || self.products.reversed(&self.matrices, witness))?;
         cancel.check()?;
         let scale = timed(&mut timings.ntt, || self.domain.quotient(&mut quotient, &mut b, &mut c));
         drop((b, c));

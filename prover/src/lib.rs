@@ -15,7 +15,7 @@
 //! | [`key`] | the key file: memory-mapped, checked |
 //! | [`verifying_key`] | the verifying key, its checks and digest |
 //! | [`backend`], [`cpu`] | who does the heavy sums; the portable one |
-//! | [`products`] | what backends without sparse kernels do on the processor |
+//! | [`products`] | the products of the matrices, for backends without sparse kernels of their own |
 //! | [`groth16`] | blinding, assembly, and verification before a proof leaves |
 //! | [`proof`] | proofs with valid points, and verification |
 //! | [`progress`] | progress of long work |

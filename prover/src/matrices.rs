@@ -24,6 +24,7 @@ mod file;
 use std::sync::OnceLock;
 
 use bellman::{Circuit, SynthesisError};
+use bn254::sparse::Rows;
 use bn254::{Field, Fr, ProductSum};
 use rayon::prelude::*;
 
@@ -71,6 +72,10 @@ impl SparseMatrix {
         let start = if row == 0 { 0 } else { self.row_ends[row - 1] as usize };
         let end = self.row_ends[row] as usize;
         (&self.columns[start..end], &self.coefficients[start..end])
+    }
+
+    pub(crate) fn as_rows(&self) -> Rows<'_> {
+        Rows { ends: &self.row_ends, columns: &self.columns, coefficients: &self.coefficients }
     }
 
     /// Ends of the rows in [`Self::columns`] and [`Self::coefficients`], for backends that copy the matrix.
@@ -208,8 +213,17 @@ impl Matrices {
     }
 
     /// One row times z.
+    #[inline]
     pub(crate) fn dot(&self, matrix: &SparseMatrix, row: usize, z: &[Fr]) -> Fr {
         let (columns, coefficients) = matrix.row(row);
+        match (columns, coefficients) {
+            // What most rows are: short enough that the processor looks far ahead for their values.
+            ([column], [COEFFICIENT_ONE]) => z[*column as usize],
+            _ => self.dot_of_many(columns, coefficients, z),
+        }
+    }
+
+    fn dot_of_many(&self, columns: &[u32], coefficients: &[u32], z: &[Fr]) -> Fr {
         let mut plain = Fr::ZERO;
         let mut products: Option<ProductSum> = None;
         for (column, coefficient) in columns.iter().zip(coefficients) {

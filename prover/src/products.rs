@@ -1,17 +1,19 @@
-//! The part of a proof that every backend without sparse kernels does on the processor: from a witness to the values
+//! The part of a proof that every backend without sparse kernels of its own does on the processor: from a witness to the values
 //! of A*z, B*z, C*z on the domain.
 //!
-//! Invariant: what leaves [`sparse_products`] or [`reversed_products`] satisfies every constraint, unless C is not known
+//! Invariant: what leaves [`sparse_products`] or [`Products::reversed`] satisfies every constraint, unless C is not known
 //! ([`Matrices::c_is_known`]): then the finished proof tells.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bn254::ntt::fill_reversed;
+use bn254::ntt::{bit_reversed, fill_reversed};
+use bn254::pages::Pages;
+use bn254::sparse::{Coefficients, Groups};
 use bn254::{Field, Fr};
 use rayon::prelude::*;
 
 use crate::backend::BackendError;
-use crate::matrices::Matrices;
+use crate::matrices::{Matrices, SparseMatrix};
 use crate::witness::Witness;
 
 /// Elements that one task takes at least.
@@ -55,31 +57,61 @@ pub fn sparse_products(matrices: &Matrices, witness: &Witness) -> Result<[Vec<Fr
     Ok([a, b, c])
 }
 
-/// A*z, B*z and their products in bit-reversed order, as [`bn254::Domain::quotient`] takes them. The products are what C*z has to
-/// be, with which they are compared row by row, and zero in the implied rows.
-///
-/// # Errors
-/// As [`sparse_products`].
-pub fn reversed_products(matrices: &Matrices, witness: &Witness) -> Result<[Vec<Fr>; 3], BackendError> {
-    check_shape(matrices, witness)?;
-    let (rows, z) = (matrices.constraints(), witness.values());
-    let broken = AtomicUsize::new(usize::MAX);
-    let mut products: [Vec<Fr>; 3] = std::array::from_fn(|_| vec![Fr::ZERO; 1 << matrices.domain_log()]);
-    let [a, b, c] = &mut products;
-    fill_reversed([a, b, c], |row| {
-        if row >= rows {
-            let input = witness.inputs().get(row - rows).copied();
-            return [input.unwrap_or(Fr::ZERO), Fr::ZERO, Fr::ZERO];
+/// How the processor works out the products of a circuit's matrices, made once for the circuit: eight rows at a time of those that
+/// are alike, where it has the instructions.
+pub struct Products {
+    coefficients: Option<Coefficients>,
+    groups: [Groups; 3],
+}
+
+impl Products {
+    /// Looks for rows that are alike.
+    pub fn new(matrices: &Matrices) -> Self {
+        let Some(coefficients) = Coefficients::new(matrices.table()) else {
+            return Self { coefficients: None, groups: Default::default() };
+        };
+        let of = |matrix: &SparseMatrix| Groups::new(&matrix.as_rows(), &coefficients);
+        let (a, (b, c)) =
+            rayon::join(|| of(matrices.a()), || rayon::join(|| of(matrices.b()), || of(matrices.c())));
+        Self { coefficients: Some(coefficients), groups: [a, b, c] }
+    }
+
+    /// A*z, B*z and their products in bit-reversed order, as [`bn254::Domain::quotient`] takes them. The products are what C*z has
+    /// to be, with which they are compared row by row, and zero in the implied rows. The matrices are those that this was made for.
+    ///
+    /// # Errors
+    /// As [`sparse_products`].
+    pub fn reversed(&self, matrices: &Matrices, witness: &Witness) -> Result<[Pages<Fr>; 3], BackendError> {
+        check_shape(matrices, witness)?;
+        let (rows, z) = (matrices.constraints(), witness.values());
+        let all = [matrices.a(), matrices.b(), matrices.c()];
+        let mut products: [Pages<Fr>; 3] = std::array::from_fn(|_| Pages::zeroed(1 << matrices.domain_log()));
+        if let Some(coefficients) = &self.coefficients {
+            for ((groups, matrix), out) in self.groups.iter().zip(all).zip(&mut products) {
+                groups.multiply_reversed(&matrix.as_rows(), coefficients, z, out);
+            }
         }
-        let [a, b, c] = [matrices.a(), matrices.b(), matrices.c()].map(|matrix| matrices.dot(matrix, row, z));
-        let product = a * b;
-        if product != c && matrices.c_is_known() {
-            broken.fetch_min(row, Ordering::Relaxed);
+        let [a, b, c] = &mut products;
+        fill_reversed([&mut *a, &mut *b, &mut *c], |row| {
+            if row >= rows {
+                return [witness.inputs().get(row - rows).copied(), None, None];
+            }
+            std::array::from_fn(|which| {
+                (!self.groups[which].contains(row)).then(|| matrices.dot(all[which], row, z))
+            })
+        });
+        let (broken, log) = (AtomicUsize::new(usize::MAX), matrices.domain_log());
+        let places = a.par_iter().zip(&**b).zip(&mut **c).enumerate().with_min_len(MIN_CHUNK);
+        places.for_each(|(place, ((a, b), c))| {
+            let product = a * b;
+            if product != *c && matrices.c_is_known() {
+                broken.fetch_min(bit_reversed(place, log), Ordering::Relaxed);
+            }
+            *c = product;
+        });
+        match broken.into_inner() {
+            usize::MAX => Ok(products),
+            row => Err(BackendError::Unsatisfied(row)),
         }
-        [a, b, product]
-    });
-    match broken.into_inner() {
-        usize::MAX => Ok(products),
-        row => Err(BackendError::Unsatisfied(row)),
     }
 }

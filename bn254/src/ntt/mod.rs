@@ -36,6 +36,7 @@ use crate::simd::lanes::Emulated;
 use crate::simd::{avx2, avx512};
 use order::bit_reverse;
 pub use order::{bit_reversed, fill_reversed};
+pub(crate) use passes::Values;
 use tile::{LEAST_LOG, Layers};
 
 /// Elements that one task takes at least in element-wise passes.

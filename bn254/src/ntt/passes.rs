@@ -146,9 +146,9 @@ impl Tiles {
 
 /// The elements of an array, of which threads take different tiles.
 #[derive(Clone, Copy)]
-pub(super) struct Values(pub *mut Fr);
+pub(crate) struct Values(pub *mut Fr);
 
-// SAFETY: whoever uses the pointer promises that nobody else touches the elements (see `Program`).
+// SAFETY: whoever uses the pointer promises that nobody else touches the elements meanwhile (see `Program`).
 unsafe impl Send for Values {}
 // SAFETY: see above.
 unsafe impl Sync for Values {}

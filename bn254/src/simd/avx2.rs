@@ -106,6 +106,16 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn gather_four(rows: &[*const u64; 8]) -> [Self; 4] {
+        // SAFETY: the caller promises the instructions and four words in each row.
+        unsafe {
+            let low = [Quad::load(rows[0]), Quad::load(rows[1]), Quad::load(rows[2]), Quad::load(rows[3])];
+            let high = [Quad::load(rows[4]), Quad::load(rows[5]), Quad::load(rows[6]), Quad::load(rows[7])];
+            joined(&[Quad::transposed(low), Quad::transposed(high)])
+        }
+    }
+
+    #[inline(always)]
     unsafe fn scatter(words: [Self; 8], rows: &[*mut u64; 8]) {
         let written = Self::transposed(words);
         for i in 0..8 {

@@ -88,6 +88,32 @@ impl<const IFMA: bool> Lanes for Avx512<IFMA> {
     }
 
     #[inline(always)]
+    unsafe fn gather_four(rows: &[*const u64; 8]) -> [Self; 4] {
+        // SAFETY: the caller promises the instructions and four readable words in each row.
+        unsafe {
+            // Rows i and i + 4 side by side.
+            let mut read = [_mm512_setzero_si512(); 4];
+            let mut i = 0;
+            while i < 4 {
+                let low = _mm512_castsi256_si512(_mm256_loadu_si256(rows[i].cast()));
+                read[i] = _mm512_inserti64x4::<1>(low, _mm256_loadu_si256(rows[i + 4].cast()));
+                i += 1;
+            }
+            // Words 0 and 2 of two rows, then those of the rows four further on; and words 1 and 3.
+            let even = [_mm512_unpacklo_epi64(read[0], read[1]), _mm512_unpacklo_epi64(read[2], read[3])];
+            let odd = [_mm512_unpackhi_epi64(read[0], read[1]), _mm512_unpackhi_epi64(read[2], read[3])];
+            let first = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
+            let second = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
+            [
+                Self(_mm512_permutex2var_epi64(even[0], first, even[1])),
+                Self(_mm512_permutex2var_epi64(odd[0], first, odd[1])),
+                Self(_mm512_permutex2var_epi64(even[0], second, even[1])),
+                Self(_mm512_permutex2var_epi64(odd[0], second, odd[1])),
+            ]
+        }
+    }
+
+    #[inline(always)]
     unsafe fn scatter(w: [Self; 8], rows: &[*mut u64; 8]) {
         // SAFETY: the values show the instructions; the caller promises eight writable words in each row.
         unsafe {

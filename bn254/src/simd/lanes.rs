@@ -33,6 +33,12 @@ pub trait Lanes: Copy + 'static {
     /// As for [`Lanes::splat`]; each row points to eight readable words.
     unsafe fn gather(rows: &[*const u64; 8]) -> [Self; 8];
 
+    /// Word w of the four at `rows[i]` becomes lane i of the result at w.
+    ///
+    /// # Safety
+    /// As for [`Lanes::splat`]; each row points to four readable words.
+    unsafe fn gather_four(rows: &[*const u64; 8]) -> [Self; 4];
+
     /// Lane i of the value at w becomes word w of the eight at `rows[i]`.
     ///
     /// # Safety
@@ -169,6 +175,14 @@ impl Lanes for Emulated {
         // SAFETY: the caller promises eight readable words in each row.
         let row = |i: usize| unsafe { rows[i].cast::<[u64; 8]>().read_unaligned() };
         let read: [[u64; 8]; 8] = std::array::from_fn(row);
+        std::array::from_fn(|word| Self(std::array::from_fn(|lane| read[lane][word])))
+    }
+
+    #[inline(never)]
+    unsafe fn gather_four(rows: &[*const u64; 8]) -> [Self; 4] {
+        // SAFETY: the caller promises four readable words in each row.
+        let row = |i: usize| unsafe { rows[i].cast::<[u64; 4]>().read_unaligned() };
+        let read: [[u64; 4]; 8] = std::array::from_fn(row);
         std::array::from_fn(|word| Self(std::array::from_fn(|lane| read[lane][word])))
     }
 

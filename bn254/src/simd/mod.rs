@@ -13,6 +13,7 @@
 //! | [`outlined`] | the same without inlining |
 //! | [`affine`] | batch-affine addition |
 //! | [`kernels`] | loops over many points, compiled for their instructions |
+//! | `rows` | rows of sparse matrices times a vector |
 //!
 //! Which implementation runs is decided at run time, by [`has_ifma`], [`has_avx512`] and [`has_avx2`]: the best that the
 //! processor has, unless `PROOFMILL_ENGINE` names a lesser one as the best allowed: `ifma`, `avx512`, `avx2` or `portable`
@@ -35,6 +36,7 @@ mod modulus;
 pub mod outlined;
 #[cfg(target_arch = "x86_64")]
 mod quad;
+pub(crate) mod rows;
 pub mod uncarried;
 
 use std::sync::OnceLock;

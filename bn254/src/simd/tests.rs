@@ -133,10 +133,10 @@ fn operations<L: Lanes>(a: [u64; 8], b: [u64; 8], c: [u64; 8], mask: u8, by: u32
     let rows = [&a, &b, &c, &a, &b, &c, &b, &a].map(|row| row.as_ptr());
     let mut written = [[0; 8]; 8];
     // SAFETY: rows of eight words.
-    let gathered = unsafe {
+    let (gathered, four) = unsafe {
         let gathered = L::gather(&rows);
         L::scatter(gathered, &written.each_mut().map(|row| row.as_mut_ptr()));
-        gathered
+        (gathered, L::gather_four(&rows.map(|row| row.wrapping_add(3))))
     };
     let flags = [va.zeros(), va.negatives(), va.sub(va).zeros()].map(u64::from);
     let mut all = vec![
@@ -160,6 +160,7 @@ fn operations<L: Lanes>(a: [u64; 8], b: [u64; 8], c: [u64; 8], mask: u8, by: u32
         va.negate_where(mask),
     ];
     all.extend(gathered);
+    all.extend(four);
     all.extend(L::transposed([va, vb, vc, vb, va, vc, va, vb]));
     let mut words: Vec<[u64; 8]> = all.into_iter().map(L::store).collect();
     words.extend(written);

@@ -9,6 +9,7 @@ mod iden3;
 mod key_files;
 mod matrices;
 mod matrices_files;
+mod products;
 mod prove;
 mod ptau;
 mod refusals;
