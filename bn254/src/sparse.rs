@@ -60,7 +60,11 @@ impl Coefficients {
         (engine != Engine::Portable).then(|| Self::with_engine(table, engine))
     }
 
-    fn with_engine(table: &[Fr], engine: Engine) -> Self {
+    /// For an engine of one's choice; there are no vectors in [`Engine::Portable`], for which emulated ones are used.
+    ///
+    /// # Panics
+    /// When this processor does not run the engine.
+    pub fn with_engine(table: &[Fr], engine: Engine) -> Self {
         engine.check();
         Self { engine, table: table.iter().map(Coefficient::new).collect() }
     }

@@ -46,6 +46,9 @@ impl Drawn {
         let free: Vec<Assigned> = (0..free)
             .map(|i| Assigned { value: Fr::draw(rng), is_public: i == 0 || one_in(rng, 8) })
             .collect();
+        // None: any. Few ones make rows that are alike.
+        let few: Vec<Fr> = (0..rng.next_u32() % 4).map(|_| Fr::draw(rng)).collect();
+        let terms = |rng: &mut ChaCha8Rng, variables, first| terms(rng, variables, first, &few);
         let mut values = vec![Fr::ONE];
         values.extend(free.iter().map(|variable| variable.value));
         let mut rows = Vec::with_capacity(count);
@@ -67,8 +70,9 @@ fn one_in(rng: &mut ChaCha8Rng, of: u32) -> bool {
     rng.next_u32().is_multiple_of(of)
 }
 
-/// A combination of some of the variables, each at most once; with `first`, if it is given, among them.
-fn terms(rng: &mut ChaCha8Rng, variables: usize, first: Option<usize>) -> Terms {
+/// A combination of some of the variables, each at most once; with `first`, if it is given, among them. The coefficients are some of
+/// the few, if there are any.
+fn terms(rng: &mut ChaCha8Rng, variables: usize, first: Option<usize>, few: &[Fr]) -> Terms {
     let mut terms: Terms = first.map(|first| (Fr::ONE, first)).into_iter().collect();
     for _ in 0..rng.next_u32() % (MOST_TERMS + 1) {
         // Mostly one of the latest, so that the values depend on many rows.
@@ -76,7 +80,9 @@ fn terms(rng: &mut ChaCha8Rng, variables: usize, first: Option<usize>) -> Terms 
         let back = rng.next_u32() as usize % if near { variables.min(8) } else { variables };
         let column = variables - 1 - back;
         if terms.iter().all(|term| term.1 != column) {
-            terms.push((Fr::draw(rng), column));
+            let coefficient =
+                if few.is_empty() { Fr::draw(rng) } else { few[rng.next_u32() as usize % few.len()] };
+            terms.push((coefficient, column));
         }
     }
     terms

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`fields`] | arithmetic in Fq, Fr and Fq2, on every engine that this processor runs, against halo2curves |
 //! | [`points`] | batch-affine additions in G1 and G2, likewise |
+//! | [`rows`] | rows of sparse matrices that are alike, likewise |
 //! | [`proofs`] | proofs of random circuits, by our verifier and by arkworks'; that none holds for another public input |
 //!
 //! One check of kernels is one draw of operands (eight for each operation, or a batch of points), through all operations and all
@@ -19,6 +20,7 @@ mod fields;
 mod operands;
 mod points;
 mod proofs;
+mod rows;
 mod runner;
 
 use std::process::ExitCode;
@@ -60,6 +62,7 @@ fn kernels(seed: u64, count: u64) -> u64 {
         match number % 16 {
             0 => points.check_g1(rng),
             8 => points.check_g2(rng),
+            2 => rows::check(rng),
             4 | 12 => fields.check_fq2(rng),
             odd if odd % 2 == 1 => fields.check_fq(rng),
             _ => fields.check_fr(rng),
