@@ -84,7 +84,9 @@ impl Rpc {
                 (Node::InProcess(handle), url)
             }
         };
-        let rpc = Self { runtime, client: reqwest::Client::new(), url, chain_id, _node: node };
+        // Proofs are made between two calls: a connection is not used again that the chain may be closing after 5 s.
+        let client = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(4)).build().unwrap();
+        let rpc = Self { runtime, client, url, chain_id, _node: node };
         let begun = Instant::now();
         while rpc.try_ask("eth_chainId", json!([])).is_none() {
             assert!(begun.elapsed() < Duration::from_secs(60), "the chain at {} does not answer", rpc.url);

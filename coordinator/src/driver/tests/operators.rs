@@ -17,7 +17,9 @@ impl Admin {
         let token = AdminToken::at(&path).unwrap();
         let server = serve_admin(Arc::clone(handle), token, ([127, 0, 0, 1], 0).into()).unwrap();
         let token = std::fs::read_to_string(path).unwrap().trim().to_owned();
-        Self { server, token, http: reqwest::Client::new() }
+        // A connection is not used again that the server may be closing after 5 s.
+        let http = reqwest::Client::builder().pool_idle_timeout(std::time::Duration::from_secs(4)).build();
+        Self { server, token, http: http.unwrap() }
     }
 
     async fn post(&self, document: &str, token: Option<&str>) -> (u16, Value) {
