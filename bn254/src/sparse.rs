@@ -8,7 +8,6 @@
 //! the kernels do not branch on either.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 
 use rayon::prelude::*;
 
@@ -108,8 +107,7 @@ impl Groups {
     /// When the rows are not within the terms, or have coefficients that are not there.
     pub fn new(matrix: &Rows, coefficients: &Coefficients) -> Self {
         let rows = matrix.ends.len();
-        let mut waiting: HashMap<&[u32], Vec<u32>, BuildHasherDefault<CoefficientHasher>> =
-            HashMap::default();
+        let mut waiting: HashMap<&[u32], Vec<u32>> = HashMap::new();
         let mut groups: Vec<[u32; 8]> = Vec::new();
         for row in 0..rows {
             let own = matrix.row(row).1;
@@ -158,25 +156,6 @@ impl Groups {
                 unsafe { out.0.wrapping_add(bit_reversed(*row as usize, log)).write(product) };
             }
         });
-    }
-}
-
-/// For numbers of coefficients, which are small and many.
-#[derive(Default)]
-struct CoefficientHasher(u64);
-
-impl Hasher for CoefficientHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            // An odd multiplier, as of the golden ratio, and a rotation that brings its high bits down.
-            self.0 = (self.0 ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-        }
     }
 }
 
