@@ -38,21 +38,17 @@ pub fn run(command: Command) -> eyre::Result<()> {
             "domain": domain,
             "digest": digest,
         });
-        println!("{info:#}");
+        say!("{info:#}");
     } else {
-        println!("{shape} (circuit {})", shape.number());
-        println!(
-            "  slots                    {} ({} of them may be forced)",
-            shape.slots(),
-            shape.forced_slots()
-        );
-        println!("  mint places              {}", shape.mint_places());
-        println!("  constraints              {}", matrices.constraints());
-        println!("  constraints per payment  {per_payment}");
-        println!("  variables                {}", matrices.variables());
-        println!("  terms in A, B and C      {terms}");
-        println!("  domain                   {domain} = 2^{}", matrices.domain_log());
-        println!("  digest                   {digest}");
+        say!("{shape} (circuit {})", shape.number());
+        say!("  slots                    {} ({} of them may be forced)", shape.slots(), shape.forced_slots());
+        say!("  mint places              {}", shape.mint_places());
+        say!("  constraints              {}", matrices.constraints());
+        say!("  constraints per payment  {per_payment}");
+        say!("  variables                {}", matrices.variables());
+        say!("  terms in A, B and C      {terms}");
+        say!("  domain                   {domain} = 2^{}", matrices.domain_log());
+        say!("  digest                   {digest}");
     }
     Ok(())
 }

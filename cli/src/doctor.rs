@@ -38,7 +38,7 @@ pub struct Options {
 
 /// One line: good or bad, and the words.
 fn line(good: bool, what: &str, detail: impl AsRef<str>) -> bool {
-    println!("  {} {what:<22} {}", if good { "✓" } else { "✗" }, detail.as_ref());
+    say!("  {} {what:<22} {}", if good { "✓" } else { "✗" }, detail.as_ref());
     good
 }
 

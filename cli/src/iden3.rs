@@ -123,7 +123,7 @@ pub fn prove(options: &Options) -> eyre::Result<()> {
     }
     if options.timings {
         let (loaded, all) = (loaded.as_secs_f64(), start.elapsed().as_secs_f64());
-        eprintln!("files {loaded:.3} s, {:?}, all {all:.3} s", proven.timings);
+        say_error!("files {loaded:.3} s, {:?}, all {all:.3} s", proven.timings);
     }
     Ok(())
 }
@@ -140,14 +140,14 @@ pub fn import_zkey(options: &ImportZkey) -> eyre::Result<()> {
     let parts = key.for_circuit(&matrices).wrap_err_with(|| format!("key {}", options.zkey.display()))?;
     parts.vk.validate().wrap_err_with(|| format!("key {}", options.zkey.display()))?;
     parts.write(&options.out).wrap_err_with(|| format!("cannot write {}", options.out.display()))?;
-    println!("  circuit        {}", hex(&matrices.digest()));
-    println!("  contributions  {contributions}");
+    say!("  circuit        {}", hex(&matrices.digest()));
+    say!("  contributions  {contributions}");
     if contributions == 0 {
-        println!("  UNSAFE: nobody contributed to this key, so whoever made it can forge proofs");
+        say!("  UNSAFE: nobody contributed to this key, so whoever made it can forge proofs");
     } else {
-        println!("  check the ceremony with `snarkjs zkey verify` before you trust proofs of this key");
+        say!("  check the ceremony with `snarkjs zkey verify` before you trust proofs of this key");
     }
-    println!("  ✓ {}", options.out.display());
+    say!("  ✓ {}", options.out.display());
     Ok(())
 }
 
@@ -178,34 +178,32 @@ pub fn import_ptau(options: &ImportPtau) -> eyre::Result<()> {
     let ptau = ptau::read(&file).wrap_err_with(named)?;
     let key = initial_key(&ptau, &matrices, &Bar::default()).wrap_err_with(named)?;
     iden3::write(&options.out, &key)?;
-    println!("  circuit        {}", hex(&matrices.digest()));
-    println!("  phase 1        2^{} powers of tau, {} contributions", ptau.power(), ptau.contributions());
+    say!("  circuit        {}", hex(&matrices.digest()));
+    say!("  phase 1        2^{} powers of tau, {} contributions", ptau.power(), ptau.contributions());
     if ptau.contributions() == 0 {
-        println!(
-            "  UNSAFE: nobody contributed to these powers of tau, so whoever made them can forge proofs"
-        );
+        say!("  UNSAFE: nobody contributed to these powers of tau, so whoever made them can forge proofs");
     }
     if let Some(file) = &options.r1cs
         && !r1cs::is_in_order(&iden3::map(file)?, &matrices)?
     {
-        println!(
+        say!(
             "  the terms of the .r1cs are not in circom's order: `snarkjs zkey verify` will not know this key"
         );
     }
     let out = options.out.display();
-    println!(
+    say!(
         "  ✓ {out}; nobody contributed to it yet: anybody can forge proofs. Next, on as many machines as you like:"
     );
-    println!("      snarkjs zkey contribute {out} NEXT.zkey");
-    println!("    then check and import the last one:");
-    println!("      snarkjs zkey verify CIRCUIT.r1cs {} LAST.zkey", options.ptau.display());
-    println!("      proofmill keys import-zkey LAST.zkey …");
+    say!("      snarkjs zkey contribute {out} NEXT.zkey");
+    say!("    then check and import the last one:");
+    say!("      snarkjs zkey verify CIRCUIT.r1cs {} LAST.zkey", options.ptau.display());
+    say!("      proofmill keys import-zkey LAST.zkey …");
     Ok(())
 }
 
 pub fn export_r1cs(options: &ExportR1cs) -> eyre::Result<()> {
     iden3::write(&options.out, &r1cs::write(&matrices(options.circuit)?)?)?;
-    println!("  ✓ {}", options.out.display());
+    say!("  ✓ {}", options.out.display());
     Ok(())
 }
 
@@ -214,7 +212,7 @@ pub fn export_zkey(options: &ExportZkey) -> eyre::Result<()> {
     generate_dev(&options.out, Generator::Five, &matrices, |parts| {
         Ok(iden3::write(&options.out, &zkey::write(&Key::from_parts(parts)?, &matrices)?)?)
     })?;
-    println!("  ✓ {} (UNSAFE: from a public seed)", options.out.display());
+    say!("  ✓ {} (UNSAFE: from a public seed)", options.out.display());
     Ok(())
 }
 

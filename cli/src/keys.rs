@@ -73,7 +73,7 @@ pub fn open(path: &Path, expected: Option<CircuitDigest>) -> eyre::Result<Key> {
 }
 
 fn make_dev(path: &Path, shape: Shape, matrices: &Matrices) -> eyre::Result<()> {
-    println!("  making the UNSAFE development key of {shape} ({} constraints)", matrices.constraints());
+    say!("  making the UNSAFE development key of {shape} ({} constraints)", matrices.constraints());
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)
             .wrap_err_with(|| format!("cannot make the folder {}", folder.display()))?;
@@ -99,10 +99,10 @@ pub fn generate_dev(
     match key.found() {
         Found::Nothing => {}
         Found::Begun(bytes) => {
-            println!("  going on from the {:.1} MiB of points in {file}", bytes as f64 / 1048576.0);
+            say!("  going on from the {:.1} MiB of points in {file}", bytes as f64 / 1048576.0);
         }
-        Found::Other => println!("  replaced {file}: it was not begun for this key, or by another version"),
-        Found::Locked => println!(
+        Found::Other => say!("  replaced {file}: it was not begun for this key, or by another version"),
+        Found::Locked => say!(
             "  {file} is in use by another process, or cannot be locked: this run begins anew and cannot be resumed"
         ),
     }
@@ -147,7 +147,7 @@ pub fn run(command: Command) -> eyre::Result<()> {
                     bail!("{} exists already; remove it to make it again", file.display());
                 }
                 make_dev(&file, shape, &matrices(shape)?)?;
-                println!("  ✓ {}", file.display());
+                say!("  ✓ {}", file.display());
             }
             Ok(())
         }
@@ -168,7 +168,7 @@ pub fn run(command: Command) -> eyre::Result<()> {
                 "order": "alpha (x, y), beta, gamma, delta (x.c1, x.c0, y.c1, y.c0 each), ic (x, y each)",
                 "words": words,
             });
-            println!("{out:#}");
+            say!("{out:#}");
             Ok(())
         }
     }
@@ -205,16 +205,16 @@ fn info(file: &Path, as_json: bool) -> eyre::Result<()> {
             "domain_log": key.domain_log(),
             "bytes": key.file_len(),
         });
-        println!("{out:#}");
+        say!("{out:#}");
         return Ok(());
     }
-    println!("{}", file.display());
-    println!("  origin                {}", origin(key.origin()));
-    println!("  circuit               {}", name.unwrap_or("none that this command recognises by its digest"));
-    println!("  circuit digest        {}", hex(&digest));
-    println!("  verifying key digest  {vk_digest}");
-    println!("  constraints           {} (domain 2^{})", key.constraints(), key.domain_log());
-    println!(
+    say!("{}", file.display());
+    say!("  origin                {}", origin(key.origin()));
+    say!("  circuit               {}", name.unwrap_or("none that this command recognises by its digest"));
+    say!("  circuit digest        {}", hex(&digest));
+    say!("  verifying key digest  {vk_digest}");
+    say!("  constraints           {} (domain 2^{})", key.constraints(), key.domain_log());
+    say!(
         "  size                  {:.1} MiB, all sections and points checked",
         key.file_len() as f64 / 1048576.0
     );

@@ -41,7 +41,7 @@ pub fn init() -> eyre::Result<Logging> {
 impl Drop for Logging {
     fn drop(&mut self) {
         if let Some(Err(error)) = self.provider.take().map(|provider| provider.shutdown()) {
-            eprintln!("the last spans were not exported: {error}");
+            say_error!("the last spans were not exported: {error}");
         }
     }
 }

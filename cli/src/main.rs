@@ -13,6 +13,11 @@
 //! | `ops` | `ops status`, `explain`, `requeue`, `drain`, `pause`, `resume` |
 //! | `doctor` | `doctor`: what this machine and the services it should reach look like |
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+#[macro_use]
+mod ui;
+
 mod circuit;
 mod demo;
 mod doctor;
@@ -22,7 +27,6 @@ mod logging;
 mod node;
 mod ops;
 mod redis;
-mod ui;
 mod wallet;
 mod worker;
 
@@ -69,7 +73,7 @@ fn main() -> ExitCode {
     let _logging = match logging::init() {
         Ok(logging) => logging,
         Err(error) => {
-            eprintln!("error: {}", sentence(&error));
+            say_error!("error: {}", sentence(&error));
             return ExitCode::FAILURE;
         }
     };
@@ -77,7 +81,7 @@ fn main() -> ExitCode {
     match bn254::cpu::check().map_err(Into::into).and_then(|()| run(command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", sentence(&error));
+            say_error!("error: {}", sentence(&error));
             ExitCode::FAILURE
         }
     }

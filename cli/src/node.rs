@@ -1,10 +1,10 @@
-//! `coordinator`: ledger, API, settlement and an in-process queue over an Ethereum node, with a worker inside the process,
-//! workers in processes of their own, or both. The demo uses the same assembly.
+//! `coordinator`: ledger, API and settlement over an Ethereum node, with a worker inside the process, workers that take
+//! their jobs from Redis, or both. The demo uses the same assembly.
 
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -29,13 +29,9 @@ use gpu_worker::{
     backend::{Choice, Kind},
     key_path,
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use wire::{
-    WorkerId,
-    ecdsa::OperatorKey,
-    queue::{memory::MemoryQueue, remote},
-};
+use wire::{WorkerId, ecdsa::OperatorKey};
 
 mod queue;
 mod store;
@@ -103,9 +99,6 @@ pub struct Options {
     /// Milliseconds between two looks at the chain
     #[arg(long, value_name = "MS", default_value_t = 2_000)]
     poll: u64,
-    /// Listen here for `proofmill worker`, e.g. 127.0.0.1:9000
-    #[arg(long)]
-    workers: Option<String>,
     /// Prove nothing in this process
     #[arg(long)]
     no_local_worker: bool,
@@ -137,7 +130,6 @@ pub struct Settings {
     pub finality: Finality,
     /// How often the chain is asked.
     pub poll: Duration,
-    pub workers: Option<String>,
     /// What the worker in this process proves on, if there is one, and its card.
     pub local_worker: Option<(Choice, u32)>,
     /// Requests per second for each peer; none for the demo's own process.
@@ -216,12 +208,6 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
     };
     let handle = coordinator::start(config, parts).await?;
     let stop = CancellationToken::new();
-    if let Some(address) = &settings.workers {
-        let FarmQueue::Memory(queue) = &queue else {
-            bail!("workers of a coordinator with --redis-url come over Redis; leave --workers out");
-        };
-        listen_for_workers(address, &settings.data_dir, Arc::clone(queue)).await?;
-    }
     let (monitor, worker) = if let Some((choice, device)) = settings.local_worker {
         let id = WorkerId::new("local")?;
         let config = gpu_worker::Config::new(id.clone(), settings.keys_dir, settings.shapes);
@@ -267,30 +253,6 @@ async fn check_pinned(chain: &EvmChain, circuits: &[Circuit]) -> eyre::Result<()
     Ok(())
 }
 
-/// Opens the worker port. Its token is made once and kept in the data directory, readable by its owner.
-async fn listen_for_workers(address: &str, data_dir: &Path, queue: Arc<MemoryQueue>) -> eyre::Result<()> {
-    let path = data_dir.join("worker-token");
-    let token = match fs::read_to_string(&path) {
-        Ok(token) => token.trim().to_owned(),
-        Err(_) => {
-            let mut secret = [0u8; 32];
-            rand_core::RngCore::fill_bytes(&mut rand_core::OsRng, &mut secret);
-            crate::wallet::write_private(&path, hex::encode(secret).as_bytes())?;
-            hex::encode(secret)
-        }
-    };
-    let listener = TcpListener::bind(address)
-        .await
-        .wrap_err_with(|| format!("cannot listen for workers on {address}"))?;
-    println!("  workers: {} (token in {})", listener.local_addr()?, path.display());
-    tokio::spawn(async move {
-        if let Err(error) = remote::serve(listener, token, queue).await {
-            tracing::error!(%error, "the worker port is closed");
-        }
-    });
-    Ok(())
-}
-
 impl Node {
     /// Takes no more operations, lets the worker finish or hand back what it holds, and stops. Nothing is lost: what is
     /// not final yet goes on at the next start.
@@ -321,8 +283,8 @@ pub async fn run(options: Options) -> eyre::Result<()> {
     };
     fs::create_dir_all(&options.data_dir)
         .wrap_err_with(|| format!("cannot make the folder {}", options.data_dir.display()))?;
-    if options.no_local_worker && options.workers.is_none() && options.redis.redis_url.is_none() {
-        bail!("nothing would be proved: with --no-local-worker pass --redis-url or --workers");
+    if options.no_local_worker && options.redis.redis_url.is_none() {
+        bail!("nothing would be proved: with --no-local-worker pass --redis-url");
     }
     let starting = start(Settings {
         keys_dir: options.keys.unwrap_or_else(|| options.data_dir.join("keys")),
@@ -340,7 +302,6 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         admin: options.admin,
         finality: options.confirmations.map_or(Finality::Tag, Finality::Confirmations),
         poll: Duration::from_millis(options.poll),
-        workers: options.workers,
         local_worker: (!options.no_local_worker).then_some((options.backend, options.device)),
         limited: true,
     });
@@ -349,8 +310,8 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         // A standby may wait for long.
         signal = crate::stop_signal() => return signal,
     };
-    println!("  API: {} for contract {}", node.api.url, hex(&options.contract));
-    println!("  operators: {} (token in the data directory)", node.admin.url);
+    say!("  API: {} for contract {}", node.api.url, hex(&options.contract));
+    say!("  operators: {} (token in the data directory)", node.admin.url);
     let signal = tokio::select! {
         signal = crate::stop_signal() => signal,
         ended = node.handle.ended() => {
@@ -359,6 +320,6 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         }
     };
     signal?;
-    println!("  draining");
+    say!("  draining");
     node.drain().await
 }

@@ -183,7 +183,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         Command::Resume => (admin.change("", "resume", json!({})).await?, status),
     };
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&answer)?);
+        say!("{}", serde_json::to_string_pretty(&answer)?);
     } else {
         print(&answer);
     }
@@ -192,14 +192,14 @@ pub async fn run(options: Options) -> eyre::Result<()> {
 
 fn status(status: &Value) {
     let of = |name: &str| text(&status[name]);
-    println!(
+    say!(
         "  proofmill {}, chain {}, contract {}, term {}",
         of("version"),
         of("chainId"),
         of("contract"),
         of("term")
     );
-    println!(
+    say!(
         "  batches    {} open with {} operations, {} sealed, {} proven, {} final",
         of("openBatch"),
         of("openOperations"),
@@ -207,12 +207,12 @@ fn status(status: &Value) {
         of("provenBatch"),
         of("finalBatch")
     );
-    println!("  L1         head {}, final {}", of("l1Head"), of("l1Final"));
-    println!("  promises   {} near their deadline, {} missed", of("promisesNear"), of("promisesMissed"));
-    println!("  jobs       {}", of("jobCount"));
+    say!("  L1         head {}, final {}", of("l1Head"), of("l1Final"));
+    say!("  promises   {} near their deadline, {} missed", of("promisesNear"), of("promisesMissed"));
+    say!("  jobs       {}", of("jobCount"));
     for job in items(&status["jobs"]) {
         let of = |name: &str| text(&job[name]);
-        println!(
+        say!(
             "    batch {:<6} {:<8} {:<10} attempt {:<3} {}",
             of("batch"),
             of("circuit"),
@@ -221,12 +221,12 @@ fn status(status: &Value) {
             of("waitsFor")
         );
     }
-    println!("  workers    {}", items(&status["workers"]).len());
+    say!("  workers    {}", items(&status["workers"]).len());
     for worker in items(&status["workers"]) {
         let of = |name: &str| text(&worker[name]);
         let draining = if worker["draining"] == true { ", draining" } else { "" };
         let reason = worker["reason"].as_str().map_or_else(String::new, |reason| format!(": {reason}"));
-        println!(
+        say!(
             "    {:<20} {}{draining}{reason}, {} {}, holds [{}]",
             of("id"),
             of("health"),
@@ -236,20 +236,20 @@ fn status(status: &Value) {
         );
     }
     if status["paused"] == true {
-        println!("  ✗ paused: new operations are refused; `ops resume` ends it");
+        say!("  ✗ paused: new operations are refused; `ops resume` ends it");
     }
     for alarm in list(&status["alarms"]) {
-        println!("  ✗ {alarm}");
+        say!("  ✗ {alarm}");
     }
 }
 
 fn batch(batch: &Value) {
     let of = |name: &str| text(&batch[name]);
-    println!("  batch {} ({}), {}", of("number"), of("circuit"), of("stage").to_lowercase());
-    println!("  {}", of("waitsFor"));
+    say!("  batch {} ({}), {}", of("number"), of("circuit"), of("stage").to_lowercase());
+    say!("  {}", of("waitsFor"));
     for operation in items(&batch["operations"]) {
         let slots = list(&operation["slots"]).join(", ");
-        println!(
+        say!(
             "    {} {:<12} slots [{slots}]",
             text(&operation["id"]),
             text(&operation["kind"]).to_lowercase()
@@ -257,11 +257,11 @@ fn batch(batch: &Value) {
     }
     for line in items(&batch["lines"]) {
         let after = Duration::from_millis(line["afterMs"].as_u64().unwrap_or(0));
-        println!("    {:<32} {:>10}  {}", text(&line["at"]), format!("+{after:.1?}"), text(&line["text"]));
+        say!("    {:<32} {:>10}  {}", text(&line["at"]), format!("+{after:.1?}"), text(&line["text"]));
     }
     let Some(suspects) = batch["suspects"].as_array() else { return };
     if suspects.is_empty() {
-        println!(
+        say!(
             "  Every slot can be proved: suspect the prover, its key or its card, by what each worker reported above."
         );
     }
@@ -270,21 +270,21 @@ fn batch(batch: &Value) {
             Some(slot) => format!("slot {slot}, operation {}", text(&suspect["operation"])),
             None => "the batch as a whole".to_owned(),
         };
-        println!("  ✗ {place} cannot be proved: {}", text(&suspect["reason"]));
+        say!("  ✗ {place} cannot be proved: {}", text(&suspect["reason"]));
     }
 }
 
 fn operation(operation: &Value) {
     let of = |name: &str| text(&operation[name]);
-    println!("  operation {}, {} of {} coins", of("id"), of("kind").to_lowercase(), of("amount"));
-    println!("  from {} to {}, accepted at {}", of("sender"), of("recipient"), of("acceptedAt"));
-    println!(
+    say!("  operation {}, {} of {} coins", of("id"), of("kind").to_lowercase(), of("amount"));
+    say!("  from {} to {}, accepted at {}", of("sender"), of("recipient"), of("acceptedAt"));
+    say!(
         "  slots [{}] of batch {}",
         list(&operation["slots"]).join(", "),
         text(&operation["batch"]["number"])
     );
     if let Some(deadline) = operation["deadline"].as_str() {
-        println!("  {deadline}");
+        say!("  {deadline}");
     }
     batch(&operation["batch"]);
 }

@@ -33,7 +33,10 @@ impl Options {
     /// # Errors
     /// If there is no URL or a file cannot be read.
     pub fn settings(&self, prefix: &str) -> eyre::Result<Settings> {
-        let url = self.redis_url.as_ref().ok_or_else(|| eyre::eyre!("no Redis: pass --redis-url"))?;
+        let url = self
+            .redis_url
+            .as_ref()
+            .ok_or_else(|| eyre::eyre!("no Redis: pass --redis-url with the URL of the farm's Redis"))?;
         let mut settings = Settings::new(url, prefix);
         if let Some(file) = &self.redis_password_file {
             let password = std::fs::read_to_string(file)
@@ -72,7 +75,7 @@ impl Options {
                 }
                 (None, _) => {
                     if !told {
-                        println!("  waiting for a coordinator on this Redis");
+                        say!("  waiting for a coordinator on this Redis");
                         told = true;
                     }
                     tokio::time::sleep(LOOK).await;

@@ -1,9 +1,37 @@
-//! Progress bars and number formats for the terminal.
+//! What the terminal is shown: lines, progress bars, number formats.
+//!
+//! Invariant: nobody's closed pipe stops a command. `println!` panics when its reader has gone (`proofmill ops status | head -1`);
+//! [`say!`] does not, so a payment that was begun is finished, and a coordinator outlives the terminal that started it. The
+//! lints of `main` refuse `println!` and `eprintln!` everywhere else.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    fmt,
+    io::{self, Write},
+    sync::Mutex,
+    time::Duration,
+};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use prover::progress::Progress;
+
+/// As `println!`, but a closed stdout is no error.
+macro_rules! say {
+    () => { $crate::ui::line(std::io::stdout(), format_args!("")) };
+    ($($part:tt)*) => { $crate::ui::line(std::io::stdout(), format_args!($($part)*)) };
+}
+
+/// As `eprintln!`, but a closed stderr is no error.
+macro_rules! say_error {
+    ($($part:tt)*) => { $crate::ui::line(std::io::stderr(), format_args!($($part)*)) };
+}
+
+/// Writes a line, in one piece, and forgets about a reader that has gone: there is nobody left to tell.
+pub fn line(mut to: impl Write, text: fmt::Arguments<'_>) {
+    let mut line = fmt::format(text);
+    line.push('\n');
+    let written: io::Result<()> = to.write_all(line.as_bytes()).and_then(|()| to.flush());
+    drop(written);
+}
 
 /// Shows the stages of a long computation as one bar each.
 #[derive(Default)]
@@ -66,7 +94,7 @@ impl Spinner {
     pub fn done(self, message: impl AsRef<str>) {
         let seconds = self.started.elapsed().as_secs_f64();
         self.bar.finish_and_clear();
-        println!("  ✓ {} ({seconds:.1} s)", message.as_ref());
+        say!("  ✓ {} ({seconds:.1} s)", message.as_ref());
     }
 }
 

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use circuits::shape::Shape;
 use clap::Args;
 use coordinator::api::serve_metrics;
-use eyre::{WrapErr, bail};
+use eyre::WrapErr;
 use gpu_worker::{
     Config, Worker,
     backend::{Choice, Kind, Selected, Selection, select},
@@ -14,26 +14,14 @@ use gpu_worker::{
 };
 use prover::Backend;
 use tokio_util::sync::CancellationToken;
-use wire::{
-    WorkerId, WorkerQueue,
-    queue::{redis::RedisWorker, remote::RemoteQueue},
-};
+use wire::{WorkerId, WorkerQueue, queue::redis::RedisWorker};
 
 use crate::redis;
 
-/// Holds the token of the coordinator's worker port, when no file is given.
-const TOKEN_VARIABLE: &str = "PROOFMILL_WORKER_TOKEN";
-
 #[derive(Args)]
 pub struct Options {
-    /// The coordinator's worker port, as host:port
-    #[arg(long, required_unless_present = "redis_url", conflicts_with = "redis_url")]
-    connect: Option<String>,
     #[command(flatten)]
     redis: redis::Options,
-    /// The file with its token (`worker-token` in the coordinator's data directory)
-    #[arg(long)]
-    token_file: Option<PathBuf>,
     /// Where the keys are
     #[arg(long, default_value = "proofmill-data/keys")]
     keys: PathBuf,
@@ -94,10 +82,10 @@ pub fn choose_backend(choice: Choice, device: u32) -> eyre::Result<Selected> {
     let program = std::env::current_exe().wrap_err("cannot find this program to start it as a child")?;
     let selected = select(&Selection { choice, device, program })?;
     for refusal in &selected.passed_over {
-        println!("  {refusal}");
+        say!("  {refusal}");
     }
     if choice != Choice::Only(Kind::Cpu) {
-        println!("  {selected}");
+        say!("  {selected}");
     }
     Ok(selected)
 }
@@ -112,25 +100,10 @@ pub fn watch_card(config: Config, backend: &dyn Backend) -> (Option<Monitor>, Co
             (Some(monitor), config)
         }
         Err(error) => {
-            println!("  the card is not watched: {error}");
+            say!("  the card is not watched: {error}");
             (None, config)
         }
     }
-}
-
-/// The queue on Redis if its URL is given, otherwise the coordinator's own.
-async fn connect(options: &Options, id: WorkerId) -> eyre::Result<Arc<dyn WorkerQueue>> {
-    let Some(address) = &options.connect else {
-        let settings = options.redis.find().await?;
-        return Ok(Arc::new(RedisWorker::connect(&settings, id).await?));
-    };
-    let token = match (&options.token_file, std::env::var(TOKEN_VARIABLE)) {
-        (Some(file), _) => std::fs::read_to_string(file)
-            .wrap_err_with(|| format!("cannot read the token file {}", file.display()))?,
-        (None, Ok(token)) => token,
-        (None, Err(_)) => bail!("no token: pass --token-file or set {TOKEN_VARIABLE}"),
-    };
-    Ok(Arc::new(RemoteQueue::new(address.clone(), token.trim().to_owned(), id)))
 }
 
 /// # Errors
@@ -139,11 +112,12 @@ async fn connect(options: &Options, id: WorkerId) -> eyre::Result<Arc<dyn Worker
 pub async fn run(options: Options) -> eyre::Result<()> {
     let name = options.id.clone().unwrap_or_else(|| format!("worker-{}", std::process::id()));
     let id = WorkerId::new(name)?;
-    let queue = connect(&options, id.clone()).await?;
+    let queue: Arc<dyn WorkerQueue> =
+        Arc::new(RedisWorker::connect(&options.redis.find().await?, id.clone()).await?);
     let config = Config {
         memory_limit: options.memory.map(|mebibytes| mebibytes << 20),
         drain: Duration::from_secs(options.drain_timeout),
-        on_hand_back: Some(|job, attempt, why| println!("handed back job {job}, attempt {attempt}: {why}")),
+        on_hand_back: Some(|job, attempt, why| say!("handed back job {job}, attempt {attempt}: {why}")),
         ..Config::new(id.clone(), options.keys, options.circuits)
     };
     let (choice, device) = (options.backend, options.device);
@@ -158,9 +132,9 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         None => None,
     };
     if let Some(server) = &metrics {
-        println!("  metrics: {}/metrics", server.url);
+        say!("  metrics: {}/metrics", server.url);
     }
-    println!("{id} is ready");
+    say!("{id} is ready");
     let stop = CancellationToken::new();
     let mut running = tokio::spawn(worker.run(stop.clone()));
     tokio::select! {
@@ -168,7 +142,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         ended = &mut running => return Ok(ended??),
         signal = crate::stop_signal() => signal?,
     }
-    println!("draining");
+    say!("draining");
     stop.cancel();
     Ok(running.await??)
 }

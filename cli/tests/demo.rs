@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use testbed::redis::{Redis, Settings};
+
 const BINARY: &str = env!("CARGO_BIN_EXE_proofmill");
 const LONG: Duration = Duration::from_secs(900);
 
@@ -111,10 +113,10 @@ fn a_second_process_on_the_same_data_is_refused() {
     );
 }
 
-fn worker_command(data: &Path, address: &str, name: &str) -> Command {
+fn worker_command(data: &Path, redis: &Redis, name: &str) -> Command {
     let mut command = Command::new(BINARY);
-    command.args(["worker", "--connect", address, "--id", name, "--token-file"]);
-    command.arg(data.join("worker-token")).arg("--keys").arg(data.join("keys")).stdout(Stdio::piped());
+    command.args(["worker", "--redis-url", &redis.worker_url(), "--id", name, "--keys"]);
+    command.arg(data.join("keys")).stdout(Stdio::piped());
     command
 }
 
@@ -127,29 +129,29 @@ fn started(mut command: Command) -> (Child, String) {
     (child, on.unwrap())
 }
 
-fn worker(data: &Path, address: &str, name: &str) -> Child {
-    started(worker_command(data, address, name)).0
+fn worker(data: &Path, redis: &Redis, name: &str) -> Child {
+    started(worker_command(data, redis, name)).0
 }
 
-/// A demo that leaves proving to worker processes: itself, where they connect, and the rest of what it prints.
-fn farm(data: &Path) -> (Child, String, JoinHandle<String>) {
-    let mut coordinator = demo(data).args(["--workers", "127.0.0.1:0", "--no-local-worker"]).spawn().unwrap();
-    let mut lines = BufReader::new(coordinator.stdout.take().unwrap()).lines();
-    let line = lines.find_map(|line| line.ok().filter(|line| line.contains("workers: "))).unwrap();
-    let address = line.split("workers: ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
-    let rest = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>().join("\n"));
-    (coordinator, address, rest)
+/// A demo that leaves proving to worker processes, the Redis where they get their jobs, and what it prints.
+fn farm(data: &Path) -> (Child, Redis, JoinHandle<String>) {
+    let redis = Redis::with(Settings::default()).unwrap();
+    let mut coordinator =
+        demo(data).args(["--no-local-worker", "--redis-url", &redis.url()]).spawn().unwrap();
+    let lines = BufReader::new(coordinator.stdout.take().unwrap()).lines();
+    let printed = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>().join("\n"));
+    (coordinator, redis, printed)
 }
 
 #[test]
 fn a_worker_process_that_is_killed_loses_no_batch() {
     let data = data_dir();
-    let (coordinator, address, rest) = farm(data.path());
-    let mut first = worker(data.path(), &address, "first");
+    let (coordinator, redis, rest) = farm(data.path());
+    let mut first = worker(data.path(), &redis, "first");
     std::thread::sleep(Duration::from_secs(4));
     first.kill().unwrap();
     first.wait().unwrap();
-    let mut second = worker(data.path(), &address, "second");
+    let mut second = worker(data.path(), &redis, "second");
     let mut output = finish(coordinator);
     output.stdout = rest.join().unwrap().into_bytes();
     second.kill().unwrap();
@@ -169,8 +171,8 @@ fn simulated_card() -> PathBuf {
 #[test]
 fn every_batch_is_proved_by_our_kernels_in_a_child_process_on_a_card_that_spoils_some() {
     let data = data_dir();
-    let (coordinator, address, rest) = farm(data.path());
-    let mut command = worker_command(data.path(), &address, "card");
+    let (coordinator, redis, rest) = farm(data.path());
+    let mut command = worker_command(data.path(), &redis, "card");
     command.args(["--backend", "cuda"]).env("PROOFMILL_CUDA_LIBRARY", simulated_card());
     // A little memory, so that few multiples of the points are made; and every fourth proof is wrong.
     command.env("PM_HOST_MEMORY", (470 << 20).to_string()).env("PM_HOST_CORRUPT", "4");
@@ -185,10 +187,11 @@ fn every_batch_is_proved_by_our_kernels_in_a_child_process_on_a_card_that_spoils
 
 #[test]
 fn a_card_that_was_named_and_cannot_be_used_is_an_error_with_the_reason() {
+    let redis = Redis::with(Settings::default()).unwrap();
     for backend in ["cuda", "icicle"] {
         let output = Command::new(BINARY)
-            .args(["worker", "--connect", "127.0.0.1:1", "--backend", backend, "--device", "99"])
-            .env("PROOFMILL_WORKER_TOKEN", "none")
+            .args(["worker", "--redis-url", &redis.worker_url(), "--redis-prefix", "pm:0:none"])
+            .args(["--backend", backend, "--device", "99"])
             .output()
             .unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -247,6 +250,21 @@ fn a_damaged_key_is_refused_before_anything_starts() {
     let output = finish(demo(data.path()).spawn().unwrap());
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("PM-KEY-"), "{output:?}");
+}
+
+#[test]
+fn a_reader_that_goes_away_stops_no_command() {
+    for arguments in
+        [&["doctor"][..], &["circuit", "info", "s3m1"], &["wallet", "--wallet", "/nowhere", "address"]]
+    {
+        let mut command = Command::new(BINARY);
+        let mut child =
+            command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        drop(child.stderr.take());
+        let code = child.wait().unwrap().code();
+        assert!(code == Some(0) || code == Some(1), "{arguments:?} ended with {code:?}");
+    }
 }
 
 #[test]

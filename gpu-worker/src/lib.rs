@@ -20,6 +20,8 @@
 //!
 //! Known issue: what a busy worker claimed ahead stays with it although another worker becomes idle meanwhile.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod backend;
 pub mod card;
 #[cfg(unix)]

@@ -53,11 +53,8 @@ pub struct Options {
     /// A development node with the usual funded accounts, instead of the chain inside this process
     #[arg(long)]
     rpc: Option<String>,
-    /// Also listen here for `proofmill worker`, e.g. 127.0.0.1:9000
-    #[arg(long)]
-    workers: Option<String>,
-    /// Prove nothing in this process; needs --workers or --redis-url
-    #[arg(long)]
+    /// Prove nothing in this process; the workers take their jobs from Redis
+    #[arg(long, requires = "redis_url")]
     no_local_worker: bool,
     #[command(flatten)]
     database: node::Database,
@@ -78,7 +75,7 @@ struct DeploymentFile {
 /// # Errors
 /// If anything cannot start, or with `--exit` if an operation did not become final.
 pub async fn run(options: Options) -> eyre::Result<()> {
-    println!("proofmill demo, data in {}", options.data_dir.display());
+    say!("proofmill demo, data in {}", options.data_dir.display());
     fs::create_dir_all(&options.data_dir)
         .wrap_err_with(|| format!("cannot make the folder {}", options.data_dir.display()))?;
     let keys_dir = options.data_dir.join("keys");
@@ -130,15 +127,14 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         finality: Finality::Confirmations(CONFIRMATIONS),
         poll: Duration::from_millis(250),
-        workers: options.workers.clone(),
         local_worker: (!options.no_local_worker).then_some((Choice::Only(Kind::Cpu), 0)),
         limited: false,
     })
     .await?;
     spinner.done("coordinator and worker are up");
-    println!("  API and GraphiQL: {}", node.api.url);
-    println!("  chain (JSON-RPC): {rpc_url}, contract {}", hex(&contract));
-    println!("  the key of {shape} is UNSAFE, for development chains only");
+    say!("  API and GraphiQL: {}", node.api.url);
+    say!("  chain (JSON-RPC): {rpc_url}, contract {}", hex(&contract));
+    say!("  the key of {shape} is UNSAFE, for development chains only");
 
     let outcome = tokio::select! {
         outcome = play(&options.data_dir, &rpc_url, &node.api.url, contract, [people[0], people[1], people[2]]) => Some(outcome),
@@ -151,7 +147,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         Some(outcome) => {
             let all_final = outcome?;
             if !options.exit {
-                println!("  running; Ctrl-C stops");
+                say!("  running; Ctrl-C stops");
                 crate::stop_signal().await?;
             }
             all_final

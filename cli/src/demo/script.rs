@@ -133,7 +133,7 @@ impl<'a> Script<'a> {
     async fn pay(&self, from: &Session, to: &Session, wei: u128, what: &str, key: &str) -> eyre::Result<()> {
         let recipient = Some(to.holder.address());
         if self.accepted_before(from, OperationKind::Send, recipient, wei).await?.is_some() {
-            println!("  ✓ {what}: done in an earlier run");
+            say!("  ✓ {what}: done in an earlier run");
             return Ok(());
         }
         let spinner = Spinner::new(what);

@@ -34,13 +34,19 @@ pub async fn print(client: &Client, people: &[(&str, Address)], journal: &Journa
                 .map_or_else(|| short_hash(&address), |(name, _)| (*name).to_owned())
         })
     };
-    println!();
-    println!(
+    say!();
+    say!(
         "{:<34} {:>6}  {:<8} {:>9} {:>9}  {:<17} {:<9}",
-        "operation", "batch", "circuit", "proof", "gas", "L1 transaction", "state"
+        "operation",
+        "batch",
+        "circuit",
+        "proof",
+        "gas",
+        "L1 transaction",
+        "state"
     );
     for step in &journal.steps {
-        println!(
+        say!(
             "{:<34} {:>6}  {:<8} {:>9} {:>9}  {:<17} on L1",
             step.what,
             "–",
@@ -60,7 +66,7 @@ pub async fn print(client: &Client, people: &[(&str, Address)], journal: &Journa
             name(&operation.sender),
             name(&operation.recipient)
         );
-        println!(
+        say!(
             "{what:<34} {:>6}  {:<8} {:>9} {:>9}  {:<17} {:<9}",
             operation.batch_number,
             batch.and_then(|b| b.circuit.clone()).unwrap_or_default(),
@@ -73,6 +79,6 @@ pub async fn print(client: &Client, people: &[(&str, Address)], journal: &Journa
         );
         all_final &= operation.stage == Stage::Final;
     }
-    println!();
+    say!();
     Ok(all_final)
 }

@@ -99,7 +99,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
     }
     let file = WalletFile::read(&options.wallet)?;
     if let Command::Address = options.command {
-        println!("{}", hex(&OperatorKey::from_hex(file.key_hex())?.address()));
+        say!("{}", hex(&OperatorKey::from_hex(file.key_hex())?.address()));
         return Ok(());
     }
     let session = Session::connect(file.key_hex(), &file.rpc_url, &file.api_url, file.contract()?).await?;
@@ -108,7 +108,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         Command::Balance => balance(&session).await,
         Command::Deposit { eth: wei } => {
             let made = session.deposit(wei).await?;
-            println!(
+            say!(
                 "deposited as coins {}..={} (deposit {}, {} gas, {})",
                 made.range.low(),
                 made.range.high(),
@@ -120,24 +120,19 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         }
         Command::Register => {
             session.register(&fresh_key()).await?;
-            println!("{} can be paid now", hex(&session.holder.address()));
+            say!("{} can be paid now", hex(&session.holder.address()));
             Ok(())
         }
         Command::Send { to, eth: wei, allow_vault, idempotency_key } => {
             let key = idempotency_key.unwrap_or_else(fresh_key);
             let operation = session.send(to, wei, allow_vault, &key).await?;
-            println!("sent {} in batch {} (operation {})", eth(wei), operation.batch_number, operation.id);
+            say!("sent {} in batch {} (operation {})", eth(wei), operation.batch_number, operation.id);
             Ok(())
         }
         Command::Withdraw { eth: wei, idempotency_key } => {
             let key = idempotency_key.unwrap_or_else(fresh_key);
             let operation = session.withdraw(wei, &key).await?;
-            println!(
-                "withdrawing {} in batch {} (operation {})",
-                eth(wei),
-                operation.batch_number,
-                operation.id
-            );
+            say!("withdrawing {} in batch {} (operation {})", eth(wei), operation.batch_number, operation.id);
             Ok(())
         }
         Command::Collect => {
@@ -146,14 +141,14 @@ pub async fn run(options: Options) -> eyre::Result<()> {
                 bail!("nothing is credited on L1 yet; a withdrawal is credited when its batch is accepted");
             }
             let mined = session.collect().await?;
-            println!("collected {} ({} gas, {})", eth(pending), mined.gas_used, hex(&mined.tx));
+            say!("collected {} ({} gas, {})", eth(pending), mined.gas_used, hex(&mined.tx));
             Ok(())
         }
         Command::History => history(&session).await,
         Command::ExportProof { out } => export_proof(&session, &out).await,
         Command::ForceExit { index } => {
             let made = session.force_exit(index).await?;
-            println!("forced request {} is due at {} ({})", made.id, made.deadline, hex(&made.mined.tx));
+            say!("forced request {} is due at {} ({})", made.id, made.deadline, hex(&made.mined.tx));
             Ok(())
         }
     }
@@ -176,20 +171,20 @@ async fn new(path: &std::path::Path, api: String, rpc: String) -> eyre::Result<(
     }
     let key = OperatorKey::from_bytes(&secret)?;
     WalletFile::new(&secret, rpc, api, hex(&system.contract)).create(path)?;
-    println!("{} in {}", hex(&key.address()), path.display());
+    say!("{} in {}", hex(&key.address()), path.display());
     Ok(())
 }
 
 async fn balance(session: &Session) -> eyre::Result<()> {
     let account = session.client.account(session.holder.address()).await?;
-    println!("accepted     {}", eth(account.balances.accepted));
-    println!("proven       {}", eth(account.balances.proven));
-    println!("final on L1  {}", eth(account.balances.finalized));
-    println!("to collect   {}", eth(session.l1.pending().await?));
-    println!("ETH on L1    {}", eth(session.l1.balance().await?));
+    say!("accepted     {}", eth(account.balances.accepted));
+    say!("proven       {}", eth(account.balances.proven));
+    say!("final on L1  {}", eth(account.balances.finalized));
+    say!("to collect   {}", eth(session.l1.pending().await?));
+    say!("ETH on L1    {}", eth(session.l1.balance().await?));
     for coin in account.coins {
         let vault = if coin.key_hash == session.holder.key_hash() { "" } else { " (not held by this key)" };
-        println!(
+        say!(
             "  leaf {:>8}  coins {}..={}  {}  {:?} in batch {}{vault}",
             coin.index,
             coin.low,
@@ -209,7 +204,7 @@ async fn history(session: &Session) -> eyre::Result<()> {
         } else {
             operation.sender.map_or_else(String::new, |from| format!("from {}", short_hash(&from)))
         };
-        println!(
+        say!(
             "{}  {:?} {} {other}  batch {}  {:?}",
             operation.id,
             operation.kind,
@@ -228,7 +223,7 @@ async fn export_proof(session: &Session, out: &std::path::Path) -> eyre::Result<
         let proof = match session.client.ownership_proof(coin.index, None).await {
             Ok(proof) => proof,
             Err(error) => {
-                println!("leaf {}: {error}", coin.index);
+                say!("leaf {}: {error}", coin.index);
                 continue;
             }
         };
@@ -248,7 +243,7 @@ async fn export_proof(session: &Session, out: &std::path::Path) -> eyre::Result<
     }
     let document = json!({ "contract": hex(&session.holder.deployment().contract), "proofs": proofs });
     std::fs::write(out, serde_json::to_vec_pretty(&document)?)?;
-    println!("{} proofs, each checked up to its root, in {}", proofs.len(), out.display());
+    say!("{} proofs, each checked up to its root, in {}", proofs.len(), out.display());
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    fmt,
     io::{self, Read, Write},
     os::fd::AsFd,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -70,10 +71,15 @@ pub fn run(open: impl FnOnce() -> Result<Arc<dyn Backend>, BackendError>) -> Res
 /// A lost device ends the child, with the reason as its last words: the next child starts with a device of its own.
 fn unless_lost<T>(result: Result<T, BackendError>) -> Result<T, BackendError> {
     if let Err(BackendError::Lost { reason, .. }) = &result {
-        eprintln!("{reason}");
+        last_words(format_args!("{reason}"));
         process::exit(LOST);
     }
     result
+}
+
+/// What the worker quotes when this child has ended. The worker may be gone: a closed stderr is no reason to panic.
+fn last_words(text: fmt::Arguments<'_>) {
+    drop(writeln!(io::stderr(), "{text}"));
 }
 
 /// A copy of stdout for the protocol. What anybody prints from now on goes to stderr.
@@ -177,7 +183,7 @@ impl Server {
                 if let Err(panic) = catch_unwind(AssertUnwindSafe(|| server.carry_out(request))) {
                     let text = panic.downcast_ref::<String>().map(String::as_str);
                     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-                    eprintln!("the backend panicked: {}", text.unwrap_or("without a message"));
+                    last_words(format_args!("the backend panicked: {}", text.unwrap_or("without a message")));
                     process::exit(101);
                 }
             }

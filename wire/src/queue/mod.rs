@@ -28,7 +28,6 @@ use crate::{
 pub mod conformance;
 pub mod memory;
 pub mod redis;
-pub mod remote;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueueError {
