@@ -13,7 +13,7 @@ use circuits::shape::Shape;
 use clap::Args;
 use coordinator::{
     Config, Finality, Handle, Parts, SnapshotSettings,
-    api::{self, ApiConfig, Server, admin::serve_admin, token::AdminToken},
+    api::{self, ApiConfig, Origin, Server, admin::serve_admin, token::AdminToken},
     chain::{
         Chain,
         evm::{self, AccountKey, EvmChain, EvmSettings, RemoteSigner, Signer, TransportLimits},
@@ -89,6 +89,9 @@ pub struct Options {
     /// Address the API listens on
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     bind: IpAddr,
+    /// Whose pages may use the API from a browser, e.g. https://wallet.example; may be repeated, * stands for all
+    #[arg(long, value_name = "URL")]
+    cors_origin: Vec<Origin>,
     /// Where operators ask and steer (`proofmill ops`), on a listener of its own behind the token in the data directory;
     /// port 0 takes any free one and writes it to `admin-url` there
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
@@ -126,6 +129,8 @@ pub struct Settings {
     pub shapes: Vec<Shape>,
     pub bind: IpAddr,
     pub port: u16,
+    /// Whose pages may use the API from a browser.
+    pub origins: Vec<Origin>,
     pub admin: SocketAddr,
     pub finality: Finality,
     /// How often the chain is asked.
@@ -222,7 +227,12 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
     } else {
         (None, None)
     };
-    let mut api_config = ApiConfig { bind: settings.bind, port: settings.port, ..ApiConfig::default() };
+    let mut api_config = ApiConfig {
+        bind: settings.bind,
+        port: settings.port,
+        allowed_origins: settings.origins,
+        ..ApiConfig::default()
+    };
     if !settings.limited {
         api_config.rate_limit = None;
     }
@@ -299,6 +309,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         shapes: options.circuits,
         bind: options.bind,
         port: options.port,
+        origins: options.cors_origin,
         admin: options.admin,
         finality: options.confirmations.map_or(Finality::Tag, Finality::Confirmations),
         poll: Duration::from_millis(options.poll),

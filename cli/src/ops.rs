@@ -256,7 +256,7 @@ fn batch(batch: &Value) {
         );
     }
     for line in items(&batch["lines"]) {
-        let after = Duration::from_millis(line["afterMs"].as_u64().unwrap_or(0));
+        let after = Duration::from_millis(text(&line["afterMs"]).parse().unwrap_or(0));
         say!("    {:<32} {:>10}  {}", text(&line["at"]), format!("+{after:.1?}"), text(&line["text"]));
     }
     let Some(suspects) = batch["suspects"].as_array() else { return };

@@ -7,6 +7,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`codec`] | magic, version, kind, then postcard |
+//! | [`depth`] | how deep text from outside may be nested |
 //! | [`job`] | a job's entry and its input |
 //! | [`card`] | what a worker tells of its graphics card |
 //! | [`event`] | what workers report, what the coordinator answers |
@@ -17,6 +18,7 @@
 
 pub mod card;
 pub mod codec;
+pub mod depth;
 pub mod ecdsa;
 pub mod eip712;
 pub mod event;

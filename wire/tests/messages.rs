@@ -14,7 +14,7 @@ use circuits::{
     shape::Shape,
     slot::{ForcedEntry, ForcedKind, HeldLeaf, SignedSpend, SlotInput},
 };
-use proptest::{collection::vec, option, prelude::*, sample::select};
+use proptest::{collection::vec, option, prelude::*, sample::select, strategy::ValueTree};
 use wire::{
     Attempt, CardReading, CircuitSupport, Control, FailureKind, Hold, JobEntry, JobId, ProofBytes,
     Registration, Stage, Throttle, Timings, WorkerEvent, WorkerId,
@@ -313,6 +313,40 @@ fn blank(shape: Shape) -> BatchInput {
         slots: Vec::new(),
         mints: Vec::new(),
     }
+}
+
+/// Cuts a message at many places and goes on with as many bytes as fit, all alike: a type that contains itself would be entered
+/// once for each of them.
+fn go_on_with_equal_bytes<M: Message>(bytes: &[u8]) {
+    for at in (HEADER..bytes.len()).step_by(bytes.len() / 100 + 1) {
+        for fill in [0, 1, 2, 5, 0x7f] {
+            let mut longer = bytes[..at].to_vec();
+            longer.resize(MAX_MESSAGE, fill);
+            let _ = M::decode(&longer);
+        }
+    }
+}
+
+#[test]
+fn no_bytes_nest_deeper_than_the_types_of_messages_do() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let messages: Vec<_> = (0..12)
+        .map(|_| (entry(), event(), control(), batch_input()).new_tree(&mut runner).unwrap().current())
+        .map(|(entry, event, control, input)| {
+            [entry.encode(), event.encode(), control.encode(), encode_batch_input(&input)].map(Result::unwrap)
+        })
+        .collect();
+    let read = move || {
+        for [entry, event, control, input] in &messages {
+            go_on_with_equal_bytes::<JobEntry>(entry);
+            go_on_with_equal_bytes::<WorkerEvent>(event);
+            go_on_with_equal_bytes::<Control>(control);
+            go_on_with_equal_bytes::<BatchInput>(input);
+        }
+    };
+    // Four bytes of stack for each byte of a message: a level for each would end this process.
+    let stack = 4 * MAX_MESSAGE;
+    std::thread::Builder::new().stack_size(stack).spawn(read).unwrap().join().unwrap();
 }
 
 #[test]

@@ -124,6 +124,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         shapes: vec![shape],
         bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
         port: options.port,
+        origins: Vec::new(),
         admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         finality: Finality::Confirmations(CONFIRMATIONS),
         poll: Duration::from_millis(250),

@@ -100,7 +100,11 @@ impl Query {
     }
 
     /// What happened to a batch, what it waits for, and what of a poisoned one cannot be proved; null if it never was.
-    async fn explain_batch(&self, ctx: &Context<'_>, number: u32) -> Result<Option<BatchExplanation>> {
+    async fn explain_batch(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(validator(maximum = 2147483647))] number: u32,
+    ) -> Result<Option<BatchExplanation>> {
         Ok(asked(handle(ctx)?.explain_batch(number).await)?.map(BatchExplanation::from))
     }
 
@@ -153,7 +157,11 @@ impl Mutation {
     }
 
     /// Sends a poisoned batch out again, with a clean record; one that is not poisoned, or proven by now, is left as it is.
-    async fn requeue(&self, ctx: &Context<'_>, batch: u32) -> Result<OpsPayload> {
+    async fn requeue(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(validator(maximum = 2147483647))] batch: u32,
+    ) -> Result<OpsPayload> {
         let operator = handle(ctx)?;
         let outcome = match operator.knows_job(batch).await {
             Ok(true) => operator.requeue(batch).await,

@@ -23,14 +23,14 @@ use async_graphql::{
     parser::types::OperationType,
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::timeout;
 use tracing::Instrument;
 
 use super::{
     ApiConfig,
     accept::{self, MediaType},
-    document::{self, Bounded},
+    document::{self, Bounded, Shape, Types},
     graphql::{MAX_COMPLEXITY, argument_hint},
     metrics,
     rate_limit::RateLimiter,
@@ -43,6 +43,7 @@ use crate::trace::TraceId;
 /// What every request shares.
 pub struct Endpoint {
     execute: Execute,
+    types: Types,
     /// What a caller must show, if not everybody may call.
     guard: Option<AdminToken>,
     config: ApiConfig,
@@ -56,6 +57,9 @@ const REQUEST_ID: &str = "x-request-id";
 /// A schema, whatever its roots are.
 type Execute = Box<dyn Fn(Request) -> BoxFuture<'static, Response> + Send + Sync>;
 
+/// Errors of one request that are told: a short document can be wrong in thousands of places.
+const MAX_FAULTS: usize = 20;
+
 /// How much of a body that is too large is read on, so that its sender gets to see the answer.
 const DRAIN_FACTOR: usize = 16;
 
@@ -66,11 +70,12 @@ impl Endpoint {
         M: ObjectType + 'static,
     {
         let limiter = config.rate_limit.map(|limit| Mutex::new(RateLimiter::new(limit)));
+        let types = Types::of(&schema.sdl());
         let execute = move |request| {
             let schema = schema.clone();
             async move { schema.execute(request).await }.boxed()
         };
-        Self { execute: Box::new(execute), guard: None, config, limiter, started: Instant::now() }
+        Self { execute: Box::new(execute), types, guard: None, config, limiter, started: Instant::now() }
     }
 
     /// Answers only those who show the token.
@@ -91,8 +96,11 @@ impl Endpoint {
     /// The origin to name in `Access-Control-Allow-Origin`, if its pages may read the answer.
     fn allowed_origin(&self, request: &HttpRequest) -> Option<HeaderValue> {
         let origin = request.headers().get(header::ORIGIN)?;
-        let allowed = |known: &String| known == "*" || known.as_bytes() == origin.as_bytes();
-        self.config.allowed_origins.iter().any(allowed).then(|| origin.clone())
+        self.config
+            .allowed_origins
+            .iter()
+            .any(|known| known.admits(origin.as_bytes()))
+            .then(|| origin.clone())
     }
 
     fn check_rate(&self, request: &HttpRequest) -> Result<(), Refusal> {
@@ -151,7 +159,8 @@ impl Endpoint {
             _ => return Err(Refusal::method_not_allowed("GET, POST", "send the request by POST")),
         };
         let Parameters { query, operation_name, variables } = parameters;
-        let Bounded { document, operation } = document::bound(&query, operation_name.as_deref(), &variables)?;
+        let bounded = document::bound(&query, operation_name.as_deref(), variables, &self.types)?;
+        let Bounded { document, operation, variables, shape } = bounded;
         match operation {
             OperationType::Query => {}
             OperationType::Mutation if request.method() == Method::GET => {
@@ -171,7 +180,7 @@ impl Endpoint {
         execution.set_parsed_query(document);
         let execution = AssertUnwindSafe((self.execute)(execution)).catch_unwind();
         match timeout(self.config.timeout, execution).await {
-            Ok(Ok(response)) => sort_errors(response),
+            Ok(Ok(response)) => sort_errors(response, &shape),
             Ok(Err(_)) => {
                 tracing::error!("a resolver panicked");
                 let message = "an internal error; the operators see it in their log";
@@ -187,17 +196,19 @@ impl Endpoint {
 }
 
 /// Tells errors of the request, which have no path and no data, from errors of fields, and gives each its code.
-fn sort_errors(mut response: Response) -> Result<Response, Refusal> {
-    if response.errors.is_empty() {
-        return Ok(response);
-    }
-    if response.data == ConstValue::Null && response.errors.iter().all(|error| error.path.is_empty()) {
-        let faults = response.errors.into_iter().map(|error| {
+fn sort_errors(mut response: Response, shape: &Shape) -> Result<Response, Refusal> {
+    if !response.errors.is_empty()
+        && response.data == ConstValue::Null
+        && response.errors.iter().all(|error| error.path.is_empty())
+    {
+        let faults = response.errors.into_iter().take(MAX_FAULTS).map(|error| {
             let (code, message) = classify(&error.message);
             Fault { code, message, locations: error.locations }
         });
         return Err(Refusal::graphql_errors(faults.collect()));
     }
+    let data = std::mem::take(&mut response.data);
+    response.data = shape.arrange(data, &mut response.errors);
     for error in &mut response.errors {
         let extensions = error.extensions.get_or_insert_default();
         if extensions.get("code").is_none() {
@@ -226,14 +237,6 @@ fn classify(message: &str) -> (&'static str, String) {
     }
 }
 
-fn render(response: &Response) -> String {
-    let mut body = json!({ "data": response.data });
-    if !response.errors.is_empty() {
-        body["errors"] = json!(response.errors);
-    }
-    body.to_string()
-}
-
 /// Answers every method on `/graphql`.
 pub async fn graphql(
     request: HttpRequest,
@@ -258,7 +261,7 @@ pub async fn graphql(
                 refusal.respond(MediaType::GraphqlResponse)
             }
             Some(media) => match id.scope(endpoint.answer(&request, payload)).instrument(span).await {
-                Ok(response) => HttpResponse::Ok().content_type(media.content_type()).body(render(&response)),
+                Ok(response) => HttpResponse::Ok().content_type(media.content_type()).json(response),
                 Err(refusal) => refusal.respond(media),
             },
         }

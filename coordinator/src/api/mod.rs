@@ -9,7 +9,8 @@
 //! | `http` | `/graphql`: from an HTTP request to an HTTP response |
 //! | `accept` | which media type answers |
 //! | `request` | body or query string → document, operation name, variables |
-//! | `document` | parse, then bound depth and size before anything walks the document |
+//! | `document` | bound depth and size before anything walks the document; the shape of the answer |
+//! | `origin` | whose pages may read the answers |
 //! | `refusal` | errors of the request, with their codes and statuses |
 //! | `rate_limit` | a token bucket for each peer |
 //! | `graphql` | the schema |
@@ -23,6 +24,8 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use serde_json::Map;
+
 mod accept;
 pub mod admin;
 mod assets;
@@ -31,14 +34,37 @@ mod document;
 pub mod graphql;
 mod http;
 pub mod metrics;
+mod origin;
 mod rate_limit;
 mod refusal;
 mod request;
 mod server;
 pub mod token;
 
+use document::Types;
+pub use origin::{BadOrigin, Origin};
 pub use rate_limit::RateLimit;
 pub use server::{ApiError, Server, serve, serve_metrics};
+
+/// Reads a body of a POST as `/graphql` does, up to the execution.
+///
+/// # Errors
+/// The code of the refusal.
+pub fn check_body(body: &[u8]) -> Result<(), &'static str> {
+    let checked =
+        request::from_body(body).and_then(|request::Parameters { query, operation_name, variables }| {
+            document::bound(&query, operation_name.as_deref(), variables, &Types::default())
+        });
+    checked.map(drop).map_err(|refusal| refusal.code())
+}
+
+/// Reads a document as `/graphql` does, up to the execution.
+///
+/// # Errors
+/// The code of the refusal.
+pub fn check_document(text: &str) -> Result<(), &'static str> {
+    document::bound(text, None, Map::new(), &Types::default()).map(drop).map_err(|refusal| refusal.code())
+}
 
 /// What the operator of the API decides.
 #[derive(Clone, Debug)]
@@ -50,8 +76,8 @@ pub struct ApiConfig {
     pub graphiql: bool,
     /// For each IPv4 address or IPv6 /64; none: no limit. Behind a proxy, let the proxy limit.
     pub rate_limit: Option<RateLimit>,
-    /// Origins (`https://wallet.example`) whose pages may read the answers; `*` for all.
-    pub allowed_origins: Vec<String>,
+    /// Whose pages may read the answers.
+    pub allowed_origins: Vec<Origin>,
     /// The largest body of a request, in bytes.
     pub max_body: usize,
     /// For reading a body, and again for executing it.

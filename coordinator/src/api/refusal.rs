@@ -53,6 +53,11 @@ impl Refusal {
         Self { allow: Some(allow), ..refusal }
     }
 
+    /// The code of the first error.
+    pub fn code(&self) -> &'static str {
+        self.errors.first().map_or("INTERNAL", |fault| fault.code)
+    }
+
     pub fn status_in(&self, media: MediaType) -> StatusCode {
         if self.well_formed && media == MediaType::Json { StatusCode::OK } else { self.status }
     }

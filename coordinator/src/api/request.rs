@@ -2,10 +2,11 @@
 
 use actix_web::{http::StatusCode, web};
 use serde_json::{Map, Value};
+use wire::depth;
 
 use super::{accept::is_utf8, refusal::Refusal};
 
-/// The parameters. `extensions` is checked for its shape and otherwise ignored.
+/// The parameters. Of `extensions` only a persisted query without its document is looked at.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameters {
     pub query: String,
@@ -15,6 +16,15 @@ pub struct Parameters {
 
 fn bad(message: &str) -> Refusal {
     Refusal::http(StatusCode::BAD_REQUEST, "BAD_REQUEST", message)
+}
+
+fn too_deep(what: &str) -> Refusal {
+    bad(&format!("{what} has more than {} brackets inside each other; nest less", depth::MAX_DEPTH))
+}
+
+/// The answer of a server without automatic persisted queries, word by word: Apollo's client then sends the document.
+fn persisted_query_not_supported() -> Refusal {
+    Refusal::graphql("PERSISTED_QUERY_NOT_SUPPORTED", "PersistedQueryNotSupported", vec![])
 }
 
 /// Lets only UTF-8 JSON through: a browser sends it to another site only after a CORS preflight, unlike `text/plain`.
@@ -47,8 +57,9 @@ pub fn check_content_type(content_type: Option<&str>, content_encoding: Option<&
 /// Reads the body of a POST.
 ///
 /// # Errors
-/// 400 `BAD_REQUEST` or `BATCHING_NOT_SUPPORTED`.
+/// 400 `BAD_REQUEST`, `BATCHING_NOT_SUPPORTED` or `PERSISTED_QUERY_NOT_SUPPORTED`.
 pub fn from_body(body: &[u8]) -> Result<Parameters, Refusal> {
+    depth::check_json(body).map_err(|_| too_deep("the body"))?;
     let body: Value = serde_json::from_slice(body)
         .map_err(|error| bad(&format!("the body is not JSON ({error}); send {{\"query\": \"…\"}}")))?;
     match body {
@@ -65,7 +76,7 @@ pub fn from_body(body: &[u8]) -> Result<Parameters, Refusal> {
 /// Reads the query string of a GET.
 ///
 /// # Errors
-/// 400 `BAD_REQUEST`.
+/// 400 `BAD_REQUEST` or `PERSISTED_QUERY_NOT_SUPPORTED`.
 pub fn from_query_string(query: &str) -> Result<Parameters, Refusal> {
     let pairs = web::Query::<Vec<(String, String)>>::from_query(query)
         .map_err(|_| bad("the query string cannot be decoded; encode it as URLSearchParams does"))?;
@@ -73,8 +84,11 @@ pub fn from_query_string(query: &str) -> Result<Parameters, Refusal> {
     for (name, text) in pairs.into_inner() {
         let value = match name.as_str() {
             "variables" | "extensions" if text.is_empty() => Value::Null,
-            "variables" | "extensions" => serde_json::from_str(&text)
-                .map_err(|_| bad(&format!("`{name}` is not JSON; encode the object as a JSON string")))?,
+            "variables" | "extensions" => {
+                depth::check_json(text.as_bytes()).map_err(|_| too_deep(&format!("`{name}`")))?;
+                serde_json::from_str(&text)
+                    .map_err(|_| bad(&format!("`{name}` is not JSON; encode the object as a JSON string")))?
+            }
             _ => Value::String(text),
         };
         if parameters.insert(name.clone(), value).is_some() {
@@ -85,8 +99,12 @@ pub fn from_query_string(query: &str) -> Result<Parameters, Refusal> {
 }
 
 fn from_map(mut parameters: Map<String, Value>) -> Result<Parameters, Refusal> {
+    let extensions = object(parameters.remove("extensions"), "extensions")?;
     let query = match parameters.remove("query") {
         Some(Value::String(query)) => query,
+        None | Some(Value::Null) if extensions.contains_key("persistedQuery") => {
+            return Err(persisted_query_not_supported());
+        }
         Some(_) => return Err(bad("`query` must be a string with the GraphQL document")),
         None => return Err(bad("`query` is missing; send the GraphQL document in it")),
     };
@@ -96,7 +114,6 @@ fn from_map(mut parameters: Map<String, Value>) -> Result<Parameters, Refusal> {
         Some(_) => return Err(bad("`operationName` must be a string")),
     };
     let variables = object(parameters.remove("variables"), "variables")?;
-    object(parameters.remove("extensions"), "extensions")?;
     Ok(Parameters { query, operation_name, variables })
 }
 

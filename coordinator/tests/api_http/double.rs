@@ -26,6 +26,8 @@ pub const PANICKER: Address = [0x99; 20];
 pub const QUANTUM: u64 = 1_000_000_000;
 pub const NEWEST_BATCH: u32 = 45;
 pub const OPERATIONS: u8 = 30;
+/// A batch with more attempts than an Int carries.
+pub const ENDLESS: u32 = 44;
 const LEAVES: [(u64, u64, u64); 3] = [(0, 1, 100), (5, 201, 250), (9, 301, 310)];
 
 pub fn alice_key() -> PrivateKey {
@@ -113,7 +115,8 @@ fn batch(batch_no: u32) -> BatchView {
         public_inputs: Some([1, 2, 3].map(Fr::from)),
         proof: Some(vec![9; 256]),
         worker: Some("worker-1".to_owned()),
-        attempts: 1,
+        // More than an Int carries.
+        attempts: if batch_no == ENDLESS { u32::MAX } else { 1 },
         prove_ms: Some(2_345),
         witness_ms: None,
         l1_tx: Some([4; 32]),
@@ -134,6 +137,7 @@ fn card() -> CardReading {
         driver: Some("580.95.05".to_owned()),
         memory_total: Some(150_000_000_000),
         power: Some(412_500),
+        pcie_replays: Some(u32::MAX),
         energy: Some(5_000_250),
         temperature: Some(93),
         throttle: Some(Throttle(0x44)),

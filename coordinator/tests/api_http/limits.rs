@@ -69,10 +69,10 @@ async fn documents_too_large_too_deep_or_too_costly_are_refused() {
 async fn fragments_that_double_at_each_step_are_refused_at_once() {
     let api = Api::start().await;
     let mut bomb = String::from("{ ...F0 }");
-    for i in 0..60 {
+    for i in 0..25 {
         bomb += &format!(" fragment F{i} on Query {{ ...F{j} ...F{j} }}", j = i + 1);
     }
-    bomb += " fragment F60 on Query { __typename }";
+    bomb += " fragment F25 on Query { __typename }";
     api.query(&bomb).await.assert_refused(400, "QUERY_TOO_COMPLEX");
     let nested = "{ __schema { types { fields { type { fields { type { fields { name } } } } } } } }";
     api.query(nested).await.assert_refused(400, "QUERY_TOO_DEEP");

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod client;
+mod depth;
 mod double;
 mod fuzz;
 mod harness;
@@ -10,4 +11,5 @@ mod inputs;
 mod limits;
 mod protocol;
 mod queries;
+mod shape;
 mod site;

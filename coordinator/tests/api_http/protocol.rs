@@ -150,6 +150,34 @@ async fn a_get_answers_queries_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_persisted_query_without_its_document_is_answered_so_that_clients_send_it() {
+    let api = Api::start().await;
+    let hash = "ecf4edb46db40b5132295c0291d62fb65d6759a9eedfa4d5d612dd5ec54a6b38";
+    let extensions = json!({ "persistedQuery": { "version": 1, "sha256Hash": hash } });
+    let refused = json!({ "errors": [{
+        "message": "PersistedQueryNotSupported",
+        "extensions": { "code": "PERSISTED_QUERY_NOT_SUPPORTED" },
+    }] });
+    let (text, name) = (extensions.to_string(), "A");
+    let url = [("operationName", name), ("variables", "{}"), ("extensions", &text)];
+    let url = reqwest::Url::parse_with_params(&api.url("/graphql"), url).unwrap();
+    for (accept, status) in [(JSON, 200), (GRAPHQL_RESPONSE, 400)] {
+        let body = json!({ "operationName": name, "variables": {}, "extensions": extensions });
+        let by_post = api.post_as(accept, &body).await;
+        let by_get = api.http.get(url.clone()).header("accept", accept).send().await.unwrap();
+        for answer in [by_post, Answer::of(by_get).await] {
+            assert_eq!((answer.status, answer.json()), (status, refused.clone()));
+        }
+    }
+    // What the client sends then is answered, with the hash beside the document.
+    let again = json!({ "query": "query A { __typename }", "operationName": "A", "extensions": extensions });
+    assert_eq!(api.post(&again).await.data()["__typename"], "Query");
+    // Other extensions are no query.
+    let other = json!({ "extensions": { "trace": true } });
+    api.post(&other).await.assert_refused(400, "BAD_REQUEST");
+}
+
+#[tokio::test]
 async fn other_methods_are_405() {
     let api = Api::start().await;
     for method in [Method::PUT, Method::DELETE, Method::PATCH] {
@@ -166,7 +194,7 @@ async fn errors_of_fields_keep_status_200_and_the_other_fields() {
     let answer = api.query(query).await;
     assert_eq!((answer.status, answer.code().as_str()), (200, "BAD_USER_INPUT"));
     let body = answer.json();
-    assert!(body.get("data").is_some());
+    assert_eq!(body["data"], json!({ "batch": null }));
     assert_eq!(body["errors"][0]["path"], json!(["batch", "operations"]));
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use coordinator::api::{ApiConfig, graphql};
+use coordinator::api::{ApiConfig, admin, graphql};
 use reqwest::{Method, redirect::Policy};
 
 use crate::{
@@ -11,14 +11,15 @@ use crate::{
 };
 
 #[test]
-fn the_committed_schema_is_the_schema() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schema.graphql");
-    let sdl = graphql::sdl();
-    if std::env::var_os("UPDATE_SCHEMA").is_some() {
-        std::fs::write(path, &sdl).unwrap();
+fn the_committed_schemas_are_those_that_are_served() {
+    for (file, sdl) in [("schema.graphql", graphql::sdl()), ("admin.graphql", admin::sdl())] {
+        let path = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            std::fs::write(&path, &sdl).unwrap();
+        }
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(committed == sdl, "coordinator/{file} is out of date: run the test with UPDATE_SCHEMA=1");
     }
-    let committed = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(committed == sdl, "coordinator/schema.graphql is out of date: run the test with UPDATE_SCHEMA=1");
 }
 
 #[tokio::test]
@@ -151,7 +152,7 @@ async fn metrics_count_what_was_answered() {
 #[tokio::test]
 async fn only_allowed_origins_may_read_answers() {
     let wallet = "https://wallet.example";
-    let config = ApiConfig { allowed_origins: vec![wallet.to_owned()], ..ApiConfig::default() };
+    let config = ApiConfig { allowed_origins: vec![wallet.parse().unwrap()], ..ApiConfig::default() };
     let api = Api::with(config).await;
     for (origin, allowed) in [(wallet, true), ("https://evil.example", false)] {
         let preflight = api.http.request(Method::OPTIONS, api.url("/graphql")).header("origin", origin);
@@ -163,6 +164,21 @@ async fn only_allowed_origins_may_read_answers() {
         let named = answer.headers.get("access-control-allow-origin").map(|origin| origin.to_str().unwrap());
         assert_eq!(named, allowed.then_some(origin));
         assert!(answer.headers["vary"].to_str().unwrap().contains("Origin"));
+        for headers in [&preflight.headers, &answer.headers] {
+            assert!(!headers.contains_key("access-control-allow-credentials"), "{headers:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_origin_is_allowed_unless_it_is_named_and_a_star_allows_all() {
+    for (allowed_origins, allowed) in [(vec![], false), (vec!["*".parse().unwrap()], true)] {
+        let api = Api::with(ApiConfig { allowed_origins, ..ApiConfig::default() }).await;
+        for origin in ["https://wallet.example", "http://127.0.0.1:3000", "null", "*"] {
+            let headers = [("content-type", JSON), ("origin", origin)];
+            let answer = api.raw(&headers, r#"{"query":"{__typename}"}"#).await;
+            assert_eq!(answer.headers.contains_key("access-control-allow-origin"), allowed, "{origin}");
+        }
     }
 }
 

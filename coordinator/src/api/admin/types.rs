@@ -4,7 +4,12 @@ use async_graphql::SimpleObject;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    api::graphql::{account::Stage, operation::OperationKind, scalars::Bytes32, time},
+    api::graphql::{
+        account::Stage,
+        operation::OperationKind,
+        scalars::{BigInt, Bytes32},
+        time,
+    },
     driver::{self, Overview},
     service::{WorkerHealth, WorkerView},
     state::explain::JobFacts,
@@ -43,7 +48,7 @@ pub struct StatusWorker {
     pub circuits: Vec<&'static str>,
     pub seen: DateTime<Utc>,
     /// The batches that it holds, as of its last heartbeat.
-    pub holds: Vec<u64>,
+    pub holds: Vec<BigInt>,
     pub draining: bool,
 }
 
@@ -58,7 +63,7 @@ impl StatusWorker {
             },
             circuits: view.circuits.iter().map(|shape| shape.name()).collect(),
             seen: time(view.seen),
-            holds: view.holds.iter().map(|(batch, _)| *batch).collect(),
+            holds: view.holds.iter().map(|(batch, _)| (*batch).into()).collect(),
             id: view.id,
             reason: view.reason,
             backend: view.backend,
@@ -70,10 +75,10 @@ impl StatusWorker {
 #[derive(Clone, Debug, SimpleObject)]
 pub struct Status {
     pub version: String,
-    pub chain_id: u64,
+    pub chain_id: BigInt,
     pub contract: String,
     /// The term in which this coordinator leads.
-    pub term: u64,
+    pub term: BigInt,
     /// Whether new operations are refused.
     pub paused: bool,
     /// What is wrong and what to do; empty if all is well.
@@ -84,11 +89,11 @@ pub struct Status {
     pub sealed_batch: u32,
     pub proven_batch: u32,
     pub final_batch: u32,
-    pub l1_head: u64,
-    pub l1_final: u64,
+    pub l1_head: BigInt,
+    pub l1_final: BigInt,
     /// Promises due within ten minutes, and those past their deadline.
-    pub promises_near: u64,
-    pub promises_missed: u64,
+    pub promises_near: BigInt,
+    pub promises_missed: BigInt,
     /// How many jobs wait for a proof; `jobs` names the oldest.
     pub job_count: usize,
     pub jobs: Vec<Job>,
@@ -101,9 +106,9 @@ impl From<Overview> for Status {
         let draining = overview.draining;
         Self {
             version: system.version,
-            chain_id: system.chain_id,
+            chain_id: system.chain_id.into(),
             contract: format!("0x{}", hex::encode(system.contract)),
-            term: overview.term,
+            term: overview.term.into(),
             paused: overview.paused,
             alarms: overview.alarms,
             open_batch: system.open_batch,
@@ -111,10 +116,10 @@ impl From<Overview> for Status {
             sealed_batch: system.sealed_batch,
             proven_batch: system.proven_batch,
             final_batch: system.final_batch,
-            l1_head: system.l1_head,
-            l1_final: system.l1_finalized,
-            promises_near: overview.deadlines.near,
-            promises_missed: overview.deadlines.missed,
+            l1_head: system.l1_head.into(),
+            l1_final: system.l1_finalized.into(),
+            promises_near: overview.deadlines.near.into(),
+            promises_missed: overview.deadlines.missed.into(),
             job_count: overview.job_count,
             jobs: overview.jobs.into_iter().map(Job::from).collect(),
             workers: overview.workers.into_iter().map(|view| StatusWorker::new(view, &draining)).collect(),
@@ -127,7 +132,7 @@ impl From<Overview> for Status {
 pub struct Line {
     pub at: DateTime<Utc>,
     /// Since the line before.
-    pub after_ms: u64,
+    pub after_ms: BigInt,
     pub text: String,
 }
 
@@ -186,7 +191,7 @@ impl From<driver::Explanation> for BatchExplanation {
         let line = |line: crate::state::rows::Line| {
             let after_ms = before.map_or(0, |before| line.at.saturating_sub(before));
             before = Some(line.at);
-            Line { at: time(line.at), after_ms, text: line.text }
+            Line { at: time(line.at), after_ms: after_ms.into(), text: line.text }
         };
         let lines = explanation.lines.into_iter().map(line).collect();
         let operation = |placed: &crate::state::explain::Placed| BatchOperation {
@@ -213,7 +218,7 @@ pub struct OperationExplanation {
     pub sender: Option<String>,
     pub recipient: Option<String>,
     /// Coins.
-    pub amount: u64,
+    pub amount: BigInt,
     pub accepted_at: Option<DateTime<Utc>>,
     /// Its slots in the batch; a mint has none.
     pub slots: Vec<usize>,
@@ -231,7 +236,7 @@ impl From<driver::OperationExplanation> for OperationExplanation {
             kind: operation.kind.into(),
             sender: operation.sender.map(address),
             recipient: operation.recipient.map(address),
-            amount: operation.amount,
+            amount: operation.amount.into(),
             accepted_at: operation.timeline.first().map(|entry| time(entry.at)),
             slots: placed.slots.collect(),
             deadline: explanation.deadline,

@@ -1,5 +1,5 @@
 //! What is taken in, checked into the types of the service: amounts in whole coins, canonical field elements, coin
-//! ranges, bounded keys. Every refusal names the argument.
+//! ranges, bounded keys, numbers that fit the type `Int` (31 bits, for none is negative). Every refusal names the argument.
 
 use async_graphql::InputObject;
 use bn254::Fr;
@@ -53,6 +53,7 @@ pub struct PrepareSendInput {
     #[graphql(default = false)]
     pub allow_vault: bool,
     /// The last batch that may execute it; default: a little after the open one.
+    #[graphql(validator(maximum = 2147483647))]
     pub valid_until: Option<u32>,
 }
 
@@ -62,6 +63,7 @@ pub struct PrepareWithdrawInput {
     /// Wei: a positive multiple of `system.limits.quantum`.
     pub amount: BigInt,
     /// The last batch that may execute it; default: a little after the open one.
+    #[graphql(validator(maximum = 2147483647))]
     pub valid_until: Option<u32>,
 }
 
@@ -72,6 +74,7 @@ pub struct SendInput {
     pub sender: Address,
     pub recipient: Address,
     pub recipient_account: Bytes32,
+    #[graphql(validator(maximum = 2147483647))]
     pub valid_until: u32,
     pub leaves: Vec<LeafInput>,
 }
@@ -81,6 +84,7 @@ pub struct WithdrawInput {
     /// As in `SendInput`.
     pub idempotency_key: String,
     pub sender: Address,
+    #[graphql(validator(maximum = 2147483647))]
     pub valid_until: u32,
     pub leaves: Vec<LeafInput>,
 }
@@ -92,6 +96,7 @@ pub struct RegisterKeyInput {
     pub owner: Address,
     pub key: SpendingKeyInput,
     /// `keyEpoch(owner)` on L1.
+    #[graphql(validator(maximum = 2147483647))]
     pub key_epoch: u32,
     /// The owner's EIP-712 `DirectoryEntry` signature (EIP-1271 for a contract wallet).
     pub signature: Bytes,

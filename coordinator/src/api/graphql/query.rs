@@ -42,7 +42,11 @@ impl Query {
         Ok(view.map(|view| Operation::new(view, units)))
     }
 
-    async fn batch(&self, ctx: &Context<'_>, number: u32) -> Result<Option<Batch>> {
+    async fn batch(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(validator(maximum = 2147483647))] number: u32,
+    ) -> Result<Option<Batch>> {
         Ok(service(ctx)?.batch(number).await.map(Batch))
     }
 
@@ -86,7 +90,7 @@ impl Query {
         &self,
         ctx: &Context<'_>,
         index: BigInt,
-        batch: Option<u32>,
+        #[graphql(validator(maximum = 2147483647))] batch: Option<u32>,
     ) -> Result<OwnershipProofResult> {
         let outcome = match index.as_u64().filter(|index| *index < 1 << circuits::message::INDEX_BITS) {
             Some(index) => service(ctx)?.ownership_proof(index, batch).await.map_err(UserError::from),

@@ -115,13 +115,13 @@ pub struct Card {
     /// Bytes.
     pub memory_total: Option<BigInt>,
     /// Processes that compute on it and are not the worker's.
-    pub foreign_processes: Option<u32>,
+    pub foreign_processes: Option<i32>,
     /// Bytes of its memory that they hold.
     pub foreign_memory: Option<BigInt>,
     /// Percent of the driver's last sample period in which a kernel ran.
-    pub busy: Option<u32>,
+    pub busy: Option<i32>,
     /// Percent of the same period in which its memory was read or written.
-    pub memory_busy: Option<u32>,
+    pub memory_busy: Option<i32>,
     /// Watts.
     pub power: Option<f64>,
     /// Watts.
@@ -129,21 +129,21 @@ pub struct Card {
     /// Joules since the driver was loaded.
     pub energy: Option<f64>,
     /// Degrees Celsius.
-    pub temperature: Option<u32>,
+    pub temperature: Option<i32>,
     /// Degrees Celsius at which the hardware slows down.
-    pub slowdown_temperature: Option<u32>,
+    pub slowdown_temperature: Option<i32>,
     /// Megahertz.
-    pub sm_clock: Option<u32>,
+    pub sm_clock: Option<i32>,
     /// Megahertz.
-    pub sm_clock_max: Option<u32>,
+    pub sm_clock_max: Option<i32>,
     /// Megahertz.
-    pub memory_clock: Option<u32>,
+    pub memory_clock: Option<i32>,
     /// Megahertz.
-    pub memory_clock_max: Option<u32>,
+    pub memory_clock_max: Option<i32>,
     /// What holds the clocks down.
     pub throttle_reasons: Option<Vec<String>>,
     /// 0 is the fastest, 15 the slowest.
-    pub performance_state: Option<u32>,
+    pub performance_state: Option<i32>,
     /// Memory errors that were corrected since the driver was loaded.
     pub ecc_corrected: Option<BigInt>,
     /// Memory errors that were not, since the driver was loaded.
@@ -151,27 +151,29 @@ pub struct Card {
     /// Whether pages of its memory are taken out of use at the next reset.
     pub retirement_pending: Option<bool>,
     /// Rows of its memory that were replaced after an uncorrectable error.
-    pub remapped_rows: Option<u32>,
+    pub remapped_rows: Option<i32>,
     /// Whether rows are replaced at the next reset.
     pub remap_pending: Option<bool>,
     /// Whether a row could not be replaced.
     pub remap_failed: Option<bool>,
     /// Kilobytes per second.
-    pub pcie_to_card: Option<u32>,
+    pub pcie_to_card: Option<i32>,
     /// Kilobytes per second.
-    pub pcie_from_card: Option<u32>,
-    pub pcie_generation: Option<u32>,
-    pub pcie_generation_max: Option<u32>,
+    pub pcie_from_card: Option<i32>,
+    pub pcie_generation: Option<i32>,
+    pub pcie_generation_max: Option<i32>,
     /// Lanes.
-    pub pcie_width: Option<u32>,
+    pub pcie_width: Option<i32>,
     /// Lanes.
-    pub pcie_width_max: Option<u32>,
+    pub pcie_width_max: Option<i32>,
     /// Transfers that had to be repeated.
-    pub pcie_replays: Option<u32>,
+    pub pcie_replays: Option<i32>,
 }
 
 impl From<CardReading> for Card {
     fn from(card: CardReading) -> Self {
+        // A reading that fits no Int is none.
+        let int = |value: Option<u32>| value.and_then(|value| i32::try_from(value).ok());
         let big = |value: Option<u64>| value.map(BigInt::from);
         let milli = |value: Option<u32>| value.map(|value| f64::from(value) / 1000.0);
         Self {
@@ -183,34 +185,34 @@ impl From<CardReading> for Card {
             memory_used: big(card.memory_used),
             memory_free: big(card.memory_free),
             memory_total: big(card.memory_total),
-            foreign_processes: card.foreign_processes,
+            foreign_processes: int(card.foreign_processes),
             foreign_memory: big(card.foreign_memory),
-            busy: card.busy,
-            memory_busy: card.memory_busy,
+            busy: int(card.busy),
+            memory_busy: int(card.memory_busy),
             power: milli(card.power),
             power_limit: milli(card.power_limit),
             energy: card.energy.map(|millijoules| millijoules as f64 / 1000.0),
-            temperature: card.temperature,
-            slowdown_temperature: card.slowdown_temperature,
-            sm_clock: card.sm_clock,
-            sm_clock_max: card.sm_clock_max,
-            memory_clock: card.memory_clock,
-            memory_clock_max: card.memory_clock_max,
+            temperature: int(card.temperature),
+            slowdown_temperature: int(card.slowdown_temperature),
+            sm_clock: int(card.sm_clock),
+            sm_clock_max: int(card.sm_clock_max),
+            memory_clock: int(card.memory_clock),
+            memory_clock_max: int(card.memory_clock_max),
             throttle_reasons: card.throttle.map(|throttle| throttle.words()),
-            performance_state: card.performance_state,
+            performance_state: int(card.performance_state),
             ecc_corrected: big(card.ecc_corrected),
             ecc_uncorrected: big(card.ecc_uncorrected),
             retirement_pending: card.retirement_pending,
-            remapped_rows: card.remapped_rows,
+            remapped_rows: int(card.remapped_rows),
             remap_pending: card.remap_pending,
             remap_failed: card.remap_failed,
-            pcie_to_card: card.pcie_to_card,
-            pcie_from_card: card.pcie_from_card,
-            pcie_generation: card.pcie_generation,
-            pcie_generation_max: card.pcie_generation_max,
-            pcie_width: card.pcie_width,
-            pcie_width_max: card.pcie_width_max,
-            pcie_replays: card.pcie_replays,
+            pcie_to_card: int(card.pcie_to_card),
+            pcie_from_card: int(card.pcie_from_card),
+            pcie_generation: int(card.pcie_generation),
+            pcie_generation_max: int(card.pcie_generation_max),
+            pcie_width: int(card.pcie_width),
+            pcie_width_max: int(card.pcie_width_max),
+            pcie_replays: int(card.pcie_replays),
         }
     }
 }

