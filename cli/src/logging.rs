@@ -1,10 +1,13 @@
-//! Where logs and spans go: to stderr by `PROOFMILL_LOG`; with the feature `otel` and `OTEL_EXPORTER_OTLP_ENDPOINT` spans go to
-//! an OpenTelemetry collector too.
+//! Where logs and spans go: to stderr by `PROOFMILL_LOG`, as many warnings of each place in the code as `flood` allows; with the
+//! feature `otel` and `OTEL_EXPORTER_OTLP_ENDPOINT` spans go to an OpenTelemetry collector too.
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::FilterExt, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
+mod flood;
 #[cfg(feature = "otel")]
 mod otel;
 
@@ -22,7 +25,7 @@ pub fn init() -> eyre::Result<Logging> {
         .with_writer(std::io::stderr)
         // A worker quotes the last lines of its proving child.
         .with_ansi(std::io::stderr().is_terminal())
-        .with_filter(filter);
+        .with_filter(filter.and(flood::Flood::new(std::io::stderr)));
     let registry = tracing_subscriber::registry().with(lines);
     #[cfg(feature = "otel")]
     {
