@@ -1,14 +1,17 @@
-//! The test vectors of `docs/vectors`: those of other implementations hold here, and those written here are up to date.
+//! The test vectors of `docs/vectors`: those of other implementations hold here, and those written here are up to date. And the
+//! golden digests of all circuits, in `circuits.json` beside this file.
 
 use std::{fs, path::Path};
 
 use bn254::Fr;
 use circuits::{
     baby_jubjub::Point,
-    batch::{BatchInput, Prepared},
+    batch::{BatchInput, Prepared, gadget::BatchCircuit},
     eddsa::{PrivateKey, Signature, verify},
     poseidon,
+    shape::Shape,
 };
+use prover::matrices::Matrices;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -117,4 +120,47 @@ fn every_batch_reads_back_and_is_accepted_with_the_same_words() {
         let inputs = batch.public_inputs().map(|word| Value::from(bn254::fr_to_hex(&word)));
         assert_eq!(inputs, [case["h"].clone(), case["c"].clone(), case["e"].clone()], "{name}");
     }
+}
+
+/// What keys, the contract and the workers know a circuit by.
+fn identity(shape: Shape) -> Value {
+    let circuit = Matrices::synthesize(BatchCircuit(&Prepared::blank(shape)));
+    let matrices = circuit.unwrap_or_else(|error| panic!("{shape}: {error}"));
+    serde_json::json!({
+        "circuit": shape.name(),
+        "constraints": matrices.constraints(),
+        "private_variables": matrices.aux(),
+        "digest": format!("0x{}", hex::encode(matrices.digest())),
+    })
+}
+
+fn circuits_are_what_they_were(shapes: &[Shape]) {
+    let golden: Vec<Value> =
+        serde_json::from_str(include_str!("circuits.json")).expect("circuits.json is JSON");
+    let names: Vec<&Value> = golden.iter().map(|circuit| &circuit["circuit"]).collect();
+    assert_eq!(
+        names,
+        ["s3m1", "s14m2", "s4m60", "s60m4", "s252m4", "s1020m4"],
+        "every circuit has a golden digest"
+    );
+    assert_eq!(names.len(), Shape::ALL.len());
+    for shape in shapes {
+        let identity = identity(*shape);
+        println!("{identity}");
+        assert!(
+            golden.contains(&identity),
+            "{shape} is another circuit: {identity}. No key made before fits it; if that is meant, change circuits.json"
+        );
+    }
+}
+
+#[test]
+fn the_small_circuits_have_their_golden_digests() {
+    circuits_are_what_they_were(&[Shape::S3M1, Shape::S14M2, Shape::S4M60]);
+}
+
+#[test]
+#[ignore = "minutes, and 4 GB of memory; scripts/mutate-circuits runs it"]
+fn the_large_circuits_have_their_golden_digests() {
+    circuits_are_what_they_were(&[Shape::S60M4, Shape::S252M4, Shape::S1020M4]);
 }
