@@ -134,14 +134,17 @@ pub(crate) fn fixed_base() -> &'static FixedBase {
     &TABLE
 }
 
+/// t, with T0 = t·Base8: a scalar without structure, the digits of √2 behind the decimal point.
+pub(crate) fn start_scalar() -> BigUint {
+    parse_decimal("4142135623730950488016887242096980785696718753769480731766797379907324784")
+}
+
 /// Steps of the variable-base ladder: bits 253..=1 of the challenge.
 pub(crate) const LADDER_STEPS: usize = 253;
 
 impl FixedBase {
     fn new() -> Self {
-        // A scalar without structure: the digits of √2 behind the decimal point.
-        let start_scalar =
-            parse_decimal("4142135623730950488016887242096980785696718753769480731766797379907324784");
+        let start_scalar = start_scalar();
         let ladder_start = base8().mul(&start_scalar);
         let offset: BigUint = (0..WINDOWS).map(|i| BigUint::from(2u32) << (WINDOW_BITS * i)).sum();
         let correction = base8()

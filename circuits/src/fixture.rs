@@ -49,6 +49,7 @@ pub enum Operation {
 }
 
 /// The tree and everything needed to sign for its leaves.
+#[derive(Clone)]
 pub struct Fixture {
     pub domain: Fr,
     pub batch_no: u32,
@@ -81,11 +82,11 @@ impl Fixture {
         self.node(DEPTH, 0)
     }
 
-    fn node(&self, level: usize, index: u64) -> Fr {
+    pub(crate) fn node(&self, level: usize, index: u64) -> Fr {
         self.nodes.get(&(level, index)).copied().unwrap_or_else(|| empty_root(level))
     }
 
-    fn set_leaf(&mut self, index: u64, leaf: Fr) {
+    pub(crate) fn set_leaf(&mut self, index: u64, leaf: Fr) {
         self.nodes.insert((0, index), leaf);
         for level in 1..=DEPTH {
             let parent = index >> (2 * level);

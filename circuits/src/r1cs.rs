@@ -5,11 +5,17 @@
 //! `Values` into a witness, and the builders of the tests let an adversary choose a variable's value and see what the
 //! constraints say.
 //!
-//! `enforce` takes a closure so that `Values` never builds the linear combinations of a constraint.
+//! `enforce` takes a closure so that `Values` never builds the linear combinations of a constraint. Every variable and
+//! constraint has a name (`site`), by which the tests know it.
+
+mod site;
 
 use bellman::{ConstraintSystem, LinearCombination, SynthesisError, Variable};
 use bn254::Fr;
 use ff::{Field, PrimeField};
+
+pub use site::Site;
+pub(crate) use site::site;
 
 /// An allocated variable and its value.
 #[derive(Clone, Copy, Debug)]
@@ -29,17 +35,34 @@ pub struct Num {
 
 /// What a gadget needs from a constraint system.
 pub trait Builder {
+    /// Whether a variable may get another value than it was allocated with, as an adversary of the tests does. A gadget that
+    /// knows all its values beforehand then computes each from those before it.
+    const ADVERSARIAL: bool = false;
+
     /// Allocates a variable that a constraint of the form `product = variable` fixes at once.
-    fn alloc(&mut self, value: Fr) -> Var;
+    fn alloc(&mut self, site: Site, value: Fr) -> Var;
 
     /// Allocates a variable that the prover is free to choose as far as the constraints let him. The value returned
     /// differs from `value` only in adversarial tests.
-    fn hint(&mut self, value: Fr) -> Var {
-        self.alloc(value)
+    fn hint(&mut self, site: Site, value: Fr) -> Var {
+        self.alloc(site, value)
     }
 
     /// Adds the constraint a·b = c.
-    fn enforce(&mut self, constraint: impl FnOnce() -> [Num; 3]);
+    fn enforce(&mut self, site: Site, constraint: impl FnOnce() -> [Num; 3]);
+
+    /// What follows, up to `leave`, is a part of `site`.
+    fn enter(&mut self, _site: Site) {}
+
+    fn leave(&mut self) {}
+}
+
+/// A gadget's part under a name.
+pub fn within<B: Builder, T>(b: &mut B, site: Site, part: impl FnOnce(&mut B) -> T) -> T {
+    b.enter(site);
+    let out = part(b);
+    b.leave();
+    out
 }
 
 /// A builder over any bellman constraint system; keeps its first error.
@@ -75,12 +98,12 @@ impl<'a, CS: ConstraintSystem<Fr>> Bellman<'a, CS> {
 }
 
 impl<CS: ConstraintSystem<Fr>> Builder for Bellman<'_, CS> {
-    fn alloc(&mut self, value: Fr) -> Var {
+    fn alloc(&mut self, _site: Site, value: Fr) -> Var {
         let result = self.cs.alloc(|| "", || Ok(value));
         self.keep(value, result)
     }
 
-    fn enforce(&mut self, constraint: impl FnOnce() -> [Num; 3]) {
+    fn enforce(&mut self, _site: Site, constraint: impl FnOnce() -> [Num; 3]) {
         // bellman asks for the three sides separately: build once, hand out one by one.
         let mut sides = None;
         let mut constraint = Some(constraint);
@@ -107,12 +130,12 @@ impl<CS: ConstraintSystem<Fr>> Builder for Bellman<'_, CS> {
 pub struct Values(pub Vec<Fr>);
 
 impl Builder for Values {
-    fn alloc(&mut self, value: Fr) -> Var {
+    fn alloc(&mut self, _site: Site, value: Fr) -> Var {
         self.0.push(value);
         Var { value, variable: None }
     }
 
-    fn enforce(&mut self, _constraint: impl FnOnce() -> [Num; 3]) {}
+    fn enforce(&mut self, _site: Site, _constraint: impl FnOnce() -> [Num; 3]) {}
 }
 
 impl Num {
@@ -194,45 +217,51 @@ impl From<&Var> for Num {
 }
 
 /// A prover-chosen number.
-pub fn hint<B: Builder>(b: &mut B, value: Fr) -> Num {
-    b.hint(value).into()
+pub fn hint<B: Builder>(b: &mut B, site: Site, value: Fr) -> Num {
+    b.hint(site, value).into()
 }
 
 /// x·y, one constraint.
-pub fn mul<B: Builder>(b: &mut B, x: &Num, y: &Num) -> Num {
-    let product: Num = b.alloc(x.value * y.value).into();
-    b.enforce(|| [x.clone(), y.clone(), product.clone()]);
+pub fn mul<B: Builder>(b: &mut B, site: Site, x: &Num, y: &Num) -> Num {
+    let product: Num = b.alloc(site, x.value * y.value).into();
+    b.enforce(site, || [x.clone(), y.clone(), product.clone()]);
     product
 }
 
 /// x·y = z, one constraint.
-pub fn enforce_product<B: Builder>(b: &mut B, x: &Num, y: &Num, z: &Num) {
-    b.enforce(|| [x.clone(), y.clone(), z.clone()]);
+pub fn enforce_product<B: Builder>(b: &mut B, site: Site, x: &Num, y: &Num, z: &Num) {
+    b.enforce(site, || [x.clone(), y.clone(), z.clone()]);
 }
 
 /// x = y, one constraint.
-pub fn enforce_equal<B: Builder>(b: &mut B, x: &Num, y: &Num) {
-    b.enforce(|| [x.sub(y), Num::one(), Num::zero()]);
+pub fn enforce_equal<B: Builder>(b: &mut B, site: Site, x: &Num, y: &Num) {
+    b.enforce(site, || [x.sub(y), Num::one(), Num::zero()]);
 }
 
 /// x = y wherever `gate` is not zero, one constraint.
-pub fn enforce_equal_if<B: Builder>(b: &mut B, gate: &Num, x: &Num, y: &Num) {
-    b.enforce(|| [gate.clone(), x.sub(y), Num::zero()]);
+pub fn enforce_equal_if<B: Builder>(b: &mut B, site: Site, gate: &Num, x: &Num, y: &Num) {
+    b.enforce(site, || [gate.clone(), x.sub(y), Num::zero()]);
 }
 
 /// numerator / denominator, one constraint `quotient·denominator = numerator`. Where the denominator can be 0 the caller
 /// has to make sure that the numerator is not 0 with it, or the quotient is free.
-pub fn divide<B: Builder>(b: &mut B, numerator: &Num, denominator: &Num) -> Num {
-    let quotient = hint(b, numerator.value * inverse(denominator.value));
-    enforce_product(b, &quotient, denominator, numerator);
+pub fn divide<B: Builder>(b: &mut B, site: Site, numerator: &Num, denominator: &Num) -> Num {
+    let quotient = hint(b, site, numerator.value * inverse(denominator.value));
+    enforce_product(b, site, &quotient, denominator, numerator);
     quotient
 }
 
 /// As [`divide`], with the inverse that the denominator has unless a test chose some value before it.
-pub fn divide_with<B: Builder>(b: &mut B, numerator: &Num, denominator: &Num, expected: Fr) -> Num {
+pub fn divide_with<B: Builder>(
+    b: &mut B,
+    site: Site,
+    numerator: &Num,
+    denominator: &Num,
+    expected: Fr,
+) -> Num {
     let fits = denominator.value * expected == Fr::ONE;
-    let quotient = hint(b, numerator.value * if fits { expected } else { inverse(denominator.value) });
-    enforce_product(b, &quotient, denominator, numerator);
+    let quotient = hint(b, site, numerator.value * if fits { expected } else { inverse(denominator.value) });
+    enforce_product(b, site, &quotient, denominator, numerator);
     quotient
 }
 
@@ -248,23 +277,25 @@ pub fn inverses(x: Fr, y: Fr) -> [Fr; 2] {
 }
 
 /// A bit, one constraint.
-pub fn boolean<B: Builder>(b: &mut B, value: bool) -> Num {
-    let bit = hint(b, Fr::from(u64::from(value)));
-    enforce_boolean(b, &bit);
+pub fn boolean<B: Builder>(b: &mut B, site: Site, value: bool) -> Num {
+    let bit = hint(b, site, Fr::from(u64::from(value)));
+    enforce_boolean(b, site, &bit);
     bit
 }
 
-pub fn enforce_boolean<B: Builder>(b: &mut B, bit: &Num) {
-    b.enforce(|| [bit.clone(), bit.not(), Num::zero()]);
+pub fn enforce_boolean<B: Builder>(b: &mut B, site: Site, bit: &Num) {
+    b.enforce(site, || [bit.clone(), bit.not(), Num::zero()]);
 }
 
 /// Whether x is 0, as a computed bit, two constraints.
-pub fn is_zero<B: Builder>(b: &mut B, x: &Num) -> Num {
-    let inverse = hint(b, inverse(x.value));
-    let zero = hint(b, Fr::from(u64::from(x.value == Fr::ZERO)));
-    b.enforce(|| [x.clone(), inverse.clone(), zero.not()]);
-    b.enforce(|| [x.clone(), zero.clone(), Num::zero()]);
-    zero
+pub fn is_zero<B: Builder>(b: &mut B, site: Site, x: &Num) -> Num {
+    within(b, site, |b| {
+        let inverse = hint(b, site!("inverse"), inverse(x.value));
+        let zero = hint(b, site!("zero"), Fr::from(u64::from(x.value == Fr::ZERO)));
+        b.enforce(site!("one of them"), || [x.clone(), inverse.clone(), zero.not()]);
+        b.enforce(site!("not both"), || [x.clone(), zero.clone(), Num::zero()]);
+        zero
+    })
 }
 
 /// The bits of the canonical value, least significant first.
@@ -288,11 +319,13 @@ pub fn recompose(bits: &[Num]) -> Num {
 }
 
 /// The `n` low bits of x, which is forced below 2^n: n + 1 constraints, n < 254.
-pub fn to_bits<B: Builder>(b: &mut B, x: &Num, n: usize) -> Vec<Num> {
-    let bit_of_x = bits_of(&x.value);
-    let bits: Vec<Num> = (0..n).map(|i| boolean(b, bit_of_x(i))).collect();
-    b.enforce(|| [recompose(&bits), Num::one(), x.clone()]);
-    bits
+pub fn to_bits<B: Builder>(b: &mut B, site: Site, x: &Num, n: usize) -> Vec<Num> {
+    within(b, site, |b| {
+        let bit_of_x = bits_of(&x.value);
+        let bits: Vec<Num> = (0..n).map(|i| boolean(b, site!("bit"), bit_of_x(i))).collect();
+        b.enforce(site!("sum"), || [recompose(&bits), Num::one(), x.clone()]);
+        bits
+    })
 }
 
 /// The bits of x, least significant first, which as an integer are forced to be at most `max` (given least significant
@@ -300,31 +333,36 @@ pub fn to_bits<B: Builder>(b: &mut B, x: &Num, n: usize) -> Vec<Num> {
 ///
 /// A zero bit of `max` below a prefix in which x equals `max` must be zero (method of bellman's
 /// `into_bits_le_strict`): one constraint a bit and one AND a one-bit of `max`.
-pub fn to_bits_at_most<B: Builder>(b: &mut B, x: &Num, max: &[bool]) -> Vec<Num> {
+pub fn to_bits_at_most<B: Builder>(b: &mut B, site: Site, x: &Num, max: &[bool]) -> Vec<Num> {
+    b.enter(site);
     let mut bits = Vec::with_capacity(max.len());
     // 1 while all one-bits of `max` so far are set in x, that is while the prefixes are equal.
     let mut equal_so_far: Option<Num> = None;
     let mut run: Vec<Num> = Vec::new();
     let bit_of_x = bits_of(&x.value);
     for (i, max_bit) in max.iter().enumerate().rev() {
-        let bit = hint(b, Fr::from(u64::from(bit_of_x(i))));
+        let value = Fr::from(u64::from(bit_of_x(i)));
+        let bit;
         if *max_bit {
-            enforce_boolean(b, &bit);
+            bit = hint(b, site!("free bit"), value);
+            enforce_boolean(b, site!("free bit"), &bit);
             run.push(bit.clone());
         } else {
+            bit = hint(b, site!("bounded bit"), value);
             for member in run.drain(..) {
                 equal_so_far = Some(match equal_so_far {
-                    Some(prefix) => mul(b, &prefix, &member),
+                    Some(prefix) => mul(b, site!("equal so far"), &prefix, &member),
                     None => member,
                 });
             }
             // (1 − equal − bit)·bit = 0: boolean, and zero where the prefix is equal.
             let equal = equal_so_far.clone().unwrap_or_else(Num::one);
-            b.enforce(|| [equal.not().sub(&bit), bit.clone(), Num::zero()]);
+            b.enforce(site!("bounded bit"), || [equal.not().sub(&bit), bit.clone(), Num::zero()]);
         }
         bits.push(bit);
     }
     bits.reverse();
-    b.enforce(|| [recompose(&bits), Num::one(), x.clone()]);
+    b.enforce(site!("sum"), || [recompose(&bits), Num::one(), x.clone()]);
+    b.leave();
     bits
 }

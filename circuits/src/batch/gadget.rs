@@ -13,7 +13,7 @@ use super::Prepared;
 use crate::{
     poseidon::gadget::hash,
     public_data::gadget::{SlotRecord, bind},
-    r1cs::{Bellman, Builder, Num, Values, boolean, enforce_equal, hint, is_zero, mul, recompose},
+    r1cs::{Bellman, Builder, Num, Values, boolean, enforce_equal, hint, is_zero, mul, recompose, site},
     shape::Shape,
     slot::gadget::{Common, OpenSlot, open, spend},
     tree::{
@@ -35,15 +35,16 @@ impl Circuit<Fr> for BatchCircuit<'_> {
 }
 
 /// The batch's parts that stand before the slots.
-struct Frame {
-    common: Common,
-    old_root: Num,
-    mid_root: Num,
-    new_root: Num,
-    start: Num,
-    start_digits: Vec<Digit>,
-    mints: Vec<[Num; 2]>,
-    mint_leaves: Vec<Num>,
+#[derive(Clone)]
+pub(super) struct Frame {
+    pub(super) common: Common,
+    pub(super) old_root: Num,
+    pub(super) mid_root: Num,
+    pub(super) new_root: Num,
+    pub(super) start: Num,
+    pub(super) start_digits: Vec<Digit>,
+    pub(super) mints: Vec<[Num; 2]>,
+    pub(super) mint_leaves: Vec<Num>,
 }
 
 /// All constraints of a batch over its public inputs (h, c, e).
@@ -57,35 +58,43 @@ pub(crate) fn synthesize<B: Builder>(b: &mut B, batch: &Prepared, inputs: &[Num;
     close(b, batch.shape(), frame, slots, &nodes, inputs);
 }
 
-fn frame<B: Builder>(b: &mut B, batch: &Prepared) -> Frame {
+pub(super) fn frame<B: Builder>(b: &mut B, batch: &Prepared) -> Frame {
+    b.enter(site!("frame"));
     let head = &batch.public_data.head;
     let common = Common {
-        domain: hint(b, head.domain),
-        batch_no: hint(b, Fr::from(u64::from(head.batch_no))),
+        domain: hint(b, site!("domain"), head.domain),
+        batch_no: hint(b, site!("batchNo"), Fr::from(u64::from(head.batch_no))),
         batch_no_value: head.batch_no,
     };
-    let [old_root, mid_root, new_root] =
-        [head.old_root, head.mid_root, head.new_root].map(|root| hint(b, root));
+    let old_root = hint(b, site!("oldRoot"), head.old_root);
+    let mid_root = hint(b, site!("midRoot"), head.mid_root);
+    let new_root = hint(b, site!("newRoot"), head.new_root);
     // The digits below the subtree's level are 0: start is aligned by construction.
     let low = 2 * batch.shape().subtree_levels();
-    let bits: Vec<Num> = (low..2 * DEPTH).map(|i| boolean(b, head.start >> i & 1 == 1)).collect();
+    let bits: Vec<Num> =
+        (low..2 * DEPTH).map(|i| boolean(b, site!("start bit"), head.start >> i & 1 == 1)).collect();
     let start = recompose(&bits).scale(Fr::from(1 << low));
-    let start_digits = bits.chunks(2).map(|bits| Digit::new(b, &bits[0], &bits[1])).collect();
-    let mints: Vec<[Num; 2]> =
-        batch.public_data.mints.iter().map(|mint| mint.map(|word| hint(b, word))).collect();
+    let start_digits =
+        bits.chunks(2).map(|bits| Digit::new(b, site!("start digit"), &bits[0], &bits[1])).collect();
+    let mut mint = |[account, range]: [Fr; 2]| {
+        let account = hint(b, site!("mint's account"), account);
+        [account, hint(b, site!("mint's coins"), range)]
+    };
+    let mints: Vec<[Num; 2]> = batch.public_data.mints.iter().map(|words| mint(*words)).collect();
     let mint_leaves = mints
         .iter()
         .map(|[account, range]| {
             // The word 0 means nothing: its leaf is 0, not P2(account, 0).
-            let nothing = is_zero(b, range);
-            let leaf = hash(b, &[account, range]);
-            mul(b, &nothing.not(), &leaf)
+            let nothing = is_zero(b, site!("mint is unused"), range);
+            let leaf = hash(b, site!("mint leaf"), &[account, range]);
+            mul(b, site!("mint leaf unless unused"), &nothing.not(), &leaf)
         })
         .collect();
+    b.leave();
     Frame { common, old_root, mid_root, new_root, start, start_digits, mints, mint_leaves }
 }
 
-fn open_slot<B: Builder>(b: &mut B, batch: &Prepared, frame: &Frame, i: usize) -> OpenSlot {
+pub(super) fn open_slot<B: Builder>(b: &mut B, batch: &Prepared, frame: &Frame, i: usize) -> OpenSlot {
     let shape = batch.shape();
     let place = frame.start.add_constant(Fr::from(i as u64));
     let may_force = i >= shape.slots() - shape.forced_slots();
@@ -93,21 +102,25 @@ fn open_slot<B: Builder>(b: &mut B, batch: &Prepared, frame: &Frame, i: usize) -
 }
 
 /// Proves that the subtree at `start` was empty, puts the outputs and mints there, and returns the carried nodes.
-fn append<B: Builder>(b: &mut B, batch: &Prepared, frame: &Frame, slots: &[OpenSlot]) -> Vec<Num> {
+pub(super) fn append<B: Builder>(b: &mut B, batch: &Prepared, frame: &Frame, slots: &[OpenSlot]) -> Vec<Num> {
+    b.enter(site!("append"));
     let leaves: Vec<Num> =
         slots.iter().map(|slot| slot.output.clone()).chain(frame.mint_leaves.iter().cloned()).collect();
-    let subtree = root(b, &leaves);
+    let subtree = root(b, site!("appended subtree"), &leaves);
     let empty = Num::constant(empty_root(batch.shape().subtree_levels()));
-    let (old, mid) = climb(b, empty, subtree, &frame.start_digits, &batch.input.append_siblings);
-    enforce_equal(b, &old, &frame.old_root);
-    enforce_equal(b, &mid, &frame.mid_root);
-    let nodes: Vec<Num> = batch.input.carried_nodes.iter().map(|node| hint(b, *node)).collect();
-    let carried = root(b, &nodes);
-    enforce_equal(b, &carried, &frame.mid_root);
+    let (old, mid) =
+        climb(b, site!("path"), empty, subtree, &frame.start_digits, &batch.input.append_siblings);
+    enforce_equal(b, site!("oldRoot"), &old, &frame.old_root);
+    enforce_equal(b, site!("midRoot"), &mid, &frame.mid_root);
+    let nodes: Vec<Num> =
+        batch.input.carried_nodes.iter().map(|node| hint(b, site!("carried node"), *node)).collect();
+    let carried = root(b, site!("carried root"), &nodes);
+    enforce_equal(b, site!("carried nodes are those of midRoot"), &carried, &frame.mid_root);
+    b.leave();
     nodes
 }
 
-fn close<B: Builder>(
+pub(super) fn close<B: Builder>(
     b: &mut B,
     shape: Shape,
     frame: Frame,
@@ -115,8 +128,9 @@ fn close<B: Builder>(
     nodes: &[Num],
     [h, c, e]: &[Num; 3],
 ) {
-    let last = root(b, nodes);
-    enforce_equal(b, &last, &frame.new_root);
+    b.enter(site!("close"));
+    let last = root(b, site!("last root"), nodes);
+    enforce_equal(b, site!("newRoot"), &last, &frame.new_root);
     let number = Num::constant(Fr::from(u64::from(shape.number())));
     let Common { domain, batch_no, .. } = frame.common;
     let mut fixed =
@@ -124,6 +138,7 @@ fn close<B: Builder>(
     fixed.extend(frame.mints.into_iter().flatten());
     let records: Vec<SlotRecord> = slots.into_iter().map(|slot| slot.record).collect();
     bind(b, [h, c, e], &fixed, &records);
+    b.leave();
 }
 
 /// The assignment of a batch: public inputs with the leading 1, then the auxiliary variables in the order of

@@ -14,7 +14,7 @@ use crate::{
         order,
     },
     poseidon,
-    r1cs::{Builder, Num, hint, to_bits_at_most},
+    r1cs::{Builder, Num, hint, site, to_bits_at_most},
 };
 
 /// A key and a signature that satisfy all conditions but the equation.
@@ -43,16 +43,18 @@ fn max_field_element() -> &'static [bool] {
 
 /// Enforces that `signature` is one of `key` over `message` wherever `gate` is 1. The key must be on the curve.
 pub fn verify<B: Builder>(b: &mut B, gate: &Num, key: &EdwardsPoint, message: &Num, signature: &Signature) {
-    let r8 = EdwardsPoint::hint(b, &signature.r8);
-    let s = hint(b, signature.s);
-    let s_bits = to_bits_at_most(b, &s, max_scalar());
-    let h = poseidon::gadget::hash(b, &[&r8.x, &r8.y, &key.x, &key.y, message]);
-    let h_bits = to_bits_at_most(b, &h, max_field_element());
+    b.enter(site!("signature"));
+    let r8 = EdwardsPoint::hint(b, site!("R8"), &signature.r8);
+    let s = hint(b, site!("S"), signature.s);
+    let s_bits = to_bits_at_most(b, site!("S"), &s, max_scalar());
+    let h = poseidon::gadget::hash(b, site!("challenge"), &[&r8.x, &r8.y, &key.x, &key.y, message]);
+    let h_bits = to_bits_at_most(b, site!("h"), &h, max_field_element());
     // 8A has odd order; the conversion to Montgomery form in the ladder has no solution for the identity.
-    let key8 = key.double(b).double(b).double(b);
-    let left = fixed_base_mul(b, &s_bits);
-    let right = variable_base_mul(b, &key8, &h_bits).add(b, &r8);
-    left.enforce_equal_if(b, gate, &right);
+    let key8 = (0..3).fold(key.clone(), |point, _| point.double(b, site!("8A")));
+    let left = fixed_base_mul(b, site!("S·Base8"), &s_bits);
+    let right = variable_base_mul(b, site!("h·8A"), &key8, &h_bits).add(b, site!("right side"), &r8);
+    left.enforce_equal_if(b, site!("equation"), gate, &right);
+    b.leave();
 }
 
 #[cfg(test)]
@@ -66,9 +68,9 @@ mod tests {
 
     fn check(gate: u64, key: &Point, message: Fr, signature: &Signature) -> (Option<usize>, usize) {
         let mut b = Checker::new();
-        let gate = hint(&mut b, Fr::from(gate));
-        let message = hint(&mut b, message);
-        let key = EdwardsPoint::hint(&mut b, key);
+        let gate = hint(&mut b, site!("gate"), Fr::from(gate));
+        let message = hint(&mut b, site!("message"), message);
+        let key = EdwardsPoint::hint(&mut b, site!("key"), key);
         verify(&mut b, &gate, &key, &message, signature);
         (b.first_violation(), b.constraints())
     }

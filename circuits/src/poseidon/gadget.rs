@@ -9,7 +9,7 @@ use bn254::Fr;
 use ff::Field;
 
 use super::{FULL_ROUNDS, parameters, pow5, trace};
-use crate::r1cs::{Builder, Num};
+use crate::r1cs::{Builder, Num, Site, site};
 
 /// constant + Σ coefficient·output of S-box.
 #[derive(Clone)]
@@ -27,6 +27,10 @@ struct Layout {
 }
 
 impl Form {
+    fn value(&self, outputs: &[Num]) -> Fr {
+        self.terms.iter().fold(self.constant, |sum, (i, c)| sum + outputs[*i].value * c)
+    }
+
     fn combine(row: &[Fr], lanes: &[Form]) -> Form {
         let mut constant = Fr::ZERO;
         let mut dense: Vec<Fr> = Vec::new();
@@ -89,7 +93,8 @@ fn layout(width: usize) -> &'static Layout {
 }
 
 /// Poseidon of 2, 4, 5 or 12 numbers: 240, 297, 321 or 504 constraints.
-pub fn hash<B: Builder>(b: &mut B, inputs: &[&Num]) -> Num {
+pub fn hash<B: Builder>(b: &mut B, site: Site, inputs: &[&Num]) -> Num {
+    b.enter(site);
     let width = inputs.len() + 1;
     let layout = layout(width);
     let values: Vec<Fr> = inputs.iter().map(|x| x.value).collect();
@@ -106,30 +111,37 @@ pub fn hash<B: Builder>(b: &mut B, inputs: &[&Num]) -> Num {
             .flat_map(|(i, c)| outputs[*i].terms.iter().map(|term| (term.0, *c)))
             .collect(),
     };
+    // Behind an S-box whose output an adversary chose, the trace is not what follows from it.
+    let mut off_trace = false;
+    let value_of = |form: &Form, traced: Fr, outputs: &[Num], off_trace: bool| {
+        if B::ADVERSARIAL && off_trace { form.value(outputs) } else { traced }
+    };
     // The trace starts with the constant S-box of the capacity lane.
     for (i, x) in sbox_inputs.iter().skip(1).enumerate() {
-        let output = sbox(b, *x, || match i.checked_sub(inputs.len()) {
+        let later = i.checked_sub(inputs.len()).map(|later| &layout.inputs[later]);
+        let value = later.map_or(*x, |form| value_of(form, *x, &outputs, off_trace));
+        let output = sbox(b, value, || match later {
             None => inputs[i].add_constant(layout.first_constants[i]),
-            Some(later) => evaluate(&layout.inputs[later], *x, &outputs),
+            Some(form) => evaluate(form, value, &outputs),
         });
+        off_trace |= B::ADVERSARIAL && output.value != pow5(*x);
         outputs.push(output);
     }
-    evaluate(&layout.digest, digest, &outputs)
+    b.leave();
+    evaluate(&layout.digest, value_of(&layout.digest, digest, &outputs, off_trace), &outputs)
 }
 
 /// x⁵ in three constraints.
 fn sbox<B: Builder>(b: &mut B, value: Fr, input: impl Fn() -> Num) -> Num {
-    let square = value.square();
-    let fourth = square.square();
-    let x2: Num = b.alloc(square).into();
-    let x4: Num = b.alloc(fourth).into();
-    let x5: Num = b.alloc(fourth * value).into();
-    b.enforce(|| {
+    let x2: Num = b.alloc(site!("x²"), value.square()).into();
+    let x4: Num = b.alloc(site!("x⁴"), x2.value.square()).into();
+    let x5: Num = b.alloc(site!("x⁵"), x4.value * value).into();
+    b.enforce(site!("x²"), || {
         let x = input();
         [x.clone(), x, x2.clone()]
     });
-    b.enforce(|| [x2.clone(), x2.clone(), x4.clone()]);
-    b.enforce(|| [x4.clone(), input(), x5.clone()]);
+    b.enforce(site!("x⁴"), || [x2.clone(), x2.clone(), x4.clone()]);
+    b.enforce(site!("x⁵"), || [x4.clone(), input(), x5.clone()]);
     x5
 }
 
@@ -152,8 +164,8 @@ mod tests {
         ];
         for (n, digest, constraints) in native {
             let mut b = Checker::new();
-            let nums: Vec<Num> = x[..n].iter().map(|x| b.alloc(*x).into()).collect();
-            let out = hash(&mut b, &nums.iter().collect::<Vec<_>>());
+            let nums: Vec<Num> = x[..n].iter().map(|x| b.alloc(site!("input"), *x).into()).collect();
+            let out = hash(&mut b, site!("hash"), &nums.iter().collect::<Vec<_>>());
             assert_eq!(out.value, digest);
             assert_eq!(b.evaluate(&out), digest);
             assert_eq!(b.first_violation(), None);
