@@ -163,8 +163,8 @@ fn scalar_is_canonical(s: &Fr) -> bool {
     bytes.iter().rev().cmp(limit.iter().rev()) == std::cmp::Ordering::Less && limit.len() == bytes.len()
 }
 
-/// `2^253·T0 + h·key8` by the ladder of the circuit, or nothing if a step would add a point to ± itself or end in the
-/// identity, which happens only for keys built from a relation with T0.
+/// `2^253·T0 + h·key8` by the ladder of the circuit, or nothing if a step would add a point to ± itself or the accumulator is
+/// the identity at any time, which the Montgomery form does not have. Both happen only for keys built from a relation with T0.
 fn ladder(key8: &Point, h: &Fr) -> Option<Extended> {
     let repr = h.to_repr();
     let bytes: &[u8] = repr.as_ref();
@@ -172,15 +172,15 @@ fn ladder(key8: &Point, h: &Fr) -> Option<Extended> {
     let (positive, negative) = (Prepared::from(key8), Prepared::from(key8).neg());
     let signed = |i: usize| if bit(i) { &positive } else { &negative };
     // ±key8 share their y: one comparison finds both.
-    let meets = |acc: &Projective| acc.y == key8.y * acc.z;
+    let unprovable = |acc: &Projective| acc.y == key8.y * acc.z || acc.x == Fr::ZERO;
     let mut acc = Extended::from(&fixed_base().ladder_start).add_last(&positive);
     for i in (2..=LADDER_STEPS).rev() {
-        if meets(&acc) {
+        if unprovable(&acc) {
             return None;
         }
         acc = acc.double().add_last(signed(i));
     }
-    if meets(&acc) {
+    if unprovable(&acc) {
         return None;
     }
     let acc = acc.double().add(signed(1));
@@ -193,7 +193,14 @@ fn ladder(key8: &Point, h: &Fr) -> Option<Extended> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::random_fr;
+    use crate::{
+        baby_jubjub::{
+            gadget::{EdwardsPoint, variable_base_mul},
+            start_scalar,
+        },
+        r1cs::{Num, boolean, site},
+        testing::{Checker, random_fr},
+    };
 
     fn key(seed: u8) -> PrivateKey {
         PrivateKey::new([seed; 32])
@@ -219,6 +226,46 @@ mod tests {
                 .mul(&fr_to_biguint(&h))
                 .add(&fixed_base().ladder_start.mul(&(BigUint::from(1u32) << LADDER_STEPS)));
             assert_eq!(ladder(&key8, &h).unwrap().to_affine(), expected);
+        }
+    }
+
+    /// Whether the circuit's ladder has a witness, and what it ends in.
+    fn ladder_of_the_circuit(key8: &Point, h: &Fr) -> Option<Point> {
+        let mut b = Checker::new();
+        let point = EdwardsPoint::hint(&mut b, site!("key"), key8);
+        let integer = fr_to_biguint(h);
+        let bits: Vec<Num> =
+            (0..=LADDER_STEPS).map(|i| boolean(&mut b, site!("bit"), integer.bit(i as u64))).collect();
+        let end = variable_base_mul(&mut b, site!("ladder"), &point, &bits);
+        b.first_violation().is_none().then_some(Point { x: end.x.value, y: end.y.value })
+    }
+
+    #[test]
+    fn the_native_ladder_and_the_circuit_refuse_the_same_keys_at_every_step() {
+        let inverse = |x: BigUint| (x % order()).modpow(&(order() - 2u32), order());
+        let agree = |key8: &Point, h: &Fr| {
+            let native = ladder(key8, h).map(Extended::to_affine);
+            assert_eq!(native, ladder_of_the_circuit(key8, h));
+            native
+        };
+        for h in random_fr(3, 2) {
+            assert!(agree(&key(7).public().mul_by_cofactor(), &h).is_some());
+            // After step i the accumulator is 2^(254 − i)·T0 + c·8A with c = 2·(h >> i) + 1, for i = 254 that is the start.
+            for i in [254, 253, 252, 100, 3, 2, 1] {
+                let offset = (start_scalar() << (254 - i)) % order();
+                let c: BigUint = (fr_to_biguint(&h) >> i) * 2u32 + 1u32;
+                // 8A such that it is the identity, 8A or −8A then.
+                for multiple in [c.clone(), c.clone() - 1u32, c + 1u32] {
+                    if multiple == BigUint::ZERO {
+                        continue;
+                    }
+                    let key8 = base8().mul(&(&offset * inverse(multiple) % order())).neg();
+                    // After the last step nothing is added to the accumulator any more but by the complete law.
+                    let last_step = i == 1;
+                    let outcome = agree(&key8, &h);
+                    assert!(outcome.is_none() || last_step, "{h:?} {i}");
+                }
+            }
         }
     }
 

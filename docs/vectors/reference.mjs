@@ -40,11 +40,11 @@ const IDENTITY = [0n, 1n];
 const START_SCALAR = 4142135623730950488016887242096980785696718753769480731766797379907324784n;
 const START = mulPointEscalar(Base8, START_SCALAR);
 
-/** Whether a step of the circuit's ladder would add a point to plus or minus itself. */
+/** Whether a step of the circuit's ladder would add a point to plus or minus itself, or meets the identity. */
 function meetsItself(key8, h) {
   let acc = addPoint(START, key8);
   for (let i = 253n; i >= 1n; i--) {
-    if (acc[1] === key8[1]) return true;
+    if (acc[1] === key8[1] || acc[0] === 0n) return true;
     acc = addPoint(acc, acc);
     acc = addPoint(acc, (h >> i) & 1n ? key8 : negative(key8));
   }
