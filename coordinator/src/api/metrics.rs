@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{Mutex, PoisonError},
+    thread,
     time::Duration,
 };
 
@@ -67,6 +68,10 @@ const HELP: &[(&str, &str)] = &[
 
 static HANDLE: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
 
+/// How often samples are counted into the buckets of their histograms. Until then each takes memory, whether anybody asks for
+/// `/metrics` or not, and strangers cause one with each request.
+const UPKEEP: Duration = Duration::from_secs(1);
+
 /// The handle that renders all metrics of the process; the recorder is installed at the first call.
 ///
 /// # Errors
@@ -86,6 +91,16 @@ pub fn handle() -> Result<PrometheusHandle, BuildError> {
         // The recorder keeps one text for a name, whatever its type.
         metrics::describe_gauge!(*name, *help);
     }
+    let upkeep = installed.clone();
+    thread::Builder::new()
+        .name("metrics".to_owned())
+        .spawn(move || {
+            loop {
+                thread::sleep(UPKEEP);
+                upkeep.run_upkeep();
+            }
+        })
+        .map_err(|error| BuildError::FailedToCreateRuntime(error.to_string()))?;
     Ok(handle.insert(installed).clone())
 }
 

@@ -322,7 +322,7 @@ async fn talk(address: SocketAddr, bytes: &[u8]) {
 }
 
 /// Bytes that this process has in memory, where that can be told.
-fn resident() -> Option<u64> {
+pub fn resident() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? << 10)

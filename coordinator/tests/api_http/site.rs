@@ -1,6 +1,6 @@
 //! What is not GraphQL: GraphiQL, health, metrics, CORS, and the committed schema.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use coordinator::api::{ApiConfig, admin, graphql};
 use reqwest::{Method, redirect::Policy};
@@ -130,6 +130,25 @@ async fn a_worker_process_serves_its_metrics_and_nothing_else() {
     assert_eq!(get("/health/live").await.status(), 200);
     assert_eq!(get("/graphql").await.status(), 404);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn metrics_that_nobody_asks_for_take_no_memory() {
+    let _alone = METRICS.lock().await;
+    let _api = Api::start().await;
+    let resident = async || {
+        let histogram = metrics::histogram!("proofmill_test_of_memory_seconds");
+        (0..2_000_000).for_each(|_| histogram.record(0.1));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        crate::fuzz::resident().unwrap_or_default()
+    };
+    let first = resident().await;
+    let mut last = first;
+    for _ in 0..4 {
+        last = resident().await;
+    }
+    // Kept, the samples of these four rounds would take 128 MB.
+    assert!(last <= first + (64 << 20), "{first} bytes grew to {last}");
 }
 
 #[tokio::test]
