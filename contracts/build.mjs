@@ -1,4 +1,5 @@
-// Compiles solidity/ with the pinned npm solc into abi/*.json ({abi, bytecode, deployedBytecode}).
+// Compiles solidity/ with the pinned npm solc into abi/*.json ({abi, bytecode, deployedBytecode, immutables}): `immutables` lists, for
+// each immutable, the offsets in deployedBytecode at which its word stands.
 //   node build.mjs           writes the generated Solidity and abi/
 //   node build.mjs --check   writes nothing; fails when a committed file differs from what the sources give
 // SPDX-License-Identifier: MIT OR Apache-2.0
@@ -58,7 +59,16 @@ const input = {
     viaIR: true,
     evmVersion: 'cancun',
     metadata: { appendCBOR: false, bytecodeHash: 'none' },
-    outputSelection: { '*': { '*': ['abi', 'evm.bytecode.object', 'evm.deployedBytecode.object'] } },
+    outputSelection: {
+      '*': {
+        '*': [
+          'abi',
+          'evm.bytecode.object',
+          'evm.deployedBytecode.object',
+          'evm.deployedBytecode.immutableReferences',
+        ],
+      },
+    },
   },
 };
 const output = JSON.parse(solc.compile(JSON.stringify(input)));
@@ -78,9 +88,16 @@ for (const [path, names] of Object.entries(wanted)) {
     if (size > 24576) throw new Error(`${name} has ${size} bytes of code; EIP-170 allows 24576`);
     const folder = path.startsWith('tests/') ? 'tests/abi' : 'abi';
     const entries = abi.map((entry) => '    ' + JSON.stringify(entry)).join(',\n');
+    const immutables = Object.values(evm.deployedBytecode.immutableReferences ?? {}).map((places) =>
+      places.map((place) => place.start),
+    );
+    // What is deployed only in tests is compared with nothing.
+    const deployed = path.startsWith('tests/')
+      ? ''
+      : `,\n  "deployedBytecode": "0x${evm.deployedBytecode.object}",\n  "immutables": ${JSON.stringify(immutables)}`;
     emit(
       `${folder}/${name}.json`,
-      `{\n  "contractName": "${name}",\n  "abi": [\n${entries}\n  ],\n  "bytecode": "0x${evm.bytecode.object}"\n}\n`,
+      `{\n  "contractName": "${name}",\n  "abi": [\n${entries}\n  ],\n  "bytecode": "0x${evm.bytecode.object}"${deployed}\n}\n`,
     );
     console.log(`${name}: ${size} bytes`);
   }

@@ -262,6 +262,31 @@ pub fn quantum() -> Vec<u8> {
     abi::QuantumCall.encode()
 }
 
+/// `depositFeeBps()`; answer by [`decode_u128`].
+pub fn deposit_fee_bps() -> Vec<u8> {
+    abi::DepositFeeBpsCall.encode()
+}
+
+/// `depositFeeFloor()`; answer by [`decode_u128`], in coins.
+pub fn deposit_fee_floor() -> Vec<u8> {
+    abi::DepositFeeFloorCall.encode()
+}
+
+/// `exitFeeBps()`; answer by [`decode_u128`].
+pub fn exit_fee_bps() -> Vec<u8> {
+    abi::ExitFeeBpsCall.encode()
+}
+
+/// `exitFeeFloor()`; answer by [`decode_u128`], in coins.
+pub fn exit_fee_floor() -> Vec<u8> {
+    abi::ExitFeeFloorCall.encode()
+}
+
+/// `poseidon()`; the answer's last 20 bytes.
+pub fn poseidon() -> Vec<u8> {
+    abi::PoseidonCall.encode()
+}
+
 /// `operator()`; the answer's last 20 bytes.
 pub fn operator() -> Vec<u8> {
     abi::OperatorCall.encode()

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`types`] | configuration, circuits, queue entries, records, batches |
 //! | [`data`] | native mirror of what the contract hashes: D, (c, e), queue and history hashes, the domain |
+//! | [`code`] | whether the code at an address is this contract |
 //! | [`calls`] | deployment code, call data, and the answers of views |
 //! | [`events`] | logs |
 //! | [`errors`] | custom errors of the contract as sentences |
@@ -18,6 +19,7 @@
 
 pub mod bindings;
 pub mod calls;
+pub mod code;
 mod convert;
 pub mod data;
 pub mod errors;

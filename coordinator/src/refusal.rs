@@ -55,7 +55,7 @@ pub fn too_many_leaves(most_leaves: usize, largest: u64) -> UserError {
 }
 
 pub fn recipient_not_registered() -> UserError {
-    let message = "the recipient has no directory entry; with allowVault the coins go to an account that only L1 can \
+    let message = "the recipient has no directory entry; with `allowVault` the coins go to an account that only L1 can \
                    unlock, else ask the recipient to register a key";
     refuse("RECIPIENT_NOT_REGISTERED", message.into(), RECIPIENT)
 }
@@ -153,7 +153,8 @@ pub fn tree_full() -> UserError {
 }
 
 pub fn idempotency_conflict() -> UserError {
-    let message = "this idempotencyKey was used with another body; take a fresh key for a new operation";
+    let message = "this idempotencyKey was used with another body, so another operation may have been accepted under it; look \
+                   at the sender's operations before you pay again, and repeat a request with the body it had";
     refuse("IDEMPOTENCY_CONFLICT", message.into(), KEY)
 }
 

@@ -17,6 +17,10 @@ const PAGE: u32 = 50;
 /// How long a connection without a request is kept: shorter than servers keep one (5 s here, as in Node.js), so that no
 /// request is sent on a connection that is being closed.
 const IDLE: Duration = Duration::from_secs(4);
+/// A server that does not answer for so long is not waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Nothing that is asked for here is longer.
+const LONGEST_ANSWER: usize = 16 << 20;
 
 /// Why a call gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -25,9 +29,11 @@ pub enum ClientError {
     Transport { url: String, source: reqwest::Error },
     #[error("PM-CLIENT-002: the answer (HTTP {status}) is not GraphQL: {reason}; check the URL")]
     Unreadable { status: u16, reason: String },
+    #[error("PM-CLIENT-004: the answer of {url} is longer than {LONGEST_ANSWER} bytes; check the URL")]
+    TooLong { url: String },
     /// The request itself was refused, e.g. `RATE_LIMITED` or `BAD_USER_INPUT`.
     #[error("{code}: {message}")]
-    Request { code: String, message: String },
+    Request { code: String, message: String, retry_after: Option<Duration> },
     /// A business refusal: nothing was changed.
     #[error("{}: {}", .0.code, .0.message)]
     Refused(UserError),
@@ -39,6 +45,7 @@ impl ClientError {
         match self {
             ClientError::Transport { .. } => "PM-CLIENT-001",
             ClientError::Unreadable { .. } => "PM-CLIENT-002",
+            ClientError::TooLong { .. } => "PM-CLIENT-004",
             ClientError::Request { code, .. } => code,
             ClientError::Refused(error) => &error.code,
         }
@@ -49,10 +56,26 @@ impl ClientError {
         match self {
             ClientError::Transport { .. } => true,
             ClientError::Unreadable { status, .. } => *status >= 500,
+            ClientError::TooLong { .. } => false,
             ClientError::Request { code, .. } => code == "RATE_LIMITED" || code == "UNAVAILABLE",
             ClientError::Refused(error) => error.retryable,
         }
     }
+
+    /// How long the server asks to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            ClientError::Request { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// The answer to a submitted operation, with its text: evidence, where the operation is not what was signed.
+#[derive(Debug)]
+pub struct Submitted {
+    pub text: String,
+    pub outcome: Result<Operation>,
 }
 
 type Result<T> = std::result::Result<T, ClientError>;
@@ -98,11 +121,51 @@ struct PageInfo {
     end_cursor: Option<String>,
 }
 
+/// What came back, before it is read.
+struct Answer {
+    status: u16,
+    retry_after: Option<Duration>,
+    text: Vec<u8>,
+}
+
+impl Answer {
+    fn unreadable(&self, error: &serde_json::Error) -> ClientError {
+        ClientError::Unreadable { status: self.status, reason: error.to_string() }
+    }
+
+    fn data(&self) -> Result<Value> {
+        let reply: Reply = serde_json::from_slice(&self.text).map_err(|error| self.unreadable(&error))?;
+        match reply.errors.into_iter().next() {
+            None => Ok(reply.data),
+            Some(error) => Err(ClientError::Request {
+                code: error.extensions.code.unwrap_or_else(|| "UNKNOWN".to_owned()),
+                message: error.message,
+                retry_after: self.retry_after,
+            }),
+        }
+    }
+}
+
+/// What was asked for, unless there are `userErrors` next to it.
+fn part_of<T: DeserializeOwned>(mut payload: Value, part: &str) -> Result<T> {
+    let unreadable =
+        |error: serde_json::Error| ClientError::Unreadable { status: 200, reason: error.to_string() };
+    let errors: Vec<UserError> = serde_json::from_value(payload["userErrors"].take()).map_err(unreadable)?;
+    match errors.into_iter().next() {
+        Some(error) => Err(ClientError::Refused(error)),
+        None => serde_json::from_value(payload[part].take()).map_err(unreadable),
+    }
+}
+
 impl Client {
     /// `url` as `Server::url` gives it, e.g. `http://127.0.0.1:8080`.
     pub fn new(url: &str) -> Self {
         let base = url.trim_end_matches('/').trim_end_matches("/graphql");
-        let http = reqwest::Client::builder().pool_idle_timeout(IDLE).build();
+        let http = reqwest::Client::builder()
+            .pool_idle_timeout(IDLE)
+            .timeout(PATIENCE)
+            .redirect(reqwest::redirect::Policy::none())
+            .build();
         Self { http: http.unwrap_or_default(), url: format!("{base}/graphql") }
     }
 
@@ -112,26 +175,33 @@ impl Client {
     /// # Errors
     /// All but `Refused`.
     pub async fn request<T: DeserializeOwned>(&self, document: &str, variables: Value) -> Result<T> {
-        let body = json!({ "query": document, "variables": variables });
+        let body = json!({ "query": document, "variables": variables }).to_string();
+        let answer = self.post(body).await?;
+        serde_json::from_value(answer.data()?).map_err(|error| answer.unreadable(&error))
+    }
+
+    async fn post(&self, body: String) -> Result<Answer> {
         let lost = |source| ClientError::Transport { url: self.url.clone(), source };
         let send = || {
-            self.http.post(&self.url).header("accept", "application/graphql-response+json").json(&body).send()
+            let request = self.http.post(&self.url).header("accept", "application/graphql-response+json");
+            request.header("content-type", "application/json").body(body.clone()).send()
         };
         let response = match send().await {
             Err(error) if error.is_request() && !error.is_connect() && !error.is_timeout() => send().await,
             outcome => outcome,
         };
-        let response = response.map_err(lost)?;
+        let mut response = response.map_err(lost)?;
         let status = response.status().as_u16();
-        let text = response.bytes().await.map_err(lost)?;
-        let unreadable =
-            |error: serde_json::Error| ClientError::Unreadable { status, reason: error.to_string() };
-        let reply: Reply = serde_json::from_slice(&text).map_err(unreadable)?;
-        if let Some(error) = reply.errors.into_iter().next() {
-            let code = error.extensions.code.unwrap_or_else(|| "UNKNOWN".to_owned());
-            return Err(ClientError::Request { code, message: error.message });
+        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+        let retry_after = retry_after.and_then(|text| text.parse().ok()).map(Duration::from_secs);
+        let mut text = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(lost)? {
+            if text.len() + chunk.len() > LONGEST_ANSWER {
+                return Err(ClientError::TooLong { url: self.url.clone() });
+            }
+            text.extend_from_slice(&chunk);
         }
-        serde_json::from_value(reply.data).map_err(unreadable)
+        Ok(Answer { status, retry_after, text })
     }
 
     /// One root field of the answer.
@@ -148,14 +218,30 @@ impl Client {
         [name, part]: [&str; 2],
         variables: Value,
     ) -> Result<T> {
-        let unreadable = |reason: String| ClientError::Unreadable { status: 200, reason };
-        let mut payload: Value = self.field(document, name, variables).await?;
-        let errors: Vec<UserError> =
-            serde_json::from_value(payload["userErrors"].take()).map_err(|e| unreadable(e.to_string()))?;
-        match errors.into_iter().next() {
-            Some(error) => Err(ClientError::Refused(error)),
-            None => serde_json::from_value(payload[part].take()).map_err(|e| unreadable(e.to_string())),
-        }
+        part_of(self.field(document, name, variables).await?, part)
+    }
+
+    /// The body that submits a signed draft. Keep it before it is sent: the same bytes again never pay twice.
+    pub fn submission(kind: Kind, request: &Submit) -> String {
+        let document = match kind {
+            Kind::Send => documents::SEND,
+            Kind::Withdraw => documents::WITHDRAW,
+        };
+        json!({ "query": document, "variables": { "input": request } }).to_string()
+    }
+
+    /// Sends a body of [`Client::submission`] as it is.
+    ///
+    /// # Errors
+    /// Where there is no answer at all.
+    pub async fn submit(&self, kind: Kind, body: String) -> Result<Submitted> {
+        let answer = self.post(body).await?;
+        let name = match kind {
+            Kind::Send => "send",
+            Kind::Withdraw => "withdraw",
+        };
+        let outcome = answer.data().and_then(|mut data| part_of(data[name].take(), "operation"));
+        Ok(Submitted { text: String::from_utf8_lossy(&answer.text).into_owned(), outcome })
     }
 
     /// # Errors

@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use contract::Contract;
+pub use contract::{Contract, FeeRules};
 pub use deploy::{Deployed, deploy};
 pub use error::{TX_GAS_CAP, TxError};
 pub use fees::FeeLimits;
@@ -42,7 +42,7 @@ pub use key::{AccountKey, DEV_CHAIN_IDS};
 pub use signer::{RemoteSigner, Signer};
 pub use transport::TransportLimits;
 pub use tx::Mined;
-pub use wallet::Wallet;
+pub use wallet::{UserCall, Wallet};
 
 use contracts::ContractError;
 

@@ -176,7 +176,8 @@ struct CanonicalSpend<'a> {
     signature: &'a circuits::eddsa::Signature,
 }
 
-fn hash_request(request: &SubmitRequest) -> [u8; 32] {
+/// What an idempotency key stands for, and with it the operation's id.
+pub(crate) fn hash_request(request: &SubmitRequest) -> [u8; 32] {
     let spends = request.spends.iter().map(|spend| CanonicalSpend {
         index: spend.index,
         range: spend.range.into(),

@@ -11,6 +11,11 @@ use circuits::{
 use serde::{Deserialize, Serialize};
 
 use super::codec;
+use crate::{
+    ledger::accept::hash_request,
+    service::{SpendRequest, SubmitRequest},
+    state::event::OperationId,
+};
 
 /// How far something has come, in the order of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -466,6 +471,38 @@ pub struct Submit {
     pub valid_until: u32,
     #[serde(rename = "leaves")]
     pub spends: Vec<SignedSpend>,
+}
+
+impl Submit {
+    /// The id that the operation will have: a hash of sender, idempotency key and body. Nothing where a range or the account
+    /// is not one.
+    pub fn operation_id(&self, kind: Kind) -> Option<[u8; 32]> {
+        let account = self.recipient_account.as_ref().map(bn254::fr_from_be_bytes).transpose().ok()?;
+        let spend = |spend: &SignedSpend| {
+            let Signature { r8x: x, r8y: y, s } = spend.signature;
+            Some(SpendRequest {
+                index: spend.index,
+                range: CoinRange::new(spend.low, spend.high).ok()?,
+                split: spend.split,
+                key: spend.key,
+                signature: eddsa::Signature { r8: Point { x, y }, s },
+            })
+        };
+        let request = SubmitRequest {
+            idempotency_key: self.idempotency_key.clone(),
+            kind: match kind {
+                Kind::Send => message::SignedKind::Send,
+                Kind::Withdraw => message::SignedKind::Withdraw,
+            },
+            sender: self.sender,
+            recipient: self.recipient,
+            recipient_account: account.unwrap_or_default(),
+            valid_until: self.valid_until,
+            spends: self.spends.iter().map(spend).collect::<Option<_>>()?,
+        };
+        let hash = hash_request(&request);
+        Some(OperationId::of_request(&self.sender, &self.idempotency_key, &hash).0)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

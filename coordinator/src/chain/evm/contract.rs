@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use bn254::Fr;
-use contracts::{DecodeError, Word, calls};
+use contracts::{DecodeError, Event, Word, calls};
 
-use super::node::{Call, Node};
+use super::{
+    logs,
+    node::{Call, Node},
+};
 use crate::{
     chain::{ChainError, ContractState},
     service::Address,
@@ -25,6 +28,31 @@ pub struct CircuitInfo {
     pub mint_places: u32,
     /// Of the circuit's matrices.
     pub digest: Word,
+}
+
+/// What the contract keeps of deposits and of what leaves, in coins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeeRules {
+    pub deposit_bps: u16,
+    pub deposit_floor: u64,
+    pub exit_bps: u16,
+    pub exit_floor: u64,
+}
+
+impl FeeRules {
+    /// Coins that arrive when `coins` are deposited; nothing where the fee leaves none.
+    pub fn after_deposit(&self, coins: u64) -> Option<u64> {
+        let share = (u128::from(coins) * u128::from(self.deposit_bps)).div_ceil(10_000);
+        let rest = u128::from(coins).checked_sub(share.max(self.deposit_floor.into()))?;
+        u64::try_from(rest).ok().filter(|&rest| rest > 0)
+    }
+
+    /// Coins credited when a range of `coins` leaves: each range pays for itself.
+    pub fn after_exit(&self, coins: u64) -> u64 {
+        let share = u128::from(coins) * u128::from(self.exit_bps) / 10_000;
+        let rest = u128::from(coins).saturating_sub(share.max(self.exit_floor.into()));
+        u64::try_from(rest).unwrap_or(0)
+    }
 }
 
 impl Contract {
@@ -58,12 +86,18 @@ impl Contract {
         data: Vec<u8>,
         decode: impl FnOnce(&[u8]) -> Result<T, DecodeError>,
     ) -> Result<T, ChainError> {
+        self.view_at(data, "latest", decode).await
+    }
+
+    async fn view_at<T>(
+        &self,
+        data: Vec<u8>,
+        at: &str,
+        decode: impl FnOnce(&[u8]) -> Result<T, DecodeError>,
+    ) -> Result<T, ChainError> {
         let call = Call { from: [0; 20], to: Some(self.address), value: 0, data };
-        let answer = self
-            .node
-            .call(&call, "latest")
-            .await?
-            .map_err(|error| ChainError::Unexpected(error.to_string()))?;
+        let answer =
+            self.node.call(&call, at).await?.map_err(|error| ChainError::Unexpected(error.to_string()))?;
         decode(&answer).map_err(|error| ChainError::Unexpected(error.to_string()))
     }
 
@@ -80,15 +114,62 @@ impl Contract {
         })
     }
 
+    /// The last batch that a final block holds; nothing where the chain has no final block with the contract yet.
+    pub async fn final_batch(&self) -> Result<Option<u32>, ChainError> {
+        let Some(block) = self.node.block("finalized").await? else { return Ok(None) };
+        let answer = self.view_at(calls::state(), &format!("{:#x}", block.number), calls::decode_state).await;
+        match answer {
+            Ok(state) => Ok(Some(state.batch_no)),
+            Err(error @ ChainError::Unreachable(_)) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// `newRoot` of a batch, from its log in a block; nothing where that block does not hold it.
+    pub async fn root_of(&self, batch_no: u32, block: u64) -> Result<Option<Fr>, ChainError> {
+        let logs = self.node.logs(self.address, block, block, 1).await?;
+        for log in &logs {
+            if let Event::BatchAccepted { batch_no: found, new_root, .. } = logs::event(log)?
+                && found == batch_no
+            {
+                return Ok(Some(new_root));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the contract keeps of deposits and of what leaves.
+    pub async fn fee_rules(&self) -> Result<FeeRules, ChainError> {
+        let bps = |number: u128| {
+            u16::try_from(number).map_err(|_| ChainError::Unexpected("a fee is above 100 %".into()))
+        };
+        let floor = |number: u128| {
+            u64::try_from(number).map_err(|_| ChainError::Unexpected("a least fee is above all coins".into()))
+        };
+        Ok(FeeRules {
+            deposit_bps: bps(self.view(calls::deposit_fee_bps(), calls::decode_u128).await?)?,
+            deposit_floor: floor(self.view(calls::deposit_fee_floor(), calls::decode_u128).await?)?,
+            exit_bps: bps(self.view(calls::exit_fee_bps(), calls::decode_u128).await?)?,
+            exit_floor: floor(self.view(calls::exit_fee_floor(), calls::decode_u128).await?)?,
+        })
+    }
+
+    /// The contract's code.
+    pub async fn code(&self) -> Result<Vec<u8>, ChainError> {
+        self.node.code(self.address).await
+    }
+
+    /// The code of the hash function that the contract calls.
+    pub async fn poseidon_code(&self) -> Result<Vec<u8>, ChainError> {
+        self.node.code(self.view(calls::poseidon(), address_of).await?).await
+    }
+
     pub async fn domain(&self) -> Result<Fr, ChainError> {
         self.view(calls::domain(), calls::decode_fr).await
     }
 
     pub async fn operator(&self) -> Result<Address, ChainError> {
-        let word = self.view(calls::operator(), calls::decode_word).await?;
-        let mut operator = Address::default();
-        operator.copy_from_slice(&word[12..]);
-        Ok(operator)
+        self.view(calls::operator(), address_of).await
     }
 
     /// Wei per coin.
@@ -123,8 +204,38 @@ impl Contract {
 
     /// Nothing where the contract does not know the circuit.
     pub async fn circuit(&self, number: u32) -> Result<Option<CircuitInfo>, ChainError> {
+        let call =
+            Call { from: [0; 20], to: Some(self.address), value: 0, data: calls::circuit_info(number) };
+        let answer = match self.node.call(&call, "latest").await? {
+            Ok(answer) => answer,
+            Err(refused) if refused.name == "UnknownCircuit" => return Ok(None),
+            Err(refused) => return Err(ChainError::Unexpected(refused.to_string())),
+        };
         let (slots, mint_places, digest) =
-            self.view(calls::circuit_info(number), calls::decode_circuit_info).await?;
+            calls::decode_circuit_info(&answer).map_err(|error| ChainError::Unexpected(error.to_string()))?;
         Ok((slots > 0).then_some(CircuitInfo { slots, mint_places, digest }))
+    }
+}
+
+fn address_of(answer: &[u8]) -> Result<Address, DecodeError> {
+    let word = calls::decode_word(answer)?;
+    let mut address = Address::default();
+    address.copy_from_slice(&word[12..]);
+    Ok(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fees_are_those_of_the_contract() {
+        let rules = FeeRules { deposit_bps: 10, deposit_floor: 10_000, exit_bps: 10, exit_floor: 10_000 };
+        let config = contracts::Config::new([1; 20]);
+        for coins in [0, 1, 9_999, 10_000, 10_001, 20_000, 10_000_000, 10_000_001, 500_000_000, (1 << 63) - 1]
+        {
+            assert_eq!(rules.after_deposit(coins), config.coins_after_deposit(coins), "{coins}");
+            assert_eq!(rules.after_exit(coins), config.coins_after_exit(coins), "{coins}");
+        }
     }
 }

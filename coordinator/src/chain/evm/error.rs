@@ -27,8 +27,8 @@ pub enum TxError {
     TooMuchGas { needed: u64 },
     #[error("PM-EVM-011: transaction 0x{} was mined in block {block} and reverted; the state changed since it was tried, try again", hex::encode(.tx))]
     Reverted { tx: Hash32, block: u64 },
-    #[error("PM-EVM-012: transaction 0x{} has no receipt after {seconds} s and may still be mined; look it up before sending another", hex::encode(.tx))]
-    NoReceipt { tx: Hash32, seconds: u64 },
+    #[error("PM-EVM-012: transaction 0x{} (nonce {nonce}) has no receipt after {seconds} s and may still be mined; look it up before sending another", hex::encode(.tx))]
+    NoReceipt { tx: Hash32, nonce: u64, seconds: u64 },
     #[error("PM-EVM-013: the node does not take the transaction: {0}; nothing was sent")]
     NotTaken(String),
 }

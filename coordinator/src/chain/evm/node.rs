@@ -139,6 +139,12 @@ impl Node {
         u128::try_from(balance).map_err(|_| ChainError::Unexpected("a balance does not fit 128 bits".into()))
     }
 
+    /// The code at an address; empty where there is none.
+    pub async fn code(&self, at: Address) -> Result<Vec<u8>, ChainError> {
+        let code: Bytes = self.ask("eth_getCode", json!([H160(at), "latest"])).await?;
+        Ok(code.to_vec())
+    }
+
     /// By mined transactions (`latest`), or by those waiting too (`pending`).
     pub async fn nonce(&self, of: Address, at: &str) -> Result<u64, ChainError> {
         u64_of("a nonce", self.ask("eth_getTransactionCount", json!([H160(of), at])).await?)

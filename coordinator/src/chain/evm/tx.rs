@@ -72,6 +72,15 @@ pub(super) fn sign(key: &AccountKey, draft: &Draft<'_>) -> Result<SignedTx, Chai
     Ok(draft.signed(raw, hash))
 }
 
+/// Whether the node may have the transaction already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Broadcast {
+    /// It was never sent: a refusal means that it does not exist.
+    First,
+    /// It was sent before, perhaps by a process that was killed: only a receipt says what became of it.
+    Again,
+}
+
 /// Who sends, where, and how long to wait.
 #[derive(Debug)]
 pub(super) struct Sender<'a> {
@@ -83,6 +92,16 @@ pub(super) struct Sender<'a> {
 }
 
 impl Sender<'_> {
+    /// Tries the call on the node and signs it at the account's next nonce. Nothing is sent.
+    pub async fn sign(&self, to: Option<Address>, value: u128, data: Vec<u8>) -> Result<SignedTx, TxError> {
+        self.key.check_chain(self.chain_id)?;
+        let call = Call { from: self.key.address(), to, value, data };
+        let gas = self.node.gas_limit(&call, "latest").await?;
+        let nonce = self.node.nonce(call.from, "pending").await?;
+        let fees = self.node.fees(&self.fee_limits).await?;
+        Ok(sign(self.key, &Draft { call: &call, chain_id: self.chain_id, nonce, gas, fees })?)
+    }
+
     /// Tries the call, signs it once, and sends those bytes until they have a receipt: a broken connection never makes two
     /// transactions out of one.
     pub async fn send(
@@ -91,29 +110,27 @@ impl Sender<'_> {
         value: u128,
         data: Vec<u8>,
     ) -> Result<(Hash32, RawReceipt), TxError> {
-        self.key.check_chain(self.chain_id)?;
-        let call = Call { from: self.key.address(), to, value, data };
-        let gas = self.node.gas_limit(&call, "latest").await?;
-        let nonce = self.node.nonce(call.from, "pending").await?;
-        let fees = self.node.fees(&self.fee_limits).await?;
-        let tx = sign(self.key, &Draft { call: &call, chain_id: self.chain_id, nonce, gas, fees })?;
-        let receipt = self.broadcast(&tx).await?;
-        match receipt.status {
-            Some(status) if status == 1.into() => Ok((tx.hash, receipt)),
-            _ => Err(TxError::Reverted { tx: tx.hash, block: block_of(&receipt) }),
-        }
+        let tx = self.sign(to, value, data).await?;
+        let receipt = self.follow(&tx, Broadcast::First).await?;
+        Ok((tx.hash, receipt))
     }
 
-    async fn broadcast(&self, tx: &SignedTx) -> Result<RawReceipt, TxError> {
+    /// Sends a signed transaction until it has a receipt of success. Once a broadcast may have arrived, nothing but a receipt
+    /// counts: neither what the node says of a repetition nor an error of the receipt's call.
+    ///
+    /// # Errors
+    /// `NotTaken` where the node refused it and no broadcast can have arrived, `Reverted`, `NoReceipt`.
+    pub async fn follow(&self, tx: &SignedTx, broadcast: Broadcast) -> Result<RawReceipt, TxError> {
         let begun = Instant::now();
-        let (mut poll, mut taken, mut in_doubt) = (FIRST_POLL, false, false);
+        let (mut poll, mut taken, mut in_doubt) = (FIRST_POLL, false, broadcast == Broadcast::Again);
         loop {
             if !taken {
                 match self.node.send_raw(tx).await {
                     Ok(SendOutcome::Sent) => taken = true,
-                    Err(ChainError::Unreachable(_)) => in_doubt = true,
-                    // It may have been taken by an attempt whose answer was lost.
-                    Ok(_) | Err(_) if in_doubt => taken = true,
+                    // It may have arrived although its answer was lost, or makes no sense.
+                    Err(_) => in_doubt = true,
+                    // The node says no to bytes that it may have had before: sent again with the next poll.
+                    Ok(_) if in_doubt => {}
                     Ok(SendOutcome::Refused(words)) => return Err(TxError::NotTaken(words)),
                     Ok(SendOutcome::NonceUsed) => {
                         let words = "another transaction of this account came first; run the command again";
@@ -124,37 +141,41 @@ impl Sender<'_> {
                             "fees have risen, or another transaction of this account waits; try again later";
                         return Err(TxError::NotTaken(words.into()));
                     }
-                    Err(error) => return Err(error.into()),
                 }
             }
-            match self.node.receipt(tx.hash).await {
-                Ok(Some(receipt)) => return Ok(receipt),
-                Ok(None) | Err(ChainError::Unreachable(_)) => {}
-                Err(error) => return Err(error.into()),
+            if let Ok(Some(receipt)) = self.node.receipt(tx.hash).await {
+                return self.succeeded(tx, receipt);
             }
             if begun.elapsed() >= self.patience {
-                return Err(TxError::NoReceipt { tx: tx.hash, seconds: self.patience.as_secs() });
+                let seconds = self.patience.as_secs();
+                return Err(TxError::NoReceipt { tx: tx.hash, nonce: tx.nonce, seconds });
             }
             tokio::time::sleep(poll).await;
             poll = (poll * 3 / 2).min(LONGEST_POLL);
         }
     }
 
-    /// [`Self::send`] to the contract, with the contract's events.
-    pub async fn transact(&self, contract: Address, value: u128, data: Vec<u8>) -> Result<Mined, TxError> {
-        let (tx, receipt) = self.send(Some(contract), value, data).await?;
-        let logs = receipt.logs.iter().filter(|log| log.address.0 == contract);
-        let events = logs.map(logs::event).collect::<Result<_, ChainError>>()?;
-        let gas_used = u64_of("gas used", receipt.gas_used)?;
-        let price = receipt.effective_gas_price.and_then(|price| u128::try_from(price).ok());
-        Ok(Mined {
-            tx,
-            block: block_of(&receipt),
-            gas_used,
-            gas_cost: price.and_then(|price| price.checked_mul(gas_used.into())),
-            events,
-        })
+    fn succeeded(&self, tx: &SignedTx, receipt: RawReceipt) -> Result<RawReceipt, TxError> {
+        match receipt.status {
+            Some(status) if status == 1.into() => Ok(receipt),
+            _ => Err(TxError::Reverted { tx: tx.hash, block: block_of(&receipt) }),
+        }
     }
+}
+
+/// The contract's part of a receipt.
+pub(super) fn mined(contract: Address, tx: Hash32, receipt: &RawReceipt) -> Result<Mined, ChainError> {
+    let logs = receipt.logs.iter().filter(|log| log.address.0 == contract);
+    let events = logs.map(logs::event).collect::<Result<_, ChainError>>()?;
+    let gas_used = u64_of("gas used", receipt.gas_used)?;
+    let price = receipt.effective_gas_price.and_then(|price| u128::try_from(price).ok());
+    Ok(Mined {
+        tx,
+        block: block_of(receipt),
+        gas_used,
+        gas_cost: price.and_then(|price| price.checked_mul(gas_used.into())),
+        events,
+    })
 }
 
 pub(super) fn block_of(receipt: &RawReceipt) -> u64 {
