@@ -159,6 +159,56 @@ fn a_worker_process_that_is_killed_loses_no_batch() {
     check_table(&output);
 }
 
+/// What the README says of the wallet, against a real coordinator and a real contract, in one line.
+#[test]
+fn the_wallets_lines_of_the_readme_work_as_they_stand() {
+    let data = data_dir();
+    let mut command = Command::new(BINARY);
+    command.args(["demo", "--port", "0", "--data-dir"]).arg(data.path());
+    let mut demo = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut after = |word: &str| {
+        let line = lines.find(|line| line.contains(word)).unwrap();
+        line.split("http://")
+            .nth(1)
+            .unwrap()
+            .split([',', ' '])
+            .next()
+            .map(|rest| format!("http://{rest}"))
+            .unwrap()
+    };
+    let (api, rpc) = (after("API and GraphiQL"), after("chain (JSON-RPC)"));
+    // Keep reading, or the demo stops when the pipe is full.
+    std::thread::spawn(move || lines.for_each(drop));
+    let wallet = format!("{BINARY} wallet --wallet {}", data.path().join("w.json").display());
+    let to = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+    let script = format!(
+        "{wallet} new && {wallet} register && {wallet} deposit 0.5 --wait && {wallet} send {to} 0.1 \
+         && {wallet} withdraw 0.05 --wait && {wallet} collect && {wallet} balance && {wallet} history -n 5 \
+         && {wallet} status && {wallet} export-proof --out {}",
+        data.path().join("proofs.json").display()
+    );
+    let key = "4bbbf85ce3377467afe5d46f804f221813b2bb87f24d81f60f1fcdbf7cbf4356";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).env("PROOFMILL_API", api).env("PROOFMILL_RPC", rpc);
+    let output = shell.env("PROOFMILL_WALLET_KEY", key).output().unwrap();
+    demo.kill().unwrap();
+    demo.wait().unwrap();
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}");
+    for part in [
+        "can be spent",
+        "0.1 ETH to 0x7099",
+        "is on L1",
+        "collected 0.0499",
+        "withdrawal",
+        "proofs, each compared",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
 /// The library that `cuda/build.sh host` makes: our kernels on a simulated card.
 fn simulated_card() -> PathBuf {
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("simulated-card");

@@ -175,7 +175,8 @@ async fn play(
     contract: Address,
     keys: [&str; 3],
 ) -> eyre::Result<bool> {
-    let places = Places { rpc_url, api_url, contract, keys };
+    let wallets = &data_dir.join("wallets");
+    let places = Places { rpc_url, api_url, contract, wallets, keys };
     let journal = Script::new(&places, data_dir.join("demo.json")).await?.run().await?;
     let mut people = Vec::new();
     for (name, key) in ["Alice", "Bob", "Carol"].into_iter().zip(keys) {

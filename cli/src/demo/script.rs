@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     ui::{Spinner, eth},
-    wallet::Session,
+    wallet::{Folder, Session},
 };
 
 const ETH: u128 = 1_000_000_000_000_000_000;
@@ -29,6 +29,8 @@ pub struct Places<'a> {
     pub rpc_url: &'a str,
     pub api_url: &'a str,
     pub contract: Address,
+    /// Where the people keep what they sign.
+    pub wallets: &'a std::path::Path,
     /// Keys of funded accounts, in hex.
     pub keys: [&'a str; 3],
 }
@@ -59,16 +61,19 @@ pub struct Script<'a> {
 
 impl<'a> Script<'a> {
     pub async fn new(places: &Places<'a>, journal_path: std::path::PathBuf) -> eyre::Result<Self> {
-        let person = |key: &'a str| Session::connect(key, places.rpc_url, places.api_url, places.contract);
+        let person = async |name: &str, key: &'a str| {
+            let folder = Folder::open(places.wallets.join(name))?;
+            Session::connect(key, places.rpc_url, places.api_url, places.contract, folder).await
+        };
         let [alice, bob, carol] = places.keys;
         let journal = match std::fs::read(&journal_path) {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
             Err(_) => Journal::default(),
         };
         Ok(Self {
-            alice: person(alice).await?,
-            bob: person(bob).await?,
-            carol: person(carol).await?,
+            alice: person("alice", alice).await?,
+            bob: person("bob", bob).await?,
+            carol: person("carol", carol).await?,
             rpc_url: places.rpc_url,
             client: Client::new(places.api_url),
             journal,

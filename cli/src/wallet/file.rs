@@ -1,4 +1,6 @@
-//! The wallet file: an Ethereum key and where its coins are. Mode 0600; the key can come from the environment instead.
+//! The wallet file: an Ethereum key, and the deployment where its coins are. Mode 0600.
+//!
+//! Version 2 pins the deployment: chain id and the hash of the contract's code. Version 1 is still read.
 
 use std::{
     fs,
@@ -9,8 +11,15 @@ use std::{
 use coordinator::service::Address;
 use eyre::{Context, bail, eyre};
 use serde::{Deserialize, Serialize};
+use wire::ecdsa::OperatorKey;
 
-/// Overrides the key of the wallet file.
+use super::{
+    address::{checksummed, parse_address},
+    error::WalletError,
+};
+use crate::ui::hex;
+
+/// The key of a new wallet; never instead of an existing one's.
 pub const KEY_VARIABLE: &str = "PROOFMILL_WALLET_KEY";
 
 #[derive(Serialize, Deserialize)]
@@ -21,24 +30,47 @@ pub struct WalletFile {
     pub rpc_url: String,
     pub api_url: String,
     pub contract: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain_id: Option<u64>,
+    /// Keccak-256 of the contract's code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code_hash: Option<String>,
+}
+
+/// Where the coins are.
+pub struct Deployment {
+    pub contract: Address,
+    pub chain_id: u64,
+    pub code_hash: [u8; 32],
 }
 
 impl WalletFile {
-    pub fn new(private_key: &[u8; 32], rpc_url: String, api_url: String, contract: String) -> Self {
-        Self { version: 1, private_key: hex::encode(private_key), rpc_url, api_url, contract }
+    pub fn new(private_key: &[u8; 32], rpc_url: String, api_url: String, at: &Deployment) -> Self {
+        Self {
+            version: 2,
+            private_key: hex::encode(private_key),
+            rpc_url,
+            api_url,
+            contract: checksummed(&at.contract),
+            chain_id: Some(at.chain_id),
+            code_hash: Some(hex(&at.code_hash)),
+        }
     }
 
     pub fn read(path: &Path) -> eyre::Result<Self> {
         let text = fs::read_to_string(path).wrap_err_with(|| {
             format!("cannot read the wallet {}; make one with `proofmill wallet new`", path.display())
         })?;
-        let mut file: Self = serde_json::from_str(&text)
+        let file: Self = serde_json::from_str(&text)
             .wrap_err_with(|| format!("{} is not a wallet file", path.display()))?;
-        if file.version != 1 {
-            bail!("{} is of version {}, this program reads version 1", path.display(), file.version);
+        if !(1..=2).contains(&file.version) {
+            bail!("{} is of version {}, this program reads versions 1 and 2", path.display(), file.version);
         }
-        if let Ok(key) = std::env::var(KEY_VARIABLE) {
-            file.private_key = key;
+        if let Some(key) = key_of_variable()? {
+            let (variable, owner) = (OperatorKey::from_bytes(&key)?.address(), file.address()?);
+            if variable != owner {
+                bail!(WalletError::OtherKey { variable, file: path.to_owned(), owner });
+            }
         }
         Ok(file)
     }
@@ -53,9 +85,30 @@ impl WalletFile {
         &self.private_key
     }
 
+    pub fn address(&self) -> eyre::Result<Address> {
+        Ok(OperatorKey::from_hex(&self.private_key)?.address())
+    }
+
     pub fn contract(&self) -> eyre::Result<Address> {
         parse_address(&self.contract)
     }
+
+    pub fn code_hash(&self) -> eyre::Result<Option<[u8; 32]>> {
+        let Some(text) = &self.code_hash else { return Ok(None) };
+        let mut hash = [0; 32];
+        hex::decode_to_slice(text.trim_start_matches("0x"), &mut hash)
+            .map_err(|_| eyre!("the wallet file's code hash is not 64 hex digits"))?;
+        Ok(Some(hash))
+    }
+}
+
+/// The key in the environment, if there is one.
+pub fn key_of_variable() -> eyre::Result<Option<[u8; 32]>> {
+    let Ok(text) = std::env::var(KEY_VARIABLE) else { return Ok(None) };
+    let mut key = [0; 32];
+    hex::decode_to_slice(text.trim().trim_start_matches("0x"), &mut key)
+        .map_err(|_| eyre!("{KEY_VARIABLE} is not 64 hex digits"))?;
+    Ok(Some(key))
 }
 
 /// Writes a new file that only its owner can read, durably, and never replaces one.
@@ -70,32 +123,9 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> eyre::Result<()> {
     Ok(())
 }
 
-/// 20 bytes of hex.
-pub fn parse_address(text: &str) -> eyre::Result<Address> {
-    let digits = text.strip_prefix("0x").unwrap_or(text);
-    let mut address = [0u8; 20];
-    hex::decode_to_slice(digits, &mut address)
-        .map_err(|_| eyre!("'{text}' is not an address; write 0x and 40 hex digits"))?;
-    Ok(address)
-}
-
 /// Where the wallet is when nobody says.
 pub fn default_path() -> PathBuf {
     PathBuf::from("proofmill-wallet.json")
-}
-
-/// An amount of ETH as wei, from decimal text such as `0.25`.
-pub fn parse_eth(text: &str) -> Result<u128, String> {
-    let explain = || format!("'{text}' is not an amount of ETH; write for example 0.25");
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    if fraction.len() > 18 || (whole.is_empty() && fraction.is_empty()) {
-        return Err(explain());
-    }
-    let digits = format!("{whole}{fraction:0<18}");
-    if !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(explain());
-    }
-    digits.parse().map_err(|_| explain())
 }
 
 #[cfg(test)]
@@ -103,21 +133,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_of_eth_are_read_exactly_or_refused() {
-        assert_eq!(parse_eth("0.25"), Ok(250_000_000_000_000_000));
-        assert_eq!(parse_eth("2"), Ok(2_000_000_000_000_000_000));
-        assert_eq!(parse_eth(".000000001"), Ok(1_000_000_000));
-        for bad in ["", ".", "1,5", "-1", "1e18", "0.0000000000000000001", "0x10"] {
-            assert!(parse_eth(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_wallet_file_is_private_and_never_replaced() {
+    fn a_wallet_file_is_private_never_replaced_and_names_its_deployment() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.json");
-        let wallet =
-            WalletFile::new(&[1; 32], "http://a".into(), "http://b".into(), format!("0x{}", "11".repeat(20)));
+        let at = Deployment { contract: [0x11; 20], chain_id: 5, code_hash: [9; 32] };
+        let wallet = WalletFile::new(&[1; 32], "http://a".into(), "http://b".into(), &at);
         wallet.create(&path).unwrap();
         assert!(wallet.create(&path).is_err());
         #[cfg(unix)]
@@ -125,6 +145,21 @@ mod tests {
             let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
             assert_eq!(mode & 0o777, 0o600);
         }
-        assert_eq!(WalletFile::read(&path).unwrap().contract().unwrap(), [0x11; 20]);
+        let read = WalletFile::read(&path).unwrap();
+        assert_eq!((read.contract().unwrap(), read.chain_id), ([0x11; 20], Some(5)));
+        assert_eq!(read.code_hash().unwrap(), Some([9; 32]));
+    }
+
+    #[test]
+    fn a_wallet_of_version_1_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.json");
+        let (key, contract) = ("01".repeat(32), format!("0x{}", "11".repeat(20)));
+        let text = format!(
+            r#"{{"version":1,"private_key":"{key}","rpc_url":"a","api_url":"b","contract":"{contract}"}}"#
+        );
+        fs::write(&path, text).unwrap();
+        let read = WalletFile::read(&path).unwrap();
+        assert_eq!((read.chain_id, read.code_hash().unwrap()), (None, None));
     }
 }

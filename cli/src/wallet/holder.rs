@@ -4,6 +4,8 @@
 //! check: the domain from chain id and contract, the leaves from its own account, the recipient from an entry that the
 //! recipient signed and whose epoch L1 confirms; and it signs the M that it computed from these.
 
+use std::collections::BTreeSet;
+
 use bn254::Fr;
 use circuits::{
     baby_jubjub::Point,
@@ -22,6 +24,14 @@ use wire::{
     eip712::{self, SigningDomain, TypedMessage},
     spend_key,
 };
+
+/// Keys of earlier epochs that are still recognised.
+const OLDER_KEYS: usize = 8;
+
+/// What in a draft is not what the holder wants, or not true.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("PM-WALLET-001: {0}; nothing was signed")]
+pub struct DraftError(String);
 
 /// An Ethereum key and the spending key derived from its signature.
 pub struct Holder {
@@ -68,6 +78,15 @@ impl Holder {
         key_hash(&self.key)
     }
 
+    /// Hashes of all keys under which leaves of this address can lie: the present one, none (a vault), older epochs.
+    pub fn key_hashes(&self) -> Vec<Fr> {
+        let older = (0..self.key_epoch).rev().take(OLDER_KEYS).filter_map(|epoch| {
+            let earlier = Self::new(self.ethereum.clone(), self.deployment, epoch).ok()?;
+            Some(earlier.key_hash())
+        });
+        [self.key_hash(), Fr::ZERO].into_iter().chain(older).collect()
+    }
+
     #[cfg(test)]
     pub fn account(&self) -> Fr {
         account(&self.address(), &self.key_hash())
@@ -96,20 +115,19 @@ impl Holder {
     /// # Errors
     /// For an entry of somebody else, of another epoch, or with a bad key.
     pub fn check_entry(&self, entry: &DirectoryEntry, owner: &Address, key_epoch: u32) -> eyre::Result<()> {
-        ensure!(
-            entry.owner == *owner,
-            "the coordinator returned another owner's directory entry; nothing was signed"
-        );
+        ensure!(entry.owner == *owner, DraftError("the directory entry is another owner's".into()));
         ensure!(
             entry.key_epoch == key_epoch,
-            "the directory entry is of key epoch {}, L1 says {key_epoch}: it was revoked; ask the recipient to register again",
-            entry.key_epoch
+            DraftError(format!(
+                "the directory entry is of key epoch {}, L1 says {key_epoch}: it was revoked; ask the recipient to register again",
+                entry.key_epoch
+            ))
         );
         check_key(&entry.key)?;
         let message =
             eip712::DirectoryEntry { owner: entry.owner, key: entry.key, key_epoch: entry.key_epoch };
         let signer = message.recover(&self.deployment, &entry.signature)?;
-        ensure!(signer == entry.owner, "the directory entry is not signed by its owner; nothing was signed");
+        ensure!(signer == entry.owner, DraftError("the directory entry is not signed by its owner".into()));
         Ok(())
     }
 
@@ -119,32 +137,32 @@ impl Holder {
     /// For each thing in the draft that the holder did not ask for or cannot check.
     pub fn sign(&self, draft: &Draft, intent: &Intent, idempotency_key: &str) -> eyre::Result<Submit> {
         let own_domain = domain(self.deployment.chain_id, &self.deployment.contract);
-        ensure!(draft.domain == own_domain, "the draft is for another chain or contract; nothing was signed");
-        ensure!(draft.kind == intent.kind, "the draft is of another kind than asked for; nothing was signed");
-        ensure!(
-            draft.sender == self.address(),
-            "the draft spends another sender's coins; nothing was signed"
-        );
+        let untrue = |what: &str| DraftError(what.to_owned());
+        ensure!(draft.domain == own_domain, untrue("the draft is for another chain or contract"));
+        ensure!(draft.kind == intent.kind, untrue("the draft is of another kind than asked for"));
+        ensure!(draft.sender == self.address(), untrue("the draft spends another sender's coins"));
         ensure!(
             draft.valid_until <= intent.valid_until,
-            "the draft would stay valid until batch {}, longer than batch {} that was asked for; nothing was signed",
-            draft.valid_until,
-            intent.valid_until
+            DraftError(format!(
+                "the draft would stay valid until batch {}, longer than batch {} that was asked for",
+                draft.valid_until, intent.valid_until
+            ))
         );
         ensure!(
             draft.recipient_account == self.recipient_account(draft, intent)?,
-            "the draft pays another account than the recipient's; nothing was signed"
+            untrue("the draft pays another account than the recipient's")
         );
         if let Some(foreign) = draft.spends.iter().find(|spend| spend.key != self.key) {
-            bail!("leaf {} is not held by this wallet's key; nothing was signed", foreign.index);
+            bail!(DraftError(format!("leaf {} is not held by this wallet's key", foreign.index)));
         }
+        let places: BTreeSet<u64> = draft.spends.iter().map(|spend| spend.index).collect();
+        ensure!(places.len() == draft.spends.len(), untrue("the draft spends a leaf twice"));
         // The messages are computed from what was checked above and the ranges, indices and splits signed over.
         let messages = draft.messages()?;
-        let moved: u64 = draft.spends.iter().map(|spend| (spend.split - spend.low).saturating_add(1)).sum();
+        let moved: u128 = draft.spends.iter().map(|spend| u128::from(spend.split - spend.low) + 1).sum();
         ensure!(
-            moved == intent.coins,
-            "the draft moves {moved} coins instead of {}; nothing was signed",
-            intent.coins
+            moved == u128::from(intent.coins),
+            DraftError(format!("the draft moves {moved} coins instead of {}", intent.coins))
         );
         let signatures: Vec<_> = messages.iter().map(|message| self.spend.sign(&message.hash())).collect();
         Ok(draft.signed(idempotency_key, &signatures))
@@ -152,11 +170,15 @@ impl Holder {
 
     fn recipient_account(&self, draft: &Draft, intent: &Intent) -> eyre::Result<Fr> {
         let Some(recipient) = intent.recipient else {
+            ensure!(
+                draft.recipient.is_none(),
+                DraftError("the draft of a withdrawal names a recipient".into())
+            );
             return Ok(Fr::ZERO);
         };
         ensure!(
             draft.recipient == Some(recipient),
-            "the draft pays another address than asked for; nothing was signed"
+            DraftError("the draft pays another address than asked for".into())
         );
         match &draft.recipient_entry {
             Some(entry) => {
@@ -166,7 +188,11 @@ impl Holder {
             None => {
                 ensure!(
                     intent.allow_vault,
-                    "the recipient has registered no key: coins sent now could be unlocked on L1 only; pass --allow-vault if that is wanted"
+                    DraftError(
+                        "the draft names no key of the recipient: coins sent now could be unlocked on L1 only; pass \
+                         --allow-vault if that is wanted"
+                            .into()
+                    )
                 );
                 Ok(account(&recipient, &Fr::ZERO))
             }
@@ -254,7 +280,7 @@ mod tests {
     fn a_lying_coordinator_gets_no_signature() {
         let mallory = holder(3);
         type Lie<'a> = (&'a str, &'a dyn Fn(&mut Draft));
-        let lies: [Lie; 11] = [
+        let lies: [Lie; 12] = [
             ("chain", &|d| d.domain += Fr::ONE),
             ("kind", &|d| d.kind = Kind::Withdraw),
             ("valid", &|d| d.valid_until = 21),
@@ -268,7 +294,11 @@ mod tests {
             ("allow-vault", &|d| d.recipient_entry = None),
             ("key", &|d| d.spends[0].key = mallory.key),
             ("moves 11 coins", &|d| d.spends[0].split = 11),
-            ("moves 20 coins", &|d| d.spends.push(d.spends[0].clone())),
+            ("spends a leaf twice", &|d| d.spends.push(d.spends[0].clone())),
+            ("moves 20 coins", &|d| {
+                d.spends.push(d.spends[0].clone());
+                d.spends[1].index += 1;
+            }),
             ("sender", &|d| d.sender = mallory.address()),
         ];
         for (word, lie) in lies {
@@ -276,7 +306,7 @@ mod tests {
             lie(&mut draft);
             fit(&mut draft, &alice);
             let refusal = alice.sign(&draft, &intent, "k").unwrap_err().to_string();
-            assert!(refusal.contains(word), "{word}: {refusal}");
+            assert!(refusal.contains(word) && refusal.starts_with("PM-WALLET-001"), "{word}: {refusal}");
         }
     }
 

@@ -1,29 +1,30 @@
 //! A holder connected to a coordinator and to L1: what the wallet commands and the demo's people do.
 //!
-//! Whatever decides about money is read from L1 by the wallet itself: the quantum, the batch number, key epochs, promise
-//! signers. The coordinator is asked for drafts and answers, and believed in nothing.
+//! Whatever decides about money is read from L1 by the wallet itself: the quantum, fees, the batch number, key epochs, promise
+//! signers, roots. The coordinator is asked for drafts and answers, and believed in nothing.
 
-use circuits::leaf::CoinRange;
+use std::time::Duration;
+
+use bn254::Fr;
 use coordinator::{
-    api::client::{Client, Draft, Kind, Operation, PrepareSend, PrepareWithdraw, Promise},
+    api::client::{Client, Operation},
     chain::evm::{
-        AccountKey, Mined,
+        AccountKey, FeeRules, Mined,
         wallet::{DepositMade, ForcedMade, Wallet},
     },
     service::Address,
 };
-use eyre::{Context, ensure};
-use wire::{
-    ecdsa::OperatorKey,
-    eip712::{self, SigningDomain, TypedMessage},
+use eyre::bail;
+use wire::{ecdsa::OperatorKey, eip712::SigningDomain};
+
+use super::{
+    amount::Amount,
+    error::WalletError,
+    folder::Folder,
+    holder::Holder,
+    journal::{Done, Journal, Order as L1Order, Purpose},
+    request::{Order, Requests},
 };
-
-use super::holder::{Holder, Intent};
-
-/// Batches for which a signature is good: enough to wait for a slow farm, too few to be held for long.
-const VALID_BATCHES: u32 = 200;
-/// Promises with deadlines further away are refused.
-const LONGEST_PROMISE_SECONDS: u64 = 3600;
 
 pub struct Session {
     pub holder: Holder,
@@ -31,6 +32,17 @@ pub struct Session {
     pub l1: Wallet,
     /// Wei per coin.
     pub quantum: u128,
+    pub fees: FeeRules,
+    pub folder: Folder,
+    /// How long to ask again where nobody answers, and to wait for a receipt.
+    pub patience: Duration,
+    /// Where news goes that is no result.
+    pub tell: fn(&str),
+}
+
+/// Unix seconds.
+pub fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 impl Session {
@@ -41,18 +53,78 @@ impl Session {
         rpc_url: &str,
         api_url: &str,
         contract: Address,
+        folder: Folder,
     ) -> eyre::Result<Self> {
         let l1 = Wallet::connect(rpc_url, contract, AccountKey::from_hex(key_hex)?, None).await?;
         let deployment = SigningDomain { chain_id: l1.chain_id(), contract };
         let holder = Holder::new(OperatorKey::from_hex(key_hex)?, deployment, l1.key_epoch().await?)?;
         let quantum = u128::from(l1.contract().quantum().await?);
-        Ok(Self { holder, client: Client::new(api_url), l1, quantum })
+        let fees = l1.contract().fee_rules().await?;
+        let patience = Duration::from_secs(60);
+        let client = Client::new(api_url);
+        Ok(Self { holder, client, l1, quantum, fees, folder, patience, tell: |_| {} })
     }
 
-    /// Deposits into the holder's own account.
-    pub async fn deposit(&self, wei: u128) -> eyre::Result<DepositMade> {
+    pub fn journal(&self) -> Journal {
+        Journal(self.folder.clone())
+    }
+
+    pub fn requests(&self) -> Requests {
+        Requests(self.folder.clone())
+    }
+
+    async fn transact(&self, purpose: Purpose, old_key_hash: Fr, paid: u128) -> eyre::Result<Done> {
+        let (owner, key_hash) = (self.holder.address(), self.holder.key_hash());
+        let order = L1Order { purpose, owner, key_hash, old_key_hash, paid };
+        self.journal().transact(&self.l1, &order, self.tell).await
+    }
+
+    /// Deposits into the holder's own account; report it with [`Done::reported`].
+    ///
+    /// # Errors
+    /// See [`Journal::transact`].
+    pub async fn begin_deposit(&self, wei: u128) -> eyre::Result<Done> {
         self.coins(wei)?;
-        Ok(self.l1.deposit(self.holder.address(), self.holder.key_hash(), wei).await?)
+        self.transact(Purpose::Deposit { wei }, Fr::default(), 0).await
+    }
+
+    /// Collects what the contract has credited.
+    ///
+    /// # Errors
+    /// See [`Journal::transact`].
+    pub async fn begin_collect(&self) -> eyre::Result<Done> {
+        self.transact(Purpose::Collect, Fr::default(), 0).await
+    }
+
+    /// Makes the contract demand that a leaf of this holder leaves, or goes under the present key.
+    ///
+    /// # Errors
+    /// See [`Journal::transact`].
+    pub async fn begin_force(&self, purpose: Purpose, key_hash: Fr) -> eyre::Result<Done> {
+        let paid = self.l1.force_fee().await?;
+        self.transact(purpose, key_hash, paid).await
+    }
+
+    /// Makes entries and keys of the present epoch void.
+    ///
+    /// # Errors
+    /// See [`Journal::transact`].
+    pub async fn begin_bump(&self) -> eyre::Result<Done> {
+        self.transact(Purpose::BumpKeyEpoch, Fr::default(), 0).await
+    }
+
+    pub async fn deposit(&self, wei: u128) -> eyre::Result<DepositMade> {
+        Ok(DepositMade::of(self.begin_deposit(wei).await?.reported()?)?)
+    }
+
+    pub async fn collect(&self) -> eyre::Result<Mined> {
+        self.begin_collect().await?.reported()
+    }
+
+    pub async fn force_exit(&self, index: u64) -> eyre::Result<ForcedMade> {
+        let done = self.begin_force(Purpose::ForceExit { index }, self.holder.key_hash()).await?;
+        let paid = done.entry.paid;
+        Ok(ForcedMade::of(done.reported()?, paid)?)
     }
 
     /// Publishes the holder's directory entry.
@@ -68,106 +140,51 @@ impl Session {
         allow_vault: bool,
         idempotency_key: &str,
     ) -> eyre::Result<Operation> {
-        let coins = self.coins(wei)?;
-        let valid_until = self.valid_until().await?;
-        let request = PrepareSend {
-            sender: self.holder.address(),
-            recipient,
-            amount: wei,
-            allow_vault,
-            valid_until: Some(valid_until),
-        };
-        let draft = self.client.prepare_send(&request).await?;
-        let intent = Intent {
-            kind: Kind::Send,
-            recipient: Some(recipient),
-            coins,
-            allow_vault,
-            recipient_epoch: self.l1.contract().key_epoch(recipient).await?,
-            valid_until,
-        };
-        let operation = self.client.send(&self.holder.sign(&draft, &intent, idempotency_key)?).await?;
-        self.check_promises(&draft, &operation).await?;
-        Ok(operation)
+        let idempotency_key = Some(idempotency_key.to_owned());
+        let order = Order { recipient: Some(recipient), wei, allow_vault, yes_burn: false, idempotency_key };
+        self.pay(&order).await?.reported()
     }
 
     pub async fn withdraw(&self, wei: u128, idempotency_key: &str) -> eyre::Result<Operation> {
-        let coins = self.coins(wei)?;
-        let valid_until = self.valid_until().await?;
-        let request =
-            PrepareWithdraw { sender: self.holder.address(), amount: wei, valid_until: Some(valid_until) };
-        let draft = self.client.prepare_withdraw(&request).await?;
-        let intent = Intent {
-            kind: Kind::Withdraw,
-            recipient: None,
-            coins,
-            allow_vault: false,
-            recipient_epoch: 0,
-            valid_until,
-        };
-        let operation = self.client.withdraw(&self.holder.sign(&draft, &intent, idempotency_key)?).await?;
-        self.check_promises(&draft, &operation).await?;
-        Ok(operation)
-    }
-
-    /// Collects what the contract has credited.
-    pub async fn collect(&self) -> eyre::Result<Mined> {
-        Ok(self.l1.withdraw(self.holder.address()).await?)
-    }
-
-    /// Makes the contract demand that a leaf of this holder leaves.
-    pub async fn force_exit(&self, index: u64) -> eyre::Result<ForcedMade> {
-        Ok(self.l1.force_exit(index, self.holder.key_hash()).await?)
+        let idempotency_key = Some(idempotency_key.to_owned());
+        let order = Order { recipient: None, wei, allow_vault: false, yes_burn: false, idempotency_key };
+        self.pay(&order).await?.reported()
     }
 
     /// Coins of an amount, which must be whole.
+    ///
+    /// # Errors
+    /// `Amount` with the nearest whole amount below.
     pub fn coins(&self, wei: u128) -> eyre::Result<u64> {
-        ensure!(
-            wei > 0 && wei.is_multiple_of(self.quantum),
-            "the amount must be a positive multiple of {} wei",
-            self.quantum
-        );
-        u64::try_from(wei / self.quantum).wrap_err("the amount is larger than all coins there can be")
-    }
-
-    async fn valid_until(&self) -> eyre::Result<u32> {
-        Ok(self.l1.contract().state().await?.batch_no.saturating_add(VALID_BATCHES))
-    }
-
-    /// Checks that the coordinator promised each slot, by a signer that L1 lists and a deadline that is worth something.
-    async fn check_promises(&self, draft: &Draft, operation: &Operation) -> eyre::Result<()> {
-        ensure!(
-            operation.promises.len() == draft.spends.len(),
-            "the coordinator took {} spends and promised {}; keep this answer and force the operation on L1",
-            draft.spends.len(),
-            operation.promises.len()
-        );
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
-        for promise in &operation.promises {
-            let signer = self.recover(promise)?;
-            ensure!(
-                signer == promise.signer && self.l1.contract().is_promise_signer(signer).await?,
-                "the promise is not signed by a signer that L1 lists; it is worth nothing"
-            );
-            ensure!(
-                promise.deadline <= now + LONGEST_PROMISE_SECONDS,
-                "the promise is due at {}, more than an hour away; it is worth nothing",
-                promise.deadline
-            );
+        let quantum = self.quantum;
+        if wei == 0 || !wei.is_multiple_of(quantum) {
+            let below = wei - wei % quantum;
+            let nearest = if below > 0 { format!(" (the next below is {below} wei)") } else { String::new() };
+            bail!(WalletError::Amount(format!(
+                "the amount must be a positive multiple of {quantum} wei, one coin{nearest}"
+            )));
         }
-        Ok(())
+        u64::try_from(wei / quantum).ok().filter(|coins| *coins < 1 << 63).ok_or_else(|| {
+            WalletError::Amount("the amount is larger than all coins there can be; write less".into()).into()
+        })
     }
 
-    fn recover(&self, promise: &Promise) -> eyre::Result<Address> {
-        let message = eip712::Promise {
-            operation_id: promise.operation_id,
-            kind: promise.kind,
-            batch_no: promise.batch_number,
-            index: promise.index,
-            account: promise.account,
-            range: CoinRange::new(promise.low, promise.high)?,
-            deadline: promise.deadline,
-        };
-        Ok(message.recover(&self.holder.deployment(), &promise.signature)?)
+    /// Wei of an amount that is to be sent or withdrawn: all is what this key can spend now, as the coordinator says.
+    ///
+    /// # Errors
+    /// If there is nothing.
+    pub async fn spendable(&self, amount: Amount) -> eyre::Result<u128> {
+        if let Amount::Wei(wei) = amount {
+            return Ok(wei);
+        }
+        let key_hash = self.holder.key_hash();
+        let account = self.checked_account().await?;
+        let wei = account.coins.iter().filter(|coin| coin.key_hash == key_hash).map(|coin| coin.amount).sum();
+        if wei == 0 {
+            bail!(WalletError::Amount(
+                "there is nothing that this wallet's key can spend; deposit first".into()
+            ));
+        }
+        Ok(wei)
     }
 }

@@ -1,7 +1,7 @@
 //! A typed client of the API, for the wallet and the demo. Amounts are wei; nothing that comes back is trusted here:
 //! wallets check drafts with [`Draft::messages`] and promises and entries by their signatures.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -10,6 +10,7 @@ mod codec;
 mod documents;
 mod types;
 
+pub use super::graphql::scalars::checksummed;
 pub use types::*;
 
 /// Leaves or operations asked for at once: their fields times this stay within the complexity limit.
@@ -19,6 +20,8 @@ const PAGE: u32 = 50;
 const IDLE: Duration = Duration::from_secs(4);
 /// A server that does not answer for so long is not waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The status of a request beyond the limit.
+const TOO_MANY_REQUESTS: u16 = 429;
 /// Nothing that is asked for here is longer.
 const LONGEST_ANSWER: usize = 16 << 20;
 
@@ -85,6 +88,7 @@ type Result<T> = std::result::Result<T, ClientError>;
 pub struct Client {
     http: reqwest::Client,
     url: String,
+    patience: Duration,
 }
 
 #[derive(Deserialize)]
@@ -166,7 +170,17 @@ impl Client {
             .timeout(PATIENCE)
             .redirect(reqwest::redirect::Policy::none())
             .build();
-        Self { http: http.unwrap_or_default(), url: format!("{base}/graphql") }
+        Self { http: http.unwrap_or_default(), url: format!("{base}/graphql"), patience: Duration::ZERO }
+    }
+
+    /// Waits for a server that limits its callers, as long as it asks for, at most so long for one answer.
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Where the requests go.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// Sends a document; for what the methods below do not cover. It is sent once more where the connection ends before
@@ -181,6 +195,18 @@ impl Client {
     }
 
     async fn post(&self, body: String) -> Result<Answer> {
+        let begun = Instant::now();
+        loop {
+            let answer = self.post_once(body.clone()).await?;
+            let wait = answer.retry_after.unwrap_or(Duration::from_secs(1));
+            if answer.status != TOO_MANY_REQUESTS || begun.elapsed() + wait > self.patience {
+                return Ok(answer);
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn post_once(&self, body: String) -> Result<Answer> {
         let lost = |source| ClientError::Transport { url: self.url.clone(), source };
         let send = || {
             let request = self.http.post(&self.url).header("accept", "application/graphql-response+json");
@@ -274,26 +300,37 @@ impl Client {
         }
     }
 
-    /// All operations of an address, in the order of the coordinator; promises and timelines are left out.
+    /// All operations of an address, newest first; promises are left out.
     ///
     /// # Errors
     /// As [`Client::request`].
     pub async fn history(&self, address: [u8; 20]) -> Result<Vec<OperationSummary>> {
+        self.newest(address, usize::MAX).await
+    }
+
+    /// The newest operations of an address, at most so many.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub async fn newest(&self, address: [u8; 20], most: usize) -> Result<Vec<OperationSummary>> {
         #[derive(Deserialize)]
         struct Part {
             operations: PageOf<OperationSummary>,
         }
         let mut operations = Vec::new();
         let mut after = None;
-        loop {
-            let variables = json!({ "address": codec::hex_text(&address), "first": PAGE, "after": after });
+        while operations.len() < most {
+            let first = u32::try_from(most - operations.len()).unwrap_or(PAGE).min(PAGE);
+            let variables = json!({ "address": codec::hex_text(&address), "first": first, "after": after });
             let part: Part = self.field(documents::HISTORY, "account", variables).await?;
             operations.extend(part.operations.nodes);
             after = part.operations.info.end_cursor.filter(|_| part.operations.info.has_next_page);
             if after.is_none() {
-                return Ok(operations);
+                break;
             }
         }
+        operations.truncate(most);
+        Ok(operations)
     }
 
     /// # Errors

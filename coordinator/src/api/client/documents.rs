@@ -14,7 +14,7 @@ pub const ACCOUNT: &str = "query($address: Address!, $first: Int!, $after: Strin
 
 pub const HISTORY: &str = "query($address: Address!, $first: Int!, $after: String) { account(address: $address) { \
     operations(first: $first, after: $after) { \
-        nodes { id kind sender recipient amount batchNumber stage } \
+        nodes { id kind sender recipient amount batchNumber stage timeline { stage at l1Tx } } \
         pageInfo { hasNextPage endCursor } } } }";
 
 pub const DIRECTORY_ENTRY: &str =

@@ -184,7 +184,7 @@ pub struct TimelineEntry {
 }
 
 /// The operator's promise for one slot; verify the signature and its signer.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Promise {
     #[serde(with = "codec::array")]
@@ -222,6 +222,7 @@ pub struct OperationSummary {
     pub amount: u128,
     pub batch_number: u32,
     pub stage: Stage,
+    pub timeline: Vec<TimelineEntry>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
