@@ -9,7 +9,7 @@
 //! | `iden3` | `prove`, `keys import-zkey`, `export-zkey`, `export-r1cs`: files of circom, snarkjs and rapidsnark |
 //! | `logging` | where logs and spans go |
 //! | `redis` | the flags that say where a farm's Redis is |
-//! | `wallet` | `wallet new`, `address`, `balance`, `deposit`, `send`, `withdraw`, `collect`, `history`, `export-proof` |
+//! | `wallet` | `wallet new`, `balance`, `deposit`, `send`, `withdraw`, `collect`, `status`, `resume`, `export-proof`, `force-exit`, … |
 //! | `ops` | `ops status`, `explain`, `requeue`, `drain`, `pause`, `resume` |
 //! | `doctor` | `doctor`: what this machine and the services it should reach look like |
 

@@ -101,7 +101,13 @@ impl Session {
     /// The proof of a leaf; the inner error is why there is none yet.
     async fn proof_of(&self, coin: &Coin, last_final: u32) -> eyre::Result<Result<Proof, String>> {
         use coordinator::api::client::ClientError::Refused;
-        let proof = match self.client.ownership_proof(coin.index, None).await {
+        // Under the last final root if the leaf is there, else under the contract's present one.
+        let mut answer = self.client.ownership_proof(coin.index, None).await;
+        if matches!(answer, Err(Refused(_))) {
+            let on_l1 = self.l1.contract().state().await?.batch_no;
+            answer = self.client.ownership_proof(coin.index, Some(on_l1)).await;
+        }
+        let proof = match answer {
             Ok(proof) => proof,
             Err(Refused(refused)) => return Ok(Err(format!("{} ({})", refused.message, refused.code))),
             Err(error) => return Err(error.into()),

@@ -184,7 +184,7 @@ fn promises_of(session: &Session, id: Option<&str>) -> Result<()> {
         let late = if kept.deadline < now() { "BROKEN, keep it: was due" } else { "due" };
         let place = session.folder.place(Shelf::Promises, &hex::encode(kept.signed.operation));
         say!(
-            "promise for {}: batch {} {late} {}, {} slots, in {}",
+            "promise for {}: batch {} {late} {}, slots {}, in {}",
             short_hash(&kept.signed.operation),
             kept.batch,
             time(kept.deadline),
