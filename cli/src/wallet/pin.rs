@@ -74,3 +74,21 @@ pub async fn check_known(contract: &Contract, pinned: Option<[u8; 32]>) -> eyre:
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_circuit_is_known_by_its_golden_digest() {
+        let golden: serde_json::Value =
+            serde_json::from_str(include_str!("../../../circuits/tests/circuits.json")).unwrap();
+        let golden: Vec<(&str, &str)> = golden
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| (one["circuit"].as_str().unwrap(), one["digest"].as_str().unwrap()))
+            .collect();
+        assert_eq!(golden, DIGESTS.map(|(shape, digest)| (shape.name(), digest)));
+    }
+}
