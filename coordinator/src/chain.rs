@@ -204,7 +204,7 @@ pub enum DryRun {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
-    #[error("PM-CHAIN-001: the chain does not answer ({0}); it is asked again")]
+    #[error("PM-CHAIN-001: the chain does not answer ({0}); check the node and its address")]
     Unreachable(String),
     #[error(
         "PM-CHAIN-002: a log of the contract in block {block} cannot be decoded ({detail}); no deposits are taken in until \

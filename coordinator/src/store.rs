@@ -32,9 +32,8 @@ pub use sqlite::SqliteStore;
 pub enum StoreError {
     #[error("PM-STORE-001: {0} is in use by another coordinator; stop that one or take another --data-dir")]
     Locked(String),
-    #[error(
-        "PM-STORE-002: the store cannot be used ({0}); check the disk and the permissions of the data folder"
-    )]
+    /// What is wrong, and what to do.
+    #[error("PM-STORE-002: the store cannot be used: {0}")]
     Unusable(String),
     #[error(
         "PM-STORE-003: the store was written by another version (layout {found}, this build reads {expected}); start with \
@@ -58,6 +57,18 @@ pub enum StoreError {
     Settings(String),
     #[error("{0}")]
     Replay(String),
+}
+
+impl StoreError {
+    /// A store in the data folder cannot be used.
+    fn folder(problem: impl std::fmt::Display) -> Self {
+        Self::Unusable(format!("{problem}; check the disk and the permissions of the data folder"))
+    }
+
+    /// Something that should never be; a restart reads everything again.
+    fn unexpected(problem: impl std::fmt::Display) -> Self {
+        Self::Unusable(format!("{problem}; restart the coordinator, and report it if it comes again"))
+    }
 }
 
 /// Whether this store may write.

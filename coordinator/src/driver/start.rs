@@ -26,6 +26,9 @@ use crate::{
 /// A standby looks this often for new events and whether it leads.
 const FOLLOW_EVERY: Duration = Duration::from_millis(100);
 
+/// A store that does not answer at the start is asked again after this.
+const BIND_EVERY: Duration = Duration::from_secs(1);
+
 /// What a coordinator is made of.
 pub struct Parts {
     pub store: Box<dyn Store>,
@@ -75,7 +78,7 @@ pub enum StartError {
 /// `StartError` when the settings cannot work, the store cannot be trusted, or it does not fit the contract.
 pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartError> {
     config.validate()?;
-    let Parts { mut store, snapshots, queue, chain, verifier, operator } = parts;
+    let Parts { store, snapshots, queue, chain, verifier, operator } = parts;
     let deployment = chain.deployment().await?;
     let mut circuits = BTreeMap::new();
     for shape in &config.shapes {
@@ -91,12 +94,12 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
         .transpose()
         .map_err(|error: std::io::Error| StartError::Snapshots(error.to_string()))?;
     let kept = snapshots.as_ref().map(|(snapshots, _)| snapshots.clone());
+    let store = bind(store, bound).await?;
     let loaded = blocking(move || {
-        store.bind(&bound)?;
         wire::failpoint("start.bound");
-        Ok::<_, StartError>((store, Replica::load(kept.as_ref(), rules)))
+        Replica::load(kept.as_ref(), rules)
     });
-    let (store, replica) = loaded.await??;
+    let replica = loaded.await?;
     let newest = replica.snapshot;
     let status = SharedStatus::default();
     let damaged = status.clone();
@@ -163,6 +166,27 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
     Ok(Arc::new(Handle::new(
         config, deployment, circuits, operator, chain, link, status, cancel, ended, tasks, thread,
     )))
+}
+
+/// Binds the store to the deployment; waits while it does not answer.
+async fn bind(mut store: Box<dyn Store>, deployment: String) -> Result<Box<dyn Store>, StartError> {
+    loop {
+        let name = deployment.clone();
+        let bound;
+        (store, bound) = blocking(move || {
+            let bound = store.bind(&name);
+            (store, bound)
+        })
+        .await?;
+        match bound {
+            Ok(()) => return Ok(store),
+            Err(StoreError::Unavailable(reason)) => {
+                tracing::warn!(reason, "the store does not answer; it is asked again");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        tokio::time::sleep(BIND_EVERY).await;
+    }
 }
 
 /// A store that leads, and the state to lead with.

@@ -25,7 +25,7 @@ impl FolderLock {
     /// # Errors
     /// `Locked` if another process has it, `Unusable`.
     pub fn take(folder: &Path, name: &str) -> Result<Self, StoreError> {
-        let unusable = |error: std::io::Error| StoreError::Unusable(format!("{}: {error}", folder.display()));
+        let unusable = |error: std::io::Error| StoreError::folder(format!("{}: {error}", folder.display()));
         fs::create_dir_all(folder).map_err(unusable)?;
         let lock = fs::File::options()
             .create(true)

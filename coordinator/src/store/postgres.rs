@@ -125,7 +125,7 @@ impl PostgresStore {
             .thread_name("store")
             .enable_all()
             .build()
-            .map_err(|error| StoreError::Unusable(error.to_string()))?;
+            .map_err(StoreError::unexpected)?;
         let session = format!("proofmill {}", uuid::Uuid::new_v4().simple());
         let (pool, keeper) = connect::pools(&settings, &session)?;
         let store = Self {
@@ -146,7 +146,7 @@ impl PostgresStore {
         &self,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let gone = || StoreError::Unusable("the store's own thread has ended".to_owned());
+        let gone = || StoreError::unexpected("the store's own thread has ended");
         let runtime = self.runtime.as_ref().ok_or_else(gone)?;
         let (reply, answer) = mpsc::sync_channel(1);
         runtime.spawn(async move {
@@ -231,13 +231,10 @@ impl Store for PostgresStore {
                 last = sequence;
                 each(sequence, postcard::from_bytes(&body).map_err(|error| damaged(error.to_string()))?)?;
             }
-            page =
-                match following {
-                    Ok(task) => self.wait(async move {
-                        task.await.map_err(|error| StoreError::Unusable(error.to_string()))?
-                    })?,
-                    Err(reader) => return self.wait(async move { reader.checkpoint().await }),
-                };
+            page = match following {
+                Ok(task) => self.wait(async move { task.await.map_err(StoreError::unexpected)? })?,
+                Err(reader) => return self.wait(async move { reader.checkpoint().await }),
+            };
         }
     }
 

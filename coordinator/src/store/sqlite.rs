@@ -20,7 +20,7 @@ const NEXT_TERM: &str = "INSERT INTO meta (name, value) VALUES ('term', '1')
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        StoreError::Unusable(error.to_string())
+        StoreError::folder(error)
     }
 }
 
@@ -64,7 +64,7 @@ impl SqliteStore {
             self.connection.query_row(last, [], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         row.map(|(batch_no, root)| {
             let root = fr_from_be_bytes(&root)
-                .map_err(|error| StoreError::Unusable(format!("root of batch {batch_no}: {error}")))?;
+                .map_err(|error| StoreError::folder(format!("root of batch {batch_no}: {error}")))?;
             Ok(Checkpoint { batch_no, root })
         })
         .transpose()
@@ -115,7 +115,7 @@ impl Store for SqliteStore {
 
     fn commit(&mut self, first: u64, events: &[Stamped], rows: &[Row]) -> Result<(), StoreError> {
         let bodies: Result<Vec<_>, _> = events.iter().map(postcard::to_stdvec).collect();
-        let bodies = bodies.map_err(|error| StoreError::Unusable(error.to_string()))?;
+        let bodies = bodies.map_err(StoreError::unexpected)?;
         let transaction = self.connection.transaction()?;
         let last: Option<i64> =
             transaction.query_row("SELECT max(sequence) FROM events", [], |row| row.get(0))?;
@@ -123,7 +123,7 @@ impl Store for SqliteStore {
         if first != next {
             return match first < next && holds(&transaction, first, &bodies)? {
                 true => Ok(()),
-                false => Err(StoreError::Unusable(format!("event {next} comes next, not {first}"))),
+                false => Err(StoreError::unexpected(format!("event {next} comes next, not {first}"))),
             };
         }
         {

@@ -45,7 +45,7 @@ impl Group {
         claim: Arc<Claim>,
     ) -> Result<Self, StoreError> {
         let bodies: Result<Arc<[Vec<u8>]>, _> = events.iter().map(postcard::to_stdvec).collect();
-        let bodies = bodies.map_err(|error| StoreError::Unusable(error.to_string()))?;
+        let bodies = bodies.map_err(StoreError::unexpected)?;
         let mut writes = Vec::new();
         if !events.is_empty() {
             let sequences: Vec<i64> = (first..).zip(events).map(|(sequence, _)| sequence as i64).collect();

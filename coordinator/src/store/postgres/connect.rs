@@ -3,7 +3,11 @@
 //! Invariant: every connection has a statement timeout, ends a transaction that its client left open, commits to the disk
 //! and, to another machine, is encrypted with a verified certificate.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use rustls::{
@@ -30,7 +34,9 @@ pub(super) fn pools(settings: &PostgresSettings, session: &str) -> Result<(Pool,
     if settings.holder.is_empty() {
         return Err(settings_error("the name of this coordinator is empty; give each one its own"));
     }
-    let mut config = parse(&settings.url, settings.plaintext)?;
+    let Parsed { mut config, authority } = parse(&settings.url, settings.plaintext)?;
+    // What the command line names is newer than what the URL does.
+    let ca_file = settings.ca_file.clone().or(authority);
     config.application_name(session);
     config.connect_timeout(CONNECT_PATIENCE);
     config.tcp_user_timeout(settings.patience());
@@ -53,7 +59,7 @@ pub(super) fn pools(settings: &PostgresSettings, session: &str) -> Result<(Pool,
         let manager = match config.get_ssl_mode() {
             SslMode::Disable => Manager::from_config(config.clone(), NoTls, manager_config.clone()),
             _ => {
-                let tls = MakeRustlsConnect::new(tls(settings.ca_file.as_deref())?);
+                let tls = MakeRustlsConnect::new(tls(ca_file.as_deref())?);
                 Manager::from_config(config.clone(), tls, manager_config.clone())
             }
         };
@@ -69,18 +75,49 @@ pub(super) fn pools(settings: &PostgresSettings, session: &str) -> Result<(Pool,
     Ok((pool(settings.connections.max(1))?, pool(1)?))
 }
 
+/// What a URL says.
+struct Parsed {
+    config: Config,
+    /// `sslrootcert`: whose certificates to believe.
+    authority: Option<PathBuf>,
+}
+
+/// Parameters of libpq that mean something else here, or nothing, and what to do instead.
+const REFUSED: [(&str, &str); 6] = [
+    ("sslcert", "client certificates are not supported: use a password"),
+    ("sslkey", "client certificates are not supported: use a password"),
+    ("sslpassword", "client certificates are not supported: use a password"),
+    ("sslcrl", "revocation lists are not read"),
+    ("service", "service files are not read: write host, database and user"),
+    ("passfile", "password files are not read: put the password into PROOFMILL_DATABASE_URL"),
+];
+
 /// The URL with what its `sslmode` means here. The library knows `disable`, `prefer` and `require`; its `prefer` does not
 /// fall back when a certificate is refused, so one of the others is chosen.
-fn parse(url: &str, plaintext: Plaintext) -> Result<Config, StoreError> {
+fn parse(url: &str, plaintext: Plaintext) -> Result<Parsed, StoreError> {
     if !["postgresql://", "postgres://"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(settings_error("the database's URL does not begin with postgresql://"));
     }
     let (base, parameters) = url.split_once('?').unwrap_or((url, ""));
-    let mut mode = None;
+    let (mut mode, mut authority) = (None, None);
     let mut kept = Vec::new();
     for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
-        match parameter.split_once('=') {
-            Some(("sslmode", value)) => mode = Some(value),
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        if let Some((_, instead)) = REFUSED.iter().find(|(known, _)| *known == name) {
+            return Err(settings_error(format!("{name} in the database's URL: {instead}")));
+        }
+        match name {
+            "sslmode" => mode = Some(value),
+            // The authorities that browsers believe.
+            "sslrootcert" if value == "system" => authority = None,
+            "sslrootcert" => authority = Some(PathBuf::from(unescaped(value)?)),
+            // Only its name is quoted: values may be secret.
+            _ if format!("postgresql://host/?{parameter}").parse::<Config>().is_err() => {
+                return Err(settings_error(format!(
+                    "{name} in the database's URL is no parameter that is known, or its value is wrong; for certificates \
+                     use sslmode and sslrootcert (or --database-ca)"
+                )));
+            }
             _ => kept.push(parameter),
         }
     }
@@ -104,7 +141,29 @@ fn parse(url: &str, plaintext: Plaintext) -> Result<Config, StoreError> {
             return Err(settings_error(format!("sslmode={other} is unknown; use verify-full or disable")));
         }
     });
-    Ok(config)
+    Ok(Parsed { config, authority })
+}
+
+/// Percent escapes of a URL.
+fn unescaped(text: &str) -> Result<String, StoreError> {
+    let wrong = || settings_error("an escape in the database's URL is wrong; write % as %25");
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let Some((first, after)) = rest.split_first() {
+        rest = match (first, after) {
+            (b'%', [high, low, after @ ..]) => {
+                let digit = |byte: &u8| char::from(*byte).to_digit(16);
+                let (high, low) = digit(high).zip(digit(low)).ok_or_else(wrong)?;
+                bytes.push(u8::try_from(high * 16 + low).map_err(|_| wrong())?);
+                after
+            }
+            (b'%', _) => return Err(wrong()),
+            _ => {
+                bytes.push(*first);
+                after
+            }
+        };
+    }
+    String::from_utf8(bytes).map_err(|_| wrong())
 }
 
 fn is_local(host: &Host) -> bool {
@@ -148,7 +207,7 @@ mod tests {
     use super::*;
 
     fn mode(url: &str, plaintext: Plaintext) -> Option<SslMode> {
-        parse(url, plaintext).ok().map(|config| config.get_ssl_mode())
+        parse(url, plaintext).ok().map(|parsed| parsed.config.get_ssl_mode())
     }
 
     #[test]
@@ -166,6 +225,27 @@ mod tests {
         assert_eq!(mode(&format!("{remote}?sslmode=disable"), OnlyLocal), None);
         assert_eq!(mode(&format!("{remote}?sslmode=disable"), Anywhere), Some(SslMode::Disable));
         assert_eq!(mode("postgres://localhost,db.example/farm", OnlyLocal), Some(SslMode::Require));
+    }
+
+    #[test]
+    fn the_authority_in_the_url_is_taken_and_what_is_not_supported_is_named() {
+        let authority = |parameters: &str| {
+            parse(&format!("postgres://db.example/farm?{parameters}"), Plaintext::OnlyLocal)
+                .unwrap()
+                .authority
+        };
+        assert_eq!(authority("sslmode=verify-full&sslrootcert=/etc/ca.pem"), Some("/etc/ca.pem".into()));
+        assert_eq!(authority("sslrootcert=%2Fetc%2Fmy%20ca.pem"), Some("/etc/my ca.pem".into()));
+        assert_eq!(authority("sslrootcert=system"), None);
+        let said = |parameter: &str| {
+            let url = format!("postgres://me:secret@db.example/farm?{parameter}");
+            let refused = parse(&url, Plaintext::OnlyLocal).err().map(|error| error.to_string());
+            refused.filter(|text| text.contains("PM-STORE-008") && !text.contains("secret")).unwrap()
+        };
+        assert!(said("sslcert=secret.pem").contains("client certificates"));
+        assert!(said("sslrotcert=secret.pem").contains("sslrotcert"));
+        assert!(said("connect_timeout=secret").contains("connect_timeout"));
+        assert!(said("sslrootcert=%2").contains("escape"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use deadpool_postgres::PoolError;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, SqlState};
 
 use crate::store::StoreError;
 
@@ -16,22 +16,65 @@ pub(super) fn late() -> StoreError {
 
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
-        match error.as_db_error() {
-            Some(refused) if refused.code().code() == NOT_LEADING => {
-                StoreError::Deposed { holder: refused.message().to_owned() }
-            }
-            Some(refused) if passes(refused.code()) => StoreError::Unavailable(refused.message().to_owned()),
-            Some(refused) => {
-                StoreError::Unusable(format!("{} ({})", refused.message(), refused.code().code()))
-            }
-            None => match certificate_problem(&error) {
-                Some(problem) => StoreError::Settings(format!(
-                    "the database's certificate is not believed ({problem}); name its authority's file, or fix the \
-                     certificate"
-                )),
-                None => StoreError::Unavailable(with_causes(&error)),
-            },
+        store_error(&error)
+    }
+}
+
+fn store_error(error: &tokio_postgres::Error) -> StoreError {
+    match error.as_db_error() {
+        Some(refused) if refused.code().code() == NOT_LEADING => {
+            StoreError::Deposed { holder: refused.message().to_owned() }
         }
+        Some(refused) if passes(refused.code()) => StoreError::Unavailable(in_words(refused)),
+        Some(refused) => StoreError::Unusable(format!("{}; {}", in_words(refused), advice(refused.code()))),
+        None => match certificate_problem(error) {
+            Some(problem) => StoreError::Settings(format!(
+                "the database's certificate is not believed ({problem}); name its authority's file with --database-ca, or \
+                 fix the certificate"
+            )),
+            None => StoreError::Unavailable(with_causes(error)),
+        },
+    }
+}
+
+/// What refinery met. It says "db error" where the server gave a reason: that is looked for among the causes.
+pub(super) fn of_migration(error: &refinery::Error) -> StoreError {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(inner) = cause {
+        if let Some(error) = inner.downcast_ref::<tokio_postgres::Error>() {
+            return store_error(error);
+        }
+        cause = inner.source();
+    }
+    StoreError::unexpected(with_causes(error))
+}
+
+/// The server's message, its detail and hint, and its SQLSTATE.
+fn in_words(refused: &DbError) -> String {
+    let mut text = format!("PostgreSQL says: {}", refused.message());
+    for more in [refused.detail(), refused.hint()].into_iter().flatten() {
+        text = format!("{text} ({})", more.trim_end_matches('.'));
+    }
+    format!("{text} [SQLSTATE {}]", refused.code().code())
+}
+
+/// What to do about a refusal that does not pass by itself.
+fn advice(state: &SqlState) -> &'static str {
+    match state.code() {
+        "42501" => {
+            "the role needs the right: make it the owner of the database (ALTER DATABASE … OWNER TO …), or \
+             GRANT USAGE, CREATE ON SCHEMA public"
+        }
+        "3D000" => "make it with CREATE DATABASE … OWNER … ENCODING 'UTF8', or correct --database-url",
+        "28000" | "28P01" => "correct user and password in --database-url, or the server's pg_hba.conf",
+        "42P07" | "42710" => {
+            "another program's tables are there: give proofmill a database that nobody else uses"
+        }
+        "42P01" | "42703" => "tables of proofmill were changed or removed: restore a backup",
+        code if code.starts_with("22") || code.starts_with("23") => {
+            "the database refuses a value; report it with the server's log"
+        }
+        _ => "look into the server's log",
     }
 }
 

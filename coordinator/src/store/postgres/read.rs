@@ -61,7 +61,7 @@ impl Reader {
         row.map(|row| {
             let batch_no = row.get::<_, i32>(0) as u32;
             let unusable =
-                |detail: String| StoreError::Unusable(format!("root of batch {batch_no}: {detail}"));
+                |detail: String| StoreError::unexpected(format!("root of batch {batch_no}: {detail}"));
             let root = row.get::<_, &[u8]>(1).try_into().map_err(|_| unusable("not 32 bytes".to_owned()))?;
             let root = fr_from_be_bytes(root).map_err(|error| unusable(error.to_string()))?;
             Ok(Checkpoint { batch_no, root })
