@@ -55,8 +55,8 @@ pub fn too_many_leaves(most_leaves: usize, largest: u64) -> UserError {
 }
 
 pub fn recipient_not_registered() -> UserError {
-    let message = "the recipient has no directory entry; with `allowVault` the coins go to an account that only L1 can \
-                   unlock, else ask the recipient to register a key";
+    let message = "the recipient has no directory entry; ask the recipient to register a key, or allow a vault (allowVault, \
+                   in the wallet --allow-vault): an account that only L1 can unlock";
     refuse("RECIPIENT_NOT_REGISTERED", message.into(), RECIPIENT)
 }
 

@@ -23,7 +23,11 @@ use super::{
     server::{ApiError, Server, started},
     token::AdminToken,
 };
-use crate::{Handle, service, state::event::OperationId};
+use crate::{
+    Handle,
+    service::{self, Stage},
+    state::{event::OperationId, rows::stage_name},
+};
 
 mod types;
 
@@ -156,22 +160,31 @@ impl Mutation {
         payload(ctx, outcome).await
     }
 
-    /// Sends a poisoned batch out again, with a clean record; one that is not poisoned, or proven by now, is left as it is.
+    /// Sends a poisoned batch out again, with a clean record; one that is on its way to a proof is left as it is. Refused for
+    /// a batch that is not sealed yet, or proven already.
     async fn requeue(
         &self,
         ctx: &Context<'_>,
         #[graphql(validator(maximum = 2147483647))] batch: u32,
     ) -> Result<OpsPayload> {
         let operator = handle(ctx)?;
-        let outcome = match operator.knows_job(batch).await {
-            Ok(true) => operator.requeue(batch).await,
-            Ok(false) => {
+        let refused = |code, message| {
+            Ok(OpsPayload { status: None, user_errors: vec![UserError::new(code, message, &["batch"])] })
+        };
+        let outcome = match operator.stage(batch).await {
+            Ok(Some(Stage::Sealed | Stage::Proving)) => operator.requeue(batch).await,
+            Ok(Some(stage)) => {
+                let message = format!(
+                    "batch {batch} has its proof ({}): there is nothing to send out again; `ops explain batch {batch}` says \
+                     what it waits for",
+                    stage_name(stage)
+                );
+                return refused("ALREADY_PROVEN", message);
+            }
+            Ok(None) => {
                 let message =
-                    format!("batch {batch} is not sealed; `jobs` lists those that wait for a proof");
-                return Ok(OpsPayload {
-                    status: None,
-                    user_errors: vec![UserError::new("NO_SUCH_JOB", message, &["batch"])],
-                });
+                    format!("batch {batch} is not sealed; `ops status` lists those that wait for a proof");
+                return refused("NO_SUCH_JOB", message);
             }
             Err(error) => Err(error),
         };

@@ -6,7 +6,7 @@ use wire::WorkerId;
 use super::{Handle, Message, handle::pooled, system_clock};
 use crate::{
     refusal,
-    service::{OperationView, Service, SystemView, UserError, WorkerView},
+    service::{OperationView, Service, Stage, SystemView, UserError, WorkerView},
     state::{
         bisect::Suspect,
         event::{OperationId, OpsRecord},
@@ -186,10 +186,10 @@ impl Handle {
         })
     }
 
-    /// Whether this batch was sealed: its job waits for a proof, or had one.
-    pub(crate) async fn knows_job(&self, batch_no: u32) -> Result<bool, UserError> {
-        let known = self.link.ask(move |state| state.batch(batch_no).is_some()).await;
-        known.ok_or_else(refusal::unavailable)
+    /// How far a batch is; nothing before it is sealed.
+    pub(crate) async fn stage(&self, batch_no: u32) -> Result<Option<Stage>, UserError> {
+        let stage = self.link.ask(move |state| state.batch(batch_no).map(|batch| batch.stage())).await;
+        stage.ok_or_else(refusal::unavailable)
     }
 
     /// Whether a worker of this name was here, or was told to drain.

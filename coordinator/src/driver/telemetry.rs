@@ -1,5 +1,7 @@
 //! What the driver tells of its work: metrics (`docs/metrics.md`), and spans that carry the ids of the requests.
 //!
+//! Each batch leaves three lines in the log (level info): sealed, proven, final.
+//!
 //! Nothing here decides anything, and nothing of it survives a restart. The spans are named `operation.accepted`,
 //! `batch.sealed`, `job.published`, `job.granted`, `batch.proven`, `batch.signed`, `batch.mined` and `batch.final`; those of
 //! a batch name the requests whose operations it holds.
@@ -101,6 +103,8 @@ impl Telemetry {
                     self.span(|requests| {
                         tracing::info_span!("batch.sealed", batch, circuit, trace_ids = requests(batch))
                     });
+                    let operations = state.batch(batch).map_or(0, |batch| batch.operations.len());
+                    tracing::info!(batch, circuit, operations, "sealed");
                 }
                 Event::Farm(record) => self.farm(state, record, stamped.at),
                 Event::Proven(proof) => {
@@ -112,6 +116,8 @@ impl Telemetry {
                             "batch.proven", batch, job = batch, attempt, %worker, trace_ids = requests(batch)
                         )
                     });
+                    let (proving, since) = (seconds(proof.prove_ms), since_sealed(state, batch, stamped.at));
+                    tracing::info!(batch, %worker, attempt, proving, since_sealed = since, "proven");
                 }
                 Event::Settlement(record) => self.settlement(state, record, stamped.at),
                 _ => {}
@@ -203,6 +209,16 @@ impl Telemetry {
                 self.span(|requests| {
                     tracing::info_span!("batch.final", batch, tx = %tx, trace_ids = requests(batch))
                 });
+                let operations = known.map_or(0, |batch| batch.operations.len());
+                let (gas, since) = (known.and_then(|batch| batch.gas_used), since_sealed(state, batch, at));
+                tracing::info!(
+                    batch,
+                    operations,
+                    tx = format!("0x{tx}"),
+                    gas,
+                    since_sealed = since,
+                    "final on L1"
+                );
                 self.requests.remove(&batch);
                 // Not when it was mined: a reorganisation mines it again.
                 if let Some(gas) = known.and_then(|batch| batch.gas_used) {
@@ -255,6 +271,12 @@ impl Telemetry {
         }
         self.looks = self.looks.wrapping_add(1);
     }
+}
+
+/// Seconds since a batch was sealed.
+fn since_sealed(state: &State, batch: u32, at: u64) -> f64 {
+    let sealed = state.batch(batch).and_then(|batch| batch.timeline.first());
+    sealed.map_or(0.0, |sealed| seconds(at.saturating_sub(sealed.at)))
 }
 
 fn count_operation(accepted: &Accepted) {

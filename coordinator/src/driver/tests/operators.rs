@@ -174,7 +174,11 @@ async fn a_poisoned_batch_raises_an_alarm_is_bisected_and_goes_out_again() {
     assert_eq!(admin.ask(requeue).await["requeue"]["userErrors"], json!([]));
     settle(&handle).await;
     assert_eq!(admin.ask("{ status { alarms } }").await["status"]["alarms"], json!([]));
-    assert_eq!(admin.ask(requeue).await["requeue"]["userErrors"], json!([]), "done already");
+    // A batch that has its proof cannot be sent out again, and nobody says it was.
+    let done = admin.ask(&requeue.replace("{ code }", "{ code message }")).await;
+    let refused = &done["requeue"]["userErrors"][0];
+    assert_eq!((&refused["code"], &done["requeue"]["status"]), (&json!("ALREADY_PROVEN"), &Value::Null));
+    assert!(refused["message"].as_str().unwrap().contains("(final)"), "{done}");
     let never = admin.ask(&requeue.replace("batch: 1", "batch: 999")).await;
     assert_eq!(never["requeue"]["userErrors"][0]["code"], "NO_SUCH_JOB");
     handle.shutdown().await;

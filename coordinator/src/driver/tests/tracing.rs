@@ -1,4 +1,4 @@
-//! One id from the request to the transaction on L1.
+//! One id from the request to the transaction on L1; and the lines that each batch leaves in the log.
 
 use std::fmt::{Debug, Write as _};
 
@@ -14,6 +14,9 @@ use crate::trace::TraceId;
 
 /// Every span that was opened in this process: its name and fields.
 static SPANS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// What an operator reads without setting anything: the driver's events from level info on.
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 struct Collect;
 
@@ -31,6 +34,14 @@ impl<S: Subscriber> Layer<S> for Collect {
         let mut fields = Fields::default();
         attributes.record(&mut fields);
         SPANS.lock().unwrap().push(format!("{}{}", attributes.metadata().name(), fields.0));
+    }
+
+    fn on_event(&self, event: &::tracing::Event<'_>, _: Context<'_, S>) {
+        if *event.metadata().level() <= ::tracing::Level::INFO {
+            let mut fields = Fields::default();
+            event.record(&mut fields);
+            LINES.lock().unwrap().push(fields.0);
+        }
     }
 }
 
@@ -72,6 +83,19 @@ async fn a_request_is_followed_by_its_id_to_the_transaction_that_settles_it() {
         assert!(
             rest.any(|span| span.starts_with(name) && span.contains(detail)),
             "{name} with {detail} does not follow in {spans:#?}"
+        );
+    }
+    let (lines, batch) = (LINES.lock().unwrap().clone(), format!(" batch={} ", sent.batch_no));
+    let of_batch: Vec<&String> = lines.iter().filter(|line| line.contains(&batch)).collect();
+    let mut rest = of_batch.iter();
+    for parts in [
+        ["message=sealed", "circuit=\"s3m1\"", "operations=1"],
+        ["message=proven", "worker=tagger", "since_sealed="],
+        ["message=final on L1", "operations=1", &format!("tx=\"0x{tx}\"")],
+    ] {
+        assert!(
+            rest.any(|line| parts.iter().all(|part| line.contains(part))),
+            "{parts:?} does not follow in {of_batch:#?}"
         );
     }
     let metrics = metrics.render();
