@@ -6,20 +6,22 @@ use std::path::PathBuf;
 
 use circuits::shape::Shape;
 use clap::Args;
-use coordinator::api::client::Client;
+use coordinator::{
+    api::client::{Client, System},
+    chain::evm::{self, Contract},
+};
 use eyre::WrapErr;
 use gpu_worker::{
     backend::{Choice, Kind, SelectError, Selection, select},
     card::{self, CardError},
 };
 use prover::BackendError;
-use serde_json::{Value, json};
 use wire::{
     CardReading,
     queue::redis::{Finding, Verdict, inspect},
 };
 
-use crate::{keys, redis};
+use crate::{keys, redis, ui::hex};
 
 #[derive(Args)]
 pub struct Options {
@@ -27,19 +29,41 @@ pub struct Options {
     #[arg(long, default_value = "proofmill-data/keys")]
     keys: PathBuf,
     /// An Ethereum node to look at
-    #[arg(long)]
+    #[arg(long, env = "PROOFMILL_RPC")]
     rpc: Option<String>,
-    /// A coordinator to look at
-    #[arg(long)]
+    /// A coordinator to look at; with --rpc, whether both speak of the same contract
+    #[arg(long, env = "PROOFMILL_API")]
     api: Option<String>,
     #[command(flatten)]
     redis: redis::Options,
 }
 
+/// How something is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Good,
+    /// Not here, and no fault.
+    Absent,
+    /// Works, until something else goes wrong.
+    Risky,
+    Bad,
+}
+
+/// One line; whether it is no fault.
+fn mark(mark: Mark, what: &str, detail: impl AsRef<str>) -> bool {
+    let sign = match mark {
+        Mark::Good => "✓",
+        Mark::Absent => "–",
+        Mark::Risky => "!",
+        Mark::Bad => "✗",
+    };
+    say!("  {sign} {what:<22} {}", detail.as_ref());
+    mark != Mark::Bad
+}
+
 /// One line: good or bad, and the words.
 fn line(good: bool, what: &str, detail: impl AsRef<str>) -> bool {
-    say!("  {} {what:<22} {}", if good { "✓" } else { "✗" }, detail.as_ref());
-    good
+    mark(if good { Mark::Good } else { Mark::Bad }, what, detail)
 }
 
 /// # Errors
@@ -65,16 +89,17 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         };
     }
     if let Some(url) = &options.rpc {
-        good &= match chain_id(url).await {
+        good &= match evm::chain_id(url).await {
             Ok(id) => line(true, "node", format!("{url}, chain id {id}")),
-            Err(error) => {
-                line(false, "node", format!("{url} does not answer: {error:#}; start it or correct --rpc"))
-            }
+            Err(error) => line(false, "node", format!("{url}: {error}; start it or correct --rpc")),
         };
     }
     if let Some(url) = &options.api {
         good &= match Client::new(url).system().await {
             Ok(system) => {
+                if let Some(rpc) = &options.rpc {
+                    good &= same_deployment(&system, rpc).await;
+                }
                 let alarm = system.intake_alarm.clone();
                 let state = format!(
                     "batch {} open, {} proven, {} final{}",
@@ -95,6 +120,44 @@ pub async fn run(options: Options) -> eyre::Result<()> {
     Ok(())
 }
 
+/// Whether the coordinator speaks of what the node has: a wallet that believed one of them would pay into another contract.
+async fn same_deployment(system: &System, rpc: &str) -> bool {
+    let (chain_id, contract) = match Contract::open(rpc, system.contract).await {
+        Ok(opened) => opened,
+        Err(error) => return line(false, "contract", format!("the coordinator's, on the node: {error}")),
+    };
+    let mut differs = Vec::new();
+    if chain_id != system.chain_id {
+        differs.push(format!("the coordinator's chain is {}, the node's {chain_id}", system.chain_id));
+    }
+    match contract.operator().await {
+        Ok(operator) if operator == system.operator => {}
+        Ok(operator) => differs.push(format!("the contract's operator is {}", hex(&operator))),
+        Err(error) => differs.push(error.to_string()),
+    }
+    match contract.is_promise_signer(system.promise_signer).await {
+        Ok(true) => {}
+        Ok(false) => differs.push(format!("{} may not sign promises", hex(&system.promise_signer))),
+        Err(error) => differs.push(error.to_string()),
+    }
+    for circuit in &system.circuits {
+        match contract.circuit(circuit.number).await {
+            Ok(Some(known)) if known.digest == circuit.digest => {}
+            Ok(Some(_)) => differs.push(format!("the contract pins another version of {}", circuit.name)),
+            Ok(None) => differs.push(format!("the contract does not know {}", circuit.name)),
+            Err(error) => differs.push(error.to_string()),
+        }
+    }
+    if differs.is_empty() {
+        return line(
+            true,
+            "contract",
+            format!("{}, the same for coordinator and node", hex(&system.contract)),
+        );
+    }
+    line(false, "contract", format!("coordinator and node differ: {}", differs.join("; ")))
+}
+
 /// One line for each thing about the farm's Redis.
 async fn queue(options: &redis::Options) -> eyre::Result<bool> {
     let settings = options.settings(options.redis_prefix.as_deref().unwrap_or("pm:doctor"))?;
@@ -104,7 +167,7 @@ async fn queue(options: &redis::Options) -> eyre::Result<bool> {
     };
     let say = |finding: &Finding| match finding.verdict {
         Verdict::Good => line(true, finding.what, &finding.detail),
-        Verdict::Risky => line(true, finding.what, format!("WARNING: {}", finding.detail)),
+        Verdict::Risky => mark(Mark::Risky, finding.what, &finding.detail),
         Verdict::Bad => line(false, finding.what, &finding.detail),
     };
     Ok(findings.iter().map(say).fold(true, |all, one| all & one))
@@ -115,14 +178,14 @@ async fn backends() -> eyre::Result<()> {
     let program = std::env::current_exe().wrap_err("cannot find this program to start it as a child")?;
     for kind in [Kind::Cuda, Kind::Icicle] {
         let selection = Selection { choice: Choice::Only(kind), device: 0, program: program.clone() };
-        let detail = match tokio::task::spawn_blocking(move || select(&selection)).await? {
-            Ok(selected) => selected.to_string(),
+        let (here, detail) = match tokio::task::spawn_blocking(move || select(&selection)).await? {
+            Ok(selected) => (Mark::Good, selected.to_string()),
             Err(SelectError::Named { source: BackendError::Device { reason, .. }, .. }) => {
-                format!("not here: {reason}")
+                (Mark::Absent, format!("not here: {reason}"))
             }
-            Err(error) => format!("not here: {error}"),
+            Err(error) => (Mark::Absent, format!("not here: {error}")),
         };
-        line(true, &format!("backend {kind}"), detail);
+        mark(here, &format!("backend {kind}"), detail);
     }
     line(true, "backend cpu", "portable, always here");
     Ok(())
@@ -132,11 +195,12 @@ async fn backends() -> eyre::Result<()> {
 fn cards(found: Result<Vec<CardReading>, CardError>) -> bool {
     match found {
         Err(CardError::NoDriver(_)) => {
-            line(true, "card", "no NVIDIA driver: proving on the CPU; install the driver to use a card")
+            let detail = "no NVIDIA driver: proving on the CPU; install the driver to use a card";
+            mark(Mark::Absent, "card", detail)
         }
         Err(error) => line(false, "card", error.to_string()),
         Ok(cards) if cards.is_empty() => {
-            line(true, "card", "the NVIDIA driver knows no card: proving on the CPU")
+            mark(Mark::Absent, "card", "the NVIDIA driver knows no card: proving on the CPU")
         }
         Ok(cards) => {
             // Every card gets its line, so no short-circuit.
@@ -179,11 +243,4 @@ fn describe(card: &CardReading) -> String {
             .map(|errors| format!("{errors} uncorrectable memory errors since the driver was loaded")),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
-async fn chain_id(url: &str) -> eyre::Result<u64> {
-    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": [] });
-    let reply: Value = reqwest::Client::new().post(url).json(&body).send().await?.json().await?;
-    let text = reply["result"].as_str().unwrap_or_default();
-    Ok(u64::from_str_radix(text.trim_start_matches("0x"), 16)?)
 }

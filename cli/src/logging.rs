@@ -3,6 +3,7 @@
 
 use std::io::IsTerminal;
 
+use eyre::WrapErr;
 use tracing_subscriber::{
     EnvFilter, Layer, filter::FilterExt, layer::SubscriberExt, util::SubscriberInitExt,
 };
@@ -17,10 +18,20 @@ pub struct Logging {
     provider: Option<opentelemetry_sdk::trace::SdkTracerProvider>,
 }
 
+/// Of coordinators and workers: what our own crates do, and only trouble of others.
+pub const OF_A_SERVICE: &str =
+    "warn,proofmill=info,coordinator=info,gpu_worker=info,wire=info,cuda=info,icicle=info";
+/// Of everything that ends.
+pub const OF_A_COMMAND: &str = "warn";
+
 /// # Errors
-/// If spans are to be exported and the exporter cannot be made.
-pub fn init() -> eyre::Result<Logging> {
-    let filter = EnvFilter::try_from_env("PROOFMILL_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+/// If spans are to be exported and the exporter cannot be made, or `PROOFMILL_LOG` is no filter.
+pub fn init(default: &str) -> eyre::Result<Logging> {
+    let filter = match std::env::var("PROOFMILL_LOG") {
+        Ok(directives) => EnvFilter::try_new(&directives)
+            .wrap_err("PROOFMILL_LOG is no filter; write for example info or warn,coordinator=debug")?,
+        Err(_) => EnvFilter::new(default),
+    };
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         // A worker quotes the last lines of its proving child.

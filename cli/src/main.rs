@@ -3,6 +3,7 @@
 //! | module | commands |
 //! |---|---|
 //! | `demo` | `demo`: everything in one process, and a script of real payments |
+//! | `deploy` | `deploy`: the contract, its settings explained, and the deployment file
 //! | `node` | `coordinator`, and the assembly that the demo shares with it |
 //! | `worker` | `worker`, and the `prove-child` that it starts |
 //! | `circuit`, `keys` | `circuit info`, `keys setup-dev`, `keys info`, `keys export-verifier` |
@@ -20,7 +21,10 @@ mod ui;
 
 mod circuit;
 mod demo;
+mod deploy;
 mod doctor;
+#[cfg(test)]
+mod documented;
 mod iden3;
 mod keys;
 mod logging;
@@ -46,6 +50,8 @@ struct Cli {
 enum Command {
     /// Everything in one process, and a script of real payments
     Demo(demo::Options),
+    /// Deploy the contract, with recommended settings explained
+    Deploy(deploy::Options),
     /// The coordinator over an Ethereum node, with its API
     Coordinator(node::Options),
     /// A proving process that takes jobs from a coordinator
@@ -69,15 +75,25 @@ enum Command {
     Doctor(doctor::Options),
 }
 
+impl Command {
+    /// What is logged unless `PROOFMILL_LOG` says otherwise: a service tells of its work, a command only of trouble.
+    fn log_filter(&self) -> &'static str {
+        match self {
+            Self::Coordinator(_) | Self::Worker(_) => logging::OF_A_SERVICE,
+            _ => logging::OF_A_COMMAND,
+        }
+    }
+}
+
 fn main() -> ExitCode {
-    let _logging = match logging::init() {
+    let command = Cli::parse().command;
+    let _logging = match logging::init(command.log_filter()) {
         Ok(logging) => logging,
         Err(error) => {
             say_error!("error: {}", sentence(&error));
             return ExitCode::FAILURE;
         }
     };
-    let command = Cli::parse().command;
     match bn254::cpu::check().map_err(Into::into).and_then(|()| run(command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -90,7 +106,8 @@ fn main() -> ExitCode {
 /// The error and its causes, without those that an outer one quotes already.
 fn sentence(error: &eyre::Report) -> String {
     let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
+    for cause in error.chain() {
+        let cause = in_words(cause);
         if text.is_empty() {
             text = cause;
         } else if !text.contains(&cause) {
@@ -100,10 +117,25 @@ fn sentence(error: &eyre::Report) -> String {
     text
 }
 
+/// The standard library says what its types cannot do, not what was wrong with a value.
+fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
+    use std::num::{IntErrorKind, ParseIntError, TryFromIntError};
+
+    if error.is::<TryFromIntError>() {
+        return "a number is too large".to_owned();
+    }
+    match error.downcast_ref::<ParseIntError>().map(ParseIntError::kind) {
+        Some(IntErrorKind::PosOverflow | IntErrorKind::NegOverflow) => "a number is too large".to_owned(),
+        Some(_) => "that is not a number".to_owned(),
+        None => error.to_string(),
+    }
+}
+
 fn run(command: Command) -> eyre::Result<()> {
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match command {
         Command::Demo(options) => runtime()?.block_on(demo::run(options)),
+        Command::Deploy(options) => runtime()?.block_on(deploy::run(options)),
         Command::Coordinator(options) => runtime()?.block_on(node::run(options)),
         Command::Worker(options) => runtime()?.block_on(worker::run(options)),
         Command::ProveChild(options) => worker::prove_child(&options),
@@ -134,6 +166,15 @@ async fn stop_signal() -> eyre::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_that_do_not_fit_are_told_in_words() {
+        let narrow = eyre::Report::from(u8::try_from(300).unwrap_err());
+        assert_eq!(sentence(&narrow), "a number is too large");
+        assert_eq!(sentence(&narrow.wrap_err("the amount")), "the amount: a number is too large");
+        let parsed = eyre::Report::from("".parse::<u64>().unwrap_err());
+        assert_eq!(sentence(&parsed), "that is not a number");
+    }
 
     #[test]
     fn a_cause_that_is_quoted_already_is_not_said_twice() {

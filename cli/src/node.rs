@@ -19,7 +19,7 @@ use coordinator::{
         evm::{self, AccountKey, EvmChain, EvmSettings, RemoteSigner, Signer, TransportLimits},
     },
     service::Address,
-    store::FolderLock,
+    store::{FolderLock, Store},
     verifier::Groth16Verifier,
 };
 use eyre::{WrapErr, bail};
@@ -27,19 +27,21 @@ use gpu_worker::card::Monitor;
 use gpu_worker::{
     Circuit, Worker,
     backend::{Choice, Kind},
-    key_path,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::{WorkerId, ecdsa::OperatorKey};
 
+mod preflight;
 mod queue;
 mod store;
 
+pub use preflight::is_free;
 use queue::FarmQueue;
 pub use store::Database;
 
 use crate::{
+    deploy::Deployment,
     ops, redis,
     ui::hex,
     wallet::parse_address,
@@ -55,14 +57,17 @@ pub struct Options {
     #[arg(long, default_value = "proofmill-data")]
     data_dir: PathBuf,
     /// The Ethereum node
-    #[arg(long)]
-    rpc: String,
+    #[arg(long, env = "PROOFMILL_RPC")]
+    rpc: Option<String>,
+    /// The file that `proofmill deploy` has written, instead of --contract, --first-block and --circuits
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["contract", "first_block", "circuits"])]
+    deployment: Option<PathBuf>,
     /// The contract
     #[arg(long, value_parser = |text: &str| parse_address(text).map_err(|e| e.to_string()))]
-    contract: Address,
+    contract: Option<Address>,
     /// The block of its deployment
     #[arg(long)]
-    first_block: u64,
+    first_block: Option<u64>,
     /// The operator's key, 64 hex digits in a file of mode 0600 (or in PROOFMILL_OPERATOR_KEY)
     #[arg(long)]
     operator_key: Option<PathBuf>,
@@ -113,6 +118,12 @@ pub struct Options {
     device: u32,
 }
 
+impl Options {
+    fn keys_dir(&self) -> PathBuf {
+        self.keys.clone().unwrap_or_else(|| self.data_dir.join("keys"))
+    }
+}
+
 /// What a node is started with.
 pub struct Settings {
     pub data_dir: PathBuf,
@@ -122,6 +133,10 @@ pub struct Settings {
     pub first_block: u64,
     pub operator_key: String,
     pub database: Database,
+    /// The store, if it is open already.
+    pub store: Option<Box<dyn Store>>,
+    /// What the keys must be, where a deployment file says it.
+    pub deployment: Option<Deployment>,
     /// Where the workers' queue is; in this process without it.
     pub redis: Option<redis::Options>,
     /// Signs L1 transactions instead of the key: URL and account.
@@ -159,19 +174,10 @@ pub struct Node {
 /// For a folder in use, a missing or foreign key, a node that does not answer or has another contract, a store that does
 /// not fit the contract, and a port in use.
 pub async fn start(settings: Settings) -> eyre::Result<Node> {
-    if let Some(missing) =
-        settings.shapes.iter().find(|shape| !key_path(&settings.keys_dir, **shape).exists())
-    {
-        let folder = settings.keys_dir.display();
-        bail!(
-            "there is no key of {missing} in {folder}; for a development chain make one with \
-             `proofmill keys setup-dev --circuits {missing} --out {folder}`"
-        );
-    }
     let lock = FolderLock::take(&settings.data_dir, "proofmill.lock")?;
-    let store = {
-        let (database, data_dir) = (settings.database.clone(), settings.data_dir.clone());
-        tokio::task::spawn_blocking(move || store::open(&database, &data_dir)).await??
+    let store = match settings.store {
+        Some(store) => store,
+        None => store::wait_for(&settings.database, &settings.data_dir).await?,
     };
     let circuits = {
         let (shapes, keys) = (settings.shapes.clone(), settings.keys_dir.clone());
@@ -180,6 +186,9 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
         })
         .await??
     };
+    if let Some(deployment) = &settings.deployment {
+        check_file(deployment, &circuits)?;
+    }
     let dev_key = circuits.iter().any(|circuit| !circuit.key.origin().is_safe());
     let mut evm = EvmSettings::new(&settings.rpc_url, settings.contract, settings.first_block);
     evm.finality = match settings.finality {
@@ -263,6 +272,22 @@ async fn check_pinned(chain: &EvmChain, circuits: &[Circuit]) -> eyre::Result<()
     Ok(())
 }
 
+/// The keys here must be those that the deployment file names.
+fn check_file(deployment: &Deployment, circuits: &[Circuit]) -> eyre::Result<()> {
+    for circuit in circuits {
+        let verifying_key = circuit.key.verifying_key().digest();
+        if !deployment.has(circuit.shape, &circuit.key.circuit(), &verifying_key) {
+            bail!(
+                "the key of {} here is not the one that the contract was deployed with: its verifying key is {}; copy the \
+                 key file of the deployment",
+                circuit.shape,
+                hex(&verifying_key)
+            );
+        }
+    }
+    Ok(())
+}
+
 impl Node {
     /// Takes no more operations, lets the worker finish or hand back what it holds, and stops. Nothing is lost: what is
     /// not final yet goes on at the next start.
@@ -283,30 +308,26 @@ impl Node {
 }
 
 /// # Errors
-/// As `start`; or if the operator's key is missing.
+/// As `start`; names all that is missing at once.
 pub async fn run(options: Options) -> eyre::Result<()> {
-    let operator_key = match (&options.operator_key, std::env::var(KEY_VARIABLE)) {
-        (Some(file), _) => fs::read_to_string(file)
-            .wrap_err_with(|| format!("cannot read the operator's key from {}", file.display()))?,
-        (None, Ok(key)) => key,
-        (None, Err(_)) => bail!("no operator key: pass --operator-key or set {KEY_VARIABLE}"),
+    let found = tokio::select! {
+        found = preflight::look(&options) => found?,
+        signal = crate::stop_signal() => return signal,
     };
-    fs::create_dir_all(&options.data_dir)
-        .wrap_err_with(|| format!("cannot make the folder {}", options.data_dir.display()))?;
-    if options.no_local_worker && options.redis.redis_url.is_none() {
-        bail!("nothing would be proved: with --no-local-worker pass --redis-url");
-    }
+    let contract = found.place.contract;
     let starting = start(Settings {
-        keys_dir: options.keys.unwrap_or_else(|| options.data_dir.join("keys")),
+        keys_dir: options.keys_dir(),
         data_dir: options.data_dir,
-        rpc_url: options.rpc,
-        contract: options.contract,
-        first_block: options.first_block,
-        operator_key: operator_key.trim().to_owned(),
+        rpc_url: found.rpc_url,
+        contract,
+        first_block: found.place.first_block,
+        operator_key: found.operator_key,
         database: options.database,
+        store: found.store,
+        deployment: found.place.file,
         redis: options.redis.redis_url.is_some().then_some(options.redis),
         remote_signer: options.remote_signer.zip(options.operator_address),
-        shapes: options.circuits,
+        shapes: found.place.shapes,
         bind: options.bind,
         port: options.port,
         origins: options.cors_origin,
@@ -321,7 +342,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         // A standby may wait for long.
         signal = crate::stop_signal() => return signal,
     };
-    say!("  API: {} for contract {}", node.api.url, hex(&options.contract));
+    say!("  API: {} for contract {}", node.api.url, hex(&contract));
     say!("  operators: {} (token in the data directory)", node.admin.url);
     let signal = tokio::select! {
         signal = crate::stop_signal() => signal,

@@ -30,7 +30,7 @@ pub struct Options {
     #[arg(long, global = true, default_value = "proofmill-data")]
     data_dir: PathBuf,
     /// Where its admin GraphQL listens, e.g. http://127.0.0.1:9090
-    #[arg(long, global = true)]
+    #[arg(long, global = true, env = "PROOFMILL_ADMIN_URL")]
     admin_url: Option<String>,
     /// The file with its token
     #[arg(long, global = true)]

@@ -14,7 +14,7 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Args, Clone)]
 pub struct Options {
     /// The farm's Redis, e.g. rediss://proofmill-worker@queue.example:6380
-    #[arg(long)]
+    #[arg(long, env = "PROOFMILL_REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<String>,
     /// The file with the password of its user
     #[arg(long)]

@@ -5,6 +5,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::OnceLock,
@@ -36,9 +37,16 @@ fn data_dir() -> tempfile::TempDir {
     data
 }
 
+/// A demo on any free ports, with its own chain.
 fn demo(data: &Path) -> Command {
+    let mut command = demo_on(data, "0");
+    command.args(["--exit", "--rpc-port", "0"]);
+    command
+}
+
+fn demo_on(data: &Path, port: &str) -> Command {
     let mut command = Command::new(BINARY);
-    command.args(["demo", "--exit", "--port", "0", "--data-dir"]).arg(data);
+    command.args(["demo", "--port", port, "--data-dir"]).arg(data);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -96,21 +104,84 @@ fn the_demo_runs_to_the_end_after_being_killed_at_several_points() {
     check_table(&finish(demo(data.path()).spawn().unwrap()));
 }
 
+/// The commands under a heading of the README, with where the demo of this test is in the place of the usual ports.
+fn commands_of_readme(heading: &str, api: &str, rpc: &str) -> Vec<String> {
+    let readme = include_str!("../../README.md");
+    let part = readme.split(&format!("## {heading}\n")).nth(1).unwrap();
+    let block = part.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let there = |line: &str| line.replace("http://127.0.0.1:8080", api).replace("http://127.0.0.1:8545", rpc);
+    block.lines().map(there).collect()
+}
+
 #[test]
-fn a_second_process_on_the_same_data_is_refused() {
+fn what_the_readme_says_about_paying_by_hand_works_as_it_is_pasted() {
     let data = data_dir();
-    let mut first = demo(data.path()).spawn().unwrap();
-    let mut lines = BufReader::new(first.stdout.take().unwrap()).lines();
-    lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("http://"))).unwrap().unwrap();
+    let mut first = demo_on(data.path(), "0").args(["--rpc-port", "0"]).spawn().unwrap();
+    let mut lines = BufReader::new(first.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut url_in = |line: &str| {
+        let found = lines.find(|read| read.contains(line)).unwrap();
+        found
+            .split_whitespace()
+            .find(|word| word.starts_with("http://"))
+            .unwrap()
+            .trim_matches(',')
+            .to_owned()
+    };
+    let (api, rpc) = (url_in("API and GraphiQL"), url_in("chain (JSON-RPC)"));
+    let commands = commands_of_readme("Pay by hand", &api, &rpc);
+    let (exports, commands): (Vec<_>, Vec<_>) =
+        commands.into_iter().partition(|line| line.starts_with("export "));
+    let key = exports[0].split('=').nth(1).unwrap();
+    assert!(lines.any(|line| line.contains(key)), "the demo does not print the account of the README");
+    // Alice is there once the script has begun.
+    assert!(lines.any(|line| line.contains("deposited")));
+
     let second = finish(demo(data.path()).spawn().unwrap());
+    let errors = String::from_utf8_lossy(&second.stderr);
+    let refused = ["another process", "in use", "locked"].iter().any(|words| errors.contains(words));
+    assert!(!second.status.success() && refused, "{errors}");
+
+    // Keep reading, or the demo stops when the pipe is full.
+    let rest = std::thread::spawn(move || lines.collect::<Vec<_>>().join("\n"));
+    let (home, folder) = (tempfile::tempdir().unwrap(), Path::new(BINARY).parent().unwrap());
+    let path = std::env::join_paths(
+        std::iter::once(folder.to_owned()).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+    );
+    let path = path.unwrap();
+    let mut said = String::new();
+    for command in &commands {
+        let script = format!("{}\n{command}", exports.join("\n"));
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).current_dir(home.path()).env("PATH", &path);
+        let output = shell.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        said.push_str(&format!("$ {command}\n{text}{errors}"));
+        assert!(output.status.success(), "{said}");
+    }
+    for part in ["can be spent", "0.1 ETH to 0x7099", "is on L1", "collected 0.0499", "proofs, each compared"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
     first.kill().unwrap();
     first.wait().unwrap();
-    assert!(!second.status.success());
-    let errors = String::from_utf8_lossy(&second.stderr);
-    assert!(
-        errors.contains("another process") || errors.contains("in use") || errors.contains("locked"),
-        "{errors}"
-    );
+    drop(rest.join());
+    assert!(home.path().join("proofmill-ownership.json").exists(), "{said}");
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_its_flag_before_anything_is_made() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for (api, rpc, flag) in [(port.as_str(), "0", "--port"), ("0", port.as_str(), "--rpc-port")] {
+        let data = data_dir();
+        let refused = finish(demo_on(data.path(), api).args(["--exit", "--rpc-port", rpc]).spawn().unwrap());
+        let errors = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && errors.contains(&format!("pass another {flag}")), "{errors}");
+        let made: Vec<_> =
+            fs::read_dir(data.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(made, ["keys"], "nothing was deployed");
+    }
 }
 
 fn worker_command(data: &Path, redis: &Redis, name: &str) -> Command {
@@ -157,56 +228,6 @@ fn a_worker_process_that_is_killed_loses_no_batch() {
     second.kill().unwrap();
     second.wait().unwrap();
     check_table(&output);
-}
-
-/// What the README says of the wallet, against a real coordinator and a real contract, in one line.
-#[test]
-fn the_wallets_lines_of_the_readme_work_as_they_stand() {
-    let data = data_dir();
-    let mut command = Command::new(BINARY);
-    command.args(["demo", "--port", "0", "--data-dir"]).arg(data.path());
-    let mut demo = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let mut after = |word: &str| {
-        let line = lines.find(|line| line.contains(word)).unwrap();
-        line.split("http://")
-            .nth(1)
-            .unwrap()
-            .split([',', ' '])
-            .next()
-            .map(|rest| format!("http://{rest}"))
-            .unwrap()
-    };
-    let (api, rpc) = (after("API and GraphiQL"), after("chain (JSON-RPC)"));
-    // Keep reading, or the demo stops when the pipe is full.
-    std::thread::spawn(move || lines.for_each(drop));
-    let wallet = format!("{BINARY} wallet --wallet {}", data.path().join("w.json").display());
-    let to = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
-    let script = format!(
-        "{wallet} new && {wallet} register && {wallet} deposit 0.5 --wait && {wallet} send {to} 0.1 \
-         && {wallet} withdraw 0.05 --wait && {wallet} collect && {wallet} balance && {wallet} history -n 5 \
-         && {wallet} status && {wallet} export-proof --out {}",
-        data.path().join("proofs.json").display()
-    );
-    let key = "4bbbf85ce3377467afe5d46f804f221813b2bb87f24d81f60f1fcdbf7cbf4356";
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &script]).env("PROOFMILL_API", api).env("PROOFMILL_RPC", rpc);
-    let output = shell.env("PROOFMILL_WALLET_KEY", key).output().unwrap();
-    demo.kill().unwrap();
-    demo.wait().unwrap();
-    let said =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{said}");
-    for part in [
-        "can be spent",
-        "0.1 ETH to 0x7099",
-        "is on L1",
-        "collected 0.0499",
-        "withdrawal",
-        "proofs, each compared",
-    ] {
-        assert!(said.contains(part), "{part}: {said}");
-    }
 }
 
 /// The library that `cuda/build.sh host` makes: our kernels on a simulated card.
@@ -282,7 +303,7 @@ fn anvil() -> (Child, String) {
 fn the_demo_settles_on_anvil_as_on_its_own_chain() {
     let data = data_dir();
     let (mut node, url) = anvil();
-    let output = finish(demo(data.path()).args(["--rpc", &url]).spawn().unwrap());
+    let output = finish(demo_on(data.path(), "0").args(["--exit", "--rpc", &url]).spawn().unwrap());
     node.kill().unwrap();
     node.wait().unwrap();
     check_table(&output);

@@ -5,7 +5,8 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread::JoinHandle,
@@ -201,4 +202,136 @@ fn everything_dies_once_and_every_operation_becomes_final_once() {
         fs::read_dir(world.data.path().join("snapshots")).unwrap().next().is_some(),
         "a stop leaves a snapshot"
     );
+}
+
+/// The key of a funded account of anvil that the demo's script does not use.
+const OWNER: &str = "2a871d0798f97d79848a013d4936a73bf4cc922c825d33c1cf7073dff6d409c6";
+const OWNER_ADDRESS: &str = "0xa0ee7a142d267c1f36714e4a8f75612f20a79720";
+
+/// Transactions that the owner has sent and that are mined.
+fn sent_by_the_owner(rpc: &str) -> u64 {
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"eth_getTransactionCount","params":["{OWNER_ADDRESS}","latest"]}}"#
+    );
+    let answer = ask(rpc, "POST / HTTP/1.1\r\nContent-Type: application/json\r\n", &body);
+    let number = answer.split("\"result\":\"0x").nth(1).unwrap().split('"').next().unwrap();
+    u64::from_str_radix(number, 16).unwrap()
+}
+
+/// The answer of one HTTP request; nothing while nobody listens.
+fn ask(url: &str, head: &str, body: &str) -> String {
+    let host = url.trim_start_matches("http://");
+    let Ok(mut stream) = TcpStream::connect(host) else { return String::new() };
+    let length = body.len();
+    let rest = format!("Host: {host}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+    stream.write_all(format!("{head}{rest}").as_bytes()).unwrap();
+    let mut answer = String::new();
+    // A connection that is cut answers nothing.
+    let _ = stream.read_to_string(&mut answer);
+    answer
+}
+
+fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        assert!(started.elapsed() < Duration::from_secs(120), "{what}: it does not come to be");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_contract_is_deployed_once_and_its_coordinator_waits_for_the_database_of_the_readme() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (_anvil, rpc) = anvil();
+    let proofmill = |arguments: &[&str]| {
+        let mut command = Command::new(BINARY);
+        command.args(arguments).current_dir(folder.path()).stdin(Stdio::null());
+        command.env_remove("PROOFMILL_DATABASE_URL").env_remove("PROOFMILL_OPERATOR_KEY");
+        command
+    };
+    let said = |output: &std::process::Output| {
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    };
+    let made = proofmill(&["keys", "setup-dev", "--out", "keys"]).output().unwrap();
+    assert!(made.status.success(), "{}", said(&made));
+    fs::write(at("owner.key"), OWNER).unwrap();
+    fs::set_permissions(at("owner.key"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let printed = proofmill(&["deploy", "--print-config"]).output().unwrap();
+    fs::write(at("settings.toml"), &printed.stdout).unwrap();
+    let deploy =
+        ["deploy", "--rpc", &rpc, "--key-file", "owner.key", "--config", "settings.toml", "--keys", "keys"];
+
+    // Nobody is there to say yes.
+    let unasked = proofmill(&deploy).output().unwrap();
+    let text = said(&unasked);
+    assert!(!unasked.status.success() && text.contains("pass --yes") && !at("deployment.journal").exists());
+    assert!(text.contains("queue_delay") && text.contains("3 days") && text.contains("UNSAFE key"), "{text}");
+
+    // Its answer is lost: the process dies when the transaction is signed, perhaps sent.
+    let mut lost =
+        proofmill(&deploy).arg("--yes").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    eventually("the deployment is signed", || {
+        at("deployment.journal").exists() || at("deployment.toml").exists()
+    });
+    lost.kill().unwrap();
+    lost.wait().unwrap();
+    let again = proofmill(&deploy).arg("--yes").output().unwrap();
+    assert!(again.status.success(), "{}", said(&again));
+    let deployment = fs::read_to_string(at("deployment.toml")).unwrap();
+    assert_eq!(sent_by_the_owner(&rpc), 1, "{}", said(&again));
+    assert!(!at("deployment.journal").exists());
+    let third = proofmill(&deploy).arg("--yes").output().unwrap();
+    assert!(third.status.success() && said(&third).contains("deployed already"), "{}", said(&third));
+    assert_eq!(
+        (sent_by_the_owner(&rpc), fs::read_to_string(at("deployment.toml")).unwrap()),
+        (1, deployment)
+    );
+
+    // The database as the README makes it; it is away when the coordinator starts.
+    let mut postgres = Postgres::start_private(Settings::default()).unwrap();
+    let readme = include_str!("../../README.md");
+    let sql = readme.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
+    // The server of the tests has a role of that name already.
+    let sql = sql.replace("proofmill", "readme");
+    for statement in sql.split(";\n").filter(|statement| !statement.trim().is_empty()) {
+        postgres.execute(statement).unwrap();
+    }
+    let database = postgres.url().replace("proofmill:only-for-tests", "readme:choose-a-password");
+    let database = database.replace("/postgres", "/readme");
+    postgres.stop().unwrap();
+    let coordinator =
+        ["coordinator", "--deployment", "deployment.toml", "--rpc", &rpc, "--keys", "keys", "--port", "0"];
+    let coordinator = |key: &str| {
+        let mut command = proofmill(&coordinator);
+        command.args(["--operator-key", key, "--confirmations", "1", "--database-url", &database]);
+        command
+    };
+    fs::write(at("other.key"), "22".repeat(32)).unwrap();
+    let refused = coordinator("other.key").output().unwrap();
+    let text = said(&refused);
+    assert!(
+        !refused.status.success() && text.contains(&format!("batches of {OWNER_ADDRESS} only")),
+        "{text}"
+    );
+    assert!(text.contains("database: PM-STORE-006"), "what else is missing is said at once: {text}");
+
+    let mut child = coordinator("owner.key").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(log.any(|line| line.contains("the database does not answer; it is asked again")));
+    let log = std::thread::spawn(move || log.collect::<Vec<_>>().join("\n"));
+    postgres.restart().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let line = lines.find(|line| line.contains("API: ")).unwrap();
+    let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
+    eventually("it is ready", || ask(&url, "GET /health/ready HTTP/1.1\r\n", "").starts_with("HTTP/1.1 200"));
+
+    let doctor = proofmill(&["doctor", "--keys", "keys", "--rpc", &rpc, "--api", &url]).output().unwrap();
+    assert!(said(&doctor).contains("the same for coordinator and node"), "{}", said(&doctor));
+
+    // SIGTERM: it ends in order, with the status that the README promises.
+    let killed = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(killed.success());
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(0), "{}", log.join().unwrap());
 }

@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
-use std::process::{Command, Output};
+use std::{
+    fs::{self, Permissions},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    process::{Command, Output},
+};
 
 use testbed::{
     postgres::{Postgres, Settings as PostgresSettings},
@@ -12,6 +17,9 @@ use testbed::{
 fn proofmill(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_proofmill"));
     command.args(arguments).env("PROOFMILL_NVML_LIBRARY", "/nowhere/libnvidia-ml.so.1");
+    for name in ["PROOFMILL_RPC", "PROOFMILL_API", "PROOFMILL_OPERATOR_KEY", "PROOFMILL_DATABASE_URL"] {
+        command.env_remove(name);
+    }
     command
 }
 
@@ -94,18 +102,24 @@ fn a_worker_without_its_key_or_with_an_unknown_circuit_says_which() {
     assert!(unknown.contains("s5m5"), "{unknown}");
 }
 
-#[test]
-fn a_coordinator_says_why_its_database_does_not_let_it_in() {
-    let server = Postgres::start_private(PostgresSettings::default()).unwrap();
+/// A folder with the development key of s3m1.
+fn keys() -> tempfile::TempDir {
     let keys = tempfile::tempdir().unwrap();
     let made = proofmill(&["keys", "setup-dev", "--out"]).arg(keys.path()).output().unwrap();
     assert!(made.status.success(), "{}", said(&made));
+    keys
+}
+
+#[test]
+fn a_coordinator_says_why_its_database_does_not_let_it_in() {
+    let server = Postgres::start_private(PostgresSettings::default()).unwrap();
+    let keys = keys();
     let coordinator = |url: &str| {
         let data = tempfile::tempdir().unwrap();
         refusal(
             proofmill(&["coordinator", "--rpc", "http://127.0.0.1:1", "--first-block", "0", "--contract"])
                 .arg(format!("0x{}", "11".repeat(20)))
-                .args(["--data-dir"])
+                .args(["--port", "0", "--data-dir"])
                 .arg(data.path())
                 .arg("--keys")
                 .arg(keys.path())
@@ -120,5 +134,85 @@ fn a_coordinator_says_why_its_database_does_not_let_it_in() {
     let missing = server.url().replace("/postgres", "/nothing-here");
     assert_ne!(missing, server.url());
     let missing = coordinator(&missing);
-    assert!(missing.contains("PM-STORE") && missing.contains("nothing-here"), "{missing}");
+    assert!(missing.contains("nothing-here") && missing.contains("CREATE DATABASE"), "{missing}");
+
+    // A role that may only connect, which since PostgreSQL 15 may make no tables.
+    server.execute("CREATE ROLE guest LOGIN PASSWORD 'guest-secret'").unwrap();
+    let guest = server.url().replace("proofmill:only-for-tests", "guest:guest-secret");
+    let guest = coordinator(&guest);
+    assert!(guest.contains("permission denied for schema public") && guest.contains("42501"), "{guest}");
+    assert!(guest.contains("OWNER") && !guest.contains("disk") && !guest.contains("db error"), "{guest}");
+    let wrong = coordinator(&server.url().replace("only-for-tests", "guessed"));
+    assert!(wrong.contains("28P01") && !wrong.contains("guessed"), "{wrong}");
+
+    server.execute("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0").unwrap();
+    let latin = coordinator(&server.url().replace("/postgres", "/latin"));
+    assert!(latin.contains("LATIN1") && latin.contains("ENCODING 'UTF8'"), "{latin}");
+
+    let authority = format!("{}?sslmode=verify-full&sslrootcert=/nowhere/ca.pem", server.tcp_url().unwrap());
+    let authority = coordinator(&authority);
+    assert!(authority.contains("/nowhere/ca.pem"), "{authority}");
+    let unknown = coordinator(&format!("{}?sslrotcert=secret", server.url()));
+    assert!(unknown.contains("sslrotcert") && unknown.contains("--database-ca"), "{unknown}");
+}
+
+#[test]
+fn a_coordinator_names_all_that_is_missing_at_once() {
+    let redis = Redis::with(Settings::default()).unwrap();
+    let (data, taken) = (tempfile::tempdir().unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let port = taken.local_addr().unwrap().port().to_string();
+    let mut bare = proofmill(&["coordinator", "--port", &port, "--redis-url"]);
+    bare.arg(redis.url().replace("coordinator-secret", "guessed"));
+    bare.args(["--no-local-worker", "--data-dir"]).arg(data.path());
+    bare.args(["--database-url", "postgresql://somebody:secret@127.0.0.1:1/nothing"]);
+    let text = refusal(&mut bare);
+    for part in [
+        "operator key: pass --operator-key FILE or set PROOFMILL_OPERATOR_KEY",
+        "contract: pass --deployment FILE",
+        "node: pass --rpc URL",
+        "redis: PM-QUEUE",
+        "port: 127.0.0.1:",
+        "database: PM-STORE-006",
+    ] {
+        let line = text.lines().find(|line| line.trim_start().starts_with("- ") && line.contains(part));
+        assert!(line.is_some(), "{part} is not in\n{text}");
+    }
+    assert!(text.contains("6 things are missing") && !text.contains("secret"), "{text}");
+
+    let contract = format!("0x{}", "11".repeat(20));
+    let mut away = proofmill(&["coordinator", "--rpc", "http://127.0.0.1:1", "--contract", &contract]);
+    away.args(["--first-block", "0", "--circuits", "s3m1,s14m2", "--port", "0", "--data-dir"])
+        .arg(data.path());
+    let text = refusal(away.env("PROOFMILL_OPERATOR_KEY", "11"));
+    assert!(text.contains("keys: there is no key of s3m1,s14m2"), "{text}");
+    assert!(text.contains("node: PM-CHAIN-001") && !text.contains("asked again"), "{text}");
+    assert!(text.contains("operator key: ") && text.contains("64 hexadecimal digits"), "{text}");
+    assert!(!text.contains("database: "), "SQLite needs nothing: {text}");
+}
+
+#[test]
+fn a_contract_is_deployed_only_with_settings_that_are_understood_and_a_key_that_nobody_else_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let deploy = |more: &[&str]| {
+        let mut command = proofmill(&["deploy", "--rpc", "http://127.0.0.1:1", "--yes", "--key-file"]);
+        command.arg(at("owner.key")).args(more).current_dir(folder.path());
+        refusal(&mut command)
+    };
+    assert!(deploy(&[]).contains("owner.key"));
+    fs::write(at("owner.key"), "11".repeat(32)).unwrap();
+    fs::set_permissions(at("owner.key"), Permissions::from_mode(0o644)).unwrap();
+    assert!(deploy(&[]).contains("chmod 600"));
+    fs::set_permissions(at("owner.key"), Permissions::from_mode(0o600)).unwrap();
+    fs::write(at("settings.toml"), "quantum = 1000000000\nqueue_dealy = 60\n").unwrap();
+    let unknown = deploy(&["--config", "settings.toml"]);
+    assert!(unknown.contains("queue_dealy") && unknown.contains("--print-config"), "{unknown}");
+    let deep = format!("promise_signers = {}", "[".repeat(50_000));
+    fs::write(at("settings.toml"), deep).unwrap();
+    assert!(deploy(&["--config", "settings.toml"]).contains("nested deeper"));
+    let printed = proofmill(&["deploy", "--print-config"]).output().unwrap();
+    fs::write(at("settings.toml"), &printed.stdout).unwrap();
+    // Read without a complaint: now the keys are missing.
+    let keys = deploy(&["--config", "settings.toml", "--circuits", "s3m1,s14m2", "--keys", "nowhere"]);
+    assert!(keys.contains("there is no key of s3m1,s14m2 in nowhere"), "{keys}");
 }

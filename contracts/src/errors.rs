@@ -3,6 +3,7 @@
 use ethers::abi::AbiDecode;
 
 use crate::bindings::ProofmillErrors as E;
+use crate::settings::by_solidity_name;
 
 /// Something from the chain that is not what the ABI promises.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,7 +69,13 @@ fn describe(error: E) -> (&'static str, &'static str, String) {
         E::ConfigOutOfBounds(e) => (
             "PM-CONTRACT-101",
             "ConfigOutOfBounds",
-            format!("the setting {} is out of its bounds; see the constants of the contract", e.field),
+            match by_solidity_name(&e.field) {
+                Some(setting) => {
+                    let (name, solidity) = (setting.name, setting.solidity);
+                    format!("the setting {name} ({solidity}) is out of its bounds: {}", setting.meaning)
+                }
+                None => format!("{} is missing or out of its bounds; name at least one circuit", e.field),
+            },
         ),
         E::CircuitShape(e) => (
             "PM-CONTRACT-102",

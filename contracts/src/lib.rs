@@ -12,6 +12,7 @@
 //! | [`calls`] | deployment code, call data, and the answers of views |
 //! | [`events`] | logs |
 //! | [`errors`] | custom errors of the contract as sentences |
+//! | [`settings`] | the settings of the contract in words |
 //! | [`key`] | Groth16 keys and proofs as the words of EIP-196/197 |
 //! | [`bindings`] | generated from the ABI, for those who need a call not covered here |
 //!
@@ -25,6 +26,7 @@ pub mod data;
 pub mod errors;
 pub mod events;
 pub mod key;
+pub mod settings;
 pub mod types;
 
 pub use errors::{ContractError, DecodeError};

@@ -19,7 +19,7 @@ use coordinator::{
     chain::evm::{self, AccountKey},
     service::Address,
 };
-use devchain::{DEV_ACCOUNTS, DevChain, Mining};
+use devchain::{DEV_ACCOUNTS, DevAccount, DevChain, Mining};
 use eyre::{WrapErr, bail};
 use gpu_worker::backend::{Choice, Kind};
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,9 @@ pub struct Options {
     /// Port of the API; 0 takes any free one
     #[arg(long, default_value_t = 8080)]
     port: u16,
+    /// Port of the chain's JSON-RPC; 0 takes any free one
+    #[arg(long, default_value_t = 8545, conflicts_with = "rpc")]
+    rpc_port: u16,
     /// The circuit that proves the batches
     #[arg(long, default_value = "s3m1")]
     circuit: Shape,
@@ -78,6 +81,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
     say!("proofmill demo, data in {}", options.data_dir.display());
     fs::create_dir_all(&options.data_dir)
         .wrap_err_with(|| format!("cannot make the folder {}", options.data_dir.display()))?;
+    ports_are_free(&options)?;
     let keys_dir = options.data_dir.join("keys");
     let shape = options.circuit;
     let pinned = {
@@ -96,6 +100,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
                 mining: Mining::Interval(BLOCK_TIME),
                 data_dir: Some(options.data_dir.join("chain")),
                 finality_depth: CONFIRMATIONS,
+                port: options.rpc_port,
                 ..devchain::Config::default()
             })
             .await?,
@@ -119,6 +124,8 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         first_block: deployment.first_block,
         operator_key: operator.to_owned(),
         database: options.database.clone(),
+        store: None,
+        deployment: None,
         redis: options.redis.redis_url.is_some().then(|| options.redis.clone()),
         remote_signer: None,
         shapes: vec![shape],
@@ -136,6 +143,10 @@ pub async fn run(options: Options) -> eyre::Result<()> {
     say!("  API and GraphiQL: {}", node.api.url);
     say!("  chain (JSON-RPC): {rpc_url}, contract {}", hex(&contract));
     say!("  the key of {shape} is UNSAFE, for development chains only");
+    say!("  funded accounts for you; their keys are PUBLIC, never send anything of value to them:");
+    for account in spare_accounts() {
+        say!("    {} key 0x{}", account.address, account.private_key);
+    }
 
     let outcome = tokio::select! {
         outcome = play(&options.data_dir, &rpc_url, &node.api.url, contract, [people[0], people[1], people[2]]) => Some(outcome),
@@ -163,6 +174,21 @@ pub async fn run(options: Options) -> eyre::Result<()> {
     spinner.done("stopped; the next start with the same data directory goes on from here");
     if options.exit && !all_final {
         bail!("not every operation became final");
+    }
+    Ok(())
+}
+
+/// Accounts of the development chain that neither the operator nor the script's people use.
+fn spare_accounts() -> &'static [DevAccount] {
+    &DEV_ACCOUNTS[4..]
+}
+
+/// Looks at the ports before anything is made: a contract that nobody can reach is of no use.
+fn ports_are_free(options: &Options) -> eyre::Result<()> {
+    let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    node::is_free(at(options.port), "--port")?;
+    if options.rpc.is_none() {
+        node::is_free(at(options.rpc_port), "--rpc-port")?;
     }
     Ok(())
 }

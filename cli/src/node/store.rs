@@ -1,10 +1,17 @@
 //! Which store a coordinator has: SQLite in its data directory, or PostgreSQL for many machines.
 
-use std::{fs, path::Path, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
-use coordinator::store::{Plaintext, PostgresSettings, PostgresStore, SqliteStore, Store};
+use coordinator::store::{Plaintext, PostgresSettings, PostgresStore, SqliteStore, Store, StoreError};
 use eyre::WrapErr;
+
+/// A database that does not answer is asked again after this.
+const AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Args, Clone, Default)]
 pub struct Database {
@@ -34,6 +41,25 @@ pub fn open(database: &Database, data_dir: &Path) -> eyre::Result<Box<dyn Store>
         settings.plaintext = Plaintext::Anywhere;
     }
     Ok(Box::new(PostgresStore::connect(settings)?))
+}
+
+/// Opens the store, and waits for a database that does not answer.
+///
+/// # Errors
+/// As `open`, but for a database that cannot be reached now.
+pub async fn wait_for(database: &Database, data_dir: &Path) -> eyre::Result<Box<dyn Store>> {
+    let mut said = String::new();
+    loop {
+        let (settings, folder) = (database.clone(), data_dir.to_owned());
+        let opened = tokio::task::spawn_blocking(move || open(&settings, &folder)).await?;
+        let Err(error) = &opened else { return opened };
+        let Some(StoreError::Unavailable(reason)) = error.downcast_ref() else { return opened };
+        if *reason != said {
+            tracing::warn!(reason, "the database does not answer; it is asked again each second");
+            said.clone_from(reason);
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
 }
 
 /// What this coordinator is called among those of the database. It is kept in the data directory, so that a coordinator that

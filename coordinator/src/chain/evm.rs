@@ -34,8 +34,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use contract::{Contract, FeeRules};
-pub use deploy::{Deployed, deploy};
+pub use contract::{Contract, FeeRules, chain_id};
+pub use deploy::{Deployed, Deployer, Plan, deploy};
 pub use error::{TX_GAS_CAP, TxError};
 pub use fees::FeeLimits;
 pub use key::{AccountKey, DEV_CHAIN_IDS};

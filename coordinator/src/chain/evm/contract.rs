@@ -8,6 +8,7 @@ use contracts::{DecodeError, Event, Word, calls};
 use super::{
     logs,
     node::{Call, Node},
+    transport::TransportLimits,
 };
 use crate::{
     chain::{ChainError, ContractState},
@@ -55,9 +56,27 @@ impl FeeRules {
     }
 }
 
+/// The id of the node's chain.
+///
+/// # Errors
+/// `Unreachable` while the node does not answer.
+pub async fn chain_id(rpc_url: &str) -> Result<u64, ChainError> {
+    Node::connect(rpc_url, TransportLimits::default())?.chain_id().await
+}
+
 impl Contract {
     pub(super) fn new(node: Arc<Node>, address: Address) -> Self {
         Self { node, address }
+    }
+
+    /// The contract at the address, and the id of the node's chain.
+    ///
+    /// # Errors
+    /// `Unreachable` while the node does not answer, `Unexpected` where there is no Proofmill contract.
+    pub async fn open(rpc_url: &str, address: Address) -> Result<(u64, Self), ChainError> {
+        let node = Arc::new(Node::connect(rpc_url, TransportLimits::default())?);
+        let chain_id = node.chain_id().await?;
+        Ok((chain_id, Self::checked(node, address, chain_id).await?))
     }
 
     /// The contract at the address, checked to be one of Proofmill on that chain by its domain.

@@ -1,23 +1,32 @@
 //! Deployment of the contract in one transaction.
+//!
+//! Invariant: a deployment has one nonce from its signature on. Its signed transactions are handed out before any is sent;
+//! a caller that keeps them and hands them in again sends the same bytes, or others with the same nonce, so that one decision
+//! never becomes two contracts. After a broadcast only a receipt says that it succeeded or failed.
 
 use std::time::Duration;
 
 use contracts::{CircuitKey, Config, calls};
+use ethers::types::H160;
+use tokio::time::Instant;
 
 use super::{
     error::TxError,
     fees::FeeLimits,
     key::AccountKey,
-    node::{Node, u64_of},
+    node::{Call, Node, RawReceipt, u64_of},
     transport::TransportLimits,
-    tx::{Sender, block_of},
+    tx::{Draft, block_of, sign},
 };
 use crate::{
-    chain::{ChainError, Hash32},
+    chain::{ChainError, Fees, Hash32, SendOutcome, SignedTx},
     service::Address,
 };
 
 const PATIENCE: Duration = Duration::from_secs(600);
+const POLL: Duration = Duration::from_millis(500);
+/// How long a node may take to show the receipt of a transaction whose nonce is used.
+const INDEXING: Duration = Duration::from_secs(30);
 
 /// A contract that has just been deployed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +37,176 @@ pub struct Deployed {
     pub block: u64,
     pub tx: Hash32,
     pub gas_used: u64,
+}
+
+/// A deployment before it is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub nonce: u64,
+    /// An estimate with a fifth to spare.
+    pub gas_limit: u64,
+    pub fees: Fees,
+    /// Wei that the deployer has.
+    pub balance: u128,
+}
+
+impl Plan {
+    /// Wei that it costs at most.
+    pub fn most_wei(&self) -> u128 {
+        self.fees.max_fee.saturating_mul(self.gas_limit.into())
+    }
+}
+
+/// Who deploys, and where.
+#[derive(Debug)]
+pub struct Deployer {
+    node: Node,
+    key: AccountKey,
+    chain_id: u64,
+    poll: Duration,
+}
+
+impl Deployer {
+    /// # Errors
+    /// `Unreachable` while the node does not answer; `Signing` for a key that everybody knows on a real chain.
+    pub async fn connect(rpc_url: &str, key: AccountKey) -> Result<Self, ChainError> {
+        let node = Node::connect(rpc_url, TransportLimits::default())?;
+        let chain_id = node.chain_id().await?;
+        key.check_chain(chain_id)?;
+        Ok(Self { node, key, chain_id, poll: POLL })
+    }
+
+    pub fn chain_id(&self) -> u64 {
+        self.chain_id
+    }
+
+    pub fn address(&self) -> Address {
+        self.key.address()
+    }
+
+    /// Wei that the deployer has.
+    ///
+    /// # Errors
+    /// Those of the node.
+    pub async fn balance(&self) -> Result<u128, ChainError> {
+        self.node.balance(self.key.address()).await
+    }
+
+    /// Tries the deployment on the node; sends nothing.
+    ///
+    /// # Errors
+    /// `Refused` with the contract's words about a setting or a key, `TooMuchGas` for too many circuits, `NotTaken` without
+    /// the means.
+    pub async fn plan(&self, code: &[u8]) -> Result<Plan, TxError> {
+        let gas_limit = self.node.gas_limit(&self.call(code), "latest").await?;
+        Ok(Plan {
+            nonce: self.node.nonce(self.key.address(), "pending").await?,
+            gas_limit,
+            fees: self.node.fees(&FeeLimits::default()).await?,
+            balance: self.balance().await?,
+        })
+    }
+
+    /// # Errors
+    /// `Signing`.
+    pub fn sign(&self, plan: &Plan, code: &[u8]) -> Result<SignedTx, ChainError> {
+        let call = self.call(code);
+        let Plan { nonce, gas_limit: gas, fees, .. } = *plan;
+        sign(&self.key, &Draft { call: &call, chain_id: self.chain_id, nonce, gas, fees })
+    }
+
+    /// Where the contract of a deployment with this nonce lies.
+    pub fn contract_at(&self, nonce: u64) -> Address {
+        ethers::utils::get_contract_address(H160(self.key.address()), nonce).0
+    }
+
+    /// The contract that one of these transactions has deployed.
+    ///
+    /// # Errors
+    /// `Reverted`; those of the node.
+    pub async fn look(&self, txs: &[SignedTx]) -> Result<Option<Deployed>, TxError> {
+        for tx in txs {
+            if let Some(receipt) = self.node.receipt(tx.hash).await? {
+                return self.deployed(tx, &receipt).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether another transaction of the deployer has this nonce, so that none that was signed with it can be mined.
+    ///
+    /// # Errors
+    /// Those of the node.
+    pub async fn is_used(&self, nonce: u64) -> Result<bool, ChainError> {
+        Ok(self.node.nonce(self.key.address(), "latest").await? > nonce)
+    }
+
+    /// Sends the last of these transactions, which all have one nonce, and waits until one of them is mined.
+    ///
+    /// # Errors
+    /// `NotTaken`, if no node took it and another transaction has its nonce, or the node says why it takes none; `Reverted`;
+    /// `NoReceipt`, after which the same transactions can be handed in again.
+    pub async fn finish(&self, txs: &[SignedTx]) -> Result<Deployed, TxError> {
+        let Some(last) = txs.last() else {
+            return Err(TxError::NotTaken("there is no deployment transaction".to_owned()));
+        };
+        let (begun, mut taken, mut in_doubt, mut used_since) = (Instant::now(), false, txs.len() > 1, None);
+        loop {
+            if !taken {
+                match self.node.send_raw(last).await {
+                    Ok(SendOutcome::Sent) => taken = true,
+                    // An earlier one of them may have been taken, or this one by an attempt whose answer was lost.
+                    Ok(SendOutcome::Refused(words)) if !in_doubt => return Err(TxError::NotTaken(words)),
+                    Ok(_) => taken = true,
+                    Err(_) => in_doubt = true,
+                }
+            }
+            // Whatever a node answers but a receipt says nothing.
+            match self.look(txs).await {
+                Ok(Some(deployed)) => return Ok(deployed),
+                Err(error @ TxError::Reverted { .. }) => return Err(error),
+                Ok(None) | Err(_) => {}
+            }
+            if self.is_used(last.nonce).await.is_ok_and(|used| used) {
+                let since = *used_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= INDEXING {
+                    return Err(TxError::NotTaken(format!(
+                        "another transaction of the account has nonce {}, which the deployment was signed with",
+                        last.nonce
+                    )));
+                }
+            }
+            if begun.elapsed() >= PATIENCE {
+                return Err(TxError::NoReceipt { tx: last.hash, seconds: PATIENCE.as_secs() });
+            }
+            tokio::time::sleep(self.poll).await;
+        }
+    }
+
+    fn call(&self, code: &[u8]) -> Call {
+        Call { from: self.key.address(), to: None, value: 0, data: code.to_vec() }
+    }
+
+    fn deployed(&self, tx: &SignedTx, receipt: &RawReceipt) -> Result<Deployed, TxError> {
+        if receipt.status != Some(1.into()) {
+            return Err(TxError::Reverted { tx: tx.hash, block: block_of(receipt) });
+        }
+        let contract = self.contract_at(tx.nonce);
+        match receipt.contract_address {
+            Some(named) if named.0 != contract => {
+                let detail = format!("a deployment with nonce {} made the contract {named:?}", tx.nonce);
+                return Err(ChainError::Unexpected(detail).into());
+            }
+            _ => {}
+        }
+        Ok(Deployed {
+            chain_id: self.chain_id,
+            contract,
+            block: block_of(receipt),
+            tx: tx.hash,
+            gas_used: u64_of("gas used", receipt.gas_used)?,
+        })
+    }
 }
 
 /// Deploys the contract with these settings and circuits, and waits for it to be mined.
@@ -41,13 +220,10 @@ pub async fn deploy(
     config: &Config,
     circuits: &[CircuitKey],
 ) -> Result<Deployed, TxError> {
-    let node = Node::connect(rpc_url, TransportLimits::default())?;
-    let chain_id = node.chain_id().await?;
-    let sender = Sender { node: &node, key, chain_id, fee_limits: FeeLimits::default(), patience: PATIENCE };
-    let (tx, receipt) = sender.send(None, 0, calls::deploy_bytecode(config, circuits)).await?;
-    let contract = receipt
-        .contract_address
-        .ok_or_else(|| ChainError::Unexpected("a deployment's receipt names no contract".into()))?;
-    let gas_used = u64_of("gas used", receipt.gas_used)?;
-    Ok(Deployed { chain_id, contract: contract.0, block: block_of(&receipt), tx, gas_used })
+    let mut deployer = Deployer::connect(rpc_url, key.clone()).await?;
+    // For development chains, whose blocks come at once.
+    deployer.poll = Duration::from_millis(40);
+    let code = calls::deploy_bytecode(config, circuits);
+    let tx = deployer.sign(&deployer.plan(&code).await?, &code)?;
+    deployer.finish(&[tx]).await
 }
