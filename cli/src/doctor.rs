@@ -81,8 +81,11 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         }
         good &= match keys::open(&path, None) {
             Ok(key) => {
-                let safety =
-                    if key.origin().is_safe() { "from a ceremony" } else { "UNSAFE development key" };
+                let safety = if key.origin().is_safe() {
+                    "from a ceremony"
+                } else {
+                    "UNSAFE, for development chains only"
+                };
                 line(true, &format!("key of {shape}"), format!("{safety}, all checksums right"))
             }
             Err(error) => line(false, &format!("key of {shape}"), format!("{error:#}")),

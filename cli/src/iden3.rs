@@ -9,6 +9,7 @@ use circuits::shape::Shape;
 use clap::Args;
 use eyre::{Context, bail};
 use gpu_worker::matrices;
+use prover::files;
 use prover::iden3::phase_two::initial_key;
 use prover::iden3::zkey::{Checks, Zkey};
 use prover::iden3::{self, json, ptau, r1cs, wtns, zkey};
@@ -16,6 +17,13 @@ use prover::{Cancel, CpuBackend, Key, Matrices, Progress, Prover, gnark};
 
 use crate::keys::generate_dev;
 use crate::ui::{Bar, hex};
+
+/// The files that `prove --gnark` writes, in their order.
+const GNARK_FILES: [&str; 3] = ["vk.bin", "proof.bin", "public.bin"];
+/// Bytes of a `.wtns` beside its values: the header and the table of sections, with room for sections that nobody reads.
+const MOST_BESIDE_VALUES: u64 = 4096;
+/// Bytes of a key, circuit or ceremony that are taken through a pipe.
+const MOST_PIPED: u64 = 1 << 33;
 
 /// Two ways to name the same four files.
 #[derive(Args)]
@@ -26,7 +34,7 @@ pub struct Options {
     /// The proving key
     #[arg(long)]
     zkey: Option<PathBuf>,
-    /// The witness
+    /// The witness; `-` takes it from standard input
     #[arg(long)]
     wtns: Option<PathBuf>,
     /// Where the proof goes
@@ -45,7 +53,7 @@ pub struct Options {
 
 #[derive(Args)]
 pub struct ImportZkey {
-    /// The key, after the last contribution to its ceremony
+    /// The key, after the last contribution to its ceremony; whoever made it may be able to forge proofs, so it is UNSAFE
     zkey: PathBuf,
     /// The circuit of this program that it is for
     #[arg(long, conflicts_with = "r1cs", required_unless_present = "r1cs")]
@@ -100,8 +108,19 @@ pub fn prove(options: &Options) -> eyre::Result<()> {
             (_, Some(key), Some(witness)) => (key, witness, &options.proof, &options.public),
             _ => bail!("name a key and a witness: --zkey KEY.zkey --wtns WITNESS.wtns"),
         };
+    let for_gnark = options.gnark.as_ref().map(|folder| GNARK_FILES.map(|name| folder.join(name)));
+    let mut outputs = vec![proof_file.as_path(), public_file.as_path()];
+    outputs.extend(for_gnark.iter().flatten().map(PathBuf::as_path));
+    refuse_overlap(&outputs, &[key_file, witness_file])?;
+    if let Some(folder) = &options.gnark {
+        std::fs::create_dir_all(folder)
+            .wrap_err_with(|| format!("cannot make the folder {}", folder.display()))?;
+    }
+    // What cannot be written shows before the work.
+    let begun = outputs.iter().map(|file| iden3::begin(file)).collect::<Result<Vec<_>, _>>()?;
     let Zkey { matrices, parts, .. } = read_zkey(key_file, Checks::Curve)?;
-    let witness = iden3::map(witness_file)?;
+    let limit = 32 * matrices.variables() as u64 + MOST_BESIDE_VALUES;
+    let witness = iden3::open(witness_file, limit)?;
     let witness = wtns::read(&witness, matrices.inputs())
         .wrap_err_with(|| format!("witness {}", witness_file.display()))?;
     let key = Arc::new(Key::from_parts(&parts)?);
@@ -112,14 +131,15 @@ pub fn prove(options: &Options) -> eyre::Result<()> {
     let proven = watched(|cancel| prover.prove(&witness, cancel))
         .wrap_err("the witness does not satisfy the circuit of this key, or belongs to another circuit")?;
     let public = json::write_public(witness.public_inputs());
-    iden3::write(proof_file, format!("{:#}\n", json::write_proof(&proven.proof)).as_bytes())?;
-    iden3::write(public_file, format!("{public:#}\n").as_bytes())?;
-    if let Some(folder) = &options.gnark {
-        std::fs::create_dir_all(folder)
-            .wrap_err_with(|| format!("cannot make the folder {}", folder.display()))?;
-        iden3::write(&folder.join("vk.bin"), &gnark::write_verifying_key(&verifying_key))?;
-        iden3::write(&folder.join("proof.bin"), &gnark::write_proof(&proven.proof))?;
-        iden3::write(&folder.join("public.bin"), &gnark::write_public_inputs(witness.public_inputs()))?;
+    let contents = [
+        format!("{:#}\n", json::write_proof(&proven.proof)).into_bytes(),
+        format!("{public:#}\n").into_bytes(),
+        gnark::write_verifying_key(&verifying_key),
+        gnark::write_proof(&proven.proof),
+        gnark::write_public_inputs(witness.public_inputs()),
+    ];
+    for ((output, file), bytes) in begun.into_iter().zip(outputs).zip(contents) {
+        iden3::finish(output, file, &bytes)?;
     }
     if options.timings {
         let (loaded, all) = (loaded.as_secs_f64(), start.elapsed().as_secs_f64());
@@ -128,8 +148,23 @@ pub fn prove(options: &Options) -> eyre::Result<()> {
     Ok(())
 }
 
+/// Refuses to write over what is read, and two files into one, before anything is computed.
+pub fn refuse_overlap(outputs: &[&Path], inputs: &[&Path]) -> eyre::Result<()> {
+    for (place, output) in outputs.iter().enumerate() {
+        let mut others = inputs.iter().chain(&outputs[..place]);
+        if let Some(other) = others.find(|other| files::is_same(output, other)) {
+            bail!(
+                "{} and {} are one file: what is written to it would destroy the other; name another file",
+                other.display(),
+                output.display()
+            );
+        }
+    }
+    Ok(())
+}
+
 fn read_zkey(file: &Path, checks: Checks) -> eyre::Result<Zkey> {
-    zkey::read(&iden3::map(file)?, checks).wrap_err_with(|| format!("key {}", file.display()))
+    zkey::read(&iden3::open(file, MOST_PIPED)?, checks).wrap_err_with(|| format!("key {}", file.display()))
 }
 
 pub fn import_zkey(options: &ImportZkey) -> eyre::Result<()> {
@@ -138,14 +173,16 @@ pub fn import_zkey(options: &ImportZkey) -> eyre::Result<()> {
     let key = read_zkey(&options.zkey, Checks::Group)?;
     let contributions = key.contributions;
     let parts = key.for_circuit(&matrices).wrap_err_with(|| format!("key {}", options.zkey.display()))?;
-    parts.vk.validate().wrap_err_with(|| format!("key {}", options.zkey.display()))?;
     parts.write(&options.out).wrap_err_with(|| format!("cannot write {}", options.out.display()))?;
     say!("  circuit        {}", hex(&matrices.digest()));
     say!("  contributions  {contributions}");
-    if contributions == 0 {
-        say!("  UNSAFE: nobody contributed to this key, so whoever made it can forge proofs");
-    } else {
-        say!("  check the ceremony with `snarkjs zkey verify` before you trust proofs of this key");
+    say!(
+        "  UNSAFE: this program cannot verify the ceremony, so contracts take the key on development chains only"
+    );
+    if contributions > 0 {
+        say!(
+            "  for your own programs, check it with `snarkjs zkey verify` before you trust proofs of this key"
+        );
     }
     say!("  ✓ {}", options.out.display());
     Ok(())
@@ -155,9 +192,8 @@ pub fn import_zkey(options: &ImportZkey) -> eyre::Result<()> {
 fn circuit(shape: Option<Shape>, file: Option<&Path>) -> eyre::Result<Matrices> {
     match (shape, file) {
         (Some(shape), _) => Ok(matrices(shape)?),
-        (None, Some(file)) => {
-            r1cs::read(&iden3::map(file)?).wrap_err_with(|| format!("circuit {}", file.display()))
-        }
+        (None, Some(file)) => r1cs::read(&iden3::open(file, MOST_PIPED)?)
+            .wrap_err_with(|| format!("circuit {}", file.display())),
         (None, None) => bail!("say which circuit the key is for: --circuit s3m1, or --r1cs FILE.r1cs"),
     }
 }
@@ -173,7 +209,7 @@ fn refuse_existing(file: &Path) -> eyre::Result<()> {
 pub fn import_ptau(options: &ImportPtau) -> eyre::Result<()> {
     let matrices = circuit(options.circuit, options.r1cs.as_deref())?;
     refuse_existing(&options.out)?;
-    let file = iden3::map(&options.ptau)?;
+    let file = iden3::open(&options.ptau, MOST_PIPED)?;
     let named = || format!("powers of tau {}", options.ptau.display());
     let ptau = ptau::read(&file).wrap_err_with(named)?;
     let key = initial_key(&ptau, &matrices, &Bar::default()).wrap_err_with(named)?;
@@ -184,7 +220,7 @@ pub fn import_ptau(options: &ImportPtau) -> eyre::Result<()> {
         say!("  UNSAFE: nobody contributed to these powers of tau, so whoever made them can forge proofs");
     }
     if let Some(file) = &options.r1cs
-        && !r1cs::is_in_order(&iden3::map(file)?, &matrices)?
+        && !r1cs::is_in_order(&iden3::open(file, MOST_PIPED)?, &matrices)?
     {
         say!(
             "  the terms of the .r1cs are not in circom's order: `snarkjs zkey verify` will not know this key"

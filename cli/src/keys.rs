@@ -159,6 +159,7 @@ pub fn run(command: Command) -> eyre::Result<()> {
         Command::ExportVerifier { file, gnark } => {
             let key = open(&file, None)?;
             if let Some(out) = gnark {
+                iden3::refuse_overlap(&[&out], &[&file])?;
                 return Ok(prover::iden3::write(&out, &write_verifying_key(key.verifying_key()))?);
             }
             let words: Vec<String> = key.verifying_key().to_evm_words().iter().map(|w| hex(w)).collect();
@@ -177,7 +178,10 @@ pub fn run(command: Command) -> eyre::Result<()> {
 fn origin(origin: &Origin) -> String {
     match origin {
         Origin::UnsafeDev { seed } => format!("UNSAFE development key from the public seed '{seed}'"),
-        Origin::Ceremony { transcript } => format!("ceremony with transcript {}", hex(transcript)),
+        Origin::UnsafeImported { transcript } => format!(
+            "UNSAFE: imported, and nobody here verified its ceremony (transcript {})",
+            hex(transcript)
+        ),
     }
 }
 

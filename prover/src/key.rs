@@ -17,7 +17,7 @@
 //! |---|---|---|
 //! | 0 | 8 | magic `PMKEY\r\n\x1a` |
 //! | 8 | 4 | version, 1 |
-//! | 12 | 4 | origin: 0 SAFE, 1 UNSAFE |
+//! | 12 | 4 | origin, UNSAFE both: 0 imported, 1 from a public seed |
 //! | 16 | 8 | length of the file |
 //! | 24 | 8 | public inputs with the constant one |
 //! | 32 | 8 | private variables |
@@ -28,7 +28,7 @@
 //! | 60 | 4 | zero |
 //! | 64 | 32 | digest of the circuit |
 //! | 96 | 32 | digest of the verifying key |
-//! | 128 | 256 | origin text (UTF-8, zero-padded): the seed, or the hex hash of the ceremony's transcript |
+//! | 128 | 256 | origin text (UTF-8, zero-padded): the seed, or the hex hash of what the imported file says of its ceremony |
 //! | 384 | 8 * 48 | per section: offset (8), length (8), BLAKE3 of its bytes (32) |
 //! | 768 | 224 | zero |
 //! | 992 | 32 | BLAKE3 of the 992 bytes before |
@@ -59,7 +59,8 @@ use header::{Header, SectionId};
 /// Bytes that a key file has for the seed or the transcript hash.
 pub const MAX_ORIGIN_BYTES: usize = 256;
 
-/// Where a key comes from.
+/// Where a key comes from. None is safe: what a file says of its ceremony anybody can write, and this program cannot verify a
+/// transcript yet (decision D44).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// From a public seed: everybody can forge proofs. For dev chains only.
@@ -67,9 +68,9 @@ pub enum Origin {
         /// The seed of [`crate::DevTrapdoor`].
         seed: String,
     },
-    /// From a ceremony.
-    Ceremony {
-        /// Hash of its transcript.
+    /// From a file of another program: whoever made it may be able to forge proofs.
+    UnsafeImported {
+        /// Hash of the transcript in the file, which nobody verified.
         transcript: [u8; 32],
     },
 }
@@ -77,7 +78,9 @@ pub enum Origin {
 impl Origin {
     /// Whether proofs for this key can be trusted.
     pub fn is_safe(&self) -> bool {
-        matches!(self, Self::Ceremony { .. })
+        match self {
+            Self::UnsafeDev { .. } | Self::UnsafeImported { .. } => false,
+        }
     }
 }
 

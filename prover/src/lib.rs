@@ -19,6 +19,7 @@
 //! | [`groth16`] | blinding, assembly, and verification before a proof leaves |
 //! | [`proof`] | proofs with valid points, and verification |
 //! | [`progress`] | progress of long work |
+//! | [`files`] | inputs that may be pipes, outputs that are whole or not there |
 //! | [`iden3`] | files of circom, snarkjs and rapidsnark |
 //! | [`gnark`] | verifying keys and proofs as gnark writes them |
 //!
@@ -28,6 +29,7 @@
 pub mod backend;
 pub mod cpu;
 pub mod dev;
+pub mod files;
 pub mod gnark;
 pub mod groth16;
 mod hash;
@@ -50,7 +52,7 @@ pub use keygen::{KeygenError, Resumable, generate, generate_for};
 pub use matrices::{CircuitDigest, Matrices, MatricesError};
 pub use progress::{NoProgress, Progress};
 pub use proof::{PreparedVerifyingKey, Proof, ProofError, VerifyError, verify};
-pub use verifying_key::{VerifyingKey, VerifyingKeyError};
+pub use verifying_key::{PublicKey, VerifyingKey, VerifyingKeyError};
 pub use witness::{Witness, synthesize_witness};
 
 /// The examples of the README, compiled and run with the tests.

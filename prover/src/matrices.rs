@@ -44,6 +44,12 @@ pub const COEFFICIENT_MINUS_ONE: u32 = 1;
 /// The identity of a circuit: see the module documentation.
 pub type CircuitDigest = [u8; 32];
 
+/// log2 of the domain of so many rows, which are at most 2^40. A single row gets a second point, as in snarkjs: the coset of a domain of one
+/// point is that point again.
+pub(crate) fn domain_log(rows: usize) -> u32 {
+    rows.max(2).next_power_of_two().trailing_zeros()
+}
+
 /// One sparse matrix in compressed rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SparseMatrix {
@@ -147,7 +153,7 @@ impl Matrices {
 
     /// log2 of the domain that the rows need.
     pub fn domain_log(&self) -> u32 {
-        self.rows().next_power_of_two().trailing_zeros()
+        domain_log(self.rows())
     }
 
     /// The coefficients that the matrices name by index; 1 and -1 come first.

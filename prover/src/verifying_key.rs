@@ -18,17 +18,23 @@ pub enum VerifyingKeyError {
     /// A G2 point lies outside the subgroup.
     #[error("PM-VK-003: {0} is outside the subgroup of order r; make the key again")]
     OutsideSubgroup(&'static str),
-    /// Anybody can forge proofs for such a key.
+    /// Anybody can forge proofs for such a key: see decision D11.
     #[error(
-        "PM-VK-004: delta equals gamma, so proofs can be forged; the ceremony was never finished, do not use the key"
+        "PM-VK-004: {0} equals {1} or its negative, so proofs can be forged; the ceremony was never finished, do not use the key"
     )]
-    DeltaIsGamma,
+    Degenerate(&'static str, &'static str),
     /// delta in G1 and in G2 are not the same multiple of the generators, and likewise for beta.
     #[error("PM-VK-005: {0} differs between G1 and G2; make the key again")]
     Inconsistent(&'static str),
     /// The key lacks even the point of the constant one.
     #[error("PM-VK-006: the key has no input points; make the key again")]
     NoInputs,
+    /// A secret is 1 or -1, which everybody knows.
+    #[error(
+        "PM-VK-007: {0} is the generator or its negative, so its secret is known; nobody contributed to the ceremony, do not \
+         use the key"
+    )]
+    KnownSecret(&'static str),
 }
 
 /// A Groth16 verifying key: e(A, B) = e(alpha, beta) * e(IC(x), gamma) * e(C, delta).
@@ -58,41 +64,28 @@ impl VerifyingKey {
     pub fn validate(&self) -> Result<(), VerifyingKeyError> {
         let g1 =
             [("alpha in G1", self.alpha_g1), ("beta in G1", self.beta_g1), ("delta in G1", self.delta_g1)];
-        let inputs = self.ic.iter().map(|point| ("an input point", *point));
-        for (name, point) in g1.into_iter().chain(inputs) {
-            if bool::from(point.is_identity()) {
-                return Err(VerifyingKeyError::Infinity(name));
-            }
-            if !bn254::raw::is_valid_g1(&point) {
-                return Err(VerifyingKeyError::NotOnCurve(name));
-            }
+        for (name, point) in g1 {
+            check_g1(name, &point)?;
         }
-        let g2 =
-            [("beta in G2", self.beta_g2), ("gamma in G2", self.gamma_g2), ("delta in G2", self.delta_g2)];
-        for (name, point) in g2 {
-            if bool::from(PrimeCurveAffine::is_identity(&point)) {
-                return Err(VerifyingKeyError::Infinity(name));
-            }
-            if !bool::from(point.is_on_curve()) {
-                return Err(VerifyingKeyError::NotOnCurve(name));
-            }
-            if !is_in_g2(&point) {
-                return Err(VerifyingKeyError::OutsideSubgroup(name));
-            }
-        }
-        if self.ic.is_empty() {
-            return Err(VerifyingKeyError::NoInputs);
-        }
-        if self.delta_g2 == self.gamma_g2 {
-            return Err(VerifyingKeyError::DeltaIsGamma);
-        }
+        self.public().validate()?;
         if !same_multiple(&self.beta_g1, &self.beta_g2) {
             return Err(VerifyingKeyError::Inconsistent("beta"));
         }
         if !same_multiple(&self.delta_g1, &self.delta_g2) {
             return Err(VerifyingKeyError::Inconsistent("delta"));
         }
-        Ok(())
+        self.public().check_secrets()
+    }
+
+    /// The parts that verifying needs.
+    pub fn public(&self) -> PublicKey {
+        PublicKey {
+            alpha: self.alpha_g1,
+            beta: self.beta_g2,
+            gamma: self.gamma_g2,
+            delta: self.delta_g2,
+            ic: self.ic.clone(),
+        }
     }
 
     /// What a contract needs, as big-endian words: alpha (x, y), then beta, gamma, delta in G2 (x.c1, x.c0, y.c1, y.c0
@@ -109,11 +102,7 @@ impl VerifyingKey {
 
     /// BLAKE2b-256 of `"proofmill.vk.v1"` and the words of [`Self::to_evm_words`].
     pub fn digest(&self) -> [u8; 32] {
-        let mut hasher = tagged("proofmill.vk.v1");
-        for word in self.to_evm_words() {
-            hasher.update(word);
-        }
-        hasher.finalize().into()
+        digest_of_words(&self.to_evm_words())
     }
 
     /// The key as bellman has it.
@@ -141,6 +130,87 @@ impl VerifyingKey {
             ic: key.ic.clone(),
         }
     }
+}
+
+/// The parts of a verifying key that verifying needs. Those that only provers need, beta and delta in G1, are not among them, as in
+/// snarkjs's `verification_key.json` and in contracts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PublicKey {
+    /// alpha in G1.
+    pub alpha: G1Affine,
+    /// beta in G2.
+    pub beta: G2Affine,
+    /// gamma in G2.
+    pub gamma: G2Affine,
+    /// delta in G2.
+    pub delta: G2Affine,
+    /// One point per public input, that of the constant one first.
+    pub ic: Vec<G1Affine>,
+}
+
+impl PublicKey {
+    /// Checks every point, and that beta, gamma and delta have three different x coordinates. With delta = ±gamma the equation is
+    /// free in C; with beta = ±gamma or beta = ±delta the points of the key alone make a "proof".
+    pub(crate) fn validate(&self) -> Result<(), VerifyingKeyError> {
+        check_g1("alpha in G1", &self.alpha)?;
+        for point in &self.ic {
+            check_g1("an input point", point)?;
+        }
+        let g2 = [("beta in G2", self.beta), ("gamma in G2", self.gamma), ("delta in G2", self.delta)];
+        for (name, point) in g2 {
+            check_g2(name, &point)?;
+        }
+        if self.ic.is_empty() {
+            return Err(VerifyingKeyError::NoInputs);
+        }
+        let pairs = [
+            (("delta", self.delta), ("gamma", self.gamma)),
+            (("delta", self.delta), ("beta", self.beta)),
+            (("beta", self.beta), ("gamma", self.gamma)),
+        ];
+        match pairs.into_iter().find(|((_, first), (_, second))| first.x == second.x) {
+            Some(((first, _), (second, _))) => Err(VerifyingKeyError::Degenerate(first, second)),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that alpha, beta and delta are no generators. gamma may be one: snarkjs always takes 1 for it.
+    pub(crate) fn check_secrets(&self) -> Result<(), VerifyingKeyError> {
+        let generator = G2Affine::generator();
+        let known = if self.alpha.x == G1Affine::generator().x {
+            Some("alpha")
+        } else {
+            let secrets = [("beta", self.beta), ("delta", self.delta)];
+            secrets.into_iter().find(|(_, point)| point.x == generator.x).map(|(name, _)| name)
+        };
+        known.map_or(Ok(()), |name| Err(VerifyingKeyError::KnownSecret(name)))
+    }
+}
+
+/// The digest of the verifying key with these words, of the key that a contract has for one.
+pub fn digest_of_words(words: &[[u8; 32]]) -> [u8; 32] {
+    let mut hasher = tagged("proofmill.vk.v1");
+    for word in words {
+        hasher.update(word);
+    }
+    hasher.finalize().into()
+}
+
+fn check_g1(name: &'static str, point: &G1Affine) -> Result<(), VerifyingKeyError> {
+    if bool::from(point.is_identity()) {
+        return Err(VerifyingKeyError::Infinity(name));
+    }
+    if bn254::raw::is_valid_g1(point) { Ok(()) } else { Err(VerifyingKeyError::NotOnCurve(name)) }
+}
+
+fn check_g2(name: &'static str, point: &G2Affine) -> Result<(), VerifyingKeyError> {
+    if bool::from(PrimeCurveAffine::is_identity(point)) {
+        return Err(VerifyingKeyError::Infinity(name));
+    }
+    if !bool::from(point.is_on_curve()) {
+        return Err(VerifyingKeyError::NotOnCurve(name));
+    }
+    if is_in_g2(point) { Ok(()) } else { Err(VerifyingKeyError::OutsideSubgroup(name)) }
 }
 
 /// Whether two points are the same multiple of their generators.

@@ -5,8 +5,9 @@ use bn254::{Fq, Fq2, Fr, G1Affine, G2Affine, PrimeField, fq_from_be_bytes, fr_fr
 use serde_json::{Value, json};
 
 use super::Iden3Error;
+use crate::key::KeyError;
 use crate::proof::Proof;
-use crate::verifying_key::VerifyingKey;
+use crate::verifying_key::{PublicKey, VerifyingKey};
 
 /// Digits of the largest 256-bit number.
 const MOST_DIGITS: usize = 78;
@@ -67,25 +68,10 @@ pub fn read_public(value: &Value) -> Result<Vec<Fr>, Iden3Error> {
     })
 }
 
-/// The parts of a verifying key that verifying needs. Those that only provers need, beta and delta in G1, are not in the file.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PublicKey {
-    /// alpha in G1.
-    pub alpha: G1Affine,
-    /// beta, gamma and delta in G2.
-    pub beta: G2Affine,
-    /// gamma in G2.
-    pub gamma: G2Affine,
-    /// delta in G2.
-    pub delta: G2Affine,
-    /// One point per public input, that of the constant one first.
-    pub ic: Vec<G1Affine>,
-}
-
-/// Reads a verifying key. The points are not checked.
+/// Reads a verifying key and validates it.
 ///
 /// # Errors
-/// [`Iden3Error::Malformed`].
+/// [`Iden3Error::Malformed`], and [`Iden3Error::Key`] for one that is not fit for use.
 pub fn read_verifying_key(value: &Value) -> Result<PublicKey, Iden3Error> {
     let g2 = |name: &str| value.get(name).and_then(read_g2);
     let read = || {
@@ -98,10 +84,12 @@ pub fn read_verifying_key(value: &Value) -> Result<PublicKey, Iden3Error> {
             ic,
         })
     };
-    read().ok_or(Iden3Error::Malformed {
+    let key = read().ok_or(Iden3Error::Malformed {
         kind: "verification_key.json",
         reason: "a point is missing or is no pair of numbers below the modulus",
-    })
+    })?;
+    key.validate().and_then(|()| key.check_secrets()).map_err(KeyError::VerifyingKey)?;
+    Ok(key)
 }
 
 fn g1(point: &G1Affine) -> Value {

@@ -21,12 +21,10 @@ pub mod r1cs;
 pub mod wtns;
 pub mod zkey;
 
-use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
-
+use crate::files::{Input, Output};
 use crate::key::KeyError;
 
 /// Why a file is not what it should be, or cannot be written.
@@ -75,21 +73,35 @@ pub enum Iden3Error {
     NotPrepared,
 }
 
-/// The bytes of a file, mapped.
+/// The bytes of a file, of which not more than `limit` come through a pipe; `-` is standard input.
 ///
 /// # Errors
 /// [`Iden3Error::Io`].
-pub fn map(path: &Path) -> Result<Mmap, Iden3Error> {
-    let io = |source| Iden3Error::Io { path: path.to_owned(), source };
-    let file = File::open(path).map_err(io)?;
-    // SAFETY: the map is read-only. Someone who truncates the file while it is read gets a crash, as with any mapped file.
-    unsafe { Mmap::map(&file) }.map_err(io)
+pub fn open(path: &Path, limit: u64) -> Result<Input, Iden3Error> {
+    Input::open(path, limit).map_err(|source| Iden3Error::Io { path: path.to_owned(), source })
 }
 
-/// Writes a file.
+/// Begins a file.
+///
+/// # Errors
+/// [`Iden3Error::Io`].
+pub fn begin(path: &Path) -> Result<Output, Iden3Error> {
+    Output::begin(path).map_err(|source| Iden3Error::Io { path: path.to_owned(), source })
+}
+
+/// Writes a file that was begun, whole or not at all.
+///
+/// # Errors
+/// [`Iden3Error::Io`].
+pub fn finish(mut output: Output, path: &Path, bytes: &[u8]) -> Result<(), Iden3Error> {
+    let written = output.write_all(bytes).and_then(|()| output.commit());
+    written.map_err(|source| Iden3Error::Io { path: path.to_owned(), source })
+}
+
+/// Writes a file, whole or not at all.
 ///
 /// # Errors
 /// [`Iden3Error::Io`].
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Iden3Error> {
-    fs::write(path, bytes).map_err(|source| Iden3Error::Io { path: path.to_owned(), source })
+    finish(begin(path)?, path, bytes)
 }

@@ -124,12 +124,13 @@ impl Ptau<'_> {
         self.file.has(TAU_G1 + TO_LAGRANGE)
     }
 
-    /// What a circuit with a domain of 2^`log` points needs, checked.
+    /// What a circuit with a domain of 2^`log` points needs, checked. No circuit has a domain of one point.
     ///
     /// # Errors
     /// [`Iden3Error::TooFewPowers`]; [`Iden3Error::NotPrepared`]; [`Iden3Error::Malformed`] when these are not the powers of
     /// one tau, alpha and beta.
     pub fn for_domain(&self, log: u32, progress: &dyn Progress) -> Result<Powers, Iden3Error> {
+        let log = log.max(1);
         if log > self.power {
             return Err(Iden3Error::TooFewPowers { power: self.power, needed: log });
         }
@@ -196,24 +197,19 @@ impl Ptau<'_> {
     ) -> Result<(), Iden3Error> {
         let (g1, g2) = (G1Affine::generator(), G2Affine::generator());
         let first = tau_g1[0] == g1 && tau_g2[0] == g2;
-        // There is a second power in G1 for every p; with p = 0 there is none in G2, where a circuit has one row.
-        let of_tau = match (tau_g1.get(1), tau_g2.get(1)) {
-            (Some(of_g1), Some(of_g2)) => Some((*of_g1, *of_g2)),
-            _ => None,
-        };
-        let Some((tau_of_g1, tau_of_g2)) = of_tau.filter(|_| first) else {
+        let ([_, tau_of_g1, ..], [_, tau_of_g2, ..], true) = (tau_g1, tau_g2, first) else {
             return Err(self.file.malformed("its powers do not begin with the generators and tau"));
         };
         progress.advance(1);
         for powers in [tau_g1, alpha, beta] {
             let [low, high] = shifted(powers, msm_g1);
-            if !same_ratio((high, g2), (low, tau_of_g2)) {
+            if !same_ratio((high, g2), (low, *tau_of_g2)) {
                 return Err(self.file.malformed("a power in G1 is not tau times the one before"));
             }
             progress.advance(1);
         }
         let [low, high] = shifted(tau_g2, msm_g2);
-        if !same_ratio((g1, high), (tau_of_g1, low)) {
+        if !same_ratio((g1, high), (*tau_of_g1, low)) {
             return Err(self.file.malformed("a power in G2 is not tau times the one before"));
         }
         if !same_ratio((beta[0], g2), (g1, beta_g2)) {

@@ -2,7 +2,7 @@
 //!
 //! Wires are numbered as our variables are: the constant one, the public outputs and inputs, the private ones. Section 1 has
 //! the field and the numbers of wires, section 2 the constraints (for A, B and C each the number of terms, then wire and
-//! coefficient of each), section 3 a label of eight bytes for every wire, of which only the number counts here.
+//! coefficient of each), section 3, which may be missing, a label of eight bytes for every wire, of which only the number counts here.
 
 use bn254::{Fr, fr_to_le_bytes};
 
@@ -17,6 +17,8 @@ const HEADER: u32 = 1;
 const CONSTRAINTS: u32 = 2;
 const LABELS: u32 = 3;
 const CUSTOM_GATES: [u32; 2] = [4, 5];
+/// A file without labels may have wires that take so many bytes more than it is long: those that occur in no constraint.
+const MOST_SPARE_BYTES: u64 = 1 << 20;
 
 /// Reads the constraints of a circuit.
 ///
@@ -40,9 +42,14 @@ pub fn read(bytes: &[u8]) -> Result<Matrices, Iden3Error> {
         return Err(file.malformed("it has more public values than wires"));
     };
 
-    // So many variables take no more memory than the file is long.
-    if file.section(LABELS)?.remaining().len() as u64 != 8 * u64::from(wires) {
-        return Err(file.malformed("it has another number of labels than of wires"));
+    // So many variables take little more memory than the file is long.
+    let wires_in_bytes = 8 * u64::from(wires);
+    if file.has(LABELS) {
+        if file.section(LABELS)?.remaining().len() as u64 != wires_in_bytes {
+            return Err(file.malformed("it has another number of labels than of wires"));
+        }
+    } else if wires_in_bytes > bytes.len() as u64 + MOST_SPARE_BYTES {
+        return Err(file.malformed("it has many more wires than its constraints name"));
     }
     let mut builder = RowBuilder::new(inputs, aux)
         .ok_or(Iden3Error::Unsupported("the circuit has too many variables for this program"))?;

@@ -24,7 +24,7 @@ pub fn read(bytes: &[u8], inputs: usize) -> Result<Witness, Iden3Error> {
     let count = header.u32()? as usize;
     header.end()?;
     let mut reader = file.section(VALUES)?;
-    if reader.remaining().len() != 32 * count {
+    if count.checked_mul(32) != Some(reader.remaining().len()) {
         return Err(file.malformed("it has another number of values than its header says"));
     }
     if count < inputs {

@@ -24,8 +24,8 @@ use rayon::prelude::*;
 use super::Iden3Error;
 use super::binfile::{BinFile, Reader, Writer};
 use crate::hash::tagged;
-use crate::key::{Key, KeyParts, Origin};
-use crate::matrices::{Matrices, RowBuilder};
+use crate::key::{Key, KeyError, KeyParts, Origin};
+use crate::matrices::{Matrices, RowBuilder, domain_log};
 use crate::verifying_key::VerifyingKey;
 
 const KIND: &str = "zkey";
@@ -41,7 +41,7 @@ pub struct Zkey {
     pub matrices: Matrices,
     /// The key, of the circuit with these matrices.
     pub parts: KeyParts,
-    /// Contributions to its ceremony. Without any it is marked as unsafe: whoever made it can forge proofs.
+    /// Contributions to its ceremony, by the file's own account.
     pub contributions: u32,
 }
 
@@ -55,14 +55,16 @@ pub enum Checks {
 }
 
 impl Zkey {
-    /// The key for the whole circuit, C included, of which the file has only A and B.
+    /// The key for the whole circuit, C included, of which the file has only A and B. Its verifying key is validated: a file that was
+    /// read may be of a ceremony that goes on.
     ///
     /// # Errors
-    /// [`Iden3Error::OtherCircuit`].
+    /// [`Iden3Error::OtherCircuit`], and [`Iden3Error::Key`] for a key that is not fit for use.
     pub fn for_circuit(self, matrices: &Matrices) -> Result<KeyParts, Iden3Error> {
         if matrices.without_c().digest() != self.matrices.digest() {
             return Err(Iden3Error::OtherCircuit("the key is not of this circuit"));
         }
+        self.parts.vk.validate().map_err(KeyError::VerifyingKey)?;
         Ok(KeyParts { circuit: matrices.digest(), ..self.parts })
     }
 }
@@ -222,7 +224,7 @@ fn read_matrices(mut reader: Reader<'_>, header: &Header) -> Result<Matrices, Id
     if !inputs.into_iter().eq(expected) || terms[1].iter().any(implied) {
         return Err(reader.malformed("the rows of the public inputs are not what they should be"));
     }
-    if rows.next_power_of_two() != header.domain {
+    if 1 << domain_log(rows) != header.domain {
         return Err(reader.malformed("its domain does not fit its constraints"));
     }
     let (inputs, aux) = (header.inputs as u32, (header.variables - header.inputs) as u32);
@@ -246,19 +248,13 @@ fn read_matrices(mut reader: Reader<'_>, header: &Header) -> Result<Matrices, Id
         .ok_or(Iden3Error::Unsupported("the circuit has too many constraints for this program"))
 }
 
-/// Contributions, and what the key may be called.
+/// The number of contributions and the hash of the transcript, of which nothing is verified: the key is unsafe whatever they say.
 fn read_origin(reader: Reader<'_>) -> Result<(u32, Origin), Iden3Error> {
-    let transcript = reader.remaining();
+    let mut hasher = tagged("proofmill.zkey.v1");
+    hasher.update(reader.remaining());
     let mut reader = reader;
     let _circuit_hash: [u8; 64] = reader.array()?;
-    let contributions = reader.u32()?;
-    if contributions == 0 {
-        let seed = "a .zkey without contributions".to_owned();
-        return Ok((0, Origin::UnsafeDev { seed }));
-    }
-    let mut hasher = tagged("proofmill.zkey.v1");
-    hasher.update(transcript);
-    Ok((contributions, Origin::Ceremony { transcript: hasher.finalize().into() }))
+    Ok((reader.u32()?, Origin::UnsafeImported { transcript: hasher.finalize().into() }))
 }
 
 /// The file of a key, without contributions: for provers that read this format. The matrices are of the key's circuit.

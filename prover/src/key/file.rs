@@ -1,18 +1,15 @@
-//! Writing key files atomically, and the bytes behind a [`super::Key`].
+//! Writing key files, and the bytes behind a [`super::Key`].
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bn254::raw;
 use memmap2::Mmap;
 
 use super::header::{ALIGNMENT, Header, verifying_key_bytes};
 use super::{KeyError, KeyParts};
-
-/// Key files this process began to write.
-static WRITES: AtomicU64 = AtomicU64::new(0);
+use crate::files::Output;
 
 /// One alignment unit of a key in memory.
 #[derive(Clone, Copy)]
@@ -89,32 +86,17 @@ impl From<io::Error> for WriteError {
 }
 
 impl KeyParts {
-    /// Writes the key file: under a temporary name in the same folder, synced, then renamed. After a crash there is
-    /// either no file of this name, or the one before, or the whole new one.
+    /// Writes the key file. After a crash there is either no file of this name, or the one before, or the whole new one.
     ///
     /// # Errors
     /// [`KeyError::Io`], and [`KeyError::Malformed`] when the origin does not fit.
     pub fn write(&self, path: &Path) -> Result<(), KeyError> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // Unlike any other writer's, in this process or another.
-        let number = WRITES.fetch_add(1, Ordering::Relaxed);
-        let temporary = path.with_file_name(format!(".{name}.{}.{number}.tmp", std::process::id()));
-        let written = self.write_synced(&temporary).and_then(|()| Ok(fs::rename(&temporary, path)?));
-        match written {
-            Ok(()) => sync_folder(path),
-            Err(error) => {
-                // The write error is what the user must see, not that the temporary file stayed.
-                let _ = fs::remove_file(&temporary);
-                Err(error.into_key_error(path))
-            }
-        }
-    }
-
-    fn write_synced(&self, path: &Path) -> Result<(), WriteError> {
-        let mut writer = BufWriter::with_capacity(1 << 20, File::create(path)?);
-        self.write_to(&mut writer)?;
-        let file = writer.into_inner().map_err(|error| error.into_error())?;
-        Ok(file.sync_all()?)
+        let write = || {
+            let mut output = Output::begin(path)?;
+            self.write_to(&mut output)?;
+            Ok(output.commit()?)
+        };
+        write().map_err(|error: WriteError| error.into_key_error(path))
     }
 
     fn write_to(&self, out: &mut impl Write) -> Result<(), WriteError> {
@@ -141,16 +123,4 @@ impl KeyParts {
         }
         Ok(())
     }
-}
-
-/// Makes a rename durable (folders cannot be synced on Windows, where this does nothing).
-fn sync_folder(path: &Path) -> Result<(), KeyError> {
-    #[cfg(unix)]
-    {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(|source| KeyError::Io { path: path.to_owned(), source })?;
-    }
-    Ok(())
 }

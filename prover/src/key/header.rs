@@ -7,7 +7,7 @@ use bn254::raw;
 use bn254::{G1Affine, G2Affine};
 
 use super::{KeyError, KeyParts, MAX_ORIGIN_BYTES, Origin, hex};
-use crate::matrices::CircuitDigest;
+use crate::matrices::{CircuitDigest, domain_log};
 use crate::verifying_key::VerifyingKey;
 
 pub(super) const HEADER_LEN: usize = 1024;
@@ -101,7 +101,7 @@ impl Header {
             inputs: parts.inputs,
             aux: parts.aux,
             constraints: parts.constraints,
-            domain_log: (parts.constraints + parts.inputs).next_power_of_two().trailing_zeros(),
+            domain_log: domain_log(parts.constraints + parts.inputs),
             generator: parts.generator,
             sections,
         }
@@ -120,8 +120,8 @@ impl Header {
     /// # Errors
     /// [`KeyError::Malformed`] when the origin does not fit.
     pub(super) fn to_bytes(&self) -> Result<[u8; HEADER_LEN], KeyError> {
-        let (unsafe_flag, text) = match &self.origin {
-            Origin::Ceremony { transcript } => (0_u32, hex(transcript)),
+        let (number, text) = match &self.origin {
+            Origin::UnsafeImported { transcript } => (0_u32, hex(transcript)),
             Origin::UnsafeDev { seed } => (1, seed.clone()),
         };
         if text.len() > MAX_ORIGIN_BYTES {
@@ -135,7 +135,7 @@ impl Header {
         let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
         put(0, MAGIC);
         put(AT_VERSION, &VERSION.to_le_bytes());
-        put(AT_ORIGIN, &unsafe_flag.to_le_bytes());
+        put(AT_ORIGIN, &number.to_le_bytes());
         put(AT_FILE_LEN, &(self.file_len() as u64).to_le_bytes());
         put(AT_INPUTS, &(self.inputs as u64).to_le_bytes());
         put(AT_AUX, &(self.aux as u64).to_le_bytes());
@@ -197,7 +197,7 @@ impl Header {
 
     fn check_sizes(&self) -> Result<(), KeyError> {
         let rows = self.constraints + self.inputs;
-        if self.inputs == 0 || self.domain_log >= 28 || rows.next_power_of_two() != 1 << self.domain_log {
+        if self.inputs == 0 || self.domain_log >= 28 || domain_log(rows) != self.domain_log {
             return Err(KeyError::Malformed("the domain does not fit the constraints"));
         }
         let len = |id| self.range(id).len();
@@ -264,9 +264,9 @@ fn parse_origin(bytes: &[u8]) -> Result<Origin, KeyError> {
     let text = std::str::from_utf8(&bytes[AT_ORIGIN_TEXT..AT_ORIGIN_TEXT + len])
         .map_err(|_| KeyError::Malformed("the origin is not text"))?;
     match u32_at(bytes, AT_ORIGIN) {
-        0 => Ok(Origin::Ceremony { transcript: parse_hex(text)? }),
+        0 => Ok(Origin::UnsafeImported { transcript: parse_hex(text)? }),
         1 => Ok(Origin::UnsafeDev { seed: text.to_owned() }),
-        _ => Err(KeyError::Malformed("the origin is neither SAFE nor UNSAFE")),
+        _ => Err(KeyError::Malformed("the origin is none that this program knows")),
     }
 }
 

@@ -41,7 +41,8 @@ pub enum KeygenError {
         "PM-KEYGEN-001: private variable {0} occurs in no constraint; constrain it or do not allocate it"
     )]
     UnconstrainedVariable(usize),
-    /// The secrets of the trapdoor do not make a key (a secret is zero, delta = gamma, or tau is in the domain).
+    /// The secrets of the trapdoor do not make a key: one is zero, two of beta, gamma and delta are the same up to sign, or tau is in the
+    /// domain.
     #[error("PM-KEYGEN-002: this seed gives a degenerate key; choose another seed")]
     DegenerateTrapdoor,
     /// The seed does not fit a key file.
@@ -101,7 +102,9 @@ fn make(
     }
     let domain = Domain::with_generator(matrices.domain_log(), generator)?;
     let secrets = [trapdoor.tau, trapdoor.alpha, trapdoor.beta, trapdoor.gamma, trapdoor.delta];
-    if secrets.contains(&Fr::ZERO) || trapdoor.gamma == trapdoor.delta {
+    let DevTrapdoor { beta, gamma, delta, .. } = *trapdoor;
+    let same = |(first, second): (Fr, Fr)| first == second || first == -second;
+    if secrets.contains(&Fr::ZERO) || [(beta, gamma), (beta, delta), (gamma, delta)].into_iter().any(same) {
         return Err(KeygenError::DegenerateTrapdoor);
     }
     let scalars = QueryScalars::evaluate(matrices, trapdoor, &domain)?;

@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use prover::iden3::zkey::Checks;
 use prover::iden3::{Iden3Error, json, r1cs, wtns, zkey};
 use prover::{
-    Cancel, CpuBackend, DevTrapdoor, Key, KeyParts, Matrices, NoProgress, Origin, ProveError, Prover,
-    Witness, generate_for, verify,
+    Cancel, CpuBackend, DevTrapdoor, Key, KeyError, KeyParts, Matrices, NoProgress, Origin, ProveError,
+    Prover, Witness, generate_for, verify,
 };
 
 fn matrices() -> Matrices {
@@ -53,7 +53,7 @@ fn circuits_witnesses_and_keys_survive_the_way_through_files() {
 
     let zkey::Zkey { matrices: of_key, parts, contributions } = zkey::read(&key, Checks::Group).unwrap();
     assert_eq!(contributions, 0);
-    assert!(!parts.origin.is_safe(), "nobody contributed");
+    assert!(!parts.origin.is_safe());
     assert!(!of_key.c_is_known());
     let expected = key_for_iden3(&read);
     let made = KeyParts { origin: expected.origin.clone(), circuit: expected.circuit, ..parts.clone() };
@@ -87,13 +87,80 @@ fn keys_in_bellmans_order_are_not_written_as_zkey() {
 }
 
 #[test]
-fn contributions_make_a_transcript() {
+fn nothing_that_a_file_says_of_its_ceremony_makes_a_key_safe() {
     let [_, _, mut key] = files();
     let contributions = key.len() - 4;
-    key[contributions] = 1;
-    let read = zkey::read(&key, Checks::Group).unwrap();
-    assert_eq!(read.contributions, 1);
-    assert!(matches!(read.parts.origin, Origin::Ceremony { .. }));
+    let mut transcripts = Vec::new();
+    for count in [0, 1, 200] {
+        // Of a key from a public seed, whose count anybody can write.
+        key[contributions] = count;
+        let read = zkey::read(&key, Checks::Group).unwrap();
+        assert_eq!(read.contributions, u32::from(count));
+        assert!(!read.parts.origin.is_safe());
+        let Origin::UnsafeImported { transcript } = read.parts.origin else { panic!("it was imported") };
+        assert!(!transcripts.contains(&transcript), "another transcript");
+        transcripts.push(transcript);
+    }
+}
+
+#[test]
+fn a_zkey_that_anybody_can_forge_proofs_for_is_not_imported() {
+    let matrices = matrices();
+    let [_, _, file] = files();
+    let good = zkey::read(&file, Checks::Group).unwrap().parts.vk;
+    zkey::read(&file, Checks::Group).unwrap().for_circuit(&matrices).unwrap();
+    for (bad, expected) in crate::key_files::forgeable_keys() {
+        let mut file = file.clone();
+        let mut put = |old: &[u8], new: &[u8]| {
+            let at = file.windows(old.len()).position(|window| window == old).unwrap();
+            file[at..at + old.len()].copy_from_slice(new);
+        };
+        let g1 = |vk: &prover::VerifyingKey| bn254::raw::as_bytes(&[vk.alpha_g1, vk.beta_g1]).to_vec();
+        put(&g1(&good), &g1(&bad));
+        put(bn254::raw::as_bytes(&[good.beta_g2]), bn254::raw::as_bytes(&[bad.beta_g2]));
+        put(bn254::raw::as_bytes(&[good.delta_g1]), bn254::raw::as_bytes(&[bad.delta_g1]));
+        put(bn254::raw::as_bytes(&[good.delta_g2]), bn254::raw::as_bytes(&[bad.delta_g2]));
+        let refused = zkey::read(&file, Checks::Group).unwrap().for_circuit(&matrices).unwrap_err();
+        assert!(matches!(refused, Iden3Error::Key(KeyError::VerifyingKey(error)) if error == expected));
+    }
+}
+
+/// A circuit without constraints and without public values: one row, that of the constant one. snarkjs made the key and the witness.
+#[test]
+fn a_circuit_without_constraints_is_read_proved_and_verified() {
+    let circuit = r1cs::read(include_bytes!("data/snarkjs/nocons.r1cs")).unwrap();
+    let witness = wtns::read(include_bytes!("data/snarkjs/nocons.wtns"), circuit.inputs()).unwrap();
+    let key = || zkey::read(include_bytes!("data/snarkjs/nocons_1.zkey"), Checks::Group).unwrap();
+    let theirs = serde_json::from_slice(include_bytes!("data/snarkjs/nocons.vk.json")).unwrap();
+    assert_eq!(json::read_verifying_key(&theirs).unwrap(), key().parts.vk.public());
+    let parts = key().parts;
+    prove(key().matrices, &parts, &witness).unwrap();
+    let parts = key().for_circuit(&circuit).unwrap();
+    prove(circuit.clone(), &parts, &witness).unwrap();
+    for generator in [Generator::Five, Generator::Seven] {
+        let parts = generate_for(generator, &circuit, &DevTrapdoor::from_seed("tests"), &NoProgress).unwrap();
+        prove(circuit.clone(), &parts, &witness).unwrap();
+        let key = Key::from_parts(&parts).unwrap();
+        if generator == Generator::Five {
+            let file = zkey::write(&key, &circuit).unwrap();
+            let read = zkey::read(&file, Checks::Group).unwrap().for_circuit(&circuit).unwrap();
+            assert_eq!(KeyParts { origin: parts.origin.clone(), ..read }, parts);
+        }
+    }
+}
+
+#[test]
+fn a_circuit_without_labels_is_read() {
+    let file = include_bytes!("data/snarkjs/outs-nolabels.r1cs");
+    let circuit = r1cs::read(file).unwrap();
+    let again = r1cs::read(&r1cs::write(&circuit).unwrap()).unwrap();
+    assert_eq!(again.digest(), circuit.digest());
+    assert!(circuit.constraints() > 0 && circuit.inputs() > 1);
+    // The number of wires is behind the header of the file, of the section, and the field. Without labels it is bounded all the same.
+    let mut absurd = file.to_vec();
+    let at = file.windows(4).position(|w| w == (circuit.variables() as u32).to_le_bytes()).unwrap();
+    absurd[at..at + 4].copy_from_slice(&(1_u32 << 30).to_le_bytes());
+    assert!(matches!(r1cs::read(&absurd), Err(Iden3Error::Malformed { .. })));
 }
 
 /// Reads bytes as every kind of file; whether one was accepted.
@@ -215,7 +282,7 @@ fn snarkjs_and_we_prove_and_verify_the_same_circuit() {
     };
     let key = zkey::read(&std::fs::read(at("final.zkey")).unwrap(), Checks::Curve).unwrap();
     assert_eq!(key.contributions, 1);
-    assert!(key.parts.origin.is_safe());
+    assert!(!key.parts.origin.is_safe(), "nobody verified its transcript");
     let of_circuit = zkey::read(&std::fs::read(at("final.zkey")).unwrap(), Checks::Curve).unwrap();
     let of_circuit = of_circuit.for_circuit(&matrices).unwrap();
     let prover = Prover::new(

@@ -7,8 +7,11 @@ use std::sync::LazyLock;
 use crate::common::{Mixed, key_of};
 use bn254::{CurveAffine, Fq, G1Affine, G2Affine, PrimeCurveAffine};
 use proptest::prelude::*;
+use prover::iden3::{Iden3Error, json};
 use prover::key::Origin;
-use prover::{DevTrapdoor, Key, KeyError, KeyParts, Matrices, NoProgress, VerifyingKeyError, generate};
+use prover::{
+    DevTrapdoor, Key, KeyError, KeyParts, Matrices, NoProgress, VerifyingKey, VerifyingKeyError, generate,
+};
 
 fn written(folder: &Path, parts: &KeyParts) -> std::path::PathBuf {
     let path = folder.join("mixed.pmkey");
@@ -158,7 +161,10 @@ fn keys_with_bad_points_are_refused_although_their_checksums_are_right() {
         }
     };
     let outside = (0..20).find_map(bn254::subgroup::twist_point_outside_g2).unwrap();
-    assert_eq!(refused(&|key| key.vk.delta_g2 = key.vk.gamma_g2), VerifyingKeyError::DeltaIsGamma);
+    assert_eq!(
+        refused(&|key| key.vk.delta_g2 = key.vk.gamma_g2),
+        VerifyingKeyError::Degenerate("delta", "gamma")
+    );
     assert_eq!(refused(&|key| key.vk.gamma_g2 = outside), VerifyingKeyError::OutsideSubgroup("gamma in G2"));
     assert_eq!(
         refused(&|key| key.vk.alpha_g1.x += Fq::from(1)),
@@ -176,6 +182,66 @@ fn keys_with_bad_points_are_refused_although_their_checksums_are_right() {
         refused(&|key| key.vk.delta_g1 = G1Affine::generator()),
         VerifyingKeyError::Inconsistent("delta")
     );
+}
+
+/// Keys that anybody can forge proofs for, and what is wrong with each. Their points are in their groups and agree in G1 and G2.
+pub fn forgeable_keys() -> Vec<(VerifyingKey, VerifyingKeyError)> {
+    let vk = key_of(Mixed::shape()).1.vk;
+    let with_beta = |(g1, g2): (G1Affine, G2Affine)| VerifyingKey { beta_g1: g1, beta_g2: g2, ..vk.clone() };
+    let with_delta =
+        |(g1, g2): (G1Affine, G2Affine)| VerifyingKey { delta_g1: g1, delta_g2: g2, ..vk.clone() };
+    let seed = DevTrapdoor::from_seed("tests");
+    let gamma_g1 = bn254::Curve::to_affine(&(G1Affine::generator() * seed.gamma));
+    let [beta, gamma, delta, one] = [
+        (vk.beta_g1, vk.beta_g2),
+        (gamma_g1, vk.gamma_g2),
+        (vk.delta_g1, vk.delta_g2),
+        (G1Affine::generator(), G2Affine::generator()),
+    ];
+    let minus = |(g1, g2): (G1Affine, G2Affine)| (-g1, -g2);
+    let mut keys = Vec::new();
+    for same in [beta, minus(beta)] {
+        keys.push((with_delta(same), VerifyingKeyError::Degenerate("delta", "beta")));
+    }
+    for same in [gamma, minus(gamma)] {
+        keys.push((with_delta(same), VerifyingKeyError::Degenerate("delta", "gamma")));
+        keys.push((with_beta(same), VerifyingKeyError::Degenerate("beta", "gamma")));
+    }
+    for same in [delta, minus(delta)] {
+        keys.push((with_beta(same), VerifyingKeyError::Degenerate("delta", "beta")));
+    }
+    for known in [one, minus(one)] {
+        keys.push((with_delta(known), VerifyingKeyError::KnownSecret("delta")));
+        keys.push((with_beta(known), VerifyingKeyError::KnownSecret("beta")));
+        let alpha = VerifyingKey { alpha_g1: known.0, ..vk.clone() };
+        keys.push((alpha, VerifyingKeyError::KnownSecret("alpha")));
+    }
+    keys
+}
+
+#[test]
+fn keys_that_anybody_can_forge_proofs_for_are_refused_by_every_reader() {
+    let (_, parts) = key_of(Mixed::shape());
+    let folder = tempfile::tempdir().unwrap();
+    for (vk, expected) in forgeable_keys() {
+        assert_eq!(vk.validate(), Err(expected.clone()));
+        assert!(["PM-VK-004", "PM-VK-007"].contains(&code(&expected).as_str()));
+        let bad = KeyParts { vk: vk.clone(), ..parts.clone() };
+        let opened = Key::open(&written(folder.path(), &bad), None).unwrap_err();
+        assert!(matches!(opened, KeyError::VerifyingKey(error) if error == expected));
+        let of_gnark = prover::gnark::read_verifying_key(&prover::gnark::write_verifying_key(&vk));
+        assert_eq!(of_gnark, Err(prover::gnark::GnarkError::VerifyingKey(expected.clone())));
+        let of_snarkjs = json::read_verifying_key(&json::write_verifying_key(&vk)).unwrap_err();
+        assert!(matches!(of_snarkjs, Iden3Error::Key(KeyError::VerifyingKey(error)) if error == expected));
+    }
+    let (good, good_json) = (&parts.vk, json::write_verifying_key(&parts.vk));
+    assert_eq!(json::read_verifying_key(&good_json).unwrap(), good.public());
+    let mut nothing = good_json.clone();
+    nothing["IC"] = serde_json::json!([]);
+    assert_eq!(code(&json::read_verifying_key(&nothing).unwrap_err()), "PM-KEY-009");
+    let mut infinite = good_json;
+    infinite["IC"][0] = serde_json::json!(["0", "0", "1"]);
+    assert!(json::read_verifying_key(&infinite).unwrap_err().to_string().contains("PM-VK-001"));
 }
 
 #[test]
@@ -198,13 +264,13 @@ fn bellmans_parameters_come_back_as_a_key_that_proves() {
     use std::sync::Arc;
     let (matrices, parts) = key_of(Mixed::shape());
     let parameters = Key::from_parts(&parts).unwrap().to_bellman_parameters().unwrap();
-    let origin = Origin::Ceremony { transcript: [7; 32] };
+    let origin = Origin::UnsafeImported { transcript: [7; 32] };
     let back = KeyParts::from_bellman_parameters(&parameters, &matrices, origin.clone()).unwrap();
     assert_eq!((&back.a_columns, &back.b_columns), (&parts.a_columns, &parts.b_columns));
     let folder = tempfile::tempdir().unwrap();
     let key = Key::open(&written(folder.path(), &back), Some(matrices.digest())).unwrap();
     assert_eq!(key.origin(), &origin);
-    assert!(key.origin().is_safe());
+    assert!(!key.origin().is_safe(), "nobody verified a transcript");
     let prover = Prover::new(Arc::new(CpuBackend::new()), Arc::new(key), matrices).unwrap();
     prover.prove(&crate::common::witness_of(Mixed::new(99)), &Cancel::new()).unwrap();
 

@@ -51,7 +51,7 @@ fn the_first_key_of_a_circuit_is_that_of_its_trapdoor() {
     let key = zkey::read(&key, Checks::Group).unwrap();
     assert_eq!(key.contributions, 0);
     assert_eq!(key.matrices.digest(), matrices.without_c().digest());
-    assert_eq!(key.parts.vk.validate(), Err(VerifyingKeyError::DeltaIsGamma));
+    assert_eq!(key.parts.vk.validate(), Err(VerifyingKeyError::Degenerate("delta", "gamma")));
     // The same with gamma = delta = 1, which no key generation makes: A, B and the domain's order do not depend on them.
     let generated =
         prover::generate_for(bn254::ntt::Generator::Five, &matrices, &trapdoor(), &NoProgress).unwrap();
@@ -64,6 +64,20 @@ fn the_first_key_of_a_circuit_is_that_of_its_trapdoor() {
     };
     assert_eq!(key.parts.l, times(&generated.l, delta));
     assert_eq!(key.parts.vk.ic, times(&generated.vk.ic, gamma));
+}
+
+#[test]
+fn the_ceremony_of_a_circuit_of_one_row_needs_two_powers() {
+    let matrices = r1cs::read(include_bytes!("data/snarkjs/nocons.r1cs")).unwrap();
+    assert_eq!((matrices.rows(), matrices.domain_log()), (1, 1));
+    let of_one = begin(&ptau::write_dev(0, &trapdoor()).unwrap(), &matrices);
+    assert!(matches!(of_one, Err(Iden3Error::TooFewPowers { power: 0, needed: 1 })));
+    for power in [1, 3] {
+        let key = begin(&ptau::write_dev(power, &trapdoor()).unwrap(), &matrices).unwrap();
+        let key = zkey::read(&key, Checks::Group).unwrap();
+        assert_eq!(key.matrices.digest(), matrices.without_c().digest());
+        assert_eq!(key.parts.a.len(), 1);
+    }
 }
 
 #[test]
