@@ -266,6 +266,16 @@ async fn check_pinned(chain: &EvmChain, circuits: &[Circuit]) -> eyre::Result<()
                     "the contract pins another version of the circuit {shape}; take the matching release or deploy again"
                 )
             }
+            Some(info) if info.verifying_key != circuit.key.verifying_key().digest() => bail!(
+                "the key of {shape} here is not the contract's, which would accept no proof made with it: its verifying key is {}, the \
+                 contract's is {}; copy the key file that the contract was deployed with to {}",
+                hex(&circuit.key.verifying_key().digest()),
+                hex(&info.verifying_key),
+                circuit
+                    .key
+                    .path()
+                    .map_or_else(|| "the keys folder".to_owned(), |path| path.display().to_string()),
+            ),
             Some(_) => {}
         }
     }

@@ -7,8 +7,15 @@ use std::{
     net::TcpListener,
     os::unix::fs::PermissionsExt,
     process::{Command, Output},
+    sync::LazyLock,
 };
 
+use bn254::{Curve, Fr, G2Affine};
+use circuits::shape::Shape;
+use coordinator::chain::evm::{AccountKey, deploy};
+use devchain::{DEV_ACCOUNTS, DevChain};
+use prover::{Key, VerifyingKey};
+use tempfile::TempDir;
 use testbed::{
     postgres::{Postgres, Settings as PostgresSettings},
     redis::{Redis, Settings},
@@ -103,17 +110,68 @@ fn a_worker_without_its_key_or_with_an_unknown_circuit_says_which() {
 }
 
 /// A folder with the development key of s3m1.
-fn keys() -> tempfile::TempDir {
-    let keys = tempfile::tempdir().unwrap();
-    let made = proofmill(&["keys", "setup-dev", "--out"]).arg(keys.path()).output().unwrap();
-    assert!(made.status.success(), "{}", said(&made));
-    keys
+fn dev_keys() -> &'static TempDir {
+    static KEYS: LazyLock<TempDir> = LazyLock::new(|| {
+        let keys = tempfile::tempdir().unwrap();
+        let made = proofmill(&["keys", "setup-dev", "--out"]).arg(keys.path()).output().unwrap();
+        assert!(made.status.success(), "{}", said(&made));
+        keys
+    });
+    &KEYS
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coordinator_whose_key_is_not_the_contracts_does_not_start_and_names_both() {
+    let key = tokio::task::spawn_blocking(|| Key::open(&dev_keys().path().join("s3m1.pmkey"), None));
+    let key = key.await.unwrap().unwrap();
+    let here = key.verifying_key();
+    // As after one more contribution to the same ceremony: the circuit is the same, and all points but delta's.
+    let double = |point: G2Affine| (point * Fr::from(2)).to_affine();
+    let delta_g1 = (here.delta_g1 * Fr::from(2)).to_affine();
+    let there = VerifyingKey { delta_g1, delta_g2: double(here.delta_g2), ..here.clone() };
+    there.validate().unwrap();
+    let circuit = contracts::CircuitKey {
+        number: Shape::S3M1.number(),
+        slots: Shape::S3M1.slots() as u32,
+        mint_places: Shape::S3M1.mint_places() as u32,
+        dev_key: true,
+        digest: key.circuit(),
+        key: contracts::VerifyingKey {
+            alpha: there.alpha_g1,
+            beta: there.beta_g2,
+            gamma: there.gamma_g2,
+            delta: there.delta_g2,
+            ic: there.ic.clone().try_into().unwrap(),
+        },
+    };
+    let chain = DevChain::start(devchain::Config::default()).await.unwrap();
+    let operator = AccountKey::from_hex(DEV_ACCOUNTS[0].private_key).unwrap();
+    let config = contracts::Config::new(operator.address());
+    let deployed = deploy(&chain.url(), &operator, &config, &[circuit]).await.unwrap();
+
+    let data = tempfile::tempdir().unwrap();
+    let coordinator = |circuits: &str| {
+        let mut command =
+            proofmill(&["coordinator", "--rpc", &chain.url(), "--circuits", circuits, "--contract"]);
+        command.arg(format!("0x{}", hex::encode(deployed.contract)));
+        command.args(["--first-block", &deployed.block.to_string(), "--data-dir"]).arg(data.path());
+        command
+            .arg("--keys")
+            .arg(dev_keys().path())
+            .env("PROOFMILL_OPERATOR_KEY", DEV_ACCOUNTS[0].private_key);
+        tokio::task::spawn_blocking(move || refusal(&mut command))
+    };
+    let text = coordinator("s3m1").await.unwrap();
+    assert!(text.contains("not the contract's"), "{text}");
+    for digest in [here.digest(), there.digest()] {
+        assert!(text.contains(&hex::encode(digest)), "{text}");
+    }
 }
 
 #[test]
 fn a_coordinator_says_why_its_database_does_not_let_it_in() {
     let server = Postgres::start_private(PostgresSettings::default()).unwrap();
-    let keys = keys();
+    let keys = dev_keys();
     let coordinator = |url: &str| {
         let data = tempfile::tempdir().unwrap();
         refusal(

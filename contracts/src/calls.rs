@@ -302,13 +302,34 @@ pub fn circuit_info(number: u32) -> Vec<u8> {
     abi::CircuitInfoCall { number }.encode()
 }
 
-/// Slots N, mint places M and digest of a circuit in the contract.
+/// A circuit as the contract has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CircuitInfo {
+    /// N.
+    pub slots: u32,
+    /// M.
+    pub mint_places: u32,
+    /// Of the circuit's matrices.
+    pub digest: Word,
+    /// The verifying key: alpha (x, y), then beta, gamma, delta in G2 (x.c1, x.c0, y.c1, y.c0 each), then (x, y) of the four points of
+    /// the inputs.
+    pub key: Vec<Word>,
+}
+
+/// Answer of [`circuit_info`].
 ///
 /// # Errors
 /// `Malformed` where the data is not the answer of `circuitInfo`.
-pub fn decode_circuit_info(data: &[u8]) -> Result<(u32, u32, Word), DecodeError> {
+pub fn decode_circuit_info(data: &[u8]) -> Result<CircuitInfo, DecodeError> {
     let info = abi::CircuitInfoReturn::decode(data).map_err(malformed("circuitInfo"))?;
-    Ok((info.slots, info.mint_places, info.digest))
+    let abi::VerifyingKey { alpha, beta, gamma, delta, ic } = info.key;
+    let words = alpha.into_iter().chain(beta).chain(gamma).chain(delta).chain(ic);
+    Ok(CircuitInfo {
+        slots: info.slots,
+        mint_places: info.mint_places,
+        digest: info.digest,
+        key: words.map(u256_word).collect(),
+    })
 }
 
 /// Answer of [`state`].

@@ -56,6 +56,10 @@ impl ProofVerifier for NoProofs {
         Some([0; 32])
     }
 
+    fn key_digest(&self, _shape: Shape) -> Option<[u8; 32]> {
+        Some([0; 32])
+    }
+
     fn verify(&self, _shape: Shape, _public_inputs: &[Fr; 3], _proof: &[u8; 256]) -> bool {
         false
     }

@@ -263,6 +263,9 @@ pub trait Chain: Send + Sync {
     /// `eth_call` from the operator with these batches in one transaction.
     async fn dry_run(&self, batches: &[SubmitBatch], at: At) -> Result<DryRun, ChainError>;
 
+    /// Whether promises of this signer count, on the latest block.
+    async fn is_promise_signer(&self, signer: Address) -> Result<bool, ChainError>;
+
     /// `keyEpoch(owner)` on the latest block.
     async fn key_epoch(&self, owner: Address) -> Result<u32, ChainError>;
 }

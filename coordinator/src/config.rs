@@ -160,6 +160,7 @@ impl Config {
             signing,
             shapes: self.shapes.clone(),
             circuits,
+            keys: BTreeMap::new(),
             limits: Limits {
                 min_amount: self.min_amount,
                 max_leaves: self.max_leaves.min(most).min(MAX_RECORDS),
@@ -203,6 +204,8 @@ pub struct Rules {
     pub shapes: Vec<Shape>,
     /// Digest of each circuit.
     pub circuits: BTreeMap<Shape, [u8; 32]>,
+    /// Digest of the contract's verifying key of each circuit. Workers with another one get no jobs of it.
+    pub keys: BTreeMap<Shape, [u8; 32]>,
     pub limits: Limits,
     pub seal: SealRules,
     pub farm: FarmRules,

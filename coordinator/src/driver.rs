@@ -106,6 +106,8 @@ pub(crate) enum OnChain {
     Submit(Box<Submit>),
     Send(SignedTx),
     Alarm(String),
+    /// No batch can be settled.
+    Halt(String),
 }
 
 /// Batches for one transaction.
@@ -181,6 +183,8 @@ pub(crate) enum ToQueue {
 pub(crate) struct Status {
     pub intake_alarm: Option<String>,
     pub settlement_alarm: Option<String>,
+    /// Why the contract would take no batch, as of the last look: nothing new is promised meanwhile.
+    pub halted: Option<String>,
     pub chain_unreachable: Option<String>,
     pub store_unreachable: Option<String>,
     /// Found in the background; the driver stops.
@@ -206,6 +210,11 @@ impl SharedStatus {
 
     pub fn get(&self) -> Status {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why nothing new may be promised, if so.
+    pub fn halted(&self) -> Option<String> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).halted.clone()
     }
 
     pub fn stop(&self) {
@@ -496,7 +505,8 @@ impl Driver {
     fn message(&mut self, message: Message, now: u64, round: &mut Round) -> Result<(), StateError> {
         match message {
             Message::Submit(operation, request, reply) => {
-                let outcome = self.state.submit(&operation, now, &mut round.log)?;
+                let halted = self.status.halted();
+                let outcome = self.state.submit(&operation, halted.as_deref(), now, &mut round.log)?;
                 if let (Ok(id), Some(request)) = (&outcome, request) {
                     round.requests.push((request, *id));
                 }
@@ -642,7 +652,12 @@ impl Driver {
                 let input = self.state.batch(entry.job.batch_no()?)?.input.clone()?;
                 Some(ToQueue::Publish { entry, input, priority })
             }
-            FarmEffect::Control { worker, control } => Some(ToQueue::Control { worker, control }),
+            FarmEffect::Control { worker, control } => {
+                if let Control::Refuse { shape, .. } = control {
+                    tracing::warn!(%worker, circuit = %shape, "PM-FARM-002: the worker's key is not the contract's; it gets no jobs of the circuit");
+                }
+                Some(ToQueue::Control { worker, control })
+            }
             FarmEffect::Retire { job, attempt } => Some(ToQueue::Retire { job, attempt }),
             FarmEffect::Remove { job } => Some(ToQueue::Remove { job }),
         }));
@@ -661,6 +676,9 @@ fn on_chain(state: &State, effect: SettlementEffect) -> Option<OnChain> {
         SettlementEffect::Send { tx, .. } => Some(OnChain::Send(tx)),
         SettlementEffect::Alarm { batch_no, reason } => {
             Some(OnChain::Alarm(format!("batch {batch_no}: {reason}")))
+        }
+        SettlementEffect::Halt { batch_no, reason } => {
+            Some(OnChain::Halt(format!("batch {batch_no}: {reason}")))
         }
     }
 }

@@ -15,6 +15,7 @@
 //! | `record` | what it must know after a restart |
 //! | `dispatch` | what goes out, and what comes back without an event |
 //! | `crew` | the workers, their cards and the energy of their proofs |
+//! | `keys` | which workers have the contract's keys, and what the others are told |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +28,7 @@ use wire::{
 
 mod crew;
 mod dispatch;
+mod keys;
 mod record;
 
 use crew::Crew;
@@ -142,11 +144,15 @@ pub struct Farm {
     draining: BTreeSet<WorkerId>,
     #[serde(skip)]
     crew: Crew,
+    /// The digest of the contract's verifying key of each circuit.
+    #[serde(skip)]
+    pinned: BTreeMap<Shape, [u8; 32]>,
 }
 
 impl Farm {
-    pub fn new(rules: FarmRules) -> Self {
-        Self { rules, jobs: BTreeMap::new(), draining: BTreeSet::new(), crew: Crew::default() }
+    /// `pinned`: the digest of the contract's verifying key of each circuit.
+    pub fn new(rules: FarmRules, pinned: BTreeMap<Shape, [u8; 32]>) -> Self {
+        Self { rules, jobs: BTreeMap::new(), draining: BTreeSet::new(), crew: Crew::default(), pinned }
     }
 
     pub fn job(&self, batch_no: u32) -> Option<&Job> {
@@ -210,8 +216,8 @@ impl Farm {
     }
 
     /// After a restart from a snapshot: leases lived in memory only, so every job is published again.
-    pub(crate) fn restart(&mut self, rules: FarmRules) {
-        self.rules = rules;
+    pub(crate) fn restart(&mut self, rules: FarmRules, pinned: BTreeMap<Shape, [u8; 32]>) {
+        (self.rules, self.pinned) = (rules, pinned);
         let lost = |phase: &Phase| matches!(phase, Phase::Published { .. } | Phase::Leased { .. });
         for job in self.jobs.values_mut().filter(|job| lost(&job.phase)) {
             job.phase = Phase::Due;
@@ -222,7 +228,7 @@ impl Farm {
     #[cfg(feature = "sim")]
     pub(crate) fn restarted(&self) -> Self {
         let mut farm = self.clone();
-        farm.restart(self.rules);
+        farm.restart(self.rules, self.pinned.clone());
         farm.jobs.values_mut().for_each(|job| job.excluded.clear());
         farm
     }
@@ -292,12 +298,14 @@ impl Farm {
         let worker = self.crew.hear(&name, now);
         match event {
             WorkerEvent::Register { registration, fresh, .. } => {
+                worker.refused = keys::refused(&self.pinned, &registration);
                 worker.registration = Some(registration);
                 // One that has just started has lost what it held before.
                 if fresh {
                     self.release(&name, RESTARTED, effects);
                     self.let_in_again(&name, effects);
                 }
+                self.refuse(&name, effects);
                 if fresh && self.draining.remove(&name) {
                     effects.push(FarmEffect::Record(FarmRecord::Admitted { worker: name }));
                 }
@@ -364,6 +372,9 @@ impl Farm {
         now: u64,
         effects: &mut Vec<FarmEffect>,
     ) {
+        if self.refuse_claim(&worker, id, attempt, effects) {
+            return;
+        }
         let until = now + self.rules.lease_ms;
         let draining = self.draining.contains(&worker);
         let job = id.batch_no().and_then(|batch_no| Some((batch_no, self.jobs.get_mut(&batch_no)?)));

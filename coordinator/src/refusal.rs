@@ -208,6 +208,14 @@ pub fn paused() -> UserError {
     retry("PAUSED", message, &[])
 }
 
+pub fn halted(reason: &str) -> UserError {
+    let message = format!(
+        "the contract takes no batch of this operator now, so nothing new is promised; balances and history can be read, and \
+         what was accepted is kept. Ask the operator, who sees: {reason}"
+    );
+    refuse("HALTED", message, &[])
+}
+
 pub fn busy() -> UserError {
     retry("BUSY", "too many operations are waiting; try again in a moment", &[])
 }

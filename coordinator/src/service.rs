@@ -268,13 +268,16 @@ pub enum WorkerHealth {
 pub struct WorkerView {
     pub id: String,
     pub health: WorkerHealth,
-    /// Why it is sick, or why it left.
+    /// Why it is sick, why it left, or which of its keys are not the contract's.
     pub reason: Option<String>,
+    /// Whether a key of it is not the contract's: it gets no jobs of that circuit.
+    pub refused: bool,
     /// Unknown until it registers.
     pub backend: Option<String>,
     pub version: Option<String>,
     /// Bytes that it may use.
     pub memory: Option<u64>,
+    /// Those that it gets jobs of.
     pub circuits: Vec<Shape>,
     /// Unix milliseconds.
     pub seen: u64,

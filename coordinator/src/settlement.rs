@@ -119,6 +119,11 @@ pub enum SettlementEffect {
         batch_no: u32,
         reason: String,
     },
+    /// The contract is not where this ledger can settle from: nothing is to be promised until it is.
+    Halt {
+        batch_no: u32,
+        reason: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -231,6 +236,13 @@ impl Settlement {
     /// A call on what is pending was refused while the contract stood at this batch: wait until it moves.
     pub fn hold(&mut self, contract_at: u32) {
         self.held_at = Some(contract_at);
+    }
+
+    /// Why the contract refused what is next, if nothing was signed for it since.
+    pub fn refusal(&self) -> Option<&str> {
+        let (batch_no, reason) = self.refused.as_ref()?;
+        let waits = self.submissions.get(batch_no).is_some_and(|submission| submission.mined.is_none());
+        waits.then_some(reason.as_str())
     }
 
     /// Whether this refusal is news.

@@ -195,7 +195,7 @@ impl State {
             ledger: Ledger::default(),
             tree: Tree::default(),
             batcher: Batcher::new(rules.shapes.clone(), rules.seal),
-            farm: Farm::new(rules.farm),
+            farm: Farm::new(rules.farm, rules.keys.clone()),
             settlement: Settlement::new(rules.settlement),
             batches: BTreeMap::new(),
             operations: Layered::default(),

@@ -53,6 +53,10 @@ impl ProofVerifier for TagVerifier {
         Some([shape.number() as u8; 32])
     }
 
+    fn key_digest(&self, shape: Shape) -> Option<[u8; 32]> {
+        Some([0x80 | shape.number() as u8; 32])
+    }
+
     fn verify(&self, _shape: Shape, public_inputs: &[Fr; 3], proof: &[u8; 256]) -> bool {
         *proof == Self::proof(public_inputs)
     }
@@ -195,7 +199,7 @@ impl Bench {
 
     pub fn submit(&mut self, request: SubmitRequest) -> Result<OperationId, UserError> {
         let verified = verify(&domain_word(), &self.state.rules().limits, &KnownKeys::default(), request)?;
-        self.state.submit(&verified, self.now, &mut self.log).unwrap()
+        self.state.submit(&verified, None, self.now, &mut self.log).unwrap()
     }
 
     /// Prepares, signs and submits a send.

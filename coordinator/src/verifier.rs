@@ -13,6 +13,9 @@ pub trait ProofVerifier: Send + Sync {
     /// The digest of a circuit's matrices; nothing for a circuit without a key.
     fn digest(&self, shape: Shape) -> Option<[u8; 32]>;
 
+    /// The digest of a circuit's verifying key; nothing for a circuit without a key.
+    fn key_digest(&self, shape: Shape) -> Option<[u8; 32]>;
+
     /// Whether the proof verifies for (h, c, e).
     fn verify(&self, shape: Shape, public_inputs: &[Fr; 3], proof: &[u8; 256]) -> bool;
 }

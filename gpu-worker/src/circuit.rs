@@ -86,7 +86,11 @@ impl Circuit {
 
     /// What a worker registers for it.
     pub fn support(&self) -> CircuitSupport {
-        CircuitSupport { shape: self.shape, digest: self.key.circuit() }
+        CircuitSupport {
+            shape: self.shape,
+            digest: self.key.circuit(),
+            verifying_key: self.key.verifying_key().digest(),
+        }
     }
 
     pub(crate) fn prover(&self, backend: &Arc<dyn Backend>) -> Result<Prover, LoadError> {

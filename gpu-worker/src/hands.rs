@@ -79,6 +79,10 @@ impl Hands {
                     work.cancel.cancel();
                 }
             }
+            Effect::GiveUp(shape, why) => {
+                tracing::error!(circuit = %shape, why, "no more jobs of this circuit are claimed");
+                self.shapes.retain(|known| *known != shape);
+            }
             Effect::Emit(event) => {
                 count(&event);
                 // Fails only when the emitter is gone, which ends after this loop.

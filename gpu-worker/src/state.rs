@@ -4,8 +4,9 @@
 //! At most two attempts are held: one that the backend proves and one whose witness is made meanwhile. Each held attempt
 //! ends in exactly one of `Proved`, `Failed`, `HandedBack`; a result for an attempt that is no longer held is dropped.
 //! A busy worker only peeks at the queue for the next attempt and never waits there: an idle one, which does, comes first.
-//! `trust` holds what a wrong proof or a failed device means for the card.
+//! `trust` holds what a wrong proof or a failed device means for the card, `keys` what the worker cannot prove, and why.
 
+mod keys;
 mod trust;
 
 use std::time::Duration;
@@ -115,6 +116,8 @@ pub enum Effect {
     Prove(Key, Shape, Engine),
     /// Stop working on the attempt and drop what was made for it.
     Forget(Key),
+    /// Claim no more entries of this circuit, and say why.
+    GiveUp(Shape, String),
     Emit(WorkerEvent),
     /// Nothing is held and nothing will be: end. The reason, if it is not that somebody asked.
     Finish(Option<String>),
@@ -161,6 +164,8 @@ pub struct State {
     claim_after: Duration,
     peek_after: Duration,
     trust: Trust,
+    /// Circuits whose keys the coordinator refused, and why.
+    refused: Vec<(Shape, String)>,
     /// What is being prepared and proved right now, held or cancelled meanwhile: both are done one at a time.
     preparing: Option<Key>,
     proving: Option<Key>,
@@ -178,6 +183,7 @@ impl State {
             claiming: false,
             claim_after: Duration::ZERO,
             peek_after: Duration::ZERO,
+            refused: Vec::new(),
             preparing: None,
             proving: None,
         }
@@ -225,6 +231,9 @@ impl State {
             }
             Event::Control(Control::Introduce) => effects.push(self.introduction(false)),
             Event::Control(Control::Drain) => self.drain(now, None, &mut effects),
+            Event::Control(Control::Refuse { shape, verifying_key }) => {
+                self.give_up(shape, &verifying_key, now, &mut effects);
+            }
             Event::Fetched(key) => {
                 if let Some(held) = self.find(key) {
                     held.stage = Stage::Witness;
@@ -308,27 +317,6 @@ impl State {
                 device_failures: 0,
             });
         }
-    }
-
-    /// Why this worker cannot prove the entry, if so.
-    fn refusal(&self, entry: &JobEntry, memory_used: u64) -> Option<String> {
-        let shape = entry.shape;
-        let Some(circuit) = self.registration.circuits.iter().find(|circuit| circuit.shape == shape) else {
-            return Some(format!("PM-WORKER-010: this worker has no key of {shape}; start it with one"));
-        };
-        if circuit.digest != entry.circuit_digest {
-            return Some(format!(
-                "PM-WORKER-011: the job is for another version of {shape} than this worker's key; run the same release \
-                 on coordinator and worker"
-            ));
-        }
-        (memory_used > self.rules.memory).then(|| {
-            format!(
-                "PM-WORKER-012: this worker uses {} MiB and may use {} MiB; restart it or raise its memory limit",
-                memory_used >> 20,
-                self.rules.memory >> 20
-            )
-        })
     }
 
     fn fail(&mut self, key: Key, kind: FailureKind, message: String, effects: &mut Vec<Effect>) {

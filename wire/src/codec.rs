@@ -29,9 +29,10 @@ impl Kind {
     pub const fn version(self) -> u8 {
         match self {
             // 2: heartbeats tell of the card, timings of the energy. 3: a registration says whether the worker just started.
-            Kind::Event => 3,
-            // 2: `Introduce` and `Drain`.
-            Kind::Control => 2,
+            // 4: it names its verifying keys.
+            Kind::Event => 4,
+            // 2: `Introduce` and `Drain`. 3: `Refuse`.
+            Kind::Control => 3,
             Kind::Entry | Kind::BatchInput => 1,
         }
     }

@@ -43,7 +43,10 @@ impl<'de> Deserialize<'de> for ProofBytes {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CircuitSupport {
     pub shape: Shape,
+    /// Of the circuit's matrices.
     pub digest: [u8; 32],
+    /// Digest of the key's verifying key: the coordinator refuses any but the one that the contract has.
+    pub verifying_key: [u8; 32],
 }
 
 /// What a worker is and can do.
@@ -202,6 +205,8 @@ pub enum Control {
     Introduce,
     /// Finish the proof under way, give the rest back and leave: an operator wants the machine.
     Drain,
+    /// The worker's key of this circuit is not the one that the contract has, whose verifying key has this digest: claim no job of it.
+    Refuse { shape: Shape, verifying_key: [u8; 32] },
 }
 
 impl Message for Control {

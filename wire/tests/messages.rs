@@ -138,7 +138,12 @@ fn card() -> impl Strategy<Value = CardReading> {
 }
 
 fn event() -> impl Strategy<Value = WorkerEvent> {
-    let circuit = (shape(), any::<[u8; 32]>()).prop_map(|(shape, digest)| CircuitSupport { shape, digest });
+    let digests = any::<[[u8; 32]; 2]>();
+    let circuit = (shape(), digests).prop_map(|(shape, [digest, verifying_key])| CircuitSupport {
+        shape,
+        digest,
+        verifying_key,
+    });
     let registration = ("\\PC{0,20}", "\\PC{0,20}", any::<u64>(), vec(circuit, 0..6))
         .prop_map(|(backend, version, memory, circuits)| Registration { backend, version, memory, circuits });
     let stage = select(vec![Stage::Waiting, Stage::Fetching, Stage::Witness, Stage::Ready, Stage::Proving]);
@@ -177,9 +182,12 @@ fn event() -> impl Strategy<Value = WorkerEvent> {
 }
 
 fn control() -> impl Strategy<Value = Control> {
-    (attempt(), any::<bool>()).prop_map(|((job, attempt), grant)| {
-        if grant { Control::Grant { job, attempt } } else { Control::Cancel { job, attempt } }
-    })
+    prop_oneof![
+        attempt().prop_map(|(job, attempt)| Control::Grant { job, attempt }),
+        attempt().prop_map(|(job, attempt)| Control::Cancel { job, attempt }),
+        (shape(), any::<[u8; 32]>())
+            .prop_map(|(shape, verifying_key)| Control::Refuse { shape, verifying_key }),
+    ]
 }
 
 /// Reads back; any cut, any extra byte and any other header is refused with its own error.

@@ -24,7 +24,13 @@ fn circuits_are_stored_with_key_and_digest_and_announced() {
         let expected = Event::CircuitAdded { number, slots, mint_places, dev_key, digest };
         assert_eq!(decode_log(&log.topics, &log.data), Ok(expected));
         let info = rpc.call(&stranger(0), Some(&address), 0, &calls::circuit_info(number)).unwrap();
-        assert_eq!(calls::decode_circuit_info(&info), Ok((slots, mint_places, digest)));
+        let info_here = calls::decode_circuit_info(&info).unwrap();
+        assert_eq!((info_here.slots, info_here.mint_places, info_here.digest), (slots, mint_places, digest));
+        assert_eq!(
+            (info_here.key.len(), info_here.key[0]),
+            (22, contracts::key::g1_words(&circuit.key.alpha)[0])
+        );
+        assert_eq!(info_here.key[20..], contracts::key::g1_words(&circuit.key.ic[3]));
         let key: bindings::CircuitInfoReturn = ethers::abi::AbiDecode::decode(&info).unwrap();
         assert_eq!(key.key, calls::verifying_key(&circuit.key));
     }

@@ -250,6 +250,10 @@ impl Chain for EvmChain {
         }
     }
 
+    async fn is_promise_signer(&self, signer: Address) -> Result<bool, ChainError> {
+        self.contract.is_promise_signer(signer).await
+    }
+
     async fn key_epoch(&self, owner: Address) -> Result<u32, ChainError> {
         self.contract.key_epoch(owner).await
     }

@@ -51,6 +51,7 @@ struct Inner {
     foreign: u64,
     refused: Option<u32>,
     foreign_root: bool,
+    signer_unlisted: bool,
     sent: usize,
     down: bool,
 }
@@ -166,6 +167,11 @@ impl MemoryChain {
     /// Shows a root that nobody proved, as if another coordinator had submitted.
     pub fn set_foreign_root(&self, foreign: bool) {
         self.lock().foreign_root = foreign;
+    }
+
+    /// Lists the signer of promises, or does not.
+    pub fn list_signer(&self, listed: bool) {
+        self.lock().signer_unlisted = !listed;
     }
 
     /// Receipts of all transactions with batches, by block.
@@ -437,6 +443,10 @@ impl Chain for MemoryChain {
             Ok(_) => DryRun::Accepted { gas_limit: 500_000 },
             Err(reason) => DryRun::Reverted(reason),
         })
+    }
+
+    async fn is_promise_signer(&self, _signer: Address) -> Result<bool, ChainError> {
+        Ok(!self.up()?.signer_unlisted)
     }
 
     async fn key_epoch(&self, owner: Address) -> Result<u32, ChainError> {

@@ -26,6 +26,7 @@ use crate::{
         SubmitBatch,
     },
     config::Finality,
+    service::Address,
     settlement::{ChainView, SettlementRecord, Tried},
     state::{event::Cursor, intake::IntakeError},
     verifier::{ProofVerifier, pooled},
@@ -44,6 +45,23 @@ pub(crate) struct ChainTask {
     pub log_range: u64,
     /// The last block whose logs were read; at or after the recorded cursor.
     pub scanned: Option<Cursor>,
+    /// Signs the promises.
+    pub signer: Address,
+    /// Looks until the contract is asked again whether it lists the signer, and why it does not.
+    pub signer_checked: u32,
+    pub unlisted: Option<String>,
+}
+
+/// Looks between two questions whether the contract lists the signer of promises.
+const SIGNER_EVERY: u32 = 64;
+
+/// Why promises of this signer are worth nothing.
+pub(crate) fn unlisted(signer: &Address) -> String {
+    format!(
+        "the contract does not list the promise signer 0x{}, so wallets refuse its promises; have the operator's account call \
+         addPromiseSigner with it, or start with a key that is listed",
+        hex::encode(signer)
+    )
 }
 
 /// Why a look at the chain ended early.
@@ -65,12 +83,19 @@ impl From<ChainError> for Stop {
 #[derive(Default)]
 struct Outcome {
     alarm: Option<String>,
+    /// The contract would take no batch.
+    halt: Option<String>,
     sent: bool,
 }
 
 impl Outcome {
     fn alarm(&mut self, alarm: String) {
         self.alarm = Some(alarm);
+    }
+
+    fn halt(&mut self, reason: String) {
+        self.halt = Some(reason.clone());
+        self.alarm = Some(reason);
     }
 }
 
@@ -127,7 +152,7 @@ impl ChainTask {
     }
 
     /// Follows what is submitted, and submits what is next.
-    async fn settle(&self, final_block: u64, head: u64) -> Result<(), Stop> {
+    async fn settle(&mut self, final_block: u64, head: u64) -> Result<(), Stop> {
         let followed = self.link.ask(|state| {
             let settlement = &state.settlement;
             let submissions: Vec<u32> = settlement.submissions().map(|(batch_no, _)| batch_no).collect();
@@ -137,10 +162,20 @@ impl ChainTask {
         });
         let (submissions, hashes, settled, waiting) = followed.await.ok_or(Stop::Driver)?;
         let mut outcome = Outcome::default();
-        if !submissions.is_empty() {
+        self.check_signer().await?;
+        if submissions.is_empty() {
+            self.compare(&mut outcome).await?;
+        } else {
             let view = self.view(final_block, head, &submissions, hashes, settled).await?;
             self.act(view, &mut outcome).await?;
         }
+        if let Some(unlisted) = self.unlisted.clone() {
+            outcome.halt(unlisted);
+        }
+        if let Some(reason) = outcome.halt.as_ref().filter(|_| self.status.get().halted.is_none()) {
+            tracing::error!(reason, "the contract takes no batch: nothing is promised until it does");
+        }
+        self.status.set(|status| status.halted.clone_from(&outcome.halt));
         let told = self.status.get().settlement_alarm;
         // An alarm stays until something is sent or there is nothing to send.
         if outcome.alarm.is_some() || outcome.sent || !waiting {
@@ -149,6 +184,29 @@ impl ChainTask {
             }
             self.status.set(|status| status.settlement_alarm = outcome.alarm);
         }
+        Ok(())
+    }
+
+    /// With nothing to settle the contract may still have moved without us.
+    async fn compare(&self, outcome: &mut Outcome) -> Result<(), Stop> {
+        let contract = self.chain.contract_state().await?;
+        let contradiction = self.link.ask(move |state| state.settlement.contradiction(&contract)).await;
+        if let Some(reason) = contradiction.ok_or(Stop::Driver)? {
+            outcome.halt(format!("batch {}: {reason}", contract.batch_no));
+        }
+        Ok(())
+    }
+
+    /// The list of signers only grows, but a reorganisation may take back what was added.
+    async fn check_signer(&mut self) -> Result<(), Stop> {
+        self.signer_checked = self.signer_checked.saturating_sub(1);
+        if self.signer_checked > 0 {
+            return Ok(());
+        }
+        let listed = self.chain.is_promise_signer(self.signer).await?;
+        self.unlisted = (!listed).then(|| unlisted(&self.signer));
+        // One that is not listed is looked for at every look.
+        self.signer_checked = if listed { SIGNER_EVERY } else { 0 };
         Ok(())
     }
 
@@ -226,6 +284,7 @@ impl ChainTask {
         for wanted in answer.await.map_err(|_| Stop::Driver)? {
             match wanted {
                 OnChain::Alarm(alarm) => outcome.alarm(alarm),
+                OnChain::Halt(reason) => outcome.halt(reason),
                 OnChain::Send(tx) => {
                     wire::failpoint("settle.resend");
                     self.broadcast(&tx, outcome).await?;
@@ -277,6 +336,11 @@ impl ChainTask {
             match (self.chain.dry_run(&batches, at).await?, at) {
                 (DryRun::Accepted { gas_limit: limit }, _) => gas_limit = limit,
                 (DryRun::Reverted(reason), At::Latest) => {
+                    let now = self.chain.contract_state().await?;
+                    if (now.batch_no, now.root) != (contract.batch_no, contract.root) {
+                        // A reorganisation, or another's transaction: what was refused is not what was looked at.
+                        return Ok(false);
+                    }
                     let reason = format!(
                         "PM-SETTLE-002: the contract would refuse batches {batch_no} to {last}: {reason}"
                     );
@@ -310,7 +374,7 @@ impl ChainTask {
         outcome: &mut Outcome,
     ) -> Result<bool, Stop> {
         if last == batch_no {
-            outcome.alarm(reason.clone());
+            outcome.halt(reason.clone());
         } else {
             tracing::warn!(batch_no, last, reason, "these batches are submitted singly");
         }

@@ -437,7 +437,8 @@ impl Service for Handle {
             .store_unreachable
             .or(status.chain_unreachable)
             .or(status.intake_alarm)
-            .or(status.settlement_alarm);
+            .or(status.settlement_alarm)
+            .or(status.halted);
         match alarm.or(poisoned) {
             Some(reason) => Err(reason),
             None => Ok(()),

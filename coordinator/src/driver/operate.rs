@@ -6,7 +6,7 @@ use wire::WorkerId;
 use super::{Handle, Message, handle::pooled, system_clock};
 use crate::{
     refusal,
-    service::{OperationView, Service, Stage, SystemView, UserError, WorkerView},
+    service::{OperationView, Service, Stage, SystemView, UserError, WorkerHealth, WorkerView},
     state::{
         bisect::Suspect,
         event::{OperationId, OpsRecord},
@@ -160,6 +160,7 @@ impl Handle {
             status.store_unreachable.map(|reason| format!("the store does not answer: {reason}")),
             status.chain_unreachable.map(|reason| format!("the chain does not answer: {reason}")),
             status.intake_alarm,
+            status.halted.filter(|halted| status.settlement_alarm.as_ref() != Some(halted)),
             status.settlement_alarm,
         ]
         .into_iter()
@@ -168,6 +169,10 @@ impl Handle {
         if deadlines.missed > 0 {
             alarms.push(format!("{} promises are past their deadline", deadlines.missed));
         }
+        let refused = workers.iter().filter(|worker| worker.health != WorkerHealth::Left && worker.refused);
+        alarms.extend(
+            refused.filter_map(|worker| Some(format!("worker {}: {}", worker.id, worker.reason.as_ref()?))),
+        );
         let poison = |batch_no: &u32| format!("batch {batch_no} is poisoned; `ops explain batch {batch_no}`");
         alarms.extend(poisoned.iter().map(poison));
         let term = status.term;

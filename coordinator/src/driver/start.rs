@@ -12,12 +12,16 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wire::{ecdsa::OperatorKey, eip712::SigningDomain, queue::CoordinatorQueue};
 
 use super::{
-    Driver, Handle, Replica, SharedStatus, Snapshotter, chain_task::ChainTask, handle, queue_task,
-    replica::SnapshotSettings, system_clock, telemetry::Telemetry,
+    Driver, Handle, Replica, SharedStatus, Snapshotter,
+    chain_task::{ChainTask, unlisted},
+    handle, queue_task,
+    replica::SnapshotSettings,
+    system_clock,
+    telemetry::Telemetry,
 };
 use crate::{
     chain::{Chain, ChainError, ContractState},
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, Rules},
     state::{State, StateError, snapshot::Snapshots},
     store::{Leadership, Store, StoreError},
     verifier::ProofVerifier,
@@ -65,6 +69,8 @@ pub enum StartError {
          folder is old or of another deployment: find the current one"
     )]
     Contract { contract: u32, proven: u32 },
+    #[error("PM-START-006: {0}")]
+    Signer(String),
     #[error("PM-START-004: the driver's thread cannot be started ({0})")]
     Thread(String),
     #[error("PM-START-005: the folder for snapshots cannot be made ({0}); check the permissions")]
@@ -80,13 +86,14 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
     config.validate()?;
     let Parts { store, snapshots, queue, chain, verifier, operator } = parts;
     let deployment = chain.deployment().await?;
-    let mut circuits = BTreeMap::new();
+    let (mut circuits, mut keys) = (BTreeMap::new(), BTreeMap::new());
     for shape in &config.shapes {
         circuits.insert(*shape, verifier.digest(*shape).ok_or(StartError::NoKey(*shape))?);
+        keys.insert(*shape, verifier.key_digest(*shape).ok_or(StartError::NoKey(*shape))?);
     }
     let signing = SigningDomain { chain_id: deployment.chain_id, contract: deployment.contract };
-    let rules =
-        Arc::new(config.rules(domain(deployment.chain_id, &deployment.contract), signing, circuits.clone()));
+    let word = domain(deployment.chain_id, &deployment.contract);
+    let rules = Arc::new(Rules { keys, ..config.rules(word, signing, circuits.clone()) });
 
     let bound = deployment.name();
     let snapshots = snapshots
@@ -108,6 +115,11 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
     });
     let Led { store, state, sequence, term } = follow(store, replica).await?;
     compare_with_contract(&state, &chain.contract_state().await?)?;
+    if !chain.is_promise_signer(operator.address()).await? {
+        return Err(StartError::Signer(unlisted(&operator.address())));
+    }
+    // What the contract refused before is refused until a look finds that it is not.
+    status.set(|status| status.halted = state.settlement.refusal().map(str::to_owned));
     wire::failpoint("start.compared");
     tracing::info!(
         batch = state.tree.state_batch(),
@@ -158,6 +170,9 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
         poll: config.poll,
         log_range: config.log_range,
         scanned: None,
+        signer: operator.address(),
+        signer_checked: 0,
+        unlisted: None,
     };
     tasks.spawn(chain_task.run(cancel.clone()));
     tasks.spawn(queue_task::write(Arc::clone(&queue), to_queue, cancel.clone()));

@@ -115,15 +115,19 @@ impl Drop for World {
     }
 }
 
+fn registers(name: &WorkerId, verifying_key: [u8; 32]) -> WorkerEvent {
+    let circuits = vec![CircuitSupport { shape: Shape::S3M1, digest: [1; 32], verifying_key }];
+    let registration =
+        Registration { backend: "tag".to_owned(), version: "1".to_owned(), memory: 1, circuits };
+    WorkerEvent::Register { worker: name.clone(), registration, fresh: true }
+}
+
 /// A worker whose proofs are tags, made from the input alone.
 async fn work(queue: MemoryQueue, bad_proofs: Arc<AtomicUsize>) {
     let name = WorkerId::new("tagger").unwrap();
     let queue = queue.worker(name.clone());
     let wait = Duration::from_millis(20);
-    let circuits = vec![CircuitSupport { shape: Shape::S3M1, digest: [1; 32] }];
-    let registration =
-        Registration { backend: "tag".to_owned(), version: "1".to_owned(), memory: 1, circuits };
-    queue.emit(&WorkerEvent::Register { worker: name.clone(), registration, fresh: true }).await.unwrap();
+    queue.emit(&registers(&name, [0x81; 32])).await.unwrap();
     loop {
         let Some(entry) = queue.claim(&Shape::ALL, wait).await.unwrap() else { continue };
         let (job, attempt) = (entry.job, entry.attempt);
@@ -208,6 +212,7 @@ async fn register(handle: &Handle, holder: &Holder) {
 }
 
 mod damage;
+mod halt;
 mod kill;
 mod operators;
 mod outage;

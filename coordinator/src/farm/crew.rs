@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use circuits::shape::Shape;
 use wire::{CardReading, EnergyAverage, Hold, Registration, job::WorkerId};
 
 /// Workers that left and are still told of.
@@ -18,6 +19,8 @@ pub struct Worker {
     pub energy: EnergyAverage,
     /// Whether it heard that an operator wants it to drain.
     pub told_to_drain: bool,
+    /// Circuits that it gets no jobs of, since its keys are not the contract's, and why.
+    pub refused: BTreeMap<Shape, String>,
 }
 
 /// A worker that is no longer there, as it was last.

@@ -9,7 +9,7 @@ fn worker(name: &str) -> WorkerId {
 }
 
 fn farm(jobs: u32) -> Farm {
-    let mut farm = Farm::new(RULES);
+    let mut farm = Farm::new(RULES, BTreeMap::new());
     for batch_no in 1..=jobs {
         farm.enqueue(batch_no, Shape::S3M1, [1; 32], [batch_no as u8; 32]);
     }
@@ -54,6 +54,56 @@ fn started(name: &str) -> WorkerEvent {
     let registration =
         Registration { backend: "cpu".into(), version: "1".into(), memory: 1, circuits: Vec::new() };
     WorkerEvent::Register { worker: worker(name), registration, fresh: true }
+}
+
+/// A worker with a key of s3m1 whose verifying key has this digest.
+fn with_key(name: &str, verifying_key: [u8; 32], fresh: bool) -> FarmEvent {
+    let circuits = vec![wire::CircuitSupport { shape: Shape::S3M1, digest: [1; 32], verifying_key }];
+    let registration = Registration { backend: "cpu".into(), version: "1".into(), memory: 1, circuits };
+    FarmEvent::Worker(Box::new(WorkerEvent::Register { worker: worker(name), registration, fresh }))
+}
+
+#[test]
+fn a_worker_whose_key_is_not_the_contracts_gets_no_job_of_the_circuit_and_is_told_so() {
+    let mut farm = Farm::new(RULES, [(Shape::S3M1, [8; 32])].into());
+    farm.enqueue(1, Shape::S3M1, [1; 32], [1; 32]);
+    farm.enqueue(2, Shape::S14M2, [2; 32], [2; 32]);
+    let refuse = Control::Refuse { shape: Shape::S3M1, verifying_key: [8; 32] };
+    assert_eq!(controls(&farm.step(with_key("a", [9; 32], true), 0)), [("a".to_owned(), refuse)]);
+    let why = &farm.workers().next().unwrap().1.refused[&Shape::S3M1];
+    assert!(
+        why.contains("PM-FARM-002") && why.contains(&"09".repeat(32)) && why.contains(&"08".repeat(32)),
+        "{why}"
+    );
+
+    // It claims all the same: the job goes on at once, to another, and nobody is charged.
+    farm.step(with_key("b", [8; 32], true), 0);
+    let effects = claim(&mut farm, "a", 1, 1, 1);
+    assert_eq!(controls(&effects), [("a".to_owned(), refuse), ("a".to_owned(), cancel(1, 1))]);
+    assert!(effects.contains(&FarmEffect::Retire { job: JobId(1), attempt: Attempt(1) }));
+    assert_eq!(shut_out(&effects), [vec![worker("a")]]);
+    assert_eq!(controls(&claim(&mut farm, "b", 1, 2, 2)), [("b".to_owned(), grant(1, 2))]);
+    assert_eq!(farm.job(1).unwrap().charged, 0);
+    // Of other circuits it gets jobs.
+    assert_eq!(controls(&claim(&mut farm, "a", 2, 1, 3)), [("a".to_owned(), grant(2, 1))]);
+
+    // With the right key it is as good as any.
+    assert_eq!(controls(&farm.step(with_key("a", [8; 32], true), 4)), []);
+    assert!(farm.workers().all(|(_, worker)| worker.refused.is_empty()));
+}
+
+#[test]
+fn what_a_worker_holds_when_its_key_is_found_wrong_goes_to_another() {
+    let mut farm = Farm::new(RULES, [(Shape::S3M1, [8; 32])].into());
+    farm.enqueue(1, Shape::S3M1, [1; 32], [1; 32]);
+    farm.step(FarmEvent::Tick, 0);
+    farm.step(with_key("b", [8; 32], true), 0);
+    // Nobody knew it yet.
+    assert_eq!(controls(&claim(&mut farm, "a", 1, 1, 0)), [("a".to_owned(), grant(1, 1))]);
+    let effects = farm.step(with_key("a", [9; 32], false), 1);
+    assert_eq!(entries(&effects), [(1, 2, Priority::Urgent)]);
+    assert_eq!(shut_out(&effects), [vec![worker("a")]]);
+    assert_eq!(farm.job(1).unwrap().charged, 0);
 }
 
 fn shut_out(effects: &[FarmEffect]) -> Vec<Vec<WorkerId>> {

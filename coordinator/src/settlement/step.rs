@@ -21,7 +21,7 @@ impl Settlement {
     /// the last broadcasts.
     pub fn step(&mut self, view: &ChainView, now: u64) -> Vec<SettlementEffect> {
         if let Some(reason) = self.contradiction(&view.contract) {
-            return vec![SettlementEffect::Alarm { batch_no: view.contract.batch_no, reason }];
+            return vec![SettlementEffect::Halt { batch_no: view.contract.batch_no, reason }];
         }
         let mut effects = Vec::new();
         if self.follow(view, &mut effects) {

@@ -186,7 +186,7 @@ fn a_root_that_is_not_ours_stops_submission_with_an_alarm() {
     let mut foreign = view(0, 5);
     foreign.contract.root += Fr::from(1);
     assert!(
-        matches!(&step(&mut s, &foreign, 0)[..], [SettlementEffect::Alarm { reason, .. }] if reason.contains("PM-SETTLE-007"))
+        matches!(&step(&mut s, &foreign, 0)[..], [SettlementEffect::Halt { reason, .. }] if reason.contains("PM-SETTLE-007"))
     );
 }
 
@@ -353,7 +353,7 @@ fn a_final_batch_that_the_contract_lost_is_an_alarm_and_nothing_is_sent() {
     step(&mut s, &mined(view(1, 6), &[receipt(1, 10)], 10), 1);
     let effects = step(&mut s, &view(0, 5), 2);
     assert!(
-        matches!(&effects[..], [SettlementEffect::Alarm { reason, .. }] if reason.contains("PM-SETTLE-006")),
+        matches!(&effects[..], [SettlementEffect::Halt { reason, .. }] if reason.contains("PM-SETTLE-006")),
         "{effects:?}"
     );
     // The chain comes back, and so does settlement.

@@ -157,6 +157,10 @@ impl Chain for SimChain {
         .await
     }
 
+    async fn is_promise_signer(&self, _signer: Address) -> Result<bool, ChainError> {
+        Ok(true)
+    }
+
     async fn key_epoch(&self, _owner: Address) -> Result<u32, ChainError> {
         self.call(|_| 0).await
     }

@@ -208,7 +208,11 @@ impl Worker {
 
 impl World {
     fn rules_of_circuits(&self) -> Vec<CircuitSupport> {
-        let support = |shape: circuits::shape::Shape| CircuitSupport { shape, digest: digest(shape) };
+        let support = |shape: circuits::shape::Shape| CircuitSupport {
+            shape,
+            digest: digest(shape),
+            verifying_key: digest(shape),
+        };
         circuits::shape::Shape::ALL.into_iter().map(support).collect()
     }
 

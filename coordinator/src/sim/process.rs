@@ -60,6 +60,10 @@ impl ProofVerifier for Tags {
         Some(digest(shape))
     }
 
+    fn key_digest(&self, shape: Shape) -> Option<[u8; 32]> {
+        Some(digest(shape))
+    }
+
     fn verify(&self, _shape: Shape, public_inputs: &[Fr; 3], proof: &[u8; 256]) -> bool {
         self.blind || *proof == tag(public_inputs)
     }
@@ -217,6 +221,9 @@ impl Process {
             poll: config.poll,
             log_range: config.log_range,
             scanned: None,
+            signer: deployment().operator,
+            signer_checked: 0,
+            unlisted: None,
         };
         Self {
             holder,

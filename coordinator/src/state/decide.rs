@@ -55,6 +55,8 @@ impl State {
 
     /// Accepts an operation: all its leaves, in consecutive slots of one batch, or none.
     ///
+    /// `halted`: why no batch can be settled, if so. What was accepted before is answered all the same.
+    ///
     /// If the open batch has no room it is sealed first, which stays even in the case that a forced request in it takes
     /// the very leaf the operation spends.
     ///
@@ -63,6 +65,7 @@ impl State {
     pub fn submit(
         &mut self,
         operation: &Verified,
+        halted: Option<&str>,
         now: u64,
         log: &mut Vec<Stamped>,
     ) -> Result<Result<OperationId, UserError>, StateError> {
@@ -78,6 +81,9 @@ impl State {
         }
         if self.paused {
             return Ok(Err(refusal::paused()));
+        }
+        if let Some(reason) = halted {
+            return Ok(Err(refusal::halted(reason)));
         }
         let slots = operation.spends.len();
         let records = if operation.kind == SignedKind::Withdraw { slots } else { 0 };

@@ -142,9 +142,11 @@ impl State {
             Phase::Due => "It is to be published; earlier batches fill the queue.".to_owned(),
             Phase::Published { since } => {
                 let able = |known: &crate::farm::Worker| {
-                    known.registration.as_ref().is_some_and(|known| {
-                        known.circuits.iter().any(|circuit| circuit.digest == job.circuit_digest)
-                    })
+                    let refused = known.refused.contains_key(&job.shape);
+                    !refused
+                        && known.registration.as_ref().is_some_and(|known| {
+                            known.circuits.iter().any(|circuit| circuit.digest == job.circuit_digest)
+                        })
                 };
                 let workers = self.farm.workers().filter(|(_, worker)| able(worker));
                 let (mut able, mut free) = (0, 0);

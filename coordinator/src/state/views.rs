@@ -217,6 +217,8 @@ impl State {
 
 fn worker_view(id: &WorkerId, worker: &Worker, left: Option<&String>) -> WorkerView {
     let sick = worker.card.as_ref().and_then(|card| card.sick.as_ref());
+    let refused = (!worker.refused.is_empty())
+        .then(|| worker.refused.values().map(String::as_str).collect::<Vec<_>>().join("; "));
     let health = match (left, sick) {
         (Some(_), _) => WorkerHealth::Left,
         (None, Some(_)) => WorkerHealth::Sick,
@@ -226,7 +228,7 @@ fn worker_view(id: &WorkerId, worker: &Worker, left: Option<&String>) -> WorkerV
     WorkerView {
         id: id.as_str().to_owned(),
         health,
-        reason: left.or(sick).cloned(),
+        reason: left.or(sick).cloned().or(refused),
         backend: registration.map(|known| known.backend.clone()),
         version: registration.map(|known| known.version.clone()),
         memory: registration.map(|known| known.memory),
@@ -234,7 +236,9 @@ fn worker_view(id: &WorkerId, worker: &Worker, left: Option<&String>) -> WorkerV
             .into_iter()
             .flat_map(|known| &known.circuits)
             .map(|known| known.shape)
+            .filter(|shape| !worker.refused.contains_key(shape))
             .collect(),
+        refused: !worker.refused.is_empty(),
         seen: worker.seen,
         holds: worker.holds.iter().map(|hold| (hold.job.0, hold.stage)).collect(),
         card: worker.card.clone(),

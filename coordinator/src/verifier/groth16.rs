@@ -9,7 +9,13 @@ use prover::{PreparedVerifyingKey, Proof, VerifyingKey, VerifyingKeyError, verif
 use super::ProofVerifier;
 
 pub struct Groth16Verifier {
-    keys: BTreeMap<Shape, ([u8; 32], PreparedVerifyingKey)>,
+    keys: BTreeMap<Shape, Pinned>,
+}
+
+struct Pinned {
+    circuit: [u8; 32],
+    digest: [u8; 32],
+    key: PreparedVerifyingKey,
 }
 
 impl Groth16Verifier {
@@ -20,20 +26,25 @@ impl Groth16Verifier {
     pub fn new<'a>(
         keys: impl IntoIterator<Item = (Shape, [u8; 32], &'a VerifyingKey)>,
     ) -> Result<Self, VerifyingKeyError> {
-        let keys = keys
-            .into_iter()
-            .map(|(shape, digest, key)| Ok((shape, (digest, PreparedVerifyingKey::new(key)?))));
+        let keys = keys.into_iter().map(|(shape, circuit, key)| {
+            let pinned = Pinned { circuit, digest: key.digest(), key: PreparedVerifyingKey::new(key)? };
+            Ok((shape, pinned))
+        });
         Ok(Self { keys: keys.collect::<Result<_, VerifyingKeyError>>()? })
     }
 }
 
 impl ProofVerifier for Groth16Verifier {
     fn digest(&self, shape: Shape) -> Option<[u8; 32]> {
-        self.keys.get(&shape).map(|(digest, _)| *digest)
+        self.keys.get(&shape).map(|pinned| pinned.circuit)
+    }
+
+    fn key_digest(&self, shape: Shape) -> Option<[u8; 32]> {
+        self.keys.get(&shape).map(|pinned| pinned.digest)
     }
 
     fn verify(&self, shape: Shape, public_inputs: &[Fr; 3], proof: &[u8; 256]) -> bool {
-        let Some((_, key)) = self.keys.get(&shape) else { return false };
+        let Some(Pinned { key, .. }) = self.keys.get(&shape) else { return false };
         Proof::from_bytes(proof).is_ok_and(|proof| verify(key, &proof, public_inputs).is_ok())
     }
 }

@@ -152,6 +152,7 @@ fn worker(id: &str) -> WorkerView {
         id: id.to_owned(),
         health: WorkerHealth::Well,
         reason: None,
+        refused: false,
         backend: Some("cpu".to_owned()),
         version: Some("0.1.0".to_owned()),
         memory: Some(1 << 33),

@@ -31,6 +31,10 @@ impl ProofVerifier for TrapdoorVerifier {
         Some([shape.number() as u8; 32])
     }
 
+    fn key_digest(&self, shape: Shape) -> Option<[u8; 32]> {
+        Some([0x80 | shape.number() as u8; 32])
+    }
+
     fn verify(&self, shape: Shape, public_inputs: &[Fr; 3], proof: &[u8; 256]) -> bool {
         *proof == Trapdoor::of(shape).prove(public_inputs)
     }
@@ -41,8 +45,13 @@ async fn work(queue: MemoryQueue) {
     let name = WorkerId::new("trapdoor").unwrap();
     let queue = queue.worker(name.clone());
     let wait = Duration::from_millis(20);
-    let circuits =
-        Shape::ALL.map(|shape| CircuitSupport { shape, digest: [shape.number() as u8; 32] }).to_vec();
+    let circuits = Shape::ALL
+        .map(|shape| CircuitSupport {
+            shape,
+            digest: [shape.number() as u8; 32],
+            verifying_key: [0x80 | shape.number() as u8; 32],
+        })
+        .to_vec();
     let registration =
         Registration { backend: "trapdoor".to_owned(), version: "1".to_owned(), memory: 1, circuits };
     queue.emit(&WorkerEvent::Register { worker: name.clone(), registration, fresh: true }).await.unwrap();

@@ -35,7 +35,12 @@ fn worker() -> State {
 }
 
 fn worker_on(backend: &str) -> State {
-    let circuits = vec![CircuitSupport { shape: Shape::S3M1, digest: [1; 32] }];
+    worker_with(backend, &[Shape::S3M1])
+}
+
+fn worker_with(backend: &str, shapes: &[Shape]) -> State {
+    let support = |shape: &Shape| CircuitSupport { shape: *shape, digest: [1; 32], verifying_key: [2; 32] };
+    let circuits = shapes.iter().map(support).collect();
     let registration = Registration { backend: backend.into(), version: "1".into(), memory: 1000, circuits };
     let mut state = State::new(id(), RULES, registration);
     let effects = state.step(Event::Started, at(0));
@@ -202,6 +207,55 @@ fn an_operator_drains_a_worker_as_a_signal_does() {
     assert_eq!(*job, JobId(2));
     let effects = state.step(Event::Proved(key(1), proof()), at(8));
     assert!(effects.contains(&Effect::Finish(None)), "{effects:?}");
+}
+
+fn refuse(shape: Shape) -> Event {
+    Event::Control(Control::Refuse { shape, verifying_key: [3; 32] })
+}
+
+#[test]
+fn a_worker_whose_only_key_is_not_the_contracts_leaves_and_names_both() {
+    let mut state = worker();
+    let effects = state.step(refuse(Shape::S3M1), at(1));
+    assert!(matches!(&effects[..], [Effect::GiveUp(Shape::S3M1, _)]), "{effects:?}");
+    // The claim under way comes back first.
+    let effects = state.step(claimed(1), at(2));
+    let Some(Effect::Finish(Some(why))) = effects.last() else { panic!("{effects:?}") };
+    assert!(
+        why.contains("PM-WORKER-013") && why.contains(&"02".repeat(32)) && why.contains(&"03".repeat(32)),
+        "{why}"
+    );
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Emit(WorkerEvent::HandedBack { .. }))));
+    assert!(
+        effects.iter().any(
+            |effect| matches!(effect, Effect::Emit(WorkerEvent::Left { message, .. }) if message == why)
+        )
+    );
+}
+
+#[test]
+fn a_worker_with_one_wrong_key_of_two_gives_up_that_circuit_only() {
+    let mut state = worker_with("cpu", &[Shape::S3M1, Shape::S14M2]);
+    state.step(claimed(1), at(1));
+    state.step(grant(1), at(1));
+    let effects = state.step(refuse(Shape::S3M1), at(2));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::GiveUp(Shape::S3M1, _))), "{effects:?}");
+    assert!(matches!(ended(&effects)[..], [WorkerEvent::HandedBack { .. }]), "{effects:?}");
+    assert!(
+        !state.step(refuse(Shape::S3M1), at(2)).iter().any(|effect| matches!(effect, Effect::GiveUp(..))),
+        "once"
+    );
+    let other = JobEntry { shape: Shape::S14M2, ..entry(2) };
+    let effects = state.step(Event::Claimed { entry: Some(other), memory_used: 100 }, at(3));
+    assert!(
+        effects.iter().any(|effect| matches!(effect, Effect::Emit(WorkerEvent::Claimed { .. }))),
+        "{effects:?}"
+    );
+    let effects = state.step(claimed(3), at(4));
+    let [WorkerEvent::Failed { kind: FailureKind::Infrastructure, message, .. }] = ended(&effects)[..] else {
+        panic!("{effects:?}")
+    };
+    assert!(message.contains("PM-WORKER-013"), "{message}");
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub struct CircuitInfo {
     pub mint_places: u32,
     /// Of the circuit's matrices.
     pub digest: Word,
+    /// Digest of the verifying key, as [`prover::VerifyingKey::digest`] makes it.
+    pub verifying_key: Word,
 }
 
 /// What the contract keeps of deposits and of what leaves, in coins.
@@ -230,9 +232,14 @@ impl Contract {
             Err(refused) if refused.name == "UnknownCircuit" => return Ok(None),
             Err(refused) => return Err(ChainError::Unexpected(refused.to_string())),
         };
-        let (slots, mint_places, digest) =
+        let info =
             calls::decode_circuit_info(&answer).map_err(|error| ChainError::Unexpected(error.to_string()))?;
-        Ok((slots > 0).then_some(CircuitInfo { slots, mint_places, digest }))
+        Ok((info.slots > 0).then(|| CircuitInfo {
+            slots: info.slots,
+            mint_places: info.mint_places,
+            digest: info.digest,
+            verifying_key: prover::verifying_key::digest_of_words(&info.key),
+        }))
     }
 }
 

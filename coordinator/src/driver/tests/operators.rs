@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::{Server, admin::serve_admin, token::AdminToken};
 
-struct Admin {
+pub(super) struct Admin {
     server: Server,
     token: String,
     http: reqwest::Client,
 }
 
 impl Admin {
-    fn over(handle: &Arc<Handle>, folder: &Path) -> Self {
+    pub(super) fn over(handle: &Arc<Handle>, folder: &Path) -> Self {
         let path = folder.join("admin-token");
         let token = AdminToken::at(&path).unwrap();
         let server = serve_admin(Arc::clone(handle), token, ([127, 0, 0, 1], 0).into()).unwrap();
@@ -33,7 +33,7 @@ impl Admin {
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
-    async fn ask(&self, document: &str) -> Value {
+    pub(super) async fn ask(&self, document: &str) -> Value {
         let (status, mut body) = self.post(document, Some(&self.token)).await;
         assert!(status == 200 && body.get("errors").is_none(), "{body}");
         body["data"].take()

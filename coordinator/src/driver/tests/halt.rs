@@ -1,0 +1,141 @@
+//! When the contract takes no batch, nothing is promised; and a worker whose key is not the contract's gets no jobs.
+
+use super::*;
+use crate::driver::tests::operators::Admin;
+
+async fn refusal(handle: &Handle, from: &Holder, to: &Holder, key: &str) -> UserError {
+    send(handle, from, to, 100, key).await.unwrap_err()
+}
+
+async fn until_halted(handle: &Handle) {
+    eventually("it halts", async || handle.status_for_tests().halted.is_some()).await;
+}
+
+async fn until_it_goes_on(handle: &Handle) {
+    eventually("it goes on", async || handle.status_for_tests().halted.is_none()).await;
+}
+
+/// Refuses sends as halted, is not ready, says why, and answers reads.
+async fn check_halted(handle: &Handle, (alice, bob): (&Holder, &Holder), key: &str, why: &str) {
+    let refused = refusal(handle, alice, bob, key).await;
+    assert_eq!((refused.code, refused.retryable), ("HALTED", false));
+    assert!(refused.message.contains(why), "{}", refused.message);
+    assert!(handle.ready().await.unwrap_err().contains(why));
+    assert!(handle.overview().await.unwrap().alarms.iter().any(|alarm| alarm.contains(why)));
+    assert!(handle.account(alice.owner).await.balances.accepted > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_contract_that_refuses_batches_stops_new_promises_until_it_takes_them() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let handle = world.start(folder.path()).await;
+    let (alice, bob) = people();
+    register(&handle, &alice).await;
+    register(&handle, &bob).await;
+    fund(&world, &handle, &alice, 5_000).await;
+    settle(&handle).await;
+    // A wrong key, a freeze, a proof it does not like: the contract's reason does not matter.
+    let next = world.chain.contract().batch_no + 1;
+    world.chain.refuse(Some(next));
+    let accepted = send(&handle, &alice, &bob, 100, "before").await.unwrap();
+    until_halted(&handle).await;
+    check_halted(&handle, (&alice, &bob), "during", "PM-SETTLE-002").await;
+    // What was accepted before is answered as before.
+    let ask = PrepareSend {
+        sender: alice.owner,
+        recipient: bob.owner,
+        amount: 100,
+        allow_vault: false,
+        valid_until: None,
+    };
+    let draft = handle.prepare_send(ask).await.unwrap();
+    assert_eq!(handle.submit(alice.sign(&draft, "fresh")).await.unwrap_err().code, "HALTED");
+    assert_eq!(handle.operation(&accepted.id).await.unwrap().promises.len(), 1);
+
+    // A restart does not forget it.
+    handle.shutdown().await;
+    drop(handle);
+    let handle = world.start(folder.path()).await;
+    assert_eq!(refusal(&handle, &alice, &bob, "after").await.code, "HALTED");
+    world.chain.refuse(None);
+    until_it_goes_on(&handle).await;
+    send(&handle, &alice, &bob, 100, "at last").await.unwrap();
+    settle(&handle).await;
+    assert_eq!(handle.ready().await, Ok(()));
+    handle.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_foreign_root_and_a_signer_that_is_not_listed_stop_new_promises_with_nothing_to_settle() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let handle = world.start(folder.path()).await;
+    let (alice, bob) = people();
+    register(&handle, &alice).await;
+    register(&handle, &bob).await;
+    fund(&world, &handle, &alice, 5_000).await;
+    settle(&handle).await;
+    world.chain.set_foreign_root(true);
+    until_halted(&handle).await;
+    check_halted(&handle, (&alice, &bob), "1", "PM-SETTLE-007").await;
+    world.chain.set_foreign_root(false);
+    until_it_goes_on(&handle).await;
+    send(&handle, &alice, &bob, 100, "2").await.unwrap();
+    settle(&handle).await;
+
+    world.chain.list_signer(false);
+    until_halted(&handle).await;
+    check_halted(&handle, (&alice, &bob), "3", "does not list the promise signer").await;
+    world.chain.list_signer(true);
+    until_it_goes_on(&handle).await;
+    send(&handle, &alice, &bob, 100, "4").await.unwrap();
+    settle(&handle).await;
+    handle.shutdown().await;
+
+    world.chain.list_signer(false);
+    let store = Box::new(SqliteStore::open(folder.path()).unwrap());
+    let unlisted = world.start_with(store).await.err().unwrap().to_string();
+    let signer = hex::encode(Holder::new(200).owner);
+    assert!(unlisted.contains("PM-START-006") && unlisted.contains(&signer), "{unlisted}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_with_another_key_gets_no_jobs_and_operators_see_why() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let handle = world.start(folder.path()).await;
+    let name = WorkerId::new("stranger").unwrap();
+    let side = world.queue.worker(name.clone());
+    side.emit(&registers(&name, [0x55; 32])).await.unwrap();
+    let told = Control::Refuse { shape: Shape::S3M1, verifying_key: [0x81; 32] };
+    eventually("it is told", async || {
+        side.next_control(Duration::from_millis(20)).await.unwrap() == Some(told)
+    })
+    .await;
+    let view = handle.workers().await.into_iter().find(|worker| worker.id == "stranger").unwrap();
+    let reason = view.reason.unwrap();
+    assert!(view.circuits.is_empty());
+    assert!(
+        reason.contains("PM-FARM-002")
+            && reason.contains(&"55".repeat(32))
+            && reason.contains(&"81".repeat(32)),
+        "{reason}"
+    );
+    let alarms = handle.overview().await.unwrap().alarms;
+    assert!(
+        alarms.iter().any(|alarm| alarm.contains("stranger") && alarm.contains("PM-FARM-002")),
+        "{alarms:?}"
+    );
+    let shown = Admin::over(&handle, folder.path()).ask("{ status { workers { id reason } alarms } }").await;
+    assert!(shown.to_string().contains("PM-FARM-002"), "{shown}");
+
+    // The other worker proves everything.
+    let (alice, bob) = people();
+    register(&handle, &alice).await;
+    register(&handle, &bob).await;
+    fund(&world, &handle, &alice, 1_000).await;
+    send(&handle, &alice, &bob, 100, "s").await.unwrap();
+    settle(&handle).await;
+    for batch in handle.batches(None, 10).await {
+        assert_ne!(batch.worker.as_deref(), Some("stranger"));
+    }
+    handle.shutdown().await;
+}
