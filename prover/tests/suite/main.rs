@@ -5,6 +5,7 @@
 mod arkworks;
 mod common;
 mod gnark;
+mod hostile;
 mod iden3;
 mod key_files;
 mod matrices;
