@@ -17,6 +17,7 @@
 //! | [`verifier`] | which proofs are believed |
 //! | [`driver`] | the loop that owns the cores, and the tasks at its sides |
 //! | [`chain`] | what is needed of an EVM chain |
+//! | [`http`] | clients of nodes, signers and APIs, with TLS |
 //! | [`config`] | settings |
 //! | `sim` | the deterministic simulator; only with the feature `sim`, which nothing that is shipped has |
 
@@ -26,6 +27,7 @@ pub mod chain;
 pub mod config;
 pub mod driver;
 pub mod farm;
+pub mod http;
 mod layered;
 pub mod ledger;
 pub mod refusal;

@@ -5,6 +5,7 @@
 //! | what the contract says arrives complete | [`scenarios`], on npm's anvil and on the dev chain |
 //! | what a node says wrongly is an error with a sentence, never a panic, a guess or a gap | [`misbehaviour`] |
 //! | a remote signer is asked and not believed | [`signer`] |
+//! | over `https://` only servers with a good certificate are spoken to | [`tls`] |
 //! | whatever a reorganisation drops or moves, all that was accepted becomes final | [`reorg`] |
 //! | keys that everybody knows sign nothing on a real chain | [`real_chain`] |
 
@@ -26,6 +27,8 @@ mod scenarios;
 mod settling;
 #[path = "chain_evm/signer.rs"]
 mod signer;
+#[path = "chain_evm/tls.rs"]
+mod tls;
 
 macro_rules! on_both_chains {
     ($($scenario:ident),* $(,)?) => {

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use hyper::header::{ACCEPT, HeaderValue};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -13,11 +14,10 @@ mod types;
 pub use super::graphql::scalars::checksummed;
 pub use types::*;
 
+use crate::http::{Endpoint, HttpClient, HttpError, HttpLimits};
+
 /// Leaves or operations asked for at once: their fields times this stay within the complexity limit.
 const PAGE: u32 = 50;
-/// How long a connection without a request is kept: shorter than servers keep one (5 s here, as in Node.js), so that no
-/// request is sent on a connection that is being closed.
-const IDLE: Duration = Duration::from_secs(4);
 /// A server that does not answer for so long is not waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The status of a request beyond the limit.
@@ -29,7 +29,7 @@ const LONGEST_ANSWER: usize = 16 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     #[error("PM-CLIENT-001: no answer from {url}: {source}; check that the coordinator runs there")]
-    Transport { url: String, source: reqwest::Error },
+    Transport { url: String, source: HttpError },
     #[error("PM-CLIENT-002: the answer (HTTP {status}) is not GraphQL: {reason}; check the URL")]
     Unreadable { status: u16, reason: String },
     #[error("PM-CLIENT-004: the answer of {url} is longer than {LONGEST_ANSWER} bytes; check the URL")]
@@ -57,7 +57,9 @@ impl ClientError {
     /// Whether the same call, with the same idempotency key, can succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
-            ClientError::Transport { .. } => true,
+            ClientError::Transport { source, .. } => {
+                !matches!(source, HttpError::Settings(_) | HttpError::Secure { .. })
+            }
             ClientError::Unreadable { status, .. } => *status >= 500,
             ClientError::TooLong { .. } => false,
             ClientError::Request { code, .. } => code == "RATE_LIMITED" || code == "UNAVAILABLE",
@@ -86,7 +88,8 @@ type Result<T> = std::result::Result<T, ClientError>;
 /// A client of one coordinator. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    /// Or why there is none, told with the first request.
+    http: std::result::Result<HttpClient, HttpError>,
     url: String,
     patience: Duration,
 }
@@ -162,15 +165,14 @@ fn part_of<T: DeserializeOwned>(mut payload: Value, part: &str) -> Result<T> {
 }
 
 impl Client {
-    /// `url` as `Server::url` gives it, e.g. `http://127.0.0.1:8080`.
-    pub fn new(url: &str) -> Self {
+    /// Of an address as `Server::url` gives it, e.g. `http://127.0.0.1:8080`, or one with `https://`.
+    pub fn new(endpoint: impl Into<Endpoint>) -> Self {
+        let Endpoint { url, tls } = endpoint.into();
         let base = url.trim_end_matches('/').trim_end_matches("/graphql");
-        let http = reqwest::Client::builder()
-            .pool_idle_timeout(IDLE)
-            .timeout(PATIENCE)
-            .redirect(reqwest::redirect::Policy::none())
-            .build();
-        Self { http: http.unwrap_or_default(), url: format!("{base}/graphql"), patience: Duration::ZERO }
+        let url = format!("{base}/graphql");
+        let limits =
+            HttpLimits { timeout: PATIENCE, max_answer_bytes: LONGEST_ANSWER, ..HttpLimits::default() };
+        Self { http: HttpClient::new(&Endpoint::new(&url, tls), limits), url, patience: Duration::ZERO }
     }
 
     /// Waits for a server that limits its callers, as long as it asks for, at most so long for one answer.
@@ -207,26 +209,18 @@ impl Client {
     }
 
     async fn post_once(&self, body: String) -> Result<Answer> {
-        let lost = |source| ClientError::Transport { url: self.url.clone(), source };
-        let send = || {
-            let request = self.http.post(&self.url).header("accept", "application/graphql-response+json");
-            request.header("content-type", "application/json").body(body.clone()).send()
+        let lost = |source| match source {
+            HttpError::TooLong { .. } => ClientError::TooLong { url: self.url.clone() },
+            source => ClientError::Transport { url: self.url.clone(), source },
         };
-        let response = match send().await {
-            Err(error) if error.is_request() && !error.is_connect() && !error.is_timeout() => send().await,
+        let http = self.http.as_ref().map_err(|error| lost(error.clone()))?;
+        let accept = [(ACCEPT, HeaderValue::from_static("application/graphql-response+json"))];
+        let answer = match http.post(body.clone().into_bytes(), &accept).await {
+            Err(HttpError::Cut { .. }) => http.post(body.into_bytes(), &accept).await,
             outcome => outcome,
         };
-        let mut response = response.map_err(lost)?;
-        let status = response.status().as_u16();
-        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
-        let retry_after = retry_after.and_then(|text| text.parse().ok()).map(Duration::from_secs);
-        let mut text = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(lost)? {
-            if text.len() + chunk.len() > LONGEST_ANSWER {
-                return Err(ClientError::TooLong { url: self.url.clone() });
-            }
-            text.extend_from_slice(&chunk);
-        }
+        let answer = answer.map_err(lost)?;
+        let (status, retry_after, text) = (answer.status.as_u16(), answer.retry_after, answer.body);
         Ok(Answer { status, retry_after, text })
     }
 

@@ -15,8 +15,8 @@
 //! | [`signer`], [`key`] | signing, by a key in this process or by a remote signer |
 //! | [`transport`], [`error`], [`fees`] | HTTP and its limits, words of nodes, EIP-1559 |
 //!
-//! Known limits: `http://` only, for a node next door or behind a local proxy; logs are polled, not pushed; a node that
-//! leaves out the last logs of a range cannot be told from one that has none, which the contract's counters show later.
+//! Known limits: logs are polled, not pushed; a node that leaves out the last logs of a range cannot be told from one that
+//! has none, which the contract's counters show later.
 
 pub mod contract;
 mod deploy;
@@ -52,6 +52,7 @@ use crate::{
         At, BlockRef, Chain, ChainError, ContractState, Deployment, DryRun, Fees, Hash32, Logs, Receipt,
         SendOutcome, SignedTx, SubmitBatch,
     },
+    http::Endpoint,
     service::Address,
 };
 
@@ -67,8 +68,8 @@ pub enum Finality {
 /// Where the contract is, and how to speak to the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvmSettings {
-    /// `http://host:port/path`; the path is never logged.
-    pub rpc_url: String,
+    /// The path of its address is never logged.
+    pub rpc: Endpoint,
     pub contract: Address,
     /// The block of the deployment.
     pub first_block: u64,
@@ -83,9 +84,9 @@ pub struct EvmSettings {
 
 impl EvmSettings {
     /// The finality tag, 2,000 blocks of logs at once, the default limits, whatever chain the node is of.
-    pub fn new(rpc_url: impl Into<String>, contract: Address, first_block: u64) -> Self {
+    pub fn new(rpc: impl Into<Endpoint>, contract: Address, first_block: u64) -> Self {
         Self {
-            rpc_url: rpc_url.into(),
+            rpc: rpc.into(),
             contract,
             first_block,
             chain_id: None,
@@ -116,7 +117,7 @@ impl EvmChain {
     /// that everybody knows and the chain is real.
     pub async fn connect(settings: EvmSettings, signer: impl Into<Signer>) -> Result<Self, ChainError> {
         let signer = signer.into();
-        let node = Arc::new(Node::connect(&settings.rpc_url, settings.transport)?);
+        let node = Arc::new(Node::connect(&settings.rpc, settings.transport)?);
         let chain_id = node.chain_id_checked(settings.chain_id).await?;
         signer.check_chain(chain_id)?;
         let contract = Contract::checked(Arc::clone(&node), settings.contract, chain_id).await?;

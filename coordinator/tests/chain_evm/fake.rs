@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -12,6 +12,7 @@ use std::{
 
 use contracts::{Word, calls};
 use coordinator::chain::evm::{AccountKey, EvmChain, EvmSettings};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
 use super::node::hex_of;
@@ -19,6 +20,8 @@ use super::node::hex_of;
 pub enum Reply {
     Result(Value),
     Error(i64, &'static str),
+    /// HTTP status and the whole object of the error.
+    ErrorWith(u16, Value),
     /// HTTP status and body as they are.
     Raw(u16, Vec<u8>),
     /// Nothing, for so long.
@@ -33,14 +36,39 @@ pub struct Fake {
 impl Fake {
     /// Answers each request by its method and parameters, until the test ends.
     pub fn start(answer: impl Fn(&str, &Value) -> Reply + Send + Sync + 'static) -> Self {
+        Self::listen(None, answer)
+    }
+
+    /// The same behind TLS, at a `https://localhost` address.
+    pub fn start_tls(
+        config: Arc<ServerConfig>,
+        answer: impl Fn(&str, &Value) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::listen(Some(config), answer)
+    }
+
+    fn listen(
+        tls: Option<Arc<ServerConfig>>,
+        answer: impl Fn(&str, &Value) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/key", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
+        let url = match tls {
+            Some(_) => format!("https://localhost:{}/key", address.port()),
+            None => format!("http://{address}/key"),
+        };
         let (answer, requests) = (Arc::new(answer), Arc::new(AtomicUsize::new(0)));
         let counter = Arc::clone(&requests);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (answer, counter) = (Arc::clone(&answer), Arc::clone(&counter));
-                std::thread::spawn(move || serve(stream, &*answer, &counter));
+                let (tls, answer, counter) = (tls.clone(), Arc::clone(&answer), Arc::clone(&counter));
+                std::thread::spawn(move || match tls {
+                    Some(config) => {
+                        let session = ServerConnection::new(config).unwrap();
+                        serve(StreamOwned::new(session, stream), &*answer, &counter);
+                    }
+                    None => serve(stream, &*answer, &counter),
+                });
             }
         });
         Self { url, requests }
@@ -83,10 +111,10 @@ pub fn key() -> AccountKey {
     AccountKey::from_bytes(&[7; 32]).unwrap()
 }
 
-fn serve(mut stream: TcpStream, answer: &dyn Fn(&str, &Value) -> Reply, counter: &AtomicUsize) {
+fn serve(mut stream: impl Read + Write, answer: &dyn Fn(&str, &Value) -> Reply, counter: &AtomicUsize) {
     while let Some(body) = request(&mut stream) {
         counter.fetch_add(1, Ordering::SeqCst);
-        let method = body["method"].as_str().unwrap();
+        let method = body["method"].as_str().unwrap_or_default();
         let (status, reply) = match answer(method, &body["params"]) {
             Reply::Result(result) => {
                 (200, json!({"jsonrpc": "2.0", "id": body["id"], "result": result}).to_string())
@@ -96,19 +124,22 @@ fn serve(mut stream: TcpStream, answer: &dyn Fn(&str, &Value) -> Reply, counter:
                 (200, json!({"jsonrpc": "2.0", "id": body["id"], "error": error}).to_string())
             }
             Reply::Raw(status, bytes) => (status, String::from_utf8(bytes).unwrap()),
+            Reply::ErrorWith(status, error) => {
+                (status, json!({"jsonrpc": "2.0", "id": body["id"], "error": error}).to_string())
+            }
             Reply::Silence(time) => {
                 std::thread::sleep(time);
                 return;
             }
         };
         let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", reply.len());
-        if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(reply.as_bytes())).is_err() {
+        if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(reply.as_bytes())).and_then(|()| stream.flush()).is_err() {
             return;
         }
     }
 }
 
-fn request(stream: &mut TcpStream) -> Option<Value> {
+fn request(stream: &mut impl Read) -> Option<Value> {
     let mut bytes = Vec::new();
     let mut buffer = [0u8; 4096];
     loop {

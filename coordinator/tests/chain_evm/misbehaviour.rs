@@ -28,7 +28,7 @@ async fn a_node_that_is_down_is_asked_again_and_its_path_stays_secret() {
 #[tokio::test]
 async fn an_address_that_is_not_spoken_is_refused_with_a_sentence() {
     for (url, word) in
-        [("https://node.example/key", "http://"), ("ws://node", "http://"), ("localhost port 8545", "URL")]
+        [("ws://node.example/key", "https://"), ("ftp://node", "http://"), ("localhost port 8545", "URL")]
     {
         let error = connect_error(EvmSettings::new(url, CONTRACT, 0)).await;
         assert!(matches!(&error, ChainError::Unexpected(words) if words.contains(word)), "{error}");

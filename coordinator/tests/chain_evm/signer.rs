@@ -45,7 +45,7 @@ fn quantity(value: &Value) -> U256 {
     value.as_str().unwrap().parse().unwrap()
 }
 
-fn sign(request: &Value, how: u8) -> Reply {
+pub fn sign(request: &Value, how: u8) -> Reply {
     let key = if how == 18 { OTHER } else { OPERATOR };
     let mut tx = Eip1559TransactionRequest {
         from: None,

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     chain::{ChainError, ContractState},
+    http::Endpoint,
     service::Address,
 };
 
@@ -62,8 +63,8 @@ impl FeeRules {
 ///
 /// # Errors
 /// `Unreachable` while the node does not answer.
-pub async fn chain_id(rpc_url: &str) -> Result<u64, ChainError> {
-    Node::connect(rpc_url, TransportLimits::default())?.chain_id().await
+pub async fn chain_id(rpc: impl Into<Endpoint>) -> Result<u64, ChainError> {
+    Node::connect(&rpc.into(), TransportLimits::default())?.chain_id().await
 }
 
 impl Contract {
@@ -75,8 +76,8 @@ impl Contract {
     ///
     /// # Errors
     /// `Unreachable` while the node does not answer, `Unexpected` where there is no Proofmill contract.
-    pub async fn open(rpc_url: &str, address: Address) -> Result<(u64, Self), ChainError> {
-        let node = Arc::new(Node::connect(rpc_url, TransportLimits::default())?);
+    pub async fn open(rpc: impl Into<Endpoint>, address: Address) -> Result<(u64, Self), ChainError> {
+        let node = Arc::new(Node::connect(&rpc.into(), TransportLimits::default())?);
         let chain_id = node.chain_id().await?;
         Ok((chain_id, Self::checked(node, address, chain_id).await?))
     }

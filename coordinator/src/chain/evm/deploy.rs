@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     chain::{ChainError, Fees, Hash32, SendOutcome, SignedTx},
+    http::Endpoint,
     service::Address,
 };
 
@@ -69,8 +70,8 @@ pub struct Deployer {
 impl Deployer {
     /// # Errors
     /// `Unreachable` while the node does not answer; `Signing` for a key that everybody knows on a real chain.
-    pub async fn connect(rpc_url: &str, key: AccountKey) -> Result<Self, ChainError> {
-        let node = Node::connect(rpc_url, TransportLimits::default())?;
+    pub async fn connect(rpc: impl Into<Endpoint>, key: AccountKey) -> Result<Self, ChainError> {
+        let node = Node::connect(&rpc.into(), TransportLimits::default())?;
         let chain_id = node.chain_id().await?;
         key.check_chain(chain_id)?;
         Ok(Self { node, key, chain_id, poll: POLL })
@@ -215,12 +216,12 @@ impl Deployer {
 /// `Refused` with the contract's words about a setting or a key (a development key on a real chain, for one),
 /// `TooMuchGas` for too many circuits, and those of any transaction.
 pub async fn deploy(
-    rpc_url: &str,
+    rpc: impl Into<Endpoint>,
     key: &AccountKey,
     config: &Config,
     circuits: &[CircuitKey],
 ) -> Result<Deployed, TxError> {
-    let mut deployer = Deployer::connect(rpc_url, key.clone()).await?;
+    let mut deployer = Deployer::connect(rpc, key.clone()).await?;
     // For development chains, whose blocks come at once.
     deployer.poll = Duration::from_millis(40);
     let code = calls::deploy_bytecode(config, circuits);

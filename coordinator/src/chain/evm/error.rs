@@ -7,7 +7,10 @@ use ethers::providers::JsonRpcError;
 use serde_json::Value;
 
 use super::transport::TransportError;
-use crate::chain::{ChainError, Hash32, SendOutcome};
+use crate::{
+    chain::{ChainError, Hash32, SendOutcome},
+    http::HttpError,
+};
 
 /// Most gas of one transaction on Ethereum since the Fusaka fork (EIP-7825).
 pub const TX_GAS_CAP: u64 = 16_777_216;
@@ -36,7 +39,10 @@ pub enum TxError {
 impl From<TransportError> for ChainError {
     fn from(error: TransportError) -> Self {
         match &error {
-            TransportError::Unreachable { .. } => Self::Unreachable(error.to_string()),
+            TransportError::Http(
+                HttpError::Connect { .. } | HttpError::Timeout { .. } | HttpError::Cut { .. },
+            )
+            | TransportError::Unavailable { .. } => Self::Unreachable(error.to_string()),
             TransportError::Rpc(rpc) if is_transient(rpc) => Self::Unreachable(error.to_string()),
             _ => Self::Unexpected(error.to_string()),
         }
@@ -84,25 +90,6 @@ pub(super) fn lacks_funds(error: &TransportError) -> Option<String> {
             Some(error.message.clone())
         }
         _ => None,
-    }
-}
-
-/// Whether fewer blocks at once could have an answer.
-pub(super) fn asks_too_much(error: &TransportError) -> bool {
-    match error {
-        TransportError::TooLong { .. } => true,
-        TransportError::Rpc(error) => {
-            let words = [
-                "block range",
-                "range is too",
-                "too many results",
-                "more than",
-                "response size",
-                "too large",
-            ];
-            error.code == -32_005 || says(error, &words)
-        }
-        _ => false,
     }
 }
 
@@ -208,13 +195,5 @@ mod tests {
         assert_eq!(revert_of(&rpc(3, "execution reverted", None)).unwrap().name, "Unknown");
         assert_eq!(revert_of(&rpc(-32_000, "out of gas", None)).unwrap().name, "OutOfGas");
         assert_eq!(revert_of(&rpc(-32_601, "method not found", None)), None);
-    }
-
-    #[test]
-    fn an_answer_that_is_too_long_asks_for_fewer_blocks_and_a_missing_method_does_not() {
-        assert!(asks_too_much(&rpc(-32_602, "block range is too wide", None)));
-        assert!(asks_too_much(&rpc(-32_005, "query returned more than 10000 results", None)));
-        assert!(asks_too_much(&TransportError::TooLong { host: "node".into(), limit: 1 }));
-        assert!(!asks_too_much(&rpc(-32_601, "method not found", None)));
     }
 }

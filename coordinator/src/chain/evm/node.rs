@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    error::{TX_GAS_CAP, TxError, asks_too_much, lacks_funds, revert_of, send_outcome},
+    error::{TX_GAS_CAP, TxError, lacks_funds, revert_of, send_outcome},
     fees::{self, FeeHistory, FeeLimits},
     transport::{HttpTransport, TransportError, TransportLimits},
 };
 use crate::{
     chain::{BlockRef, ChainError, Fees, Hash32, SendOutcome, SignedTx},
+    http::Endpoint,
     service::Address,
 };
 
@@ -75,8 +76,8 @@ pub(super) fn u64_of(what: &str, number: U256) -> Result<u64, ChainError> {
 }
 
 impl Node {
-    pub fn connect(rpc_url: &str, limits: TransportLimits) -> Result<Self, ChainError> {
-        Ok(Self { transport: HttpTransport::new(rpc_url, limits)? })
+    pub fn connect(endpoint: &Endpoint, limits: TransportLimits) -> Result<Self, ChainError> {
+        Ok(Self { transport: HttpTransport::new(endpoint, limits)? })
     }
 
     async fn ask<T, R>(&self, method: &str, params: T) -> Result<R, TransportError>
@@ -228,7 +229,7 @@ impl Node {
                     first = last + 1;
                     part = part.saturating_mul(2).min(span.max(1));
                 }
-                Err(error) if asks_too_much(&error) && last > first => part = (last - first).div_ceil(2),
+                Err(error) if !error.is_unsent() && last > first => part = (last - first).div_ceil(2),
                 Err(error) => return Err(error.into()),
             }
         }

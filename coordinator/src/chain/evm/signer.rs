@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     chain::{ChainError, SignedTx},
+    http::Endpoint,
     service::Address,
 };
 
@@ -75,12 +76,16 @@ impl Signer {
 }
 
 impl RemoteSigner {
-    /// `url` is `http://host:port/path`; the path is never logged.
+    /// The path of its address is never logged.
     ///
     /// # Errors
-    /// `Unexpected` unless it is an `http` address.
-    pub fn new(url: &str, address: Address, limits: TransportLimits) -> Result<Self, ChainError> {
-        Ok(Self { transport: HttpTransport::new(url, limits)?, address })
+    /// `Unexpected` unless it is an `http` or `https` address whose TLS files can be read.
+    pub fn new(
+        endpoint: impl Into<Endpoint>,
+        address: Address,
+        limits: TransportLimits,
+    ) -> Result<Self, ChainError> {
+        Ok(Self { transport: HttpTransport::new(&endpoint.into(), limits)?, address })
     }
 
     async fn sign(&self, draft: &Draft<'_>) -> Result<SignedTx, ChainError> {
@@ -88,10 +93,15 @@ impl RemoteSigner {
             JsonRpcClient::request(&self.transport, "eth_signTransaction", json!([request(draft)])).await;
         let answer = match answer {
             Ok(answer) => answer,
-            Err(error @ TransportError::Unreachable { .. }) => {
-                return Err(ChainError::Unreachable(format!("the remote signer: {error}")));
+            Err(error @ TransportError::Rpc(_)) => return Err(refused(&error.to_string())),
+            Err(error) => {
+                return Err(match ChainError::from(error) {
+                    ChainError::Unreachable(reason) => {
+                        ChainError::Unreachable(format!("the remote signer: {reason}"))
+                    }
+                    error => refused(&error.to_string()),
+                });
             }
-            Err(error) => return Err(refused(&error.to_string())),
         };
         // web3signer answers with the bytes, geth's clef and nodes with {raw, tx}.
         let raw = answer.get("raw").unwrap_or(&answer);

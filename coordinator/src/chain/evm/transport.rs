@@ -1,57 +1,46 @@
 //! JSON-RPC over HTTP for `ethers`, in place of its own client with an outdated TLS stack.
 //!
-//! Invariant: an answer is never longer than [`TransportLimits::max_answer_bytes`] in memory, takes no longer than
-//! [`TransportLimits::timeout`], and no error quotes the node's address beyond its host (the path often is a key).
+//! Invariant: an answer is bounded in bytes and time by [`TransportLimits`] and in depth before anything parses it, and no
+//! error quotes the node's address beyond its host (the path often is a key).
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use ethers::providers::{JsonRpcClient, JsonRpcError, ProviderError, RpcError};
+use hyper::StatusCode;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
-/// How long a connection without a request is kept: shorter than nodes keep one (5 s in Node.js, 120 s in geth), so that
-/// no request is sent on a connection that is being closed.
-const IDLE: Duration = Duration::from_secs(4);
+use crate::http::{Endpoint, HttpClient, HttpError};
 
-/// How long an answer may take and how large it may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TransportLimits {
-    /// Of a request from its first byte to the last of the answer.
-    pub timeout: Duration,
-    /// Of opening a connection.
-    pub connect_timeout: Duration,
-    pub max_answer_bytes: usize,
-}
+pub use crate::http::HttpLimits as TransportLimits;
 
-impl Default for TransportLimits {
-    fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(30),
-            connect_timeout: Duration::from_secs(5),
-            max_answer_bytes: 32 << 20,
-        }
-    }
-}
+/// Arrays and objects in one another, at most: a block with its transactions has 5.
+const MAX_DEPTH: usize = 32;
 
 /// Why a request has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    #[error("PM-EVM-001: {host} does not answer: {reason}; check that the node runs and can be reached")]
-    Unreachable { host: String, reason: String },
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error("PM-EVM-001: {host} answers HTTP {status}; it is overloaded or its gateway is, ask again")]
+    Unavailable { host: String, status: StatusCode },
     #[error("PM-EVM-002: {host} does not speak JSON-RPC: {reason}; check the node's address")]
     NotJsonRpc { host: String, reason: String },
-    #[error("PM-EVM-003: the answer of {host} is longer than {limit} bytes; ask for less at once")]
-    TooLong { host: String, limit: usize },
     #[error("PM-EVM-004: the node's result does not have the form asked for: {0}; check the node's version")]
     Form(#[from] serde_json::Error),
     #[error("PM-EVM-005: the node refused: {} (code {})", .0.message, .0.code)]
     Rpc(JsonRpcError),
-    #[error("PM-EVM-006: {0}")]
-    Address(String),
+}
+
+impl TransportError {
+    /// Whether nothing reached the node: what was asked was not done, and asking for less is no help.
+    pub(super) fn is_unsent(&self) -> bool {
+        matches!(
+            self,
+            Self::Http(HttpError::Settings(_) | HttpError::Connect { .. } | HttpError::Secure { .. })
+        )
+    }
 }
 
 impl From<TransportError> for ProviderError {
@@ -79,94 +68,109 @@ impl RpcError for TransportError {
 /// A connection to one node.
 #[derive(Debug)]
 pub struct HttpTransport {
-    client: reqwest::Client,
-    url: reqwest::Url,
-    host: String,
-    limits: TransportLimits,
+    http: HttpClient,
     next_id: AtomicU64,
 }
 
 #[derive(Deserialize)]
-struct Answer {
-    id: Option<u64>,
-    #[serde(default, deserialize_with = "present")]
-    result: Option<Value>,
-    error: Option<JsonRpcError>,
+struct Answer<'a> {
+    /// Nothing where the node could not even read which request it refuses.
+    #[serde(default)]
+    id: Value,
+    #[serde(borrow, default, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(default)]
+    error: Option<Refusal>,
+}
+
+/// Nodes are not strict with the form of errors: what is missing is left empty.
+#[derive(Deserialize)]
+struct Refusal {
+    #[serde(default)]
+    code: Value,
+    #[serde(default)]
+    message: Value,
+    data: Option<Value>,
 }
 
 /// Keeps `"result": null` apart from no result at all.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+impl From<Refusal> for JsonRpcError {
+    fn from(refusal: Refusal) -> Self {
+        let text = |value: Value| match value {
+            Value::String(text) => text,
+            Value::Null => String::new(),
+            other => other.to_string(),
+        };
+        let code = refusal.code.as_i64();
+        let code = code.or_else(|| refusal.code.as_str()?.parse().ok()).unwrap_or_default();
+        Self { code, message: text(refusal.message), data: refusal.data }
+    }
+}
+
+/// Whether arrays and objects are nested no deeper than [`MAX_DEPTH`]. Looked at before anything is parsed, so that no
+/// parser recurses further than that.
+fn is_shallow(bytes: &[u8]) -> bool {
+    let (mut depth, mut in_text, mut escaped) = (0usize, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return false;
+                }
+            }
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    true
 }
 
 impl HttpTransport {
     /// # Errors
-    /// `Address` unless `url` is an `http` address.
-    pub fn new(url: &str, limits: TransportLimits) -> Result<Self, TransportError> {
-        let url = reqwest::Url::parse(url)
-            .map_err(|error| TransportError::Address(format!("the node's address is not a URL: {error}")))?;
-        if url.scheme() != "http" {
-            return Err(TransportError::Address(format!(
-                "{}:// is not spoken; give an http:// address, of a node or of a local proxy that adds TLS",
-                url.scheme()
-            )));
-        }
-        let host = match (url.host_str(), url.port()) {
-            (Some(host), Some(port)) => format!("{host}:{port}"),
-            (host, _) => host.unwrap_or("the node").to_owned(),
-        };
-        let client = reqwest::Client::builder()
-            .timeout(limits.timeout)
-            .connect_timeout(limits.connect_timeout)
-            .pool_idle_timeout(IDLE)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| TransportError::Address(format!("no HTTP client: {error}")))?;
-        Ok(Self { client, url, host, limits, next_id: AtomicU64::new(1) })
-    }
-
-    async fn post(&self, body: &Value) -> Result<(reqwest::StatusCode, Vec<u8>), TransportError> {
-        let mut response =
-            self.client.post(self.url.clone()).json(body).send().await.map_err(|e| self.unreachable(e))?;
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| self.unreachable(e))? {
-            if bytes.len() + chunk.len() > self.limits.max_answer_bytes {
-                return Err(TransportError::TooLong {
-                    host: self.host.clone(),
-                    limit: self.limits.max_answer_bytes,
-                });
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok((response.status(), bytes))
-    }
-
-    fn unreachable(&self, error: reqwest::Error) -> TransportError {
-        let error = error.without_url();
-        let mut reason = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            reason = format!("{reason}: {cause}");
-            source = cause.source();
-        }
-        TransportError::Unreachable { host: self.host.clone(), reason }
+    /// `Http(Settings)` unless the address is an `http` or `https` URL and the files of its TLS options can be read.
+    pub fn new(endpoint: &Endpoint, limits: TransportLimits) -> Result<Self, TransportError> {
+        Ok(Self { http: HttpClient::new(endpoint, limits)?, next_id: AtomicU64::new(1) })
     }
 
     /// The result of an answer, whatever its HTTP status: nodes differ in the status of JSON-RPC errors.
-    fn result(&self, id: u64, status: reqwest::StatusCode, bytes: &[u8]) -> Result<Value, TransportError> {
-        let not_json_rpc = |reason: String| TransportError::NotJsonRpc { host: self.host.clone(), reason };
-        let answer = match serde_json::from_slice::<Answer>(bytes) {
+    fn result<'a>(
+        &self,
+        id: u64,
+        status: StatusCode,
+        bytes: &'a [u8],
+    ) -> Result<&'a RawValue, TransportError> {
+        let host = || self.http.host().to_owned();
+        let not_json_rpc = |reason: String| TransportError::NotJsonRpc { host: host(), reason };
+        if !is_shallow(bytes) {
+            return Err(not_json_rpc(format!("its answer is nested deeper than {MAX_DEPTH}")));
+        }
+        let answer = match serde_json::from_slice::<Answer<'_>>(bytes) {
             Ok(answer) => answer,
-            Err(_) if status.is_server_error() || status == reqwest::StatusCode::TOO_MANY_REQUESTS => {
-                let reason = format!("HTTP {status}");
-                return Err(TransportError::Unreachable { host: self.host.clone(), reason });
+            Err(_)
+                if status.is_server_error()
+                    || matches!(
+                        status,
+                        StatusCode::TOO_MANY_REQUESTS
+                            | StatusCode::REQUEST_TIMEOUT
+                            | StatusCode::PAYLOAD_TOO_LARGE
+                    ) =>
+            {
+                return Err(TransportError::Unavailable { host: host(), status });
             }
             Err(error) => return Err(not_json_rpc(format!("HTTP {status}, {error}"))),
         };
-        if let Some(error) = answer.error {
-            return Err(TransportError::Rpc(error));
+        if let Some(refusal) = answer.error {
+            return Err(TransportError::Rpc(refusal.into()));
         }
-        if answer.id != Some(id) {
+        if answer.id.as_u64() != Some(id) {
             return Err(not_json_rpc("an answer to another request".into()));
         }
         answer.result.ok_or_else(|| not_json_rpc("an answer with neither result nor error".into()))
@@ -185,7 +189,7 @@ impl JsonRpcClient for HttpTransport {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let body =
             json!({"jsonrpc": "2.0", "id": id, "method": method, "params": serde_json::to_value(params)?});
-        let (status, bytes) = self.post(&body).await?;
-        Ok(serde_json::from_value(self.result(id, status, &bytes)?)?)
+        let answer = self.http.post(body.to_string().into_bytes(), &[]).await?;
+        Ok(serde_json::from_str(self.result(id, answer.status, &answer.body)?.get())?)
     }
 }

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     chain::{ChainError, SignedTx},
+    http::Endpoint,
     service::Address,
 };
 
@@ -134,12 +135,12 @@ impl Wallet {
     /// `Unreachable` while the node does not answer, `Unexpected` where it is of another chain than `chain_id` or has no
     /// Proofmill contract at the address, `Signing` for a key that everybody knows on a real chain.
     pub async fn connect(
-        rpc_url: &str,
+        rpc: impl Into<Endpoint>,
         contract: Address,
         key: AccountKey,
         chain_id: Option<u64>,
     ) -> Result<Self, ChainError> {
-        let node = Arc::new(Node::connect(rpc_url, TransportLimits::default())?);
+        let node = Arc::new(Node::connect(&rpc.into(), TransportLimits::default())?);
         let chain_id = node.chain_id_checked(chain_id).await?;
         key.check_chain(chain_id)?;
         let contract = Contract::checked(Arc::clone(&node), contract, chain_id).await?;
