@@ -161,7 +161,8 @@ pub struct SignedTx {
     pub fees: Fees,
 }
 
-/// What became of a broadcast. All of these but `Ok` are worth the reaction named.
+/// What became of a broadcast, each with the reaction that is right for it. An error instead of one of these says nothing:
+/// the transaction may be in a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SendOutcome {
     /// Taken, or already known to the node.
@@ -170,7 +171,10 @@ pub enum SendOutcome {
     NonceUsed,
     /// A replacement that does not pay enough more than the one it replaces: bump higher.
     Underpriced,
-    /// Refused for a reason that sending again will not cure, in the node's words.
+    /// No pool has it, in the node's words: too little ether, fees or gas beyond a limit, fees too low for the pool, a nonce
+    /// too far ahead. If no other transaction with its nonce was sent before, the nonce is free.
+    NotTaken(String),
+    /// Refused in words that are not known: it may be in a pool all the same.
     Refused(String),
 }
 
@@ -238,6 +242,10 @@ pub trait Chain: Send + Sync {
 
     async fn contract_state(&self) -> Result<ContractState, ChainError>;
 
+    /// How many deposits and forced requests the contract has at the end of this block; nothing where the node keeps no
+    /// state of it. Logs that a node has not indexed yet show by it.
+    async fn queue_lengths(&self, block: u64) -> Result<Option<(u64, u64)>, ChainError>;
+
     /// The next nonce of an address by mined transactions.
     async fn nonce(&self, owner: Address) -> Result<u64, ChainError>;
 
@@ -257,7 +265,8 @@ pub trait Chain: Send + Sync {
 
     async fn send_raw(&self, tx: &SignedTx) -> Result<SendOutcome, ChainError>;
 
-    /// Nothing while the transaction is not mined on the canonical chain.
+    /// Nothing while the transaction is not mined on the canonical chain. An error says nothing about it: nodes that are
+    /// still indexing have one for transactions that are mined.
     async fn receipt(&self, tx: Hash32) -> Result<Option<Receipt>, ChainError>;
 
     /// `eth_call` from the operator with these batches in one transaction.
@@ -265,6 +274,11 @@ pub trait Chain: Send + Sync {
 
     /// Whether promises of this signer count, on the latest block.
     async fn is_promise_signer(&self, signer: Address) -> Result<bool, ChainError>;
+
+    /// What a person should know though everything goes on: a node that contradicts the others and is not used.
+    fn alarm(&self) -> Option<String> {
+        None
+    }
 
     /// `keyEpoch(owner)` on the latest block.
     async fn key_epoch(&self, owner: Address) -> Result<u32, ChainError>;

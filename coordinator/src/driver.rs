@@ -104,7 +104,8 @@ pub(crate) enum FromQueue {
 /// Something to be done on L1, with all it takes.
 pub(crate) enum OnChain {
     Submit(Box<Submit>),
-    Send(SignedTx),
+    /// Transactions of one nonce, newest first.
+    Send(Vec<SignedTx>),
     Alarm(String),
     /// No batch can be settled.
     Halt(String),
@@ -185,7 +186,12 @@ pub(crate) struct Status {
     pub settlement_alarm: Option<String>,
     /// Why the contract would take no batch, as of the last look: nothing new is promised meanwhile.
     pub halted: Option<String>,
+    /// Settlement cannot read the chain.
     pub chain_unreachable: Option<String>,
+    /// The intake of deposits cannot.
+    pub intake_unreachable: Option<String>,
+    /// A node that is not used, since it contradicts the others.
+    pub node_alarm: Option<String>,
     pub store_unreachable: Option<String>,
     /// Found in the background; the driver stops.
     pub damaged: Option<TreeError>,
@@ -673,7 +679,10 @@ fn on_chain(state: &State, effect: SettlementEffect) -> Option<OnChain> {
                 .collect::<Option<_>>()?;
             Some(OnChain::Submit(Box::new(Submit { batches, nonce, fees, tried, replaces })))
         }
-        SettlementEffect::Send { tx, .. } => Some(OnChain::Send(tx)),
+        SettlementEffect::Send { batch_no, tx } => {
+            let before = state.settlement.transactions(batch_no).iter().rev().filter(|known| **known != tx);
+            Some(OnChain::Send(std::iter::once(tx.clone()).chain(before.cloned()).collect()))
+        }
         SettlementEffect::Alarm { batch_no, reason } => {
             Some(OnChain::Alarm(format!("batch {batch_no}: {reason}")))
         }

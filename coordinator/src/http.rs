@@ -17,9 +17,10 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
+pub use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::{
     Request, StatusCode,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
+    header::{ACCEPT, CONTENT_TYPE, HeaderName, RETRY_AFTER},
 };
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -121,7 +122,9 @@ pub enum HttpError {
     #[error("PM-HTTP-003: no secure connection to {host}: {reason}")]
     Secure { host: String, reason: String },
     /// What was asked may have been done.
-    #[error("PM-HTTP-004: {host} gave no whole answer in {seconds} s; it is overloaded, or asked for too much at once")]
+    #[error(
+        "PM-HTTP-004: {host} gave no whole answer in {seconds} s; it is overloaded, or asked for too much at once"
+    )]
     Timeout { host: String, seconds: u64 },
     /// What was asked may have been done.
     #[error("PM-HTTP-005: the connection to {host} ended before its answer did: {reason}; ask again")]
@@ -157,8 +160,9 @@ impl HttpClient {
     /// `Settings` unless the address is an `http` or `https` URL and the files with certificates can be read.
     pub fn new(endpoint: &Endpoint, limits: HttpLimits) -> Result<Self, HttpError> {
         let settings = |problem: String| HttpError::Settings(problem);
-        let mut url = Url::parse(&endpoint.url)
-            .map_err(|error| settings(format!("the address is not a URL ({error}); give http:// or https://")))?;
+        let mut url = Url::parse(&endpoint.url).map_err(|error| {
+            settings(format!("the address is not a URL ({error}); give http:// or https://"))
+        })?;
         let secure = match url.scheme() {
             "https" => true,
             "http" => false,
@@ -215,11 +219,8 @@ impl HttpClient {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<HttpAnswer, HttpError> {
-        let response = self
-            .client
-            .request(request)
-            .await
-            .map_err(|error| self.failed(&error, error.is_connect()))?;
+        let response =
+            self.client.request(request).await.map_err(|error| self.failed(&error, error.is_connect()))?;
         let (head, mut body) = response.into_parts();
         let mut bytes = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -361,6 +362,7 @@ fn tls_words(error: &rustls::Error) -> String {
             | AlertDescription::UnknownCA
             | AlertDescription::CertificateUnknown
             | AlertDescription::AccessDenied
+            | AlertDescription::DecryptError
             | AlertDescription::HandshakeFailure,
         ) => format!(
             "it refuses us ({error}); where it wants a client certificate, pass one that it knows (for a remote signer \

@@ -58,7 +58,7 @@ impl Leaf {
     }
 }
 
-/// What a batch changed, kept until it is final.
+/// What a batch changed, kept until it is final and beyond, as long as a reorganisation may undo that.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct BatchChanges {
     /// Leaves as they were before the batch first touched them.
@@ -188,12 +188,28 @@ impl Ledger {
         }
     }
 
-    /// The batch is final: its effects count as final, and how things were before it is forgotten.
+    /// The batch is final: its effects count as final.
     pub fn finalise(&mut self, batch_no: u32) {
-        let Some(changes) = self.changes.remove(&batch_no) else { return };
-        for (owner, delta) in changes.deltas {
-            add(&mut self.balances.entry(owner).or_default().finalized, delta);
-            self.touched_addresses.insert(owner);
+        self.count_final(batch_no, |delta| delta);
+    }
+
+    /// The batch is not final any more.
+    pub fn unfinalise(&mut self, batch_no: u32) {
+        self.count_final(batch_no, |delta| -delta);
+    }
+
+    fn count_final(&mut self, batch_no: u32, change: impl Fn(i64) -> i64) {
+        let Some(changes) = self.changes.get(&batch_no) else { return };
+        for (owner, delta) in &changes.deltas {
+            add(&mut self.balances.entry(*owner).or_default().finalized, change(*delta));
+            self.touched_addresses.insert(*owner);
+        }
+    }
+
+    /// Forgets how things were before the final batches up to `batch_no`.
+    pub fn forget(&mut self, batch_no: u32) {
+        while self.changes.first_key_value().is_some_and(|(changed, _)| *changed <= batch_no) {
+            self.changes.pop_first();
         }
     }
 

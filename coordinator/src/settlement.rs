@@ -7,6 +7,11 @@
 //! - A transaction is signed, **recorded**, and only then sent. A nonce is taken once and kept: if the transaction is not
 //!   mined in time, one with the same nonce, the same call and higher fees replaces it, up to a cap, where it is sent again
 //!   with an alarm. All hashes are followed, any may be mined.
+//! - *Refused* is not *waiting*: if the first transaction of a nonce is refused in words that say that no pool has it (a fee
+//!   cap, too little ether, a gas limit), the nonce is free. Its batches start over behind the gates after a pause, singly and
+//!   with the fees of then, which may be lower. After a lost answer or words that are not known it waits.
+//! - Only a receipt, or the contract's log, says what became of a transaction. A node that cannot say (an error, logs that it
+//!   does not give) changes nothing: it is asked again.
 //! - Three gates before a new call: each proof under the pinned key, the contract's root, and `eth_call`: on the latest
 //!   block if the contract stands where the call begins, else on what is pending. A node that cannot run a call on what is
 //!   pending refuses it; then it waits, without an alarm, until the contract has moved.
@@ -16,6 +21,10 @@
 //!   nothing in D moves.
 //! - If the nonce was used by a transaction we do not know, or ours reverted, its batches and those that build on them
 //!   start over behind the gates, with an alarm for a revert.
+//! - Final is what the final block says. If a reorganisation goes deeper than that and the contract stands at an earlier root
+//!   of this ledger, the batches behind it are not final any more and are sent again, as long as what it takes is kept: for
+//!   the last [`KEPT_FINAL`] batches. The block of the first of them must be another one by hash: a node that is behind only
+//!   raises an alarm.
 //! - A contract at a root or a batch that the ledger does not know is never argued with: nothing is sent and nothing is
 //!   believed until they agree again.
 //!
@@ -24,9 +33,10 @@
 //! | `settlement` | the state and how records move it |
 //! | `record` | what survives a restart |
 //! | `step` | what follows from a look at the chain |
+//! | `landed` | final batches, and what it takes to settle them again |
 //! | `cost` | gas and fees |
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bn254::Fr;
 use serde::{Deserialize, Serialize};
@@ -34,13 +44,18 @@ use serde::{Deserialize, Serialize};
 use crate::chain::{BatchAccepted, ContractState, Fees, Hash32, Receipt, SignedTx};
 
 pub mod cost;
+mod landed;
 mod record;
 mod step;
 
+pub use landed::KEPT_FINAL;
+use landed::Landed;
 pub use record::{SettlementRecord, Tried, least_depth};
 
 /// Nonces below the lowest that could still count, for which fees of given-up transactions are remembered.
 const REMEMBERED_NONCES: u64 = 64;
+/// The pause after a refusal by the pools doubles so often at most.
+const MAX_DOUBLINGS: u32 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettlementRules {
@@ -94,8 +109,33 @@ pub struct ChainView {
     pub fees: Fees,
     /// For each hash followed, its receipt on the canonical chain.
     pub receipts: HashMap<Hash32, Receipt>,
+    /// Hashes for which the node could not say whether there is a receipt.
+    pub unknown: HashSet<Hash32>,
+    /// Whether the contract's logs could not be read where they are needed.
+    pub logs: LogsRead,
+    /// Whether the block of the first batch that the contract lost is another one, or gone.
+    pub finality: FinalityLook,
     /// Accepted batches by number, from logs, for those followed.
     pub accepted: HashMap<u32, BatchAccepted>,
+}
+
+/// Whether the contract's logs were read as far as they are needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogsRead {
+    #[default]
+    All,
+    /// The node refuses some of them for now.
+    NotAll,
+}
+
+/// What the chain says of the block in which a final batch was mined that the contract does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FinalityLook {
+    /// The block is the same, or the node is not there yet.
+    #[default]
+    Stands,
+    /// The block is another one.
+    Replaced,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,6 +175,7 @@ pub struct Settlement {
     flights: BTreeMap<u64, Flight>,
     /// The last final batch and its root.
     finalised: Option<(u32, Fr)>,
+    landed: Landed,
     /// Batches up to this one go singly, since a gate refused several at once.
     singly_up_to: u32,
     /// What was refused last, so that it is recorded once.
@@ -143,6 +184,9 @@ pub struct Settlement {
     given_up: BTreeMap<u64, Fees>,
     /// Final blocks hold transactions of ours with all nonces below this one, whatever a node that is behind says.
     unused_from: u64,
+    /// Transactions refused by pools one after another, and when the next may be signed.
+    refusals: u32,
+    not_before: u64,
     /// Where the contract stood when a call on what is pending was refused; not recorded.
     held_at: Option<u32>,
 }
@@ -154,10 +198,13 @@ impl Settlement {
             submissions: BTreeMap::new(),
             flights: BTreeMap::new(),
             finalised: None,
+            landed: Landed::default(),
             singly_up_to: 0,
             refused: None,
             given_up: BTreeMap::new(),
             unused_from: 0,
+            refusals: 0,
+            not_before: 0,
             held_at: None,
         }
     }
@@ -172,6 +219,7 @@ impl Settlement {
     pub(crate) fn without_times(&self) -> Self {
         let mut settlement = Self { held_at: None, ..self.clone() };
         settlement.flights.values_mut().for_each(|flight| flight.sent_at = 0);
+        settlement.landed.forget_times();
         settlement
     }
 
@@ -208,19 +256,21 @@ impl Settlement {
         self.submissions.insert(batch_no, Submission { old_root, new_root, gas, mined: None });
     }
 
-    /// Why the contract's state cannot be that of this ledger, if it cannot.
+    /// Why the contract's state cannot be that of this ledger, if it cannot. An earlier one that is kept is no contradiction.
     pub fn contradiction(&self, contract: &ContractState) -> Option<String> {
         let at = contract.batch_no;
         let finalised = self.finalised.map_or(0, |(batch_no, _)| batch_no);
-        if at < finalised {
+        if at < finalised && self.landed.root_before(at + 1).is_none() {
             return Some(format!(
-                "PM-SETTLE-006: batch {finalised} was final and the contract stands at batch {at}: blocks that counted as \
-                 final were replaced. Check the node; if the chain does not come back to them, raise the confirmations"
+                "PM-SETTLE-006: batch {finalised} was final and the contract stands at batch {at}: more batches than the \
+                 {KEPT_FINAL} that are kept were undone. Check the node; if the chain does not come back to them, raise \
+                 --confirmations and restore a backup of before"
             ));
         }
         let proven = self.submissions.keys().next_back().copied().unwrap_or(finalised);
         let known = match self.submissions.get(&at) {
             Some(submission) => Some(submission.new_root),
+            None if at < finalised => self.landed.root_before(at + 1),
             None if at == finalised && at > 0 => self.finalised.map(|(_, root)| root),
             None => self.submissions.get(&(at + 1)).map(|submission| submission.old_root),
         };
@@ -231,6 +281,15 @@ impl Settlement {
                  {proven}); another coordinator submits to it, or the store is old or of another deployment"
             )
         })
+    }
+
+    /// The first final batch that the contract does not have, where it stands at an earlier root of this ledger, with the
+    /// receipt by which it was final.
+    pub fn undone(&self, contract: &ContractState) -> Option<(u32, &Receipt)> {
+        let first = contract.batch_no + 1;
+        let last = self.finalised.map_or(0, |(batch_no, _)| batch_no);
+        let ours = first <= last && self.landed.root_before(first) == Some(contract.root);
+        if ours { self.landed.receipt(first).map(|receipt| (first, receipt)) } else { None }
     }
 
     /// A call on what is pending was refused while the contract stood at this batch: wait until it moves.
@@ -250,9 +309,18 @@ impl Settlement {
         self.refused.as_ref().is_none_or(|(known, why)| (*known, why.as_str()) != (batch_no, reason))
     }
 
+    /// Whether the record says that batches are not final any more.
+    pub fn undoes_finality(&self, record: &SettlementRecord) -> bool {
+        let SettlementRecord::Dropped { batch_no, .. } = record else { return false };
+        self.finalised.is_some_and(|(last, _)| *batch_no <= last)
+    }
+
     /// Applies a record made now or before a restart.
     pub fn apply(&mut self, record: &SettlementRecord, at: u64) {
         match record {
+            SettlementRecord::Dropped { batch_no, .. } if self.undoes_finality(record) => {
+                self.settle_again(*batch_no, at);
+            }
             SettlementRecord::Signed { batch_no, last, tx, gas_limit, .. } => {
                 self.refused = None;
                 self.given_up = self.given_up.split_off(&tx.nonce.saturating_sub(REMEMBERED_NONCES));
@@ -270,6 +338,7 @@ impl Settlement {
             }
             SettlementRecord::Mined { receipt, .. } => {
                 self.of_record(record).for_each(|submission| submission.mined = Some(receipt.clone()));
+                (self.refusals, self.not_before) = (0, 0);
             }
             SettlementRecord::Dropped { batch_no, .. } => {
                 self.of_record(record).for_each(|submission| submission.mined = None);
@@ -293,13 +362,22 @@ impl Settlement {
                 let flight = self.flight_of(*batch_no).filter(|(_, flight)| flight.txs.iter().any(ours));
                 let unused_from = flight.map_or(0, |(nonce, _)| nonce + 1);
                 self.unused_from = self.unused_from.max(unused_from);
-                self.flights.retain(|_, flight| flight.last > *batch_no);
+                let landed = self.flights.extract_if(.., |_, flight| flight.last <= *batch_no).collect();
+                self.landed.add(*batch_no, submission, landed);
             }
             SettlementRecord::Refused { batch_no, last, reason } => {
                 if last > batch_no {
                     self.singly_up_to = self.singly_up_to.max(*last);
                 }
                 self.refused = Some((*batch_no, reason.clone()));
+                // By a gate there is no transaction yet; by the pools there is one, the first of its nonce.
+                if let Some((nonce, _)) =
+                    self.flight_of(*batch_no).filter(|(_, flight)| flight.txs.len() == 1)
+                {
+                    self.flights.remove(&nonce);
+                    let pause = self.rules.resend_ms << self.refusals.min(MAX_DOUBLINGS);
+                    (self.refusals, self.not_before) = (self.refusals + 1, at.saturating_add(pause));
+                }
             }
             SettlementRecord::AtCap { batch_no, .. } => {
                 let nonce = self.flight_of(*batch_no).map(|(nonce, _)| nonce);

@@ -33,7 +33,7 @@ use crate::{
     layered::{Layered, Lists},
     ledger::{Ledger, Remembered, accept::Placement, directory::Registered},
     service::{Address, OperationKind, Stage, TimelineEntry},
-    settlement::{Settlement, SettlementRecord, cost::batch_gas},
+    settlement::{KEPT_FINAL, Settlement, SettlementRecord, cost::batch_gas},
     tree::{Tree, TreeError},
 };
 
@@ -88,7 +88,7 @@ pub struct Batch {
     pub input_hash: [u8; 32],
     /// The encoded `BatchInput`, until the batch is proven.
     pub input: Option<Arc<[u8]>>,
-    /// Until the batch is final.
+    /// Until the batch is so long final that nothing undoes that.
     pub mints: Vec<Deposit>,
     pub forced: Vec<ForcedRequest>,
     pub records: Vec<Record>,
@@ -403,6 +403,9 @@ impl State {
     }
 
     fn settle(&mut self, record: &SettlementRecord, at: u64) -> Result<(), StateError> {
+        if self.settlement.undoes_finality(record) {
+            self.unfinalise(record.batch_no())?;
+        }
         self.settlement.apply(record, at);
         match record {
             SettlementRecord::Signed { tx, .. } => {
@@ -429,14 +432,34 @@ impl State {
                 self.ledger.finalise(*batch_no);
                 let l1_tx = self.batches.get(batch_no).and_then(|batch| batch.l1_tx);
                 self.stamp(*batch_no, Stage::Final, at, l1_tx);
-                if let Some(batch) = self.batches.get_mut(batch_no) {
-                    batch.mints = Vec::new();
-                    batch.forced = Vec::new();
-                    batch.records = Vec::new();
-                }
+                self.forget(batch_no.saturating_sub(KEPT_FINAL));
             }
         }
         self.touched.batches.extend(record.batches());
+        Ok(())
+    }
+
+    /// What it took to settle this final batch again, and those before it, is not kept any longer.
+    fn forget(&mut self, batch_no: u32) {
+        let Some(batch) = self.batches.get_mut(&batch_no) else { return };
+        batch.mints = Vec::new();
+        batch.forced = Vec::new();
+        batch.records = Vec::new();
+        self.tree.forget(batch_no);
+        self.ledger.forget(batch_no);
+    }
+
+    /// From batch `first` on nothing is final any more, whatever was said before.
+    fn unfinalise(&mut self, first: u32) -> Result<(), StateError> {
+        let last = self.tree.final_batch();
+        self.tree.unfinalise(first.saturating_sub(1))?;
+        for batch_no in (first..=last).rev() {
+            self.ledger.unfinalise(batch_no);
+        }
+        for (batch_no, batch) in self.batches.range_mut(first..=last) {
+            batch.timeline.retain(|entry| entry.stage < Stage::Final);
+            self.touched.batches.insert(*batch_no);
+        }
         Ok(())
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Invariant: the **state**, **proven** and **final** trees are views of one structure, `final <= proven <= state` by
 //! batch number, and a view moves forward one batch at a time. Each batch leaves an undo (the nodes it changed, as they
-//! were), dropped when the batch is final: only those batches whose outcome L1 may still change cost extra memory.
+//! were), forgotten some time after the batch is final: only those batches whose outcome L1 may still change cost extra
+//! memory. Until then the final view can go back.
 //!
 //! Nodes live in one dense `Vec` per level up to the last place used: 32 bytes a node, 43 bytes a place all in.
 
@@ -61,6 +62,8 @@ pub enum TreeError {
          the log gives the state again"
     )]
     Inconsistent { level: usize, index: u64 },
+    #[error("PM-TREE-004: the final view cannot go back to batch {to}; what it takes is forgotten")]
+    Forgotten { to: u32 },
 }
 
 type Undo = HashMap<(usize, u64), Fr>;
@@ -70,9 +73,9 @@ pub struct Tree {
     /// `levels[k][i]`: node i on level k; nodes past the end are empty.
     #[serde(skip)]
     pub(crate) levels: Vec<Vec<Fr>>,
-    /// Nodes changed by each batch that is not final, as they were before it.
+    /// Nodes changed by each batch that is not forgotten, as they were before it.
     undo: BTreeMap<u32, Undo>,
-    /// Roots after each batch from the final one on.
+    /// Roots after each batch from the one before those on.
     roots: BTreeMap<u32, Fr>,
     state: u32,
     proven: u32,
@@ -111,7 +114,7 @@ impl Tree {
 
     /// The root after `batch_no`; nothing before the final batch or after the last.
     pub fn root_after(&self, batch_no: u32) -> Option<Fr> {
-        self.roots.get(&batch_no).copied()
+        self.roots.get(&batch_no).copied().filter(|_| batch_no >= self.finalized)
     }
 
     fn node(&self, level: usize, index: u64) -> Fr {
@@ -165,8 +168,8 @@ impl Tree {
 
     /// The path of a leaf after `batch_no`, from the leaf level to the root; nothing if that view is not kept.
     pub fn path_after(&self, batch_no: u32, index: u64) -> Option<Vec<Siblings>> {
-        self.roots
-            .contains_key(&batch_no)
+        self.root_after(batch_no)
+            .is_some()
             .then(|| Self::siblings_by(index, 0, DEPTH, |level, i| self.node_after(batch_no, level, i)))
     }
 
@@ -253,7 +256,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Moves the final view over `batch_no` and forgets how to undo it.
+    /// Moves the final view over `batch_no`.
     ///
     /// # Errors
     /// `OutOfOrder` unless it is the next, `Ahead` if it is not proven.
@@ -265,8 +268,32 @@ impl Tree {
             return Err(TreeError::Ahead { view: "final", limit: self.proven });
         }
         self.finalized = batch_no;
-        self.undo.remove(&batch_no);
-        self.roots.remove(&(batch_no - 1));
+        Ok(())
+    }
+
+    /// Forgets how things were before the final batches up to `batch_no`.
+    pub fn forget(&mut self, batch_no: u32) {
+        let forgotten = batch_no.min(self.finalized);
+        while self.undo.first_key_value().is_some_and(|(batch_no, _)| *batch_no <= forgotten) {
+            self.undo.pop_first();
+        }
+        while self.roots.first_key_value().is_some_and(|(batch_no, _)| *batch_no < forgotten) {
+            self.roots.pop_first();
+        }
+    }
+
+    /// Takes the final view back: `batch_no` is the last final batch.
+    ///
+    /// # Errors
+    /// `OutOfOrder` if it is not final, `Forgotten` if what it takes is not kept.
+    pub fn unfinalise(&mut self, batch_no: u32) -> Result<(), TreeError> {
+        if batch_no > self.finalized {
+            return Err(TreeError::OutOfOrder { view: "final", given: batch_no, last: self.finalized });
+        }
+        if !self.roots.contains_key(&batch_no) {
+            return Err(TreeError::Forgotten { to: batch_no });
+        }
+        self.finalized = batch_no;
         Ok(())
     }
 }
@@ -303,6 +330,13 @@ mod tests {
         tree.finalise(2).unwrap();
         assert_eq!(tree.root_after(1), None);
         assert_eq!(tree.path_after(1, 0), None);
+        // It goes back as far as nothing is forgotten.
+        tree.unfinalise(0).unwrap();
+        assert_eq!(tree.root_after(1), Some(roots[1]));
+        tree.finalise(1).unwrap();
+        tree.finalise(2).unwrap();
+        tree.forget(2);
+        assert_eq!(tree.unfinalise(1), Err(TreeError::Forgotten { to: 1 }));
         for n in 2..=5u32 {
             assert_eq!(tree.root_after(n), Some(roots[n as usize]));
             for index in 0..20 {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | what the contract says arrives complete | [`scenarios`], on npm's anvil and on the dev chain |
 //! | what a node says wrongly is an error with a sentence, never a panic, a guess or a gap | [`misbehaviour`] |
+//! | whatever a node answers, a call ends in time and in bounds | [`hostile`] |
 //! | a remote signer is asked and not believed | [`signer`] |
 //! | over `https://` only servers with a good certificate are spoken to | [`tls`] |
 //! | whatever a reorganisation drops or moves, all that was accepted becomes final | [`reorg`] |
@@ -13,6 +14,8 @@
 
 #[path = "chain_evm/fake.rs"]
 mod fake;
+#[path = "chain_evm/hostile.rs"]
+mod hostile;
 #[path = "chain_evm/misbehaviour.rs"]
 mod misbehaviour;
 #[path = "chain_evm/node.rs"]

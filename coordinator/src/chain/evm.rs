@@ -14,9 +14,9 @@
 //! | [`contract`] | views of the contract |
 //! | [`signer`], [`key`] | signing, by a key in this process or by a remote signer |
 //! | [`transport`], [`error`], [`fees`] | HTTP and its limits, words of nodes, EIP-1559 |
+//! | `logs`, `span` | logs, and how many blocks a node gives them for at once |
 //!
-//! Known limits: logs are polled, not pushed; a node that leaves out the last logs of a range cannot be told from one that
-//! has none, which the contract's counters show later.
+//! Known limit: logs are polled, not pushed.
 
 pub mod contract;
 mod deploy;
@@ -26,6 +26,7 @@ pub mod key;
 mod logs;
 mod node;
 pub mod signer;
+mod span;
 pub mod transport;
 mod tx;
 pub mod wallet;
@@ -76,7 +77,7 @@ pub struct EvmSettings {
     /// Refuses a node of any other chain.
     pub chain_id: Option<u64>,
     pub finality: Finality,
-    /// Most blocks in one `eth_getLogs`; halved by itself where the node refuses.
+    /// Most blocks in one `eth_getLogs`; fewer are asked for by itself where the node refuses.
     pub log_span: u64,
     pub fees: FeeLimits,
     pub transport: TransportLimits,
@@ -103,7 +104,7 @@ impl EvmSettings {
 pub struct EvmChain {
     node: Arc<Node>,
     contract: Contract,
-    signer: Signer,
+    signer: Arc<Signer>,
     deployment: Deployment,
     settings: EvmSettings,
 }
@@ -116,7 +117,10 @@ impl EvmChain {
     /// configured, or has no Proofmill contract at the address. `Signing` where the key is not the operator's, or is one
     /// that everybody knows and the chain is real.
     pub async fn connect(settings: EvmSettings, signer: impl Into<Signer>) -> Result<Self, ChainError> {
-        let signer = signer.into();
+        Self::connect_as(settings, Arc::new(signer.into())).await
+    }
+
+    async fn connect_as(settings: EvmSettings, signer: Arc<Signer>) -> Result<Self, ChainError> {
         let node = Arc::new(Node::connect(&settings.rpc, settings.transport)?);
         let chain_id = node.chain_id_checked(settings.chain_id).await?;
         signer.check_chain(chain_id)?;
@@ -142,6 +146,22 @@ impl EvmChain {
     /// The contract's views beyond those of [`Chain`].
     pub fn contract(&self) -> &Contract {
         &self.contract
+    }
+
+    async fn dry_run_on(&self, batches: &[SubmitBatch], at: At) -> Result<DryRun, ChainError> {
+        let (call, at) = (self.submit_call(batches), tag(at));
+        let in_words = |error: ContractError| {
+            DryRun::Reverted(format!("{}: {} ({})", error.name, error.sentence, error.code))
+        };
+        if let Err(error) = self.node.call(&call, at).await? {
+            return Ok(in_words(error));
+        }
+        match self.node.gas_limit(&call, at).await {
+            Ok(gas_limit) => Ok(DryRun::Accepted { gas_limit }),
+            Err(TxError::Refused(error)) => Ok(in_words(error)),
+            Err(error @ TxError::TooMuchGas { .. }) => Ok(DryRun::Reverted(error.to_string())),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn submit_call(&self, batches: &[SubmitBatch]) -> Call {
@@ -194,6 +214,15 @@ impl Chain for EvmChain {
         self.contract.state().await
     }
 
+    async fn queue_lengths(&self, block: u64) -> Result<Option<(u64, u64)>, ChainError> {
+        match self.contract.queue_lengths(block).await {
+            Ok(lengths) => Ok(Some(lengths)),
+            Err(error @ ChainError::Unreachable(_)) => Err(error),
+            // Full nodes forget the state of old blocks, and say so in many ways.
+            Err(_) => Ok(None),
+        }
+    }
+
     async fn nonce(&self, owner: Address) -> Result<u64, ChainError> {
         self.node.nonce(owner, "latest").await
     }
@@ -236,18 +265,11 @@ impl Chain for EvmChain {
     }
 
     async fn dry_run(&self, batches: &[SubmitBatch], at: At) -> Result<DryRun, ChainError> {
-        let (call, at) = (self.submit_call(batches), tag(at));
-        let in_words = |error: ContractError| {
-            DryRun::Reverted(format!("{}: {} ({})", error.name, error.sentence, error.code))
-        };
-        if let Err(error) = self.node.call(&call, at).await? {
-            return Ok(in_words(error));
-        }
-        match self.node.gas_limit(&call, at).await {
-            Ok(gas_limit) => Ok(DryRun::Accepted { gas_limit }),
-            Err(TxError::Refused(error)) => Ok(in_words(error)),
-            Err(error @ TxError::TooMuchGas { .. }) => Ok(DryRun::Reverted(error.to_string())),
-            Err(error) => Err(error.into()),
+        match self.dry_run_on(batches, at).await {
+            // A call on what is pending only saves time. Nodes without such a state refuse it in words of their own; what
+            // builds on what is pending waits then, as it does when the call reverts.
+            Err(error) if at == At::Pending => Ok(DryRun::Reverted(error.to_string())),
+            outcome => outcome,
         }
     }
 

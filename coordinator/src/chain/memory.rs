@@ -21,6 +21,8 @@ use super::{
 };
 use crate::service::Address;
 
+/// Blocks on top of the one that is called final.
+const FINAL_DEPTH: u64 = 2;
 const DEADLINE: u64 = u64::MAX >> 1;
 
 #[derive(Clone)]
@@ -54,6 +56,21 @@ struct Inner {
     signer_unlisted: bool,
     sent: usize,
     down: bool,
+    /// Transactions that offer more are refused, and never in the pool.
+    fee_cap: Option<u128>,
+    faults: Faults,
+}
+
+/// What a node refuses to say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Whether there is a receipt.
+    pub receipts: bool,
+    pub logs: bool,
+    /// Logs of the last so many blocks: they are not indexed yet.
+    pub unindexed: u64,
+    /// Calls on what is pending.
+    pub pending: bool,
 }
 
 /// See the module.
@@ -152,6 +169,15 @@ impl MemoryChain {
     /// Transactions whose fee is below this wait.
     pub fn set_base_fee(&self, base_fee: u128) {
         self.lock().base_fee = base_fee;
+    }
+
+    /// Has transactions that offer more than this refused by the node.
+    pub fn set_fee_cap(&self, fee_cap: Option<u128>) {
+        self.lock().fee_cap = fee_cap;
+    }
+
+    pub fn set_faults(&self, faults: Faults) {
+        self.lock().faults = faults;
     }
 
     /// Has calls on what is pending run on the latest block.
@@ -369,7 +395,9 @@ impl Chain for MemoryChain {
     }
 
     async fn finalized(&self) -> Result<Option<BlockRef>, ChainError> {
-        Ok(None)
+        let inner = self.up()?;
+        let number = (inner.blocks.len() as u64 - 1).saturating_sub(FINAL_DEPTH);
+        Ok(Some(BlockRef { number, hash: inner.blocks[number as usize].hash, timestamp: number }))
     }
 
     async fn block_hash(&self, number: u64) -> Result<Option<Hash32>, ChainError> {
@@ -378,7 +406,11 @@ impl Chain for MemoryChain {
 
     async fn logs(&self, from: u64, to: u64) -> Result<Logs, ChainError> {
         let inner = self.up()?;
+        if inner.faults.logs {
+            return Err(ChainError::Unexpected("no logs today".to_owned()));
+        }
         let mut logs = Logs::default();
+        let to = to.min((inner.blocks.len() as u64 - 1).saturating_sub(inner.faults.unindexed));
         for block in inner.blocks.iter().skip(from as usize).take((to + 1).saturating_sub(from) as usize) {
             logs.deposits.extend(block.logs.deposits.iter().cloned());
             logs.forced.extend(block.logs.forced.iter().cloned());
@@ -392,6 +424,11 @@ impl Chain for MemoryChain {
         let contract = inner.tip().contract;
         let root = if inner.foreign_root { contract.root + Fr::from(1) } else { contract.root };
         Ok(ContractState { root, ..contract })
+    }
+
+    async fn queue_lengths(&self, block: u64) -> Result<Option<(u64, u64)>, ChainError> {
+        let contract = self.up()?.blocks.get(block as usize).map(|block| block.contract);
+        Ok(contract.map(|contract| (contract.deposit_count, contract.forced_count)))
     }
 
     async fn nonce(&self, _owner: Address) -> Result<u64, ChainError> {
@@ -426,6 +463,9 @@ impl Chain for MemoryChain {
         if tx.nonce < inner.tip().nonce {
             return Ok(SendOutcome::NonceUsed);
         }
+        if inner.fee_cap.is_some_and(|cap| tx.fees.max_fee > cap) {
+            return Ok(SendOutcome::NotTaken("tx fee exceeds the configured cap".to_owned()));
+        }
         if !inner.pool.contains(tx) {
             inner.pool.push(tx.clone());
         }
@@ -434,11 +474,17 @@ impl Chain for MemoryChain {
 
     async fn receipt(&self, tx: Hash32) -> Result<Option<Receipt>, ChainError> {
         let inner = self.up()?;
+        if inner.faults.receipts {
+            return Err(ChainError::Unexpected("transaction indexing is in progress".to_owned()));
+        }
         Ok(inner.blocks.iter().flat_map(|block| &block.receipts).find(|receipt| receipt.tx == tx).cloned())
     }
 
     async fn dry_run(&self, batches: &[SubmitBatch], at: At) -> Result<DryRun, ChainError> {
         let inner = self.up()?;
+        if at == At::Pending && inner.faults.pending {
+            return Ok(DryRun::Reverted("pending block is not available".to_owned()));
+        }
         Ok(match inner.accept(&inner.state_at(at), batches) {
             Ok(_) => DryRun::Accepted { gas_limit: 500_000 },
             Err(reason) => DryRun::Reverted(reason),

@@ -1,38 +1,37 @@
 //! Eyes and hands on L1: deposits and forced requests come in from final blocks, transactions go out.
 //!
-//! Nothing is decided here but when to look. Reads are ordered so that a conclusion is never too early: the owner's nonce
+//! Nothing is decided here but when to look. Intake and settlement look on their own and at the same time: one that fails or
+//! takes long does not hold up the other. Reads are ordered so that a conclusion is never too early: the owner's nonce
 //! before the receipts, the final block before the logs. Every look starts from what is recorded, so that an alarm ends by
 //! itself when its cause does: a log that cannot be decoded, a missing one, a contract at a root that the ledger does not
 //! know, or a sealed deposit that a reorganisation took away.
 //!
 //! | file | concept |
 //! |---|---|
-//! | `chain_task` | when to look, and settlement's hands |
+//! | `chain_task` | when to look, and what settlement sees |
+//! | `chain_task/submit` | settlement's hands: gates, signature, broadcast |
 //! | `chain_task/intake` | deposits and forced requests of final blocks |
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{Message, OnChain, SharedStatus, Submit, handle::Link};
+use super::{SharedStatus, handle::Link};
 use crate::{
-    chain::{
-        At, BatchAccepted, Chain, ChainError, ContractState, Deployment, DryRun, SendOutcome, SignedTx,
-        SubmitBatch,
-    },
+    chain::{BatchAccepted, Chain, ChainError, Deployment, Hash32, Receipt},
     config::Finality,
     service::Address,
-    settlement::{ChainView, SettlementRecord, Tried},
+    settlement::{ChainView, FinalityLook, LogsRead},
     state::{event::Cursor, intake::IntakeError},
-    verifier::{ProofVerifier, pooled},
+    verifier::ProofVerifier,
 };
 
 mod intake;
+mod submit;
 
 pub(crate) struct ChainTask {
     pub chain: Arc<dyn Chain>,
@@ -43,17 +42,20 @@ pub(crate) struct ChainTask {
     pub finality: Finality,
     pub poll: Duration,
     pub log_range: u64,
-    /// The last block whose logs were read; at or after the recorded cursor.
-    pub scanned: Option<Cursor>,
     /// Signs the promises.
     pub signer: Address,
-    /// Looks until the contract is asked again whether it lists the signer, and why it does not.
-    pub signer_checked: u32,
-    pub unlisted: Option<String>,
 }
 
 /// Looks between two questions whether the contract lists the signer of promises.
 const SIGNER_EVERY: u32 = 64;
+
+/// Whether the contract lists the signer of promises.
+#[derive(Default)]
+pub(crate) struct Listing {
+    /// Looks until the contract is asked again, and why it does not.
+    checked: u32,
+    unlisted: Option<String>,
+}
 
 /// Why promises of this signer are worth nothing.
 pub(crate) fn unlisted(signer: &Address) -> String {
@@ -99,35 +101,36 @@ impl Outcome {
     }
 }
 
+/// The chain's height, and what counts as final.
+#[derive(Clone, Copy)]
+struct Heights {
+    head: u64,
+    final_block: Option<u64>,
+}
+
 impl ChainTask {
-    pub async fn run(mut self, cancel: CancellationToken) {
-        while !cancel.is_cancelled() {
-            self.round().await;
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                () = tokio::time::sleep(self.poll) => {}
+    pub async fn run(self, cancel: CancellationToken) {
+        let intake = async {
+            let mut scanned = None;
+            loop {
+                self.look_at_queues(&mut scanned).await;
+                tokio::time::sleep(self.poll).await;
             }
+        };
+        let settlement = async {
+            let mut listing = Listing::default();
+            loop {
+                self.look_at_batches(&mut listing).await;
+                tokio::time::sleep(self.poll).await;
+            }
+        };
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            _ = futures::future::join(intake, settlement) => {}
         }
     }
 
-    /// One look and what follows of it.
-    pub async fn round(&mut self) {
-        let looked = self.look().await;
-        self.status.set(|status| {
-            status.chain_unreachable = match &looked {
-                Err(Stop::Chain(error)) => Some(error.to_string()),
-                _ => None,
-            };
-        });
-        match looked {
-            Ok(()) => {}
-            Err(Stop::Chain(error)) => tracing::warn!(%error, "the chain is asked again"),
-            Err(Stop::Intake(error)) => self.intake_stopped(error.batch_no(), error.to_string()),
-            Err(Stop::Driver) => self.scanned = None,
-        }
-    }
-
-    async fn look(&mut self) -> Result<(), Stop> {
+    async fn heights(&self) -> Result<Heights, ChainError> {
         let head = self.chain.head().await?;
         let final_block = match self.finality {
             Finality::Confirmations(depth) => head.number.checked_sub(depth),
@@ -137,39 +140,96 @@ impl ChainTask {
             status.head = head.number;
             status.final_block = final_block.unwrap_or(0);
         });
-        if let Some(final_block) = final_block {
-            match self.take_in(final_block).await {
-                Ok(()) => self.intake_goes_on(),
-                // Settlement goes on without deposits.
-                Err(Stop::Intake(error)) => self.intake_stopped(error.batch_no(), error.to_string()),
-                Err(Stop::Chain(error @ ChainError::Undecodable { .. })) => {
-                    self.intake_stopped(None, error.to_string());
-                }
-                Err(stop) => return Err(stop),
+        Ok(Heights { head: head.number, final_block })
+    }
+
+    /// One look for deposits and forced requests. `scanned`: the last block whose logs were read; at or after the recorded
+    /// cursor.
+    pub async fn look_at_queues(&self, scanned: &mut Option<Cursor>) {
+        let looked = async {
+            match self.heights().await?.final_block {
+                Some(final_block) => self.take_in(final_block, scanned).await,
+                None => Ok(()),
             }
+        };
+        let looked = looked.await;
+        self.status.set(|status| status.intake_unreachable = unreachable(&looked));
+        match looked {
+            Ok(()) => self.intake_goes_on(),
+            Err(Stop::Intake(error)) => {
+                // A missing log may stand in blocks that were read and not recorded.
+                *scanned = None;
+                self.intake_stopped(error.batch_no(), error.to_string());
+            }
+            Err(Stop::Chain(error @ ChainError::Undecodable { .. })) => {
+                self.intake_stopped(None, error.to_string());
+            }
+            Err(Stop::Chain(error)) => tracing::warn!(%error, "deposits wait; the chain is asked again"),
+            Err(Stop::Driver) => *scanned = None,
         }
-        self.settle(final_block.unwrap_or(0), head.number).await
+    }
+
+    /// One look for what became of batches, and what follows of it.
+    pub async fn look_at_batches(&self, listing: &mut Listing) {
+        let looked = async {
+            let heights = self.heights().await?;
+            self.settle(heights.final_block.unwrap_or(0), heights.head, listing).await
+        };
+        let looked = looked.await;
+        let node_alarm = self.chain.alarm();
+        self.status.set(|status| {
+            status.chain_unreachable = unreachable(&looked);
+            status.node_alarm = node_alarm;
+        });
+        if let Err(Stop::Chain(error)) = looked {
+            tracing::warn!(%error, "batches wait; the chain is asked again");
+        }
     }
 
     /// Follows what is submitted, and submits what is next.
-    async fn settle(&mut self, final_block: u64, head: u64) -> Result<(), Stop> {
-        let followed = self.link.ask(|state| {
+    async fn settle(&self, final_block: u64, head: u64, listing: &mut Listing) -> Result<(), Stop> {
+        let nonce = self.chain.nonce(self.deployment.operator).await?;
+        let contract = self.chain.contract_state().await?;
+        let followed = self.link.ask(move |state| {
             let settlement = &state.settlement;
             let submissions: Vec<u32> = settlement.submissions().map(|(batch_no, _)| batch_no).collect();
             let settled = state.batch(state.tree.final_batch()).and_then(|batch| batch.l1_block);
             let waiting = settlement.submissions().any(|(_, s)| s.mined.is_none());
-            (submissions, settlement.followed(), settled, waiting)
+            let undone = settlement.undone(&contract).map(|(first, receipt)| (first, receipt.clone()));
+            let contradiction = settlement.contradiction(&contract);
+            (submissions, settlement.followed(), settled, waiting, undone, contradiction)
         });
-        let (submissions, hashes, settled, waiting) = followed.await.ok_or(Stop::Driver)?;
+        let (submissions, hashes, settled, waiting, undone, contradiction) =
+            followed.await.ok_or(Stop::Driver)?;
         let mut outcome = Outcome::default();
-        self.check_signer().await?;
-        if submissions.is_empty() {
-            self.compare(&mut outcome).await?;
-        } else {
-            let view = self.view(final_block, head, &submissions, hashes, settled).await?;
+        self.check_signer(listing).await?;
+        if let Some(reason) = contradiction.filter(|_| submissions.is_empty()) {
+            // With nothing to settle the contract may still have moved without us.
+            outcome.halt(format!("batch {}: {reason}", contract.batch_no));
+        }
+        if !submissions.is_empty() || undone.is_some() {
+            let finality = self.finality_of(undone, head).await?;
+            let fees = self.chain.fees().await?;
+            let (receipts, unknown) = self.receipts(hashes).await;
+            let in_contract: BTreeSet<u32> =
+                submissions.into_iter().filter(|batch_no| *batch_no <= contract.batch_no).collect();
+            let unexplained = self.unexplained(in_contract, &receipts).await?;
+            let (accepted, logs) = self.accepted(unexplained, settled, head).await;
+            let view = ChainView {
+                head,
+                final_block,
+                contract,
+                nonce,
+                fees,
+                receipts,
+                unknown,
+                logs,
+                finality,
+                accepted,
+            };
             self.act(view, &mut outcome).await?;
         }
-        if let Some(unlisted) = self.unlisted.clone() {
+        if let Some(unlisted) = listing.unlisted.clone() {
             outcome.halt(unlisted);
         }
         if let Some(reason) = outcome.halt.as_ref().filter(|_| self.status.get().halted.is_none()) {
@@ -187,51 +247,68 @@ impl ChainTask {
         Ok(())
     }
 
-    /// With nothing to settle the contract may still have moved without us.
-    async fn compare(&self, outcome: &mut Outcome) -> Result<(), Stop> {
-        let contract = self.chain.contract_state().await?;
-        let contradiction = self.link.ask(move |state| state.settlement.contradiction(&contract)).await;
-        if let Some(reason) = contradiction.ok_or(Stop::Driver)? {
-            outcome.halt(format!("batch {}: {reason}", contract.batch_no));
-        }
-        Ok(())
-    }
-
     /// The list of signers only grows, but a reorganisation may take back what was added.
-    async fn check_signer(&mut self) -> Result<(), Stop> {
-        self.signer_checked = self.signer_checked.saturating_sub(1);
-        if self.signer_checked > 0 {
+    async fn check_signer(&self, listing: &mut Listing) -> Result<(), Stop> {
+        listing.checked = listing.checked.saturating_sub(1);
+        if listing.checked > 0 {
             return Ok(());
         }
         let listed = self.chain.is_promise_signer(self.signer).await?;
-        self.unlisted = (!listed).then(|| unlisted(&self.signer));
+        listing.unlisted = (!listed).then(|| unlisted(&self.signer));
         // One that is not listed is looked for at every look.
-        self.signer_checked = if listed { SIGNER_EVERY } else { 0 };
+        listing.checked = if listed { SIGNER_EVERY } else { 0 };
         Ok(())
     }
 
-    async fn view(
+    /// Whether the block is another one in which a final batch was mined that the contract does not have. A node that is
+    /// behind, or that has the block, says nothing.
+    async fn finality_of(
         &self,
-        final_block: u64,
+        undone: Option<(u32, Receipt)>,
         head: u64,
-        submissions: &[u32],
-        hashes: Vec<[u8; 32]>,
-        settled: Option<u64>,
-    ) -> Result<ChainView, Stop> {
-        let nonce = self.chain.nonce(self.deployment.operator).await?;
-        let contract = self.chain.contract_state().await?;
-        let fees = self.chain.fees().await?;
-        let mut receipts = HashMap::new();
+    ) -> Result<FinalityLook, ChainError> {
+        let Some((batch_no, receipt)) = undone.filter(|(_, receipt)| receipt.block <= head) else {
+            return Ok(FinalityLook::Stands);
+        };
+        let replaced = match self.chain.block_hash(receipt.block).await? {
+            None => false,
+            Some(hash) if receipt.block_hash != [0; 32] => hash != receipt.block_hash,
+            // Known by the contract's log alone.
+            Some(_) => {
+                let logs = self.chain.logs(receipt.block, receipt.block).await?;
+                logs.batches.iter().all(|log| log.batch_no != batch_no)
+            }
+        };
+        if replaced {
+            tracing::error!(
+                batch_no,
+                block = receipt.block,
+                "a reorganisation replaced final blocks; batches from this one on are settled again: raise the confirmations"
+            );
+        }
+        Ok(if replaced { FinalityLook::Replaced } else { FinalityLook::Stands })
+    }
+
+    /// The receipts that the node has, and the hashes of which it cannot say whether there is one.
+    async fn receipts(&self, hashes: Vec<Hash32>) -> (HashMap<Hash32, Receipt>, HashSet<Hash32>) {
+        let (mut receipts, mut unknown) = (HashMap::new(), HashSet::new());
+        let mut answers = true;
         for hash in hashes {
-            if let Some(receipt) = self.chain.receipt(hash).await? {
-                receipts.insert(hash, receipt);
+            if !answers {
+                unknown.insert(hash);
+                continue;
+            }
+            match self.chain.receipt(hash).await {
+                Ok(Some(receipt)) => drop(receipts.insert(hash, receipt)),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::debug!(hash = hex::encode(hash), %error, "the receipt is asked for again");
+                    answers = !matches!(error, ChainError::Unreachable(_));
+                    unknown.insert(hash);
+                }
             }
         }
-        let in_contract: BTreeSet<u32> =
-            submissions.iter().copied().filter(|batch_no| *batch_no <= contract.batch_no).collect();
-        let unexplained = self.unexplained(in_contract, &receipts).await?;
-        let accepted = self.accepted(unexplained, settled, head).await?;
-        Ok(ChainView { head, final_block, contract, nonce, fees, receipts, accepted })
+        (receipts, unknown)
     }
 
     /// The contract's own logs of these batches, however long ago it wrote them: a transaction that was given up may be
@@ -241,12 +318,18 @@ impl ChainTask {
         mut wanted: BTreeSet<u32>,
         settled: Option<u64>,
         head: u64,
-    ) -> Result<HashMap<u32, BatchAccepted>, Stop> {
+    ) -> (HashMap<u32, BatchAccepted>, LogsRead) {
         let first = settled.unwrap_or(0).max(self.deployment.first_block);
         let (mut found, mut to) = (HashMap::new(), head);
         while !wanted.is_empty() && to >= first {
             let from = to.saturating_sub(self.log_range - 1).max(first);
-            let logs = self.chain.logs(from, to).await?;
+            let logs = match self.chain.logs(from, to).await {
+                Ok(logs) => logs,
+                Err(error) => {
+                    tracing::warn!(from, to, %error, "the contract's logs of batches are asked for again");
+                    return (found, LogsRead::NotAll);
+                }
+            };
             for log in logs.batches {
                 wanted.remove(&log.batch_no);
                 found.insert(log.batch_no, log);
@@ -254,16 +337,16 @@ impl ChainTask {
             let Some(before) = from.checked_sub(1) else { break };
             to = before;
         }
-        Ok(found)
+        (found, LogsRead::All)
     }
 
     /// Those of these batches that no transaction of ours brought in, by the receipts.
     async fn unexplained(
         &self,
         mut batches: BTreeSet<u32>,
-        receipts: &HashMap<[u8; 32], crate::chain::Receipt>,
+        receipts: &HashMap<Hash32, Receipt>,
     ) -> Result<BTreeSet<u32>, Stop> {
-        let ours: Vec<[u8; 32]> = receipts.values().filter(|r| r.success).map(|r| r.tx).collect();
+        let ours: Vec<Hash32> = receipts.values().filter(|r| r.success).map(|r| r.tx).collect();
         let left = move |state: &crate::state::State| {
             batches.retain(|batch_no| {
                 !state.settlement.transactions(*batch_no).iter().any(|tx| ours.contains(&tx.hash))
@@ -272,135 +355,12 @@ impl ChainTask {
         };
         self.link.ask(left).await.ok_or(Stop::Driver)
     }
+}
 
-    async fn act(&self, view: ChainView, outcome: &mut Outcome) -> Result<(), Stop> {
-        let contract = view.contract;
-        wire::failpoint("settle.observed");
-        let (reply, answer) = oneshot::channel();
-        if !self.link.send(Message::Observed { view: Box::new(view), reply }) {
-            return Err(Stop::Driver);
-        }
-        let mut gates_open = true;
-        for wanted in answer.await.map_err(|_| Stop::Driver)? {
-            match wanted {
-                OnChain::Alarm(alarm) => outcome.alarm(alarm),
-                OnChain::Halt(reason) => outcome.halt(reason),
-                OnChain::Send(tx) => {
-                    wire::failpoint("settle.resend");
-                    self.broadcast(&tx, outcome).await?;
-                }
-                OnChain::Submit(submit) => {
-                    // What builds on a call that was refused is not even tried.
-                    gates_open = gates_open && self.submit(*submit, &contract, outcome).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The gates (pinned key, `eth_call`; the roots were compared when it was decided), then sign, record, broadcast.
-    /// Whether the gates were passed.
-    async fn submit(
-        &self,
-        submit: Submit,
-        contract: &ContractState,
-        outcome: &mut Outcome,
-    ) -> Result<bool, Stop> {
-        let Submit { batches, nonce, fees, tried, replaces } = submit;
-        let (batches, public_inputs): (Vec<SubmitBatch>, Vec<_>) = batches.into_iter().unzip();
-        let (Some(first), Some(last)) = (batches.first(), batches.last()) else { return Ok(true) };
-        let (batch_no, last) = (first.batch_no, last.batch_no);
-        let verifier = Arc::clone(&self.verifier);
-        let proofs: Vec<_> =
-            batches.iter().map(|b| (b.batch_no, b.shape, b.proof)).zip(public_inputs).collect();
-        let verify = move || {
-            let bad = proofs
-                .into_iter()
-                .find(|((_, shape, proof), inputs)| !verifier.verify(*shape, inputs, proof));
-            bad.map(|((batch_no, ..), _)| batch_no)
-        };
-        let bad = pooled(verify).await.unwrap_or(Some(batch_no));
-        if let Some(bad) = bad {
-            let reason =
-                format!("PM-SETTLE-001: the stored proof of batch {bad} does not verify; restore a backup");
-            return self.refused(batch_no, last, reason, outcome).await;
-        }
-        wire::failpoint("settle.verified");
-        let tried_on = match tried {
-            Tried::Latest => Some(At::Latest),
-            Tried::Pending => Some(At::Pending),
-            Tried::Before => None,
-        };
-        let mut gas_limit = replaces.map_or(0, |(_, gas_limit)| gas_limit);
-        if let Some(at) = tried_on {
-            match (self.chain.dry_run(&batches, at).await?, at) {
-                (DryRun::Accepted { gas_limit: limit }, _) => gas_limit = limit,
-                (DryRun::Reverted(reason), At::Latest) => {
-                    let now = self.chain.contract_state().await?;
-                    if (now.batch_no, now.root) != (contract.batch_no, contract.root) {
-                        // A reorganisation, or another's transaction: what was refused is not what was looked at.
-                        return Ok(false);
-                    }
-                    let reason = format!(
-                        "PM-SETTLE-002: the contract would refuse batches {batch_no} to {last}: {reason}"
-                    );
-                    return self.refused(batch_no, last, reason, outcome).await;
-                }
-                (DryRun::Reverted(reason), At::Pending) => {
-                    tracing::debug!(batch_no, last, reason, "waits until the batches before are mined");
-                    self.link.send(Message::Hold { contract_at: contract.batch_no });
-                    return Ok(false);
-                }
-            }
-        }
-        wire::failpoint("settle.before_sign");
-        let tx = self.chain.sign_submit(&batches, nonce, fees, gas_limit).await?;
-        wire::failpoint("settle.signed");
-        let replaces = replaces.map(|(fees, _)| fees);
-        self.record(SettlementRecord::Signed { batch_no, last, tx: tx.clone(), gas_limit, tried, replaces })
-            .await?;
-        wire::failpoint("settle.recorded");
-        self.broadcast(&tx, outcome).await?;
-        wire::failpoint("settle.sent");
-        Ok(true)
-    }
-
-    /// Several batches refused together go singly next; one refused alone is an alarm.
-    async fn refused(
-        &self,
-        batch_no: u32,
-        last: u32,
-        reason: String,
-        outcome: &mut Outcome,
-    ) -> Result<bool, Stop> {
-        if last == batch_no {
-            outcome.halt(reason.clone());
-        } else {
-            tracing::warn!(batch_no, last, reason, "these batches are submitted singly");
-        }
-        self.record(SettlementRecord::Refused { batch_no, last, reason }).await?;
-        Ok(false)
-    }
-
-    async fn record(&self, record: SettlementRecord) -> Result<(), Stop> {
-        let (reply, recorded) = oneshot::channel();
-        if !self.link.send(Message::Settled { record: Box::new(record), reply }) {
-            return Err(Stop::Driver);
-        }
-        recorded.await.map_err(|_| Stop::Driver)
-    }
-
-    async fn broadcast(&self, tx: &SignedTx, outcome: &mut Outcome) -> Result<(), Stop> {
-        match self.chain.send_raw(tx).await? {
-            SendOutcome::Sent => outcome.sent = true,
-            // The next look finds the receipt, or that another transaction took the nonce.
-            SendOutcome::NonceUsed => {}
-            SendOutcome::Underpriced => tracing::warn!("a transaction pays too little; it is raised in time"),
-            SendOutcome::Refused(reason) => {
-                let hash = hex::encode(tx.hash);
-                outcome.alarm(format!("PM-SETTLE-003: the node refuses transaction 0x{hash}: {reason}"));
-            }
-        }
-        Ok(())
+/// Why the chain could not be asked, if so.
+fn unreachable(looked: &Result<(), Stop>) -> Option<String> {
+    match looked {
+        Err(Stop::Chain(error)) => Some(error.to_string()),
+        _ => None,
     }
 }

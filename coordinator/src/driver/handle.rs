@@ -436,6 +436,7 @@ impl Service for Handle {
         let alarm = status
             .store_unreachable
             .or(status.chain_unreachable)
+            .or(status.intake_unreachable)
             .or(status.intake_alarm)
             .or(status.settlement_alarm)
             .or(status.halted);

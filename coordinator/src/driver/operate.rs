@@ -159,6 +159,8 @@ impl Handle {
             status.fatal,
             status.store_unreachable.map(|reason| format!("the store does not answer: {reason}")),
             status.chain_unreachable.map(|reason| format!("the chain does not answer: {reason}")),
+            status.intake_unreachable.map(|reason| format!("deposits cannot be read: {reason}")),
+            status.node_alarm,
             status.intake_alarm,
             status.halted.filter(|halted| status.settlement_alarm.as_ref() != Some(halted)),
             status.settlement_alarm,

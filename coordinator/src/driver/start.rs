@@ -169,10 +169,7 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
         finality: config.finality,
         poll: config.poll,
         log_range: config.log_range,
-        scanned: None,
         signer: operator.address(),
-        signer_checked: 0,
-        unlisted: None,
     };
     tasks.spawn(chain_task.run(cancel.clone()));
     tasks.spawn(queue_task::write(Arc::clone(&queue), to_queue, cancel.clone()));

@@ -37,7 +37,8 @@ pub enum SettlementRecord {
         /// Where it stood before a reorganisation moved it.
         was: Option<Receipt>,
     },
-    /// A reorganisation dropped the transaction, seen when the chain's head was `head`.
+    /// A reorganisation dropped the transaction, seen when the chain's head was `head`. Where the batches were final, they are
+    /// not any more: then it names all final batches from the first that is gone, whatever transactions they were in.
     Dropped {
         batch_no: u32,
         last: u32,
@@ -59,7 +60,7 @@ pub enum SettlementRecord {
     Finalised {
         batch_no: u32,
     },
-    /// A gate refused; nothing was signed.
+    /// A gate refused, and nothing was signed; or no pool took the first transaction of its nonce, and none has it.
     Refused {
         batch_no: u32,
         last: u32,

@@ -1,8 +1,8 @@
 //! What follows from a look at the chain: first what happened to what was sent, then what to send.
 
 use super::{
-    ChainView, Flight, Settlement, SettlementEffect, SettlementRecord, SettlementRules, Submission, Tried,
-    cost,
+    ChainView, FinalityLook, Flight, LogsRead, Settlement, SettlementEffect, SettlementRecord,
+    SettlementRules, Submission, Tried, cost,
 };
 use crate::chain::{Fees, Receipt};
 
@@ -14,6 +14,8 @@ enum Fate {
     /// It was mined, and is not any more.
     Gone(Receipt),
     Waiting,
+    /// The node cannot say.
+    Unknown,
 }
 
 impl Settlement {
@@ -23,10 +25,30 @@ impl Settlement {
         if let Some(reason) = self.contradiction(&view.contract) {
             return vec![SettlementEffect::Halt { batch_no: view.contract.batch_no, reason }];
         }
+        if let Some((first, was)) = self.undone(&view.contract) {
+            let last = self.finalised.map_or(first, |(last, _)| last);
+            return vec![match view.finality {
+                FinalityLook::Replaced => SettlementEffect::Record(SettlementRecord::Dropped {
+                    batch_no: first,
+                    last,
+                    was: was.clone(),
+                    head: view.head,
+                }),
+                FinalityLook::Stands => SettlementEffect::Alarm {
+                    batch_no: first,
+                    reason: format!(
+                        "PM-SETTLE-008: batch {last} is final, and the node has the contract at batch {} without having \
+                         replaced block {}: it is behind, or several that differ answer for it; nothing is sent until it \
+                         agrees",
+                        view.contract.batch_no, was.block
+                    ),
+                },
+            }];
+        }
         let mut effects = Vec::new();
         if self.follow(view, &mut effects) {
             self.keep_alive(view, now, &mut effects);
-            self.begin(view, &mut effects);
+            self.begin(view, now, &mut effects);
         }
         effects
     }
@@ -79,6 +101,7 @@ impl Settlement {
                     let newest = flight.and_then(|(_, flight)| flight.txs.last()).cloned();
                     effects.extend(newest.map(|tx| SettlementEffect::Send { batch_no: first, tx }));
                 }
+                Fate::Unknown => all_final = false,
                 Fate::Waiting => {
                     all_final = false;
                     if let Some((nonce, _)) = flight
@@ -102,12 +125,14 @@ impl Settlement {
         let txs = flight.map(|(_, flight)| flight.txs.as_slice()).unwrap_or_default();
         let found = txs.iter().find_map(|tx| view.receipts.get(&tx.hash));
         let mined = self.submissions.get(&first).and_then(|submission| submission.mined.clone());
+        let unknown = view.logs == LogsRead::NotAll || txs.iter().any(|tx| view.unknown.contains(&tx.hash));
         match (found, self.accepted(first, flight, view), mined) {
             (Some(receipt), _, _) if receipt.success => Fate::Mined(receipt.clone()),
             (_, Some(receipt), _) => Fate::Mined(receipt),
             (Some(receipt), None, _) if newest.is_some() => Fate::Failed(receipt.clone()),
-            // Another's transaction brought it in, and the contract still has it: its log is only out of sight.
-            (None, None, Some(_)) if flight.is_none() && view.contract.batch_no >= first => Fate::Waiting,
+            (None, None, _) if unknown => Fate::Unknown,
+            // The contract has it: receipt and log are only out of sight, as on a node that indexes late.
+            (None, None, _) if view.contract.batch_no >= first => Fate::Unknown,
             (_, None, Some(was)) => Fate::Gone(was),
             (_, None, None) => Fate::Waiting,
         }
@@ -159,7 +184,8 @@ impl Settlement {
             let sent_already = effects.iter().any(|effect| {
                 matches!(effect, SettlementEffect::Send { batch_no, .. } if *batch_no == flight.first)
             });
-            if sent_already || view.nonce > nonce || arrived(flight, submissions, view) {
+            let unknown = flight.txs.iter().any(|tx| view.unknown.contains(&tx.hash));
+            if sent_already || unknown || view.nonce > nonce || arrived(flight, submissions, view) {
                 continue;
             }
             flight.keep_alive(nonce, view, &rules, now, effects);
@@ -167,12 +193,12 @@ impl Settlement {
     }
 
     /// New transactions for what is proven and not on its way.
-    fn begin(&mut self, view: &ChainView, effects: &mut Vec<SettlementEffect>) {
+    fn begin(&mut self, view: &ChainView, now: u64, effects: &mut Vec<SettlementEffect>) {
         let contract_at = view.contract.batch_no;
         self.held_at = self.held_at.filter(|held| *held == contract_at);
         let waiting: Vec<&Flight> =
             self.flights.values().filter(|flight| !arrived(flight, &self.submissions, view)).collect();
-        if waiting.iter().any(|flight| flight.at_cap) {
+        if now < self.not_before || waiting.iter().any(|flight| flight.at_cap) {
             return;
         }
         let mut in_flight = waiting.len();
@@ -272,8 +298,9 @@ impl Flight {
         }
         if at_cap {
             let reason = format!(
-                "PM-SETTLE-005: the transaction of batches {batch_no} to {last} offers {} wei per gas, the cap, and is not \
-                 mined; it is sent again until it is. Raise the cap to pay more",
+                "PM-SETTLE-005: transaction 0x{} of batches {batch_no} to {last}, nonce {nonce}, offers {} wei per gas, the \
+                 cap, and is not mined; it is sent again until it is. Start with a higher --max-fee to pay more",
+                hex::encode(tx.hash),
                 tx.fees.max_fee
             );
             effects.push(SettlementEffect::Alarm { batch_no, reason });

@@ -61,6 +61,9 @@ fn view(batch_no: u32, nonce: u64) -> ChainView {
         nonce,
         fees: FEES,
         receipts: HashMap::new(),
+        unknown: HashSet::new(),
+        logs: LogsRead::All,
+        finality: FinalityLook::Stands,
         accepted: HashMap::new(),
     }
 }
@@ -347,17 +350,171 @@ fn a_nonce_that_nobody_fills_strands_nothing_for_ever() {
 }
 
 #[test]
-fn a_final_batch_that_the_contract_lost_is_an_alarm_and_nothing_is_sent() {
+fn a_final_batch_that_only_a_node_behind_lacks_is_an_alarm_and_nothing_is_sent() {
     let mut s = settlement(2);
     sign(&mut s, 1, tx(5, 1), 0);
     step(&mut s, &mined(view(1, 6), &[receipt(1, 10)], 10), 1);
     let effects = step(&mut s, &view(0, 5), 2);
     assert!(
-        matches!(&effects[..], [SettlementEffect::Halt { reason, .. }] if reason.contains("PM-SETTLE-006")),
+        matches!(&effects[..], [SettlementEffect::Alarm { reason, .. }] if reason.contains("PM-SETTLE-008")),
         "{effects:?}"
     );
     // The chain comes back, and so does settlement.
     assert_eq!(step(&mut s, &view(1, 6), 3), [submit(2..=2, 6, Tried::Latest)]);
+}
+
+/// Batches 1 to `last` are final, each by a transaction with nonce 4 + its number in block 10 + its number.
+fn all_final(last: u32, batches: u32) -> Settlement {
+    let rules = SettlementRules { max_in_flight: 4, ..RULES };
+    let mut s = settlement_with(rules, batches);
+    for batch_no in 1..=last {
+        let id = batch_no as u8;
+        sign(&mut s, batch_no, tx(4 + u64::from(batch_no), id), 1);
+    }
+    let receipts: Vec<Receipt> = (1..=last as u8).map(|id| receipt(id, 10 + u64::from(id))).collect();
+    step(&mut s, &mined(view(last, 5 + u64::from(last)), &receipts, 100), 2);
+    assert_eq!(s.submissions().count(), (batches - last) as usize);
+    s
+}
+
+#[test]
+fn batches_that_a_deep_reorganisation_took_away_are_sent_again_by_their_stored_transactions() {
+    let mut s = all_final(4, 5);
+    sign(&mut s, 5, tx(9, 5), 3);
+    // The contract is back at batch 2, and the block of batch 3 is another one.
+    let back = ChainView { finality: FinalityLook::Replaced, ..view(2, 7) };
+    assert_eq!(s.contradiction(&back.contract), None);
+    let effects = step(&mut s, &back, 10_000);
+    let was = receipt(3, 13);
+    let dropped = SettlementRecord::Dropped { batch_no: 3, last: 4, was, head: 20 };
+    assert_eq!(effects, [SettlementEffect::Record(dropped)]);
+    let not_final: Vec<u32> = s.submissions().map(|(batch_no, _)| batch_no).collect();
+    assert_eq!(not_final, [3, 4, 5]);
+    // All of them at once, oldest first, without waiting for the next repetition.
+    let sent: Vec<u64> = step(&mut s, &view(2, 7), 10_000)
+        .into_iter()
+        .filter_map(|effect| match effect {
+            SettlementEffect::Send { tx, .. } => Some(tx.nonce),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sent, [7, 8, 9]);
+    // On the new branch they become final in other blocks.
+    let again = [receipt(3, 23), receipt(4, 24), receipt(5, 25)];
+    let effects = step(&mut s, &mined(view(5, 10), &again, 24), 10_001);
+    let finals: Vec<u32> = effects
+        .iter()
+        .filter_map(record_of)
+        .filter(|record| matches!(record, SettlementRecord::Finalised { .. }))
+        .map(SettlementRecord::batch_no)
+        .collect();
+    assert_eq!(finals, [3, 4]);
+}
+
+#[test]
+fn a_batch_that_somebody_else_brought_in_before_a_deep_reorganisation_starts_over() {
+    let mut s = all_final(2, 3);
+    let log = BatchAccepted {
+        batch_no: 3,
+        shape: Shape::S3M1,
+        mid_root: root(3),
+        new_root: root(3),
+        start: 0,
+        next: 4,
+        minted_up_to: 0,
+        forced_up_to: 0,
+        block: 30,
+        tx: [9; 32],
+    };
+    step(&mut s, &ChainView { accepted: HashMap::from([(3, log)]), final_block: 30, ..view(3, 8) }, 3);
+    assert_eq!(s.submissions().count(), 0);
+    let back = ChainView { finality: FinalityLook::Replaced, ..view(2, 7) };
+    step(&mut s, &back, 4);
+    assert_eq!(step(&mut s, &view(2, 7), 5), [submit(3..=3, 7, Tried::Latest)]);
+}
+
+#[test]
+fn only_a_root_that_is_not_ours_or_too_old_stops_for_good() {
+    let s = all_final(3, 3);
+    let foreign = ContractState { root: root(77), ..view(2, 7).contract };
+    assert!(s.contradiction(&foreign).unwrap().contains("PM-SETTLE-007"));
+    assert!(s.undone(&foreign).is_none());
+    let mut s = settlement(0);
+    for batch_no in 1..=KEPT_FINAL + 2 {
+        s.proven(batch_no, root(batch_no - 1), root(batch_no), GAS);
+        let receipt = receipt(1, u64::from(batch_no));
+        s.apply(&SettlementRecord::Mined { batch_no, receipt, was: None }, 0);
+        s.apply(&SettlementRecord::Finalised { batch_no }, 0);
+    }
+    assert!(s.contradiction(&view(1, 0).contract).unwrap().contains("PM-SETTLE-006"));
+    assert_eq!(s.contradiction(&view(2, 0).contract), None);
+    assert_eq!(s.undone(&view(2, 0).contract).map(|(first, _)| first), Some(3));
+}
+
+#[test]
+fn a_transaction_that_no_pool_took_frees_its_nonce_and_is_signed_anew_lower_and_singly() {
+    let rules = SettlementRules { max_batches_per_tx: 4, ..RULES };
+    let mut s = settlement_with(rules, 3);
+    let spike = Fees { max_fee: 900, max_priority: 50 };
+    let effects = step(&mut s, &ChainView { fees: spike, ..view(0, 5) }, 0);
+    assert!(
+        matches!(effects[..], [SettlementEffect::Submit { batch_no: 1, last: 3, fees, .. }] if fees == spike)
+    );
+    let refuse = |s: &mut Settlement, last: u32, now: u64, reason: &str| {
+        s.apply(&signed(1, last, SignedTx { fees: spike, ..tx(5, now as u8) }), now);
+        let refused = SettlementRecord::Refused { batch_no: 1, last, reason: reason.to_owned() };
+        assert!(s.is_news(1, reason), "a refusal of a new transaction is news");
+        s.apply(&refused, now);
+    };
+    refuse(&mut s, 3, 0, "too dear");
+    assert_eq!(s.flights().count(), 0);
+    assert_eq!(step(&mut s, &view(0, 5), 99), [], "not at once");
+    assert_eq!(step(&mut s, &view(0, 5), 100), [submit(1..=1, 5, Tried::Latest)], "with the fees of then");
+    // The pauses grow, up to four times the first.
+    for (now, pause) in [(100u64, 200u64), (300, 400), (700, 400)] {
+        refuse(&mut s, 1, now, "too dear");
+        assert_eq!(step(&mut s, &view(0, 5), now + pause - 1), []);
+        assert_eq!(step(&mut s, &view(0, 5), now + pause), [submit(1..=1, 5, Tried::Latest)]);
+    }
+    // One that may be in a pool keeps its nonce, whatever is refused later.
+    sign(&mut s, 1, tx(5, 1), 2_000);
+    sign(&mut s, 1, tx(5, 2), 3_000);
+    s.apply(&SettlementRecord::Refused { batch_no: 1, last: 1, reason: "too dear".to_owned() }, 3_000);
+    assert_eq!(s.flights().count(), 1);
+}
+
+#[test]
+fn what_builds_on_a_transaction_that_no_pool_took_starts_over_with_it() {
+    let rules = SettlementRules { max_in_flight: 4, ..RULES };
+    let mut s = settlement_with(rules, 3);
+    for (batch_no, nonce) in [(1, 5), (2, 6), (3, 7)] {
+        sign(&mut s, batch_no, tx(nonce, batch_no as u8), 0);
+    }
+    s.apply(&SettlementRecord::Refused { batch_no: 2, last: 2, reason: "no funds".to_owned() }, 0);
+    let first = receipt(1, 10);
+    let effects = step(&mut s, &mined(view(1, 6), std::slice::from_ref(&first), 0), 50);
+    let displaced = SettlementRecord::Displaced { batch_no: 3, last: 3, nonce: 7 };
+    assert!(effects.iter().filter_map(record_of).any(|record| *record == displaced), "{effects:?}");
+    let effects = step(&mut s, &mined(view(1, 6), &[first], 0), 100);
+    let [SettlementEffect::Submit { batch_no: 2, nonce: 6, .. }, ..] = effects[..] else {
+        panic!("{effects:?}")
+    };
+}
+
+#[test]
+fn a_node_that_cannot_say_whether_there_is_a_receipt_changes_nothing() {
+    let mut s = settlement(2);
+    sign(&mut s, 1, tx(5, 1), 0);
+    step(&mut s, &mined(view(1, 6), &[receipt(1, 10)], 9), 1);
+    let records = |effects: Vec<SettlementEffect>| -> usize { effects.iter().filter_map(record_of).count() };
+    let indexing = ChainView { unknown: HashSet::from([[1; 32]]), ..view(1, 6) };
+    assert_eq!(records(step(&mut s, &indexing, 2)), 0, "it is not dropped");
+    // Nor where the contract has the batch, and its receipt and log are out of sight.
+    assert_eq!(records(step(&mut s, &view(1, 6), 3)), 0);
+    let no_logs = ChainView { logs: LogsRead::NotAll, ..view(0, 5) };
+    assert_eq!(records(step(&mut s, &no_logs, 4)), 0);
+    // Where it is known that there is none, it is sent again.
+    assert_eq!(records(step(&mut s, &view(0, 5), 5)), 1);
 }
 
 #[test]

@@ -99,6 +99,14 @@ impl Chain for SimChain {
         self.call(|world| world.node.contract()).await
     }
 
+    async fn queue_lengths(&self, block: u64) -> Result<Option<(u64, u64)>, ChainError> {
+        self.call(|world| {
+            let kept = !world.fault(10);
+            world.node.queue_lengths(block).filter(|_| kept)
+        })
+        .await
+    }
+
     async fn nonce(&self, _owner: Address) -> Result<u64, ChainError> {
         self.call(|world| {
             // Some nodes are a few blocks behind the one that answers next.
@@ -146,7 +154,13 @@ impl Chain for SimChain {
     }
 
     async fn receipt(&self, tx: Hash32) -> Result<Option<Receipt>, ChainError> {
-        self.call(|world| world.node.receipt(&tx)).await
+        self.call(|world| {
+            if world.fault(20) {
+                return Err(ChainError::Unexpected("transaction indexing is in progress".to_owned()));
+            }
+            Ok(world.node.receipt(&tx))
+        })
+        .await?
     }
 
     async fn dry_run(&self, batches: &[SubmitBatch], at: At) -> Result<DryRun, ChainError> {

@@ -500,8 +500,24 @@ impl Model {
                 self.recorded.insert(tx.hash, batches);
                 self.nonce_of.insert(tx.hash, nonce);
             }
-            SettlementRecord::Displaced { batch_no, .. } | SettlementRecord::Reverted { batch_no, .. } => {
+            SettlementRecord::Displaced { batch_no, .. }
+            | SettlementRecord::Reverted { batch_no, .. }
+            | SettlementRecord::Refused { batch_no, .. } => {
                 self.flights.retain(|_, (first, _)| first != batch_no);
+            }
+            SettlementRecord::Dropped { batch_no, last, .. } if *batch_no <= self.last_final => {
+                holds(node.was_deep, || format!("batch {batch_no} was final and no block was replaced"))?;
+                holds(*last == self.last_final, || {
+                    format!("of final batches {batch_no} to {last} go back, of {}", self.last_final)
+                })?;
+                self.last_final = *batch_no - 1;
+                // Their nonces may be free again.
+                let recorded = &self.recorded;
+                let lost = |nonce: &u64| {
+                    let mut of_it = self.nonce_of.iter().filter(|(_, of)| *of == nonce);
+                    of_it.any(|(hash, _)| recorded.get(hash).is_some_and(|(_, last)| last >= batch_no))
+                };
+                self.spent.retain(|nonce| !lost(nonce));
             }
             SettlementRecord::Mined { batch_no, receipt, .. } => {
                 self.mined.insert(*batch_no, receipt.tx);

@@ -59,6 +59,8 @@ pub struct Node {
     highest: u64,
     branch: u64,
     pub base_fee: u128,
+    /// Transactions that offer more are not taken.
+    pub fee_cap: Option<u128>,
     /// Transactions that took another's place in the pool.
     pub replaced: u64,
     /// Whether calls on what is pending run on the latest block.
@@ -102,6 +104,7 @@ impl Node {
             highest: 0,
             branch: 0,
             base_fee: BASE_FEE,
+            fee_cap: None,
             replaced: 0,
             keeps_no_pending_state: false,
             was_deep: false,
@@ -126,6 +129,12 @@ impl Node {
 
     pub fn contract(&self) -> ContractState {
         self.tip().contract
+    }
+
+    /// Deposits and forced requests up to a block.
+    pub fn queue_lengths(&self, block: u64) -> Option<(u64, u64)> {
+        let contract = self.blocks.get(block as usize)?.contract;
+        Some((contract.deposit_count, contract.forced_count))
     }
 
     pub fn nonce(&self) -> u64 {
@@ -178,6 +187,8 @@ impl Node {
 
     pub fn spike(&mut self, times: u128) {
         self.base_fee = BASE_FEE * times;
+        // A node may have a cap of its own that a spike goes beyond.
+        self.fee_cap = (times == 5).then_some(BASE_FEE * 8);
     }
 
     pub fn wish(&mut self, wish: Wish) {
@@ -203,6 +214,9 @@ impl Node {
     pub fn send(&mut self, tx: &SignedTx) -> SendOutcome {
         if tx.nonce < self.nonce() {
             return SendOutcome::NonceUsed;
+        }
+        if self.fee_cap.is_some_and(|cap| tx.fees.max_fee > cap) {
+            return SendOutcome::NotTaken("tx fee exceeds the configured cap".to_owned());
         }
         if self.pool.iter().any(|known| known.hash == tx.hash) {
             return SendOutcome::Sent;

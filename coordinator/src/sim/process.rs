@@ -31,7 +31,7 @@ use crate::{
     config::{Config, Finality, Rules},
     driver::{
         Driver, SharedStatus, ToQueue,
-        chain_task::ChainTask,
+        chain_task::{ChainTask, Listing},
         handle::Link,
         queue_task,
         replica::Replica,
@@ -220,10 +220,7 @@ impl Process {
             finality: config.finality,
             poll: config.poll,
             log_range: config.log_range,
-            scanned: None,
             signer: deployment().operator,
-            signer_checked: 0,
-            unlisted: None,
         };
         Self {
             holder,
@@ -295,9 +292,11 @@ fn poll(task: &mut Task) {
     let _ = task.as_mut().poll(&mut Context::from_waker(Waker::noop()));
 }
 
-async fn look(mut task: ChainTask) {
+async fn look(task: ChainTask) {
+    let (mut scanned, mut listing) = (None, Listing::default());
     loop {
-        task.round().await;
+        task.look_at_queues(&mut scanned).await;
+        task.look_at_batches(&mut listing).await;
         turn().await;
     }
 }

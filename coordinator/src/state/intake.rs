@@ -317,7 +317,8 @@ impl State {
         };
         let (deposit, request) = (due.deposits, due.forced);
         let (sealed_deposits, sealed_forced) = self.sealed_ids();
-        for batch in self.batches.values_mut().filter(|batch| batch.stage() < Stage::Final) {
+        // Those of final batches too: if that is undone, the preimages of now are needed.
+        for batch in self.batches.values_mut() {
             renew(&mut batch.mints, &again.deposits, deposit);
             renew(&mut batch.forced, &again.forced, request);
         }

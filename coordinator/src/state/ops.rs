@@ -108,6 +108,9 @@ impl State {
             },
             Stage::Submitted => match batch.l1_block {
                 Some(block) => format!("It is in block {block} of L1, which is not final yet."),
+                None if self.settlement.transactions(batch_no).is_empty() => {
+                    "No transaction of it is on its way any more; another one is signed.".to_owned()
+                }
                 None => "Its transaction is sent and in no block yet.".to_owned(),
             },
             Stage::Final => "It is final.".to_owned(),

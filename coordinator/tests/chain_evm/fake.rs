@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -22,6 +22,8 @@ pub enum Reply {
     Error(i64, &'static str),
     /// HTTP status and the whole object of the error.
     ErrorWith(u16, Value),
+    /// HTTP status and body, made with the id of the request.
+    With(Box<dyn FnOnce(&Value) -> (u16, Vec<u8>) + Send>),
     /// HTTP status and body as they are.
     Raw(u16, Vec<u8>),
     /// Nothing, for so long.
@@ -76,24 +78,16 @@ impl Fake {
 
     /// A node with a Proofmill contract at the address 0x11…, at block 100, that answers all else as told.
     pub fn with_contract(answer: impl Fn(&str, &Value) -> Reply + Send + Sync + 'static) -> Self {
-        Self::start(move |method, params| match (method, params[0]["data"].as_str()) {
-            ("eth_chainId", _) => Reply::Result(json!("0x7a69")),
-            ("eth_getBlockByNumber", _) if params[0] == "latest" => {
-                Reply::Result(json!({"number": "0x64", "hash": hex_of([1; 32]), "timestamp": "0x1"}))
-            }
-            ("eth_call", Some(data)) if data == hex_of(calls::domain()) => {
-                Reply::Result(json!(hex_of(calls::word(&contracts::data::domain(31_337, &CONTRACT)))))
-            }
-            ("eth_call", Some(data)) if data == hex_of(calls::operator()) => {
-                let mut word: Word = [0; 32];
-                word[12..].copy_from_slice(&key().address());
-                Reply::Result(json!(hex_of(word)))
-            }
-            ("eth_call", Some(data)) if data == hex_of(calls::quantum()) => {
-                Reply::Result(json!(format!("0x{:064x}", 1_000_000_000)))
-            }
-            _ => answer(method, params),
+        Self::start(move |method, params| match of_contract(method, params) {
+            Some(result) => Reply::Result(result),
+            None => answer(method, params),
         })
+    }
+
+    /// In front of a node: what `rule` does not answer goes on to it.
+    pub fn before(node: &str, rule: impl Fn(&str, &Value) -> Option<Reply> + Send + Sync + 'static) -> Self {
+        let node = node.trim_start_matches("http://").trim_end_matches('/').to_owned();
+        Self::start(move |method, params| rule(method, params).unwrap_or_else(|| ask(&node, method, params)))
     }
 
     pub fn settings(&self) -> EvmSettings {
@@ -102,6 +96,44 @@ impl Fake {
 
     pub async fn connect(&self) -> EvmChain {
         EvmChain::connect(self.settings(), key()).await.unwrap()
+    }
+}
+
+/// What is asked of a node when a coordinator connects to the contract at 0x11….
+pub fn of_contract(method: &str, params: &Value) -> Option<Value> {
+    Some(match (method, params[0]["data"].as_str()) {
+        ("eth_chainId", _) => json!("0x7a69"),
+        ("eth_getBlockByNumber", _) if params[0] == "latest" => {
+            json!({"number": "0x64", "hash": hex_of([1; 32]), "timestamp": "0x1"})
+        }
+        ("eth_call", Some(data)) if data == hex_of(calls::domain()) => {
+            json!(hex_of(calls::word(&contracts::data::domain(31_337, &CONTRACT))))
+        }
+        ("eth_call", Some(data)) if data == hex_of(calls::operator()) => {
+            let mut word: Word = [0; 32];
+            word[12..].copy_from_slice(&key().address());
+            json!(hex_of(word))
+        }
+        ("eth_call", Some(data)) if data == hex_of(calls::quantum()) => {
+            json!(format!("0x{:064x}", 1_000_000_000))
+        }
+        _ => return None,
+    })
+}
+
+/// The node's own answer.
+fn ask(node: &str, method: &str, params: &Value) -> Reply {
+    let mut stream = TcpStream::connect(node).unwrap();
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: {node}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + &body).as_bytes()).unwrap();
+    let mut answer = request(&mut stream).expect("the node answers");
+    match answer.get_mut("error") {
+        Some(error) => Reply::ErrorWith(200, error.take()),
+        None => Reply::Result(answer["result"].take()),
     }
 }
 
@@ -115,25 +147,25 @@ fn serve(mut stream: impl Read + Write, answer: &dyn Fn(&str, &Value) -> Reply, 
     while let Some(body) = request(&mut stream) {
         counter.fetch_add(1, Ordering::SeqCst);
         let method = body["method"].as_str().unwrap_or_default();
+        let told = |part: &str, value: Value| {
+            json!({"jsonrpc": "2.0", "id": body["id"], part: value}).to_string().into_bytes()
+        };
         let (status, reply) = match answer(method, &body["params"]) {
-            Reply::Result(result) => {
-                (200, json!({"jsonrpc": "2.0", "id": body["id"], "result": result}).to_string())
-            }
-            Reply::Error(code, message) => {
-                let error = json!({"code": code, "message": message});
-                (200, json!({"jsonrpc": "2.0", "id": body["id"], "error": error}).to_string())
-            }
-            Reply::Raw(status, bytes) => (status, String::from_utf8(bytes).unwrap()),
-            Reply::ErrorWith(status, error) => {
-                (status, json!({"jsonrpc": "2.0", "id": body["id"], "error": error}).to_string())
-            }
+            Reply::Result(result) => (200, told("result", result)),
+            Reply::Error(code, message) => (200, told("error", json!({"code": code, "message": message}))),
+            Reply::ErrorWith(status, error) => (status, told("error", error)),
+            Reply::Raw(status, bytes) => (status, bytes),
+            Reply::With(make) => make(&body["id"]),
             Reply::Silence(time) => {
                 std::thread::sleep(time);
                 return;
             }
         };
-        let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", reply.len());
-        if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(reply.as_bytes())).and_then(|()| stream.flush()).is_err() {
+        // In one piece: the second of two would wait for the acknowledgement of the first.
+        let mut answer =
+            format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", reply.len()).into_bytes();
+        answer.extend(reply);
+        if stream.write_all(&answer).and_then(|()| stream.flush()).is_err() {
             return;
         }
     }

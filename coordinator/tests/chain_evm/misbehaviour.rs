@@ -1,17 +1,20 @@
 //! Nodes that are down, slow, wrong or hostile.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use contracts::calls;
 use coordinator::chain::{
-    Chain, ChainError,
-    evm::{EvmChain, EvmSettings},
+    At, Chain, ChainError, DryRun,
+    evm::{EvmChain, EvmSettings, Wallet},
 };
 use serde_json::{Value, json};
 
 use crate::{
     fake::{CONTRACT, Fake, Reply, key},
-    node::{dead_url, hex_of},
+    node::{Backend, DEV_CHAIN, ETHER, Mill, alice, dead_url, hex_of, key_hash, operator},
 };
 
 async fn connect_error(settings: EvmSettings) -> ChainError {
@@ -125,7 +128,7 @@ async fn logs_with(change: impl Fn(&mut Vec<Value>) + Send + Sync + 'static) -> 
     Ok(logs.deposits.iter().map(|deposit| deposit.id).collect())
 }
 
-fn logs_between(params: &Value, ids: std::ops::Range<u64>) -> Vec<Value> {
+pub fn logs_between(params: &Value, ids: std::ops::Range<u64>) -> Vec<Value> {
     let number = |name: &str| {
         u64::from_str_radix(params[0][name].as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
     };
@@ -173,22 +176,58 @@ async fn a_log_left_out_given_twice_or_taken_back_is_an_error() {
     }
 }
 
-#[tokio::test]
-async fn a_node_that_gives_few_blocks_at_once_is_asked_for_fewer() {
-    let fake = Fake::with_contract(|_, params| {
+/// A node that gives logs of seven blocks at once, and refuses more in this way.
+async fn few_at_once(refuse: impl Fn() -> Reply + Send + Sync + 'static) -> usize {
+    let fake = Fake::with_contract(move |_, params| {
         let number = |name: &str| {
             u64::from_str_radix(params[0][name].as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
         };
         match number("toBlock") - number("fromBlock") + 1 {
-            blocks if blocks > 7 => Reply::Error(-32_602, "block range is too wide, at most 7 blocks"),
+            blocks if blocks > 7 => refuse(),
             _ => Reply::Result(Value::Array(logs_between(params, 0..11))),
         }
     });
-    let logs = fake.connect().await.logs(0, 100).await.unwrap();
-    assert_eq!(
-        logs.deposits.iter().map(|deposit| deposit.id).collect::<Vec<_>>(),
-        (0..=10).collect::<Vec<_>>()
-    );
+    let mut settings = fake.settings();
+    settings.transport.timeout = Duration::from_millis(200);
+    let chain = EvmChain::connect(settings, key()).await.unwrap();
+    let before = fake.requests.load(Ordering::SeqCst);
+    let logs = chain.logs(0, 100).await.unwrap();
+    let ids: Vec<u64> = logs.deposits.iter().map(|deposit| deposit.id).collect();
+    assert_eq!(ids, (0..=10).collect::<Vec<_>>());
+    fake.requests.load(Ordering::SeqCst) - before
+}
+
+#[tokio::test]
+async fn a_range_is_made_smaller_whatever_a_node_refuses_it_with() {
+    let refusals: Vec<Value> = serde_json::from_str(include_str!("ranges.json")).unwrap();
+    assert_eq!(refusals.len(), 13);
+    for refusal in refusals {
+        let name = refusal["n"].as_str().unwrap().to_owned();
+        let status = refusal["status"].as_u64().unwrap_or(200) as u16;
+        let requests = few_at_once(move || match refusal["raw"].as_str() {
+            Some(raw) => Reply::Raw(status, raw.as_bytes().to_vec()),
+            None => Reply::ErrorWith(
+                status,
+                json!({
+                    "code": refusal["code"],
+                    "message": refusal.get("message").cloned().unwrap_or_default(),
+                    "data": refusal["data"],
+                }),
+            ),
+        })
+        .await;
+        assert!(requests < 40, "{name}: {requests}");
+    }
+    let others: [fn() -> Reply; 5] = [
+        || Reply::Raw(200, br#"{"jsonrpc":"2.0","id":1,"result":[{"#.to_vec()),
+        || Reply::Raw(200, vec![b' '; 40 << 20]),
+        || Reply::Raw(502, Vec::new()),
+        || Reply::Error(-32_601, "the method eth_getLogs is not available"),
+        || Reply::Silence(Duration::from_secs(1)),
+    ];
+    for refuse in others {
+        assert!(few_at_once(refuse).await < 40);
+    }
 }
 
 #[tokio::test]
@@ -197,7 +236,7 @@ async fn a_node_that_gives_no_logs_at_all_is_not_asked_forever() {
     let chain = fake.connect().await;
     let error = chain.logs(0, 100).await.unwrap_err();
     assert!(matches!(error, ChainError::Unexpected(_)), "{error}");
-    assert!(fake.requests.load(std::sync::atomic::Ordering::SeqCst) < 30);
+    assert!(fake.requests.load(Ordering::SeqCst) < 30);
 }
 
 #[tokio::test]
@@ -206,4 +245,53 @@ async fn a_chain_without_the_finalized_tag_has_no_final_block() {
         let fake = Fake::with_contract(move |_, _| reply());
         assert_eq!(fake.connect().await.finalized().await, Ok(None));
     }
+}
+
+#[tokio::test]
+async fn a_deposit_over_a_node_that_is_still_indexing_is_made_once_and_has_its_receipt() {
+    let mill = Mill::start(Backend::DevChain).await;
+    let errors = AtomicUsize::new(0);
+    let fake = Fake::before(&mill.node.url, move |method, _| {
+        let indexing = method == "eth_getTransactionReceipt" && errors.fetch_add(1, Ordering::SeqCst) < 4;
+        indexing.then(|| Reply::Error(-32_000, "transaction indexing is in progress"))
+    });
+    let wallet = Wallet::connect(&fake.url, mill.deployed.contract, alice(), None).await.unwrap();
+    let made = wallet.deposit(wallet.address(), key_hash(), ETHER).await.unwrap();
+    assert!(made.mined.gas_used > 21_000);
+    assert_eq!(mill.chain.contract_state().await.unwrap().deposit_count, 1);
+}
+
+#[tokio::test]
+async fn an_error_for_a_receipt_is_an_error_and_not_the_word_that_there_is_none() {
+    let fake = Fake::with_contract(|_, _| Reply::Error(-32_000, "transaction indexing is in progress"));
+    assert!(fake.connect().await.receipt([1; 32]).await.is_err());
+}
+
+#[tokio::test]
+async fn a_node_without_pending_state_only_has_later_batches_wait() {
+    let mill = Mill::start(Backend::DevChain).await;
+    let fake = Fake::before(&mill.node.url, |method, params| {
+        let pending = matches!(method, "eth_call" | "eth_estimateGas") && params[1] == "pending";
+        pending.then(|| Reply::Error(-32_000, "pending block is not available"))
+    });
+    let mut settings = EvmSettings::new(&fake.url, mill.deployed.contract, mill.deployed.block);
+    settings.chain_id = Some(DEV_CHAIN);
+    let chain = EvmChain::connect(settings, operator()).await.unwrap();
+    let batch = [mill.batch(vec![], &[], vec![]).await];
+    assert!(matches!(chain.dry_run(&batch, At::Latest).await, Ok(DryRun::Accepted { .. })));
+    let held = chain.dry_run(&batch, At::Pending).await;
+    assert!(
+        matches!(&held, Ok(DryRun::Reverted(words)) if words.contains("pending block is not available")),
+        "{held:?}"
+    );
+}
+
+#[tokio::test]
+async fn logs_that_are_not_indexed_yet_show_by_the_lengths_of_the_queues() {
+    let mill = Mill::start(Backend::DevChain).await;
+    let deposit = mill.deposit().await;
+    assert_eq!(mill.chain.queue_lengths(deposit.block).await, Ok(Some((1, 0))));
+    assert_eq!(mill.chain.queue_lengths(deposit.block - 1).await, Ok(Some((0, 0))));
+    let forgotten = Fake::with_contract(|_, _| Reply::Error(-32_000, "missing trie node 0f"));
+    assert_eq!(forgotten.connect().await.queue_lengths(7).await, Ok(None));
 }

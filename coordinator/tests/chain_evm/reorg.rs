@@ -117,3 +117,44 @@ async fn converge(seed: u64) {
     assert_eq!(system.intake_alarm, None, "seed {seed}");
     handle.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_that_were_final_and_are_undone_by_a_real_node_are_settled_again() {
+    let scene = Scene::new(Backend::Anvil, &[Shape::S3M1]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config {
+        finality: Finality::Confirmations(2),
+        poll: Duration::from_millis(20),
+        deposit_wait: Duration::from_millis(10),
+        seal_age: Duration::from_millis(10),
+        resend_after: Duration::from_millis(300),
+        max_batches_per_tx: 1,
+        ..Config::default()
+    };
+    let owner = scene.alice.address();
+    for _ in 0..3 {
+        scene.alice.deposit(owner, key_hash(), ETHER / 1_000).await.unwrap();
+    }
+    // Deep enough for the deposits to stay; the batches come later.
+    scene.node.ask("evm_setAutomine", json!([false])).await;
+    scene.node.ask("anvil_mine", json!(["0x10"])).await;
+    let handle = scene.start(config, folder.path(), operator()).await;
+    let mine_until_final = async || {
+        eventually("everything is final", async || {
+            scene.node.ask("anvil_mine", json!(["0x1"])).await;
+            handle.settled().await && handle.system().await.final_batch == 3
+        })
+        .await;
+    };
+    mine_until_final().await;
+    let first = handle.batch(1).await.unwrap().l1_block.unwrap();
+    let head = scene.node.ask("eth_blockNumber", json!([])).await;
+    let head = u64::from_str_radix(head.as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
+    scene.node.ask("anvil_reorg", json!([head - first + 1, []])).await;
+    eventually("none of them is final any more", async || handle.system().await.final_batch == 0).await;
+    assert_eq!(handle.account(owner).await.balances.finalized, 0);
+    mine_until_final().await;
+    eventually("all is well", async || handle.ready().await.is_ok()).await;
+    assert!(handle.account(owner).await.balances.finalized > 0);
+    handle.shutdown().await;
+}

@@ -1,6 +1,12 @@
 //! `https://`: only a server whose certificate is in order is spoken to, and each refusal says what to do.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpListener,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use coordinator::{
     api::client::{Client, ClientError},
@@ -99,7 +105,7 @@ async fn refusal(config: Arc<ServerConfig>, tls: TlsOptions) -> String {
     let error = EvmChain::connect(settings, key()).await.unwrap_err();
     let requests = fake.requests.load(std::sync::atomic::Ordering::SeqCst);
     assert_eq!(requests, 0, "nothing was asked of a server that is not trusted");
-    assert!(matches!(error, ChainError::Unexpected(_)), "{error}");
+    assert!(matches!(error, ChainError::Unreachable(_)), "a certificate can be renewed: {error}");
     let words = error.to_string();
     assert!(words.contains("PM-HTTP-003") && words.contains("localhost:"), "{words}");
     assert!(!words.contains("/key"), "{words}");
@@ -153,8 +159,14 @@ async fn a_certificate_that_is_foreign_expired_or_of_another_host_is_refused_and
 
 #[tokio::test]
 async fn a_server_without_tls_and_files_that_are_no_certificates_are_refused_with_a_sentence() {
-    let plain = Fake::start(|_, _| Reply::Result(json!("0x1")));
-    let settings = EvmSettings::new(plain.url.replacen("http:", "https:", 1), CONTRACT, 0);
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", plain.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = plain.accept().unwrap();
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        let _ = stream.read(&mut [0; 1_000]);
+    });
+    let settings = EvmSettings::new(url, CONTRACT, 0);
     let words = EvmChain::connect(settings, key()).await.unwrap_err().to_string();
     assert!(words.contains("does not speak TLS"), "{words}");
     let files = Files::new();
@@ -183,8 +195,7 @@ async fn a_remote_signer_that_wants_a_client_certificate_signs_only_for_who_has_
     let signed_with = async |identity: Option<ClientIdentity>| {
         let tls = TlsOptions { identity, ..files.trusting(&ours) };
         let endpoint = Endpoint::new(&fake.url, tls);
-        let signer =
-            RemoteSigner::new(endpoint, operator().address(), TransportLimits::default()).unwrap();
+        let signer = RemoteSigner::new(endpoint, operator().address(), TransportLimits::default()).unwrap();
         let mut settings = EvmSettings::new(&mill.node.url, mill.deployed.contract, mill.deployed.block);
         settings.chain_id = Some(DEV_CHAIN);
         let chain = EvmChain::connect(settings, signer).await.unwrap();

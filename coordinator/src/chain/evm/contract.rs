@@ -136,6 +136,12 @@ impl Contract {
         })
     }
 
+    /// The lengths of the queues of deposits and of forced requests at the end of a block.
+    pub(super) async fn queue_lengths(&self, block: u64) -> Result<(u64, u64), ChainError> {
+        let state = self.view_at(calls::state(), &format!("{block:#x}"), calls::decode_state).await?;
+        Ok((state.deposit_count, state.forced_count))
+    }
+
     /// The last batch that a final block holds; nothing where the chain has no final block with the contract yet.
     pub async fn final_batch(&self) -> Result<Option<u32>, ChainError> {
         let Some(block) = self.node.block("finalized").await? else { return Ok(None) };

@@ -40,7 +40,10 @@ impl From<TransportError> for ChainError {
     fn from(error: TransportError) -> Self {
         match &error {
             TransportError::Http(
-                HttpError::Connect { .. } | HttpError::Timeout { .. } | HttpError::Cut { .. },
+                HttpError::Connect { .. }
+                | HttpError::Secure { .. }
+                | HttpError::Timeout { .. }
+                | HttpError::Cut { .. },
             )
             | TransportError::Unavailable { .. } => Self::Unreachable(error.to_string()),
             TransportError::Rpc(rpc) if is_transient(rpc) => Self::Unreachable(error.to_string()),
@@ -122,33 +125,90 @@ fn revert_data(value: &Value) -> Option<Vec<u8>> {
     }
 }
 
-/// What the answer to `eth_sendRawTransaction` means.
+/// What the answer to `eth_sendRawTransaction` means, in the words of geth, Nethermind, Erigon, Besu, Reth and anvil.
 pub(super) fn send_outcome(error: TransportError) -> Result<SendOutcome, ChainError> {
     let TransportError::Rpc(rpc) = &error else { return Err(error.into()) };
-    if says(rpc, &["already known", "known transaction", "already imported", "alreadyknown", "already in"]) {
-        return Ok(SendOutcome::Sent);
-    }
-    if says(rpc, &["nonce too low", "nonce is too low", "oldnonce", "nonce has already been used"]) {
-        return Ok(SendOutcome::NonceUsed);
-    }
-    // "max fee per gas less than block base fee" and "feetoolow" are cured by more too.
-    if says(
-        rpc,
-        &[
-            "underpriced",
-            "less than block base fee",
-            "less than the block base fee",
-            "fee too low",
-            "feetoolow",
-        ],
-    ) {
-        return Ok(SendOutcome::Underpriced);
-    }
-    if is_transient(rpc) {
+    let message = rpc.message.to_lowercase();
+    let any = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    Ok(if any(&KNOWN) {
+        SendOutcome::Sent
+    } else if any(&NONCE_USED) {
+        SendOutcome::NonceUsed
+    } else if any(&REPLACES) || message.contains("replacement") && message.contains("underpriced") {
+        SendOutcome::Underpriced
+    } else if any(&NOT_TAKEN) {
+        SendOutcome::NotTaken(rpc.message.clone())
+    } else if is_transient(rpc) {
         return Err(error.into());
-    }
-    Ok(SendOutcome::Refused(rpc.message.clone()))
+    } else {
+        SendOutcome::Refused(rpc.message.clone())
+    })
 }
+
+const KNOWN: [&str; 6] = [
+    "already known",
+    "known transaction",
+    "already imported",
+    "alreadyknown",
+    "already in",
+    // Erigon
+    "existing tx with same hash",
+];
+const NONCE_USED: [&str; 5] =
+    ["nonce too low", "nonce is too low", "oldnonce", "nonce has already been used", "nonce below current"];
+/// Another transaction of ours with the nonce is in the pool, and this one does not pay enough more.
+const REPLACES: [&str; 6] = [
+    // Nethermind
+    "replacementnotallowed",
+    "replacement not allowed",
+    "ownnoncealreadyused",
+    // Erigon
+    "could not replace existing tx",
+    // geth, for blobs and delegated accounts
+    "future transaction tries to replace pending",
+    "already reserved",
+];
+/// The pool does not have the transaction, for certain.
+const NOT_TAKEN: [&str; 31] = [
+    // Fees beyond what the node sends: geth and Reth, Besu, Erigon
+    "exceeds the configured cap",
+    "fee cap exceeded",
+    "transaction fee cap",
+    // Too little ether
+    "insufficient funds",
+    "insufficientfunds",
+    "insufficient balance",
+    "lack of funds",
+    "upfront cost exceeds",
+    // Fees too low for the pool: geth, Nethermind, Erigon, Besu, anvil
+    "underpriced",
+    "feetoolow",
+    "fee too low",
+    "max fee per gas less than block base fee",
+    "less than the block base fee",
+    "gas price below",
+    "gas price too low",
+    "tip cap",
+    // Gas
+    "exceeds block gas limit",
+    "exceeds transaction gas limit",
+    "gas limit too high",
+    "gaslimitexceeded",
+    "gas limit exceeded",
+    "intrinsic gas",
+    "gas too low",
+    // Nonces too far ahead: Nethermind, Besu, Erigon
+    "noncegap",
+    "nonce gap",
+    "nonce too high",
+    "too distant from current",
+    // Room
+    "txpool is full",
+    "pool is full",
+    "limit reached",
+    // Size
+    "oversized data",
+];
 
 #[cfg(test)]
 mod tests {
@@ -162,18 +222,55 @@ mod tests {
 
     #[test]
     fn the_words_of_nodes_about_a_broadcast_are_understood() {
-        for (message, outcome) in [
-            ("already known", SendOutcome::Sent),
-            ("transaction already imported", SendOutcome::Sent),
-            ("nonce too low: next nonce 5, tx nonce 3", SendOutcome::NonceUsed),
-            ("replacement transaction underpriced", SendOutcome::Underpriced),
-            ("transaction underpriced: gas tip cap 1", SendOutcome::Underpriced),
-            ("max fee per gas less than block base fee: address 0x", SendOutcome::Underpriced),
+        use SendOutcome::{NonceUsed, Sent, Underpriced};
+        let not_taken = |message: &str| SendOutcome::NotTaken(message.to_owned());
+        for (node, message, outcome) in [
+            ("geth", "already known", Sent),
+            ("Nethermind", "AlreadyKnown", Sent),
+            ("Erigon", "existing tx with same hash", Sent),
+            ("Besu", "Known transaction", Sent),
+            ("anvil", "transaction already imported", Sent),
+            ("geth", "nonce too low: next nonce 5, tx nonce 3", NonceUsed),
+            ("Nethermind", "OldNonce, Current nonce: 5, nonce of rejected tx: 3", NonceUsed),
+            ("Besu", "Nonce too low", NonceUsed),
+            ("geth", "replacement transaction underpriced", Underpriced),
+            ("geth", "future transaction tries to replace pending", Underpriced),
+            ("Nethermind", "ReplacementNotAllowed", Underpriced),
+            ("Erigon", "could not replace existing tx", Underpriced),
+            ("Besu", "Replacement transaction underpriced", Underpriced),
+            ("Reth", "replacement transaction underpriced", Underpriced),
         ] {
-            assert_eq!(send_outcome(rpc(-32_000, message, None)), Ok(outcome), "{message}");
+            assert_eq!(send_outcome(rpc(-32_000, message, None)), Ok(outcome), "{node}: {message}");
         }
-        let message = "insufficient funds for gas * price + value";
-        assert_eq!(send_outcome(rpc(-32_000, message, None)), Ok(SendOutcome::Refused(message.into())));
+        for (node, message) in [
+            ("geth", "tx fee (1.35 ether) exceeds the configured cap (1.00 ether)"),
+            ("Reth", "tx fee (1.35 ether) exceeds the configured cap (1.00 ether)"),
+            ("Besu", "Transaction fee cap exceeded"),
+            ("geth", "insufficient funds for gas * price + value: address 0x0e balance 1"),
+            ("Nethermind", "InsufficientFunds, Account balance: 0, cumulative cost: 1"),
+            ("Erigon", "insufficient funds for gas * price + value"),
+            ("Besu", "Upfront cost exceeds account balance"),
+            ("geth", "transaction underpriced: gas tip cap 1, minimum needed 2"),
+            ("Nethermind", "FeeTooLow, MaxFeePerGas too low"),
+            ("Nethermind", "FeeTooLowToCompete"),
+            ("Erigon", "fee too low"),
+            ("Erigon", "underpriced"),
+            ("Besu", "Gas price below configured minimum gas price"),
+            ("anvil", "max fee per gas less than block base fee: address 0x"),
+            ("geth", "exceeds block gas limit"),
+            ("Besu", "Transaction gas limit exceeds block gas limit of 30000000"),
+            ("Nethermind", "GasLimitExceeded, Gas limit: 30000000, gas limit of rejected tx: 40000000"),
+            ("Nethermind", "NonceGap, Future nonce. Expected nonce: 3"),
+            ("Besu", "Transaction nonce is too distant from current sender nonce"),
+            ("geth", "nonce too high"),
+            ("geth", "txpool is full"),
+            ("geth", "in-flight transaction limit reached for delegated accounts"),
+        ] {
+            assert_eq!(send_outcome(rpc(-32_000, message, None)), Ok(not_taken(message)), "{node}");
+        }
+        // What nobody has heard of says nothing about the pool.
+        let message = "internal error 77";
+        assert_eq!(send_outcome(rpc(-32_603, message, None)), Ok(SendOutcome::Refused(message.into())));
         for (code, message) in
             [(-32_005, "limit exceeded"), (429, "slow down"), (-32_000, "request timed out")]
         {

@@ -1,6 +1,9 @@
 //! One node's JSON-RPC methods, typed. Knows nothing of the contract.
 
-use std::fmt::Debug;
+use std::{
+    fmt::Debug,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use contracts::ContractError;
 use ethers::{
@@ -13,6 +16,7 @@ use serde_json::{Value, json};
 use super::{
     error::{TX_GAS_CAP, TxError, lacks_funds, revert_of, send_outcome},
     fees::{self, FeeHistory, FeeLimits},
+    span::Span,
     transport::{HttpTransport, TransportError, TransportLimits},
 };
 use crate::{
@@ -24,6 +28,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Node {
     transport: HttpTransport,
+    span: Mutex<Span>,
 }
 
 /// A call or transaction before it has a nonce.
@@ -77,7 +82,7 @@ pub(super) fn u64_of(what: &str, number: U256) -> Result<u64, ChainError> {
 
 impl Node {
     pub fn connect(endpoint: &Endpoint, limits: TransportLimits) -> Result<Self, ChainError> {
-        Ok(Self { transport: HttpTransport::new(endpoint, limits)? })
+        Ok(Self { transport: HttpTransport::new(endpoint, limits)?, span: Mutex::default() })
     }
 
     async fn ask<T, R>(&self, method: &str, params: T) -> Result<R, TransportError>
@@ -86,6 +91,10 @@ impl Node {
         R: DeserializeOwned + Send,
     {
         JsonRpcClient::request(&self.transport, method, params).await
+    }
+
+    fn span(&self) -> MutexGuard<'_, Span> {
+        self.span.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub async fn chain_id(&self) -> Result<u64, ChainError> {
@@ -217,9 +226,10 @@ impl Node {
                 "the node is at block {head}, logs are asked up to {to}"
             )));
         }
-        let (mut all, mut first, mut part) = (Vec::new(), from, span.max(1));
+        let (mut all, mut first) = (Vec::new(), from);
         while first <= to {
-            let last = to.min(first.saturating_add(part - 1));
+            let last = to.min(first.saturating_add(self.span().blocks(span) - 1));
+            let blocks = last - first + 1;
             let filter = json!({
                 "address": H160(contract), "fromBlock": format!("{first:#x}"), "toBlock": format!("{last:#x}"),
             });
@@ -227,9 +237,11 @@ impl Node {
                 Ok(logs) => {
                     all.extend(in_order(logs, contract, first..=last)?);
                     first = last + 1;
-                    part = part.saturating_mul(2).min(span.max(1));
+                    self.span().given(blocks);
                 }
-                Err(error) if !error.is_unsent() && last > first => part = (last - first).div_ceil(2),
+                Err(error) if !error.is_unsent() && self.span().refused(blocks) => {
+                    tracing::debug!(blocks, %error, "the node gives logs of fewer blocks at once");
+                }
                 Err(error) => return Err(error.into()),
             }
         }

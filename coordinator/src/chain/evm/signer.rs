@@ -31,7 +31,7 @@ const HALF_ORDER: [u8; 32] = [
 #[derive(Debug)]
 pub enum Signer {
     Local(AccountKey),
-    Remote(RemoteSigner),
+    Remote(Box<RemoteSigner>),
 }
 
 /// A signer behind JSON-RPC, and the account it signs for.
@@ -49,7 +49,7 @@ impl From<AccountKey> for Signer {
 
 impl From<RemoteSigner> for Signer {
     fn from(signer: RemoteSigner) -> Self {
-        Self::Remote(signer)
+        Self::Remote(Box::new(signer))
     }
 }
 

@@ -127,11 +127,11 @@ impl Sender<'_> {
             if !taken {
                 match self.node.send_raw(tx).await {
                     Ok(SendOutcome::Sent) => taken = true,
-                    // It may have arrived although its answer was lost, or makes no sense.
-                    Err(_) => in_doubt = true,
+                    // It may have arrived although its answer was lost, or says nothing that is known.
+                    Err(_) | Ok(SendOutcome::Refused(_)) => in_doubt = true,
                     // The node says no to bytes that it may have had before: sent again with the next poll.
                     Ok(_) if in_doubt => {}
-                    Ok(SendOutcome::Refused(words)) => return Err(TxError::NotTaken(words)),
+                    Ok(SendOutcome::NotTaken(words)) => return Err(TxError::NotTaken(words)),
                     Ok(SendOutcome::NonceUsed) => {
                         let words = "another transaction of this account came first; run the command again";
                         return Err(TxError::NotTaken(words.into()));

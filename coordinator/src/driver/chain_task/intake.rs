@@ -34,42 +34,48 @@ impl ChainTask {
     }
 
     /// Watches deposits and forced requests in final blocks.
-    pub(super) async fn take_in(&mut self, final_block: u64) -> Result<(), Stop> {
+    pub(super) async fn take_in(&self, final_block: u64, scanned: &mut Option<Cursor>) -> Result<(), Stop> {
         let contract = self.chain.contract_state().await?;
         let known = self.link.ask(move |state| {
-            (state.cursor(), state.settlement.contradiction(&contract), state.intake_stopped().is_some())
+            let settlement = &state.settlement;
+            let undone = settlement.undone(&contract).is_some();
+            (state.cursor(), settlement.contradiction(&contract), undone, state.intake_stopped().is_some())
         });
-        let (cursor, contradiction, stopped) = known.await.ok_or(Stop::Driver)?;
+        let (cursor, contradiction, undone, stopped) = known.await.ok_or(Stop::Driver)?;
         if let Some(reason) = contradiction {
             return Err(Stop::Intake(IntakeError::Contract { batch_no: contract.batch_no, reason }));
+        }
+        if undone {
+            // Settlement goes back first: what was sealed in those batches is compared with the blocks of now.
+            return Ok(());
         }
         if let Some(cursor) = cursor {
             match self.chain.block_hash(cursor.number).await? {
                 Some(hash) if hash == cursor.hash => {}
                 // A reorganisation made the chain shorter; what became of this block shows when it has grown again.
                 None => return Ok(()),
-                Some(_) => self.read_again(cursor, final_block).await?,
+                Some(_) => self.read_again(cursor, final_block, scanned).await?,
             }
         }
-        self.read_on(final_block).await?;
+        self.read_on(final_block, scanned).await?;
         if stopped {
             self.link.send(Message::Intake(IntakeRecord::Resumed));
         }
         Ok(())
     }
 
-    async fn read_on(&mut self, final_block: u64) -> Result<(), Stop> {
+    async fn read_on(&self, final_block: u64, scanned: &mut Option<Cursor>) -> Result<(), Stop> {
         let cursor = self.link.ask(|state| state.cursor()).await.ok_or(Stop::Driver)?;
         let recorded = cursor.map(|cursor| cursor.number);
         // Blocks that were read without being recorded are read again if they were replaced.
-        if let Some(scanned) = self.scanned
-            && (recorded.is_some_and(|recorded| recorded >= scanned.number) || !self.stands(scanned).await?)
+        if let Some(read) = *scanned
+            && (recorded.is_some_and(|recorded| recorded >= read.number) || !self.stands(read).await?)
         {
-            self.scanned = None;
+            *scanned = None;
         }
         loop {
-            let scanned = self.scanned.map(|scanned| scanned.number).max(recorded);
-            let from = scanned.map_or(self.deployment.first_block, |scanned| scanned + 1);
+            let read = scanned.map(|read| read.number).max(recorded);
+            let from = read.map_or(self.deployment.first_block, |read| read + 1);
             if from > final_block {
                 return Ok(());
             }
@@ -77,23 +83,48 @@ impl ChainTask {
             let (to, logs) = self.logs_up_to(from, to).await?;
             let empty = logs.deposits.is_empty() && logs.forced.is_empty();
             // What was read follows on what is recorded, if that stood when the reading was done.
-            if let Some(last) = self.scanned.or(cursor)
+            if let Some(last) = scanned.or(cursor)
                 && !self.stands(last).await?
             {
                 return Ok(());
+            }
+            if let Err(stop) = self.check_whole(to, &logs).await {
+                *scanned = None;
+                return Err(stop);
             }
             if !empty || to.number >= recorded.unwrap_or(self.deployment.first_block) + RECORD_EVERY {
                 wire::failpoint("intake.read");
                 self.tell(|reply| Message::TakeIn { to, logs: Box::new(logs), reply }).await?;
                 wire::failpoint("intake.recorded");
             }
-            self.scanned = Some(to);
+            *scanned = Some(to);
         }
     }
 
+    /// Nodes answer with the logs that they have indexed so far. The contract itself counts its queues: nothing counts as read
+    /// before as many entries are there as it has at the end of the last block, if the node keeps its state.
+    async fn check_whole(&self, to: Cursor, logs: &Logs) -> Result<(), Stop> {
+        let Some((deposits, forced)) = self.chain.queue_lengths(to.number).await? else { return Ok(()) };
+        let due = self.link.ask(|state| state.next_ids()).await.ok_or(Stop::Driver)?;
+        let found = (due.0 + logs.deposits.len() as u64, due.1 + logs.forced.len() as u64);
+        if found.0 >= deposits && found.1 >= forced || !self.stands(to).await? {
+            return Ok(());
+        }
+        Err(Stop::Chain(ChainError::Unreachable(format!(
+            "up to block {} the contract has {deposits} deposits and {forced} forced requests, and the node's logs give {} and \
+             {}: it has not indexed all of them yet",
+            to.number, found.0, found.1
+        ))))
+    }
+
     /// Goes back to the last recorded block that still stands, and takes everything behind it in anew.
-    async fn read_again(&mut self, replaced: Cursor, final_block: u64) -> Result<(), Stop> {
-        self.scanned = None;
+    async fn read_again(
+        &self,
+        replaced: Cursor,
+        final_block: u64,
+        scanned: &mut Option<Cursor>,
+    ) -> Result<(), Stop> {
+        *scanned = None;
         let (recorded, all) = self.link.ask(|state| state.recorded()).await.ok_or(Stop::Driver)?;
         let mut kept = None;
         for position in recorded {

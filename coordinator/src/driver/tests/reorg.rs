@@ -1,6 +1,7 @@
 //! Reorganisations, fee spikes and refusals, seen through the whole coordinator on a chain in memory.
 
 use super::*;
+use crate::chain::memory::Faults;
 
 /// As `config`, with blocks final as soon as they are there, so that every reorganisation replaces final blocks.
 async fn start_hasty(world: &World, folder: &Path) -> Arc<Handle> {
@@ -161,10 +162,12 @@ async fn a_fee_spike_is_paid_and_the_nonce_stays() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_burst_settles_in_few_transactions_also_on_a_node_without_pending_state() {
-    for pending in [true, false] {
+    for pending in ["kept", "not kept", "refused"] {
         let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
-        if !pending {
-            world.chain.keep_no_pending_state();
+        match pending {
+            "not kept" => world.chain.keep_no_pending_state(),
+            "refused" => world.chain.set_faults(Faults { pending: true, ..Faults::default() }),
+            _ => {}
         }
         let handle = world.start(folder.path()).await;
         let (alice, _) = people();
@@ -174,6 +177,9 @@ async fn a_burst_settles_in_few_transactions_also_on_a_node_without_pending_stat
         }
         world.chain.mine(3);
         eventually("all are proven", async || handle.account(alice.owner).await.balances.proven == 240).await;
+        // Several looks later there is still no alarm.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(handle.ready().await, Ok(()), "pending state is {pending}");
         world.mining.store(true, Ordering::Release);
         settle(&handle).await;
         let (receipts, batches) = (world.chain.receipts(), world.chain.contract().batch_no);
@@ -207,10 +213,19 @@ async fn one_batch_that_the_contract_refuses_holds_up_only_those_behind_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reorganisations_of_any_depth_and_foreign_nonces_converge_unattended() {
+    converges(70).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reorganisations_far_deeper_than_what_counts_as_final_converge_unattended() {
+    converges(1).await;
+}
+
+async fn converges(confirmations: u64) {
     let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
     // Deposits are deep enough; the batches are not.
-    let handle =
-        world.start_as(Config { finality: Finality::Confirmations(70), ..config() }, folder.path()).await;
+    let finality = Finality::Confirmations(confirmations);
+    let handle = world.start_as(Config { finality, ..config() }, folder.path()).await;
     let (alice, bob) = people();
     register(&handle, &alice).await;
     register(&handle, &bob).await;
@@ -257,5 +272,138 @@ async fn a_batch_that_came_in_by_a_forgotten_transaction_long_ago_is_found() {
     fund(&world, &handle, &alice, 10).await;
     settle(&handle).await;
     assert_eq!(world.chain.contract().batch_no, 2);
+    handle.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reorganisation_deeper_than_what_counted_as_final_is_settled_again_and_told_honestly() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let mut handle = world.start(folder.path()).await;
+    let (alice, bob) = people();
+    register(&handle, &alice).await;
+    register(&handle, &bob).await;
+    fund(&world, &handle, &alice, 1_000).await;
+    settle(&handle).await;
+    // The deposit is deep enough, what follows is not.
+    world.chain.mine(20);
+    let mut sent = Vec::new();
+    for round in 0..3 {
+        sent.push(send(&handle, &alice, &bob, 100, &format!("round {round}")).await.unwrap().id);
+        settle(&handle).await;
+    }
+    let finalised = handle.system().await.final_batch;
+    assert_eq!(handle.account(bob.owner).await.balances.finalized, 300);
+    world.mining.store(false, Ordering::Release);
+    let second = world.chain.receipts()[1].block;
+    let head = world.chain.head().await.unwrap().number;
+    world.chain.reorg((head - second + 1) as usize);
+
+    eventually("nothing of it is final any more", async || handle.system().await.final_batch == 1).await;
+    let balances = handle.account(bob.owner).await.balances;
+    assert_eq!((balances.accepted, balances.proven, balances.finalized), (300, 300, 0));
+    for id in &sent {
+        assert!(handle.operation(id).await.unwrap().stage < Stage::Final);
+    }
+    assert_eq!(handle.system().await.final_root, world.chain.contract().root);
+    // Also for who starts in the middle of it.
+    handle.shutdown().await;
+    drop(handle);
+    handle = world.start(folder.path()).await;
+    assert_eq!(handle.account(bob.owner).await.balances.finalized, 0);
+    world.mining.store(true, Ordering::Release);
+    settle(&handle).await;
+    let system = handle.system().await;
+    assert_eq!((system.final_batch, system.final_root), (finalised, world.chain.contract().root));
+    assert_eq!(handle.account(bob.owner).await.balances.finalized, 300);
+    for id in &sent {
+        assert_eq!(handle.operation(id).await.unwrap().stage, Stage::Final);
+    }
+    eventually("all is well", async || handle.ready().await.is_ok()).await;
+    handle.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settlement_goes_on_where_logs_cannot_be_read_and_intake_where_receipts_cannot() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let handle = world.start(folder.path()).await;
+    let (alice, bob) = people();
+    register(&handle, &alice).await;
+    register(&handle, &bob).await;
+    fund(&world, &handle, &alice, 1_000).await;
+    settle(&handle).await;
+    world.chain.set_faults(Faults { logs: true, ..Faults::default() });
+    send(&handle, &alice, &bob, 100, "without logs").await.unwrap();
+    eventually("it is final", async || handle.account(bob.owner).await.balances.finalized == 100).await;
+    eventually("the intake says why it waits", async || {
+        handle.ready().await.is_err_and(|words| words.contains("no logs today"))
+    })
+    .await;
+    world.chain.set_faults(Faults { receipts: true, ..Faults::default() });
+    fund(&world, &handle, &bob, 500).await;
+    settle(&handle).await;
+    // With neither, an error is no word about a receipt: nothing is dropped, and nothing final, until the node can say.
+    world.chain.set_faults(Faults { receipts: true, logs: true, ..Faults::default() });
+    send(&handle, &alice, &bob, 100, "without both").await.unwrap();
+    eventually("it is proven", async || handle.account(bob.owner).await.balances.proven == 700).await;
+    let batches = handle.system().await.sealed_batch;
+    eventually("it is mined", async || world.chain.contract().batch_no == batches).await;
+    world.chain.mine(5);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(handle.system().await.final_batch < batches);
+    world.chain.set_faults(Faults::default());
+    settle(&handle).await;
+    eventually("all is well", async || handle.ready().await.is_ok()).await;
+    handle.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deposits_whose_logs_are_indexed_late_are_waited_for_and_none_is_left_out() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let handle = world.start(folder.path()).await;
+    let (alice, bob) = people();
+    world.chain.set_faults(Faults { unindexed: 8, ..Faults::default() });
+    world.chain.deposit(alice.owner, alice.key_hash, 1_000);
+    world.mining.store(false, Ordering::Release);
+    world.chain.mine(4);
+    eventually("it waits for the logs", async || {
+        handle.ready().await.is_err_and(|words| words.contains("has not indexed"))
+    })
+    .await;
+    world.mining.store(true, Ordering::Release);
+    fund(&world, &handle, &bob, 500).await;
+    world.chain.set_faults(Faults::default());
+    settle(&handle).await;
+    assert_eq!(handle.account(alice.owner).await.balances.finalized, 1_000);
+    assert_eq!(handle.account(bob.owner).await.balances.finalized, 500);
+    assert_eq!(alarm(&handle).await, None);
+    eventually("all is well", async || handle.ready().await.is_ok()).await;
+    handle.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_the_node_never_took_is_signed_anew_when_fees_are_down_again() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    world.chain.set_base_fee(100_000);
+    world.chain.set_fee_cap(Some(50_000));
+    let handle = world.start(folder.path()).await;
+    let (alice, _) = people();
+    for _ in 0..4 {
+        world.chain.deposit(alice.owner, alice.key_hash, 10);
+    }
+    eventually("the alarm", async || {
+        handle.ready().await.is_err_and(|words| {
+            ["PM-SETTLE-003", "nonce 0", "configured cap", "--max-fee"]
+                .iter()
+                .all(|word| words.contains(word))
+        })
+    })
+    .await;
+    assert_eq!(world.chain.receipts(), []);
+    // The spike is over; the node's cap stays.
+    world.chain.set_base_fee(100);
+    settle(&handle).await;
+    assert!(world.chain.receipts().iter().all(|receipt| receipt.success));
+    assert_eq!(world.chain.contract().batch_no, handle.system().await.final_batch);
+    eventually("all is well", async || handle.ready().await.is_ok()).await;
     handle.shutdown().await;
 }
