@@ -9,6 +9,7 @@ use clap::Args;
 use coordinator::{
     api::client::{Client, System},
     chain::evm::{self, Contract},
+    http::Endpoint,
 };
 use eyre::WrapErr;
 use gpu_worker::{
@@ -21,7 +22,7 @@ use wire::{
     queue::redis::{Finding, Verdict, inspect},
 };
 
-use crate::{keys, redis, ui::hex};
+use crate::{keys, redis, tls::Trust, ui::hex};
 
 #[derive(Args)]
 pub struct Options {
@@ -34,6 +35,8 @@ pub struct Options {
     /// A coordinator to look at; with --rpc, whether both speak of the same contract
     #[arg(long, env = "PROOFMILL_API")]
     api: Option<String>,
+    #[command(flatten)]
+    trust: Trust,
     #[command(flatten)]
     redis: redis::Options,
 }
@@ -92,16 +95,16 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         };
     }
     if let Some(url) = &options.rpc {
-        good &= match evm::chain_id(url).await {
+        good &= match evm::chain_id(options.trust.endpoint(url)).await {
             Ok(id) => line(true, "node", format!("{url}, chain id {id}")),
             Err(error) => line(false, "node", format!("{url}: {error}; start it or correct --rpc")),
         };
     }
     if let Some(url) = &options.api {
-        good &= match Client::new(url).system().await {
+        good &= match Client::new(options.trust.endpoint(url)).system().await {
             Ok(system) => {
                 if let Some(rpc) = &options.rpc {
-                    good &= same_deployment(&system, rpc).await;
+                    good &= same_deployment(&system, options.trust.endpoint(rpc)).await;
                 }
                 let alarm = system.intake_alarm.clone();
                 let state = format!(
@@ -124,7 +127,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
 }
 
 /// Whether the coordinator speaks of what the node has: a wallet that believed one of them would pay into another contract.
-async fn same_deployment(system: &System, rpc: &str) -> bool {
+async fn same_deployment(system: &System, rpc: Endpoint) -> bool {
     let (chain_id, contract) = match Contract::open(rpc, system.contract).await {
         Ok(opened) => opened,
         Err(error) => return line(false, "contract", format!("the coordinator's, on the node: {error}")),

@@ -10,6 +10,7 @@
 //! | `iden3` | `prove`, `keys import-zkey`, `export-zkey`, `export-r1cs`: files of circom, snarkjs and rapidsnark |
 //! | `logging` | where logs and spans go |
 //! | `redis` | the flags that say where a farm's Redis is |
+//! | `tls` | the flag that says whose certificates are trusted |
 //! | `wallet` | `wallet new`, `balance`, `deposit`, `send`, `withdraw`, `collect`, `status`, `resume`, `export-proof`, `force-exit`, … |
 //! | `ops` | `ops status`, `explain`, `requeue`, `drain`, `pause`, `resume` |
 //! | `doctor` | `doctor`: what this machine and the services it should reach look like |
@@ -31,6 +32,7 @@ mod logging;
 mod node;
 mod ops;
 mod redis;
+mod tls;
 mod wallet;
 mod worker;
 
@@ -53,7 +55,7 @@ enum Command {
     /// Deploy the contract, with recommended settings explained
     Deploy(deploy::Options),
     /// The coordinator over an Ethereum node, with its API
-    Coordinator(node::Options),
+    Coordinator(Box<node::Options>),
     /// A proving process that takes jobs from a coordinator
     Worker(worker::Options),
     /// Proves for a worker, which starts this itself
@@ -136,7 +138,7 @@ fn run(command: Command) -> eyre::Result<()> {
     match command {
         Command::Demo(options) => runtime()?.block_on(demo::run(options)),
         Command::Deploy(options) => runtime()?.block_on(deploy::run(options)),
-        Command::Coordinator(options) => runtime()?.block_on(node::run(options)),
+        Command::Coordinator(options) => runtime()?.block_on(node::run(*options)),
         Command::Worker(options) => runtime()?.block_on(worker::run(options)),
         Command::ProveChild(options) => worker::prove_child(&options),
         Command::Circuit(command) => circuit::run(command),

@@ -14,10 +14,8 @@ use clap::Args;
 use coordinator::{
     Config, Finality, Handle, Parts, SnapshotSettings,
     api::{self, ApiConfig, Origin, Server, admin::serve_admin, token::AdminToken},
-    chain::{
-        Chain,
-        evm::{self, AccountKey, EvmChain, EvmSettings, RemoteSigner, Signer, TransportLimits},
-    },
+    chain::evm::{self, AccountKey, Contract, EvmSettings, RemoteSigner, Signer, TransportLimits},
+    http::{ClientIdentity, Endpoint, TlsOptions},
     service::Address,
     store::{FolderLock, Store},
     verifier::Groth16Verifier,
@@ -43,6 +41,7 @@ pub use store::Database;
 use crate::{
     deploy::Deployment,
     ops, redis,
+    tls::Trust,
     ui::hex,
     wallet::parse_address,
     worker::{choose_backend, watch_card},
@@ -56,9 +55,12 @@ pub struct Options {
     /// Where the ledger lives; one process at a time
     #[arg(long, default_value = "proofmill-data")]
     data_dir: PathBuf,
-    /// The Ethereum node
-    #[arg(long, env = "PROOFMILL_RPC")]
-    rpc: Option<String>,
+    /// The Ethereum node, http:// or https://. Several, separated by commas or given again, are compared with each other and
+    /// asked in this order
+    #[arg(long, env = "PROOFMILL_RPC", value_name = "URL", value_delimiter = ',')]
+    rpc: Vec<String>,
+    #[command(flatten)]
+    trust: Trust,
     /// The file that `proofmill deploy` has written, instead of --contract, --first-block and --circuits
     #[arg(long, value_name = "FILE", conflicts_with_all = ["contract", "first_block", "circuits"])]
     deployment: Option<PathBuf>,
@@ -75,13 +77,25 @@ pub struct Options {
     database: Database,
     #[command(flatten)]
     redis: redis::Options,
-    /// A signer of L1 transactions that speaks `eth_signTransaction` (web3signer's kind), http://host:port/path; the key
+    /// A signer of L1 transactions that speaks `eth_signTransaction` (web3signer's kind), https://host:port/path; the key
     /// above then signs promises only
     #[arg(long, value_name = "URL", requires = "operator_address")]
     remote_signer: Option<String>,
     /// The account that the remote signer signs for
     #[arg(long, value_name = "0x…", requires = "remote_signer", value_parser = |text: &str| parse_address(text).map_err(|e| e.to_string()))]
     operator_address: Option<Address>,
+    /// The certificate (PEM) with which the remote signer knows this coordinator
+    #[arg(long, value_name = "FILE", requires_all = ["remote_signer", "signer_key"])]
+    signer_cert: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, value_name = "FILE", requires = "signer_cert")]
+    signer_key: Option<PathBuf>,
+    /// Most gwei per gas that is ever offered for a batch; above it transactions wait, with an alarm
+    #[arg(long, value_name = "GWEI", default_value_t = 500)]
+    max_fee: u64,
+    /// Most blocks asked for logs at once; fewer are asked for by itself where the node refuses
+    #[arg(long, value_name = "BLOCKS", default_value_t = 2_000)]
+    log_range: u64,
     /// Circuits, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "s3m1")]
     circuits: Vec<Shape>,
@@ -128,7 +142,8 @@ impl Options {
 pub struct Settings {
     pub data_dir: PathBuf,
     pub keys_dir: PathBuf,
-    pub rpc_url: String,
+    /// In the order in which they are asked.
+    pub rpc: Vec<Endpoint>,
     pub contract: Address,
     pub first_block: u64,
     pub operator_key: String,
@@ -139,8 +154,8 @@ pub struct Settings {
     pub deployment: Option<Deployment>,
     /// Where the workers' queue is; in this process without it.
     pub redis: Option<redis::Options>,
-    /// Signs L1 transactions instead of the key: URL and account.
-    pub remote_signer: Option<(String, Address)>,
+    /// Signs L1 transactions instead of the key: where, and as whom.
+    pub remote_signer: Option<(Endpoint, Address)>,
     pub shapes: Vec<Shape>,
     pub bind: IpAddr,
     pub port: u16,
@@ -150,6 +165,10 @@ pub struct Settings {
     pub finality: Finality,
     /// How often the chain is asked.
     pub poll: Duration,
+    /// Most wei per gas.
+    pub max_fee: u128,
+    /// Most blocks asked for logs at once.
+    pub log_range: u64,
     /// What the worker in this process proves on, if there is one, and its card.
     pub local_worker: Option<(Choice, u32)>,
     /// Requests per second for each peer; none for the demo's own process.
@@ -190,17 +209,22 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
         check_file(deployment, &circuits)?;
     }
     let dev_key = circuits.iter().any(|circuit| !circuit.key.origin().is_safe());
-    let mut evm = EvmSettings::new(&settings.rpc_url, settings.contract, settings.first_block);
-    evm.finality = match settings.finality {
-        Finality::Tag => evm::Finality::Tag,
-        Finality::Confirmations(blocks) => evm::Finality::Confirmations(blocks),
-    };
     let signer = match &settings.remote_signer {
-        Some((url, address)) => RemoteSigner::new(url, *address, TransportLimits::default())?.into(),
+        Some((at, address)) => RemoteSigner::new(at.clone(), *address, TransportLimits::default())?.into(),
         None => Signer::from(AccountKey::from_hex(&settings.operator_key)?),
     };
-    let chain = Arc::new(EvmChain::connect(evm, signer).await?);
-    check_pinned(&chain, &circuits).await?;
+    let nodes = settings.rpc.iter().map(|rpc| {
+        let mut evm = EvmSettings::new(rpc.clone(), settings.contract, settings.first_block);
+        evm.finality = match settings.finality {
+            Finality::Tag => evm::Finality::Tag,
+            Finality::Confirmations(blocks) => evm::Finality::Confirmations(blocks),
+        };
+        evm.fees.max_fee = settings.max_fee;
+        evm.log_span = settings.log_range;
+        evm
+    });
+    let (chain, contract) = evm::connect(nodes.collect(), signer).await?;
+    check_pinned(&contract, &circuits).await?;
 
     let queue = FarmQueue::choose(settings.redis.as_ref(), &chain.deployment().await?)?;
     let verifier =
@@ -209,6 +233,8 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
         shapes: settings.shapes.clone(),
         finality: settings.finality,
         poll: settings.poll,
+        max_fee: settings.max_fee,
+        log_range: settings.log_range,
         dev_key,
         ..Config::default()
     };
@@ -254,10 +280,10 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
 }
 
 /// The keys here must be those that the contract was deployed with, or no proof would ever be accepted.
-async fn check_pinned(chain: &EvmChain, circuits: &[Circuit]) -> eyre::Result<()> {
+async fn check_pinned(contract: &Contract, circuits: &[Circuit]) -> eyre::Result<()> {
     for circuit in circuits {
         let shape = circuit.shape;
-        match chain.contract().circuit(shape.number()).await? {
+        match contract.circuit(shape.number()).await? {
             None => bail!(
                 "the contract does not know the circuit {shape}; start with the circuits it was deployed with"
             ),
@@ -328,7 +354,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
     let starting = start(Settings {
         keys_dir: options.keys_dir(),
         data_dir: options.data_dir,
-        rpc_url: found.rpc_url,
+        rpc: found.rpc,
         contract,
         first_block: found.place.first_block,
         operator_key: found.operator_key,
@@ -336,7 +362,11 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         store: found.store,
         deployment: found.place.file,
         redis: options.redis.redis_url.is_some().then_some(options.redis),
-        remote_signer: options.remote_signer.zip(options.operator_address),
+        remote_signer: options.remote_signer.zip(options.operator_address).map(|(url, address)| {
+            let identity = options.signer_cert.zip(options.signer_key);
+            let identity = identity.map(|(certificate, key)| ClientIdentity { certificate, key });
+            (Endpoint::new(url, TlsOptions { identity, ..options.trust.options() }), address)
+        }),
         shapes: found.place.shapes,
         bind: options.bind,
         port: options.port,
@@ -344,6 +374,8 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         admin: options.admin,
         finality: options.confirmations.map_or(Finality::Tag, Finality::Confirmations),
         poll: Duration::from_millis(options.poll),
+        max_fee: u128::from(options.max_fee) * 1_000_000_000,
+        log_range: options.log_range,
         local_worker: (!options.no_local_worker).then_some((options.backend, options.device)),
         limited: true,
     });

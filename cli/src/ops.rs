@@ -5,6 +5,7 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
+use coordinator::http::{AUTHORIZATION, Endpoint, HeaderValue, HttpClient, HttpLimits, TlsOptions};
 use eyre::{WrapErr, bail, eyre};
 use serde_json::{Value, json};
 
@@ -35,6 +36,9 @@ pub struct Options {
     /// The file with its token
     #[arg(long, global = true)]
     token_file: Option<PathBuf>,
+    /// PEM certificates of authorities that an https:// address may have its own from, beside those the system knows
+    #[arg(long, global = true, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Print the answer as JSON
     #[arg(long, global = true)]
     json: bool,
@@ -70,8 +74,8 @@ enum Explain {
 
 struct Admin {
     url: String,
-    token: String,
-    http: reqwest::Client,
+    http: HttpClient,
+    authorization: HeaderValue,
 }
 
 impl Admin {
@@ -89,24 +93,25 @@ impl Admin {
         let token = fs::read_to_string(&path).wrap_err_with(|| {
             format!("cannot read the operators' token in {}; pass --token-file", path.display())
         })?;
-        let http = reqwest::Client::builder().timeout(TIMEOUT).build()?;
-        Ok(Self { url: url.trim().trim_end_matches('/').to_owned(), token: token.trim().to_owned(), http })
+        let url = url.trim().trim_end_matches('/').to_owned();
+        let tls = TlsOptions { ca_file: options.ca.clone(), identity: None };
+        let limits = HttpLimits { timeout: TIMEOUT, ..HttpLimits::default() };
+        let http = HttpClient::new(&Endpoint::new(format!("{url}/graphql"), tls), limits)?;
+        let mut authorization = HeaderValue::try_from(format!("Bearer {}", token.trim()))
+            .wrap_err_with(|| format!("{} does not hold a token", path.display()))?;
+        authorization.set_sensitive(true);
+        Ok(Self { url, http, authorization })
     }
 
     /// The data of an answer.
     async fn ask(&self, document: String, variables: Value) -> eyre::Result<Value> {
-        let request = self.http.post(format!("{}/graphql", self.url)).bearer_auth(&self.token);
-        let request = request.json(&json!({ "query": document, "variables": variables }));
-        let answer = request.send().await.map_err(|error| {
-            eyre!(
-                "no coordinator answers at {} ({}); is it the one that leads?",
-                self.url,
-                error.without_url()
-            )
+        let request = json!({ "query": document, "variables": variables }).to_string();
+        let headers = [(AUTHORIZATION, self.authorization.clone())];
+        let answer = self.http.post(request.into_bytes(), &headers).await.map_err(|error| {
+            eyre!("no coordinator answers at {} ({error}); is it the one that leads?", self.url)
         })?;
-        let status = answer.status();
-        let mut body: Value =
-            answer.json().await.wrap_err_with(|| format!("{} answers {status} without JSON", self.url))?;
+        let mut body: Value = serde_json::from_slice(&answer.body)
+            .wrap_err_with(|| format!("{} answers {} without JSON", self.url, answer.status))?;
         if let Some(error) = body["errors"].get(0) {
             let code = error["extensions"]["code"].as_str().unwrap_or("ERROR");
             bail!("{code}: {}", error["message"].as_str().unwrap_or("no message"));

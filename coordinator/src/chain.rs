@@ -18,6 +18,7 @@ use crate::service::Address;
 
 pub mod evm;
 pub mod memory;
+pub mod several;
 
 pub type Hash32 = [u8; 32];
 

@@ -119,7 +119,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
     let node = node::start(node::Settings {
         data_dir: options.data_dir.clone(),
         keys_dir,
-        rpc_url: rpc_url.clone(),
+        rpc: vec![(&rpc_url).into()],
         contract,
         first_block: deployment.first_block,
         operator_key: operator.to_owned(),
@@ -135,6 +135,8 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         finality: Finality::Confirmations(CONFIRMATIONS),
         poll: Duration::from_millis(250),
+        max_fee: coordinator::Config::default().max_fee,
+        log_range: coordinator::Config::default().log_range,
         local_worker: (!options.no_local_worker).then_some((Choice::Only(Kind::Cpu), 0)),
         limited: false,
     })

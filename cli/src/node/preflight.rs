@@ -11,11 +11,15 @@ use std::{
 
 use circuits::shape::Shape;
 use coordinator::{
-    chain::evm::{AccountKey, Contract},
+    chain::{
+        ChainError,
+        evm::{AccountKey, Contract},
+    },
+    http::Endpoint,
     service::Address,
     store::{Store, StoreError},
 };
-use eyre::{WrapErr, bail, eyre};
+use eyre::{WrapErr, bail};
 use gpu_worker::key_path;
 use wire::queue::redis::deployments;
 
@@ -29,7 +33,7 @@ use crate::{
 /// What was found.
 pub struct Found {
     pub operator_key: String,
-    pub rpc_url: String,
+    pub rpc: Vec<Endpoint>,
     pub place: Place,
     /// Nothing while the database does not answer: then it is waited for.
     pub store: Option<Box<dyn Store>>,
@@ -69,8 +73,10 @@ pub async fn look(options: &Options) -> eyre::Result<Found> {
     );
     let operator_key = missing.take("operator key", operator_key(options));
     let place = missing.take("contract", place(options));
-    let rpc_url =
-        missing.take("node", options.rpc.clone().ok_or_else(|| eyre!("pass --rpc URL or set PROOFMILL_RPC")));
+    let rpc: Vec<Endpoint> = options.rpc.iter().map(|url| options.trust.endpoint(url)).collect();
+    if rpc.is_empty() {
+        missing.note("node", "pass --rpc URL or set PROOFMILL_RPC");
+    }
     if let Some(place) = &place {
         let folder = options.keys_dir();
         let without = |shape: &&Shape| !key_path(&folder, **shape).exists();
@@ -79,11 +85,11 @@ pub async fn look(options: &Options) -> eyre::Result<Found> {
             missing.note("keys", no_keys(&names, &folder));
         }
     }
-    if let (Some(rpc_url), Some(place)) = (&rpc_url, &place) {
+    if let Some(place) = place.as_ref().filter(|_| !rpc.is_empty()) {
         let signer = options
             .operator_address
             .or_else(|| AccountKey::from_hex(operator_key.as_deref()?).map(|key| key.address()).ok());
-        on_chain(&mut missing, rpc_url, place, signer).await;
+        on_chain(&mut missing, &rpc, place, signer).await;
     }
     if options.no_local_worker && options.redis.redis_url.is_none() {
         missing.note("workers", "nothing would be proved: with --no-local-worker pass --redis-url");
@@ -95,10 +101,8 @@ pub async fn look(options: &Options) -> eyre::Result<Found> {
     missing.take("port", is_free(SocketAddr::new(options.bind, options.port), "--port"));
     missing.take("port", is_free(options.admin, "--admin"));
     let store = database(&mut missing, options).await?;
-    if let (true, Some(operator_key), Some(rpc_url), Some(place)) =
-        (missing.0.is_empty(), operator_key, rpc_url, place)
-    {
-        return Ok(Found { operator_key, rpc_url, place, store });
+    if let (true, Some(operator_key), Some(place)) = (missing.0.is_empty(), operator_key, place) {
+        return Ok(Found { operator_key, rpc, place, store });
     }
     match missing.0.as_slice() {
         [only] => bail!("{only}"),
@@ -135,12 +139,16 @@ fn place(options: &Options) -> eyre::Result<Place> {
 }
 
 /// Whether the node has the contract, with these circuits and this operator.
-async fn on_chain(missing: &mut Missing, rpc_url: &str, place: &Place, signer: Option<Address>) {
-    let Some((chain_id, contract)) =
-        missing.take("node", Contract::open(rpc_url, place.contract).await.map_err(Into::into))
-    else {
-        return;
-    };
+async fn on_chain(missing: &mut Missing, rpc: &[Endpoint], place: &Place, signer: Option<Address>) {
+    let mut opened = Err(ChainError::Unreachable("no node is named".to_owned()));
+    for node in rpc {
+        opened = Contract::open(node.clone(), place.contract).await;
+        // Of several, those that are away are asked again later.
+        if !matches!(opened, Err(ChainError::Unreachable(_))) {
+            break;
+        }
+    }
+    let Some((chain_id, contract)) = missing.take("node", opened.map_err(Into::into)) else { return };
     if let Some(file) = place.file.as_ref().filter(|file| file.chain_id != chain_id) {
         missing.note("node", format!("it is of chain {chain_id}, the deployment of chain {}", file.chain_id));
     }

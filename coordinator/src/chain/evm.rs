@@ -8,7 +8,7 @@
 //!
 //! | part | purpose |
 //! |---|---|
-//! | [`EvmChain`] | the coordinator's [`Chain`] |
+//! | [`connect()`], [`EvmChain`] | the coordinator's [`Chain`], over one node or several |
 //! | [`deploy()`] | a new contract |
 //! | [`wallet`] | what users call |
 //! | [`contract`] | views of the contract |
@@ -31,7 +31,7 @@ pub mod transport;
 mod tx;
 pub mod wallet;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 
@@ -52,6 +52,7 @@ use crate::{
     chain::{
         At, BlockRef, Chain, ChainError, ContractState, Deployment, DryRun, Fees, Hash32, Logs, Receipt,
         SendOutcome, SignedTx, SubmitBatch,
+        several::{Connect, Several},
     },
     http::Endpoint,
     service::Address,
@@ -172,6 +173,42 @@ impl EvmChain {
             data: logs::submit_call(batches),
         }
     }
+}
+
+/// The chain behind one node, or behind several that are compared with each other and asked in this order (see
+/// [`several`](crate::chain::several)); and the contract by the first of them that answers.
+///
+/// # Errors
+/// As [`EvmChain::connect`], for any of them; `Unreachable` only if none answers.
+pub async fn connect(
+    nodes: Vec<EvmSettings>,
+    signer: impl Into<Signer>,
+) -> Result<(Arc<dyn Chain>, Contract), ChainError> {
+    let signer = Arc::new(signer.into());
+    if let [settings] = &nodes[..] {
+        let chain = EvmChain::connect_as(settings.clone(), signer).await?;
+        let contract = chain.contract.clone();
+        return Ok((Arc::new(chain), contract));
+    }
+    let contract = Arc::new(OnceLock::new());
+    let members = nodes.into_iter().map(|settings| {
+        let (signer, contract) = (Arc::clone(&signer), Arc::clone(&contract));
+        let name = settings.rpc.host();
+        let connect: Connect = Box::new(move || {
+            let connecting = EvmChain::connect_as(settings.clone(), Arc::clone(&signer));
+            let contract = Arc::clone(&contract);
+            Box::pin(async move {
+                let chain = connecting.await?;
+                contract.get_or_init(|| chain.contract.clone());
+                Ok(Arc::new(chain) as Arc<dyn Chain>)
+            })
+        });
+        (name, connect)
+    });
+    let several = Several::connect(members.collect()).await?;
+    let nobody = || ChainError::Unreachable("no node answers".to_owned());
+    let contract = contract.get().cloned().ok_or_else(nobody)?;
+    Ok((Arc::new(several), contract))
 }
 
 fn tag(at: At) -> &'static str {

@@ -73,7 +73,8 @@ impl Settlement {
             let fees = self.flights.remove(&nonce).and_then(|flight| flight.txs.last().map(|tx| tx.fees));
             self.given_up.extend(fees.map(|fees| (nonce, fees)));
         }
-        self.unused_from = self.flights.keys().next().copied().unwrap_or(0);
+        // What else the key had signed before them may be gone too: only the node knows which nonce is next.
+        self.unused_from = 0;
         self.held_at = None;
     }
 }

@@ -93,7 +93,7 @@ fn mutate(rng: &mut ChaCha8Rng, text: &mut Vec<u8>) {
             }
             5 => {
                 // Depth, also without an end.
-                let depth = [3, 31, 33, 200, 100_000][below(5)];
+                let depth = [3, 63, 65, 200, 100_000][below(5)];
                 let open = [&b"["[..], b"{\"a\":"][below(2)];
                 text.splice(at..at, open.repeat(depth));
             }

@@ -157,9 +157,9 @@ impl Deployer {
                 match self.node.send_raw(last).await {
                     Ok(SendOutcome::Sent) => taken = true,
                     // An earlier one of them may have been taken, or this one by an attempt whose answer was lost.
-                    Ok(SendOutcome::Refused(words)) if !in_doubt => return Err(TxError::NotTaken(words)),
-                    Ok(_) => taken = true,
-                    Err(_) => in_doubt = true,
+                    Ok(SendOutcome::NotTaken(words)) if !in_doubt => return Err(TxError::NotTaken(words)),
+                    Err(_) | Ok(SendOutcome::NotTaken(_) | SendOutcome::Refused(_)) => in_doubt = true,
+                    Ok(SendOutcome::NonceUsed | SendOutcome::Underpriced) => taken = true,
                 }
             }
             // Whatever a node answers but a receipt says nothing.
@@ -178,7 +178,7 @@ impl Deployer {
                 }
             }
             if begun.elapsed() >= PATIENCE {
-                return Err(TxError::NoReceipt { tx: last.hash, seconds: PATIENCE.as_secs() });
+                return Err(TxError::NoReceipt { tx: last.hash, nonce: last.nonce, seconds: PATIENCE.as_secs() });
             }
             tokio::time::sleep(self.poll).await;
         }

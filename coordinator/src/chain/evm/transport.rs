@@ -1,7 +1,7 @@
 //! JSON-RPC over HTTP for `ethers`, in place of its own client with an outdated TLS stack.
 //!
-//! Invariant: an answer is bounded in bytes and time by [`TransportLimits`] and in depth before anything parses it, and no
-//! error quotes the node's address beyond its host (the path often is a key).
+//! Invariant: an answer is bounded in bytes and time by [`TransportLimits`], and in depth by [`wire::depth`] before anything
+//! parses it, and no error quotes the node's address beyond its host (the path often is a key).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,9 +14,6 @@ use serde_json::{Value, json, value::RawValue};
 use crate::http::{Endpoint, HttpClient, HttpError};
 
 pub use crate::http::HttpLimits as TransportLimits;
-
-/// Arrays and objects in one another, at most: a block with its transactions has 5.
-const MAX_DEPTH: usize = 32;
 
 /// Why a request has no result.
 #[derive(Debug, thiserror::Error)]
@@ -111,28 +108,6 @@ impl From<Refusal> for JsonRpcError {
     }
 }
 
-/// Whether arrays and objects are nested no deeper than [`MAX_DEPTH`]. Looked at before anything is parsed, so that no
-/// parser recurses further than that.
-fn is_shallow(bytes: &[u8]) -> bool {
-    let (mut depth, mut in_text, mut escaped) = (0usize, false, false);
-    for byte in bytes {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            b'[' | b'{' if !in_text => {
-                depth += 1;
-                if depth > MAX_DEPTH {
-                    return false;
-                }
-            }
-            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    true
-}
-
 impl HttpTransport {
     /// # Errors
     /// `Http(Settings)` unless the address is an `http` or `https` URL and the files of its TLS options can be read.
@@ -149,9 +124,7 @@ impl HttpTransport {
     ) -> Result<&'a RawValue, TransportError> {
         let host = || self.http.host().to_owned();
         let not_json_rpc = |reason: String| TransportError::NotJsonRpc { host: host(), reason };
-        if !is_shallow(bytes) {
-            return Err(not_json_rpc(format!("its answer is nested deeper than {MAX_DEPTH}")));
-        }
+        wire::depth::check_json(bytes).map_err(|error| not_json_rpc(error.to_string()))?;
         let answer = match serde_json::from_slice::<Answer<'_>>(bytes) {
             Ok(answer) => answer,
             Err(_)
