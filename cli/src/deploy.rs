@@ -176,7 +176,7 @@ async fn sign(
         eth(plan.most_wei())
     );
     confirm(options.yes)?;
-    Ok(journal.add(&deployer.sign(&plan, code)?)?)
+    journal.add(&deployer.sign(&plan, code)?)
 }
 
 /// Nodes replace a transaction only by one that pays at least a tenth more, in both fees.

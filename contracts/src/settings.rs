@@ -98,7 +98,7 @@ pub fn by_solidity_name(name: &str) -> Option<&'static Setting> {
 /// The values of a configuration in words, in the order of [`SETTINGS`].
 pub fn in_words(config: &Config) -> [(&'static str, String); 11] {
     let coins = |coins: u64| eth(u128::from(coins) * u128::from(config.quantum));
-    let signers: Vec<String> = config.promise_signers.iter().map(|signer| address(signer)).collect();
+    let signers: Vec<String> = config.promise_signers.iter().map(address).collect();
     let values = [
         address(&config.operator),
         format!("{} a coin", eth(config.quantum.into())),

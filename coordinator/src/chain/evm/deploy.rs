@@ -178,7 +178,8 @@ impl Deployer {
                 }
             }
             if begun.elapsed() >= PATIENCE {
-                return Err(TxError::NoReceipt { tx: last.hash, nonce: last.nonce, seconds: PATIENCE.as_secs() });
+                let (tx, nonce) = (last.hash, last.nonce);
+                return Err(TxError::NoReceipt { tx, nonce, seconds: PATIENCE.as_secs() });
             }
             tokio::time::sleep(self.poll).await;
         }

@@ -1,4 +1,4 @@
-//! From a call to its receipt, for callers that wait: deployment and the wallet. Settlement keeps its own nonces and
+//! From a call to its receipt, for callers that wait: the wallet. Settlement keeps its own nonces and
 //! transactions in the store and uses [`sign`] alone.
 
 use std::time::Duration;
@@ -100,19 +100,6 @@ impl Sender<'_> {
         let nonce = self.node.nonce(call.from, "pending").await?;
         let fees = self.node.fees(&self.fee_limits).await?;
         Ok(sign(self.key, &Draft { call: &call, chain_id: self.chain_id, nonce, gas, fees })?)
-    }
-
-    /// Tries the call, signs it once, and sends those bytes until they have a receipt: a broken connection never makes two
-    /// transactions out of one.
-    pub async fn send(
-        &self,
-        to: Option<Address>,
-        value: u128,
-        data: Vec<u8>,
-    ) -> Result<(Hash32, RawReceipt), TxError> {
-        let tx = self.sign(to, value, data).await?;
-        let receipt = self.follow(&tx, Broadcast::First).await?;
-        Ok((tx.hash, receipt))
     }
 
     /// Sends a signed transaction until it has a receipt of success. Once a broadcast may have arrived, nothing but a receipt
