@@ -5,7 +5,7 @@
 //! `PROOFMILL_HOSTILE` says how many inputs are tried, `PROOFMILL_HOSTILE_FIRST` the first of them: each is made of its number alone, so
 //! that the one that failed can be tried again. `PROOFMILL_HOSTILE_SEEDS` names a folder that gets the good files, such as the seeds of
 //! `fuzz/corpus`. By hand, alone and with figures:
-//! `PROOFMILL_HOSTILE=1000000 cargo test --release -p proofmill-prover --test suite hostile -- --nocapture`.
+//! `scripts/hostile files`.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
