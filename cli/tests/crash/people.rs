@@ -30,7 +30,7 @@ pub struct Api {
 
 impl Api {
     pub fn new(ports: [u16; 2]) -> Self {
-        Self { clients: Arc::new(ports.map(|port| Client::new(&format!("http://127.0.0.1:{port}")))) }
+        Self { clients: Arc::new(ports.map(|port| Client::new(format!("http://127.0.0.1:{port}")))) }
     }
 
     /// Asks until somebody answers.

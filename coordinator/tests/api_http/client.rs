@@ -69,7 +69,7 @@ async fn a_draft_that_was_tampered_with_is_not_signed() {
 #[tokio::test]
 async fn every_question_has_a_typed_answer() {
     let api = Api::start().await;
-    let client = Client::new(&format!("{}/graphql", api.server.url));
+    let client = Client::new(format!("{}/graphql", api.server.url));
     let system = client.system().await.unwrap();
     assert_eq!((system.chain_id, system.limits.quantum, system.circuits[0].slots), (31337, 1_000_000_000, 3));
     let account = client.account(ALICE).await.unwrap();

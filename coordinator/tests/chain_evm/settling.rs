@@ -93,6 +93,11 @@ pub struct Scene {
     worker: JoinHandle<()>,
 }
 
+/// Signs the promises, here with another key than the transactions.
+fn promises() -> OperatorKey {
+    OperatorKey::from_bytes(&[200; 32]).unwrap()
+}
+
 impl Drop for Scene {
     fn drop(&mut self) {
         self.worker.abort();
@@ -102,7 +107,8 @@ impl Drop for Scene {
 impl Scene {
     pub async fn new(backend: Backend, shapes: &[Shape]) -> Self {
         let node = Node::start(backend).await;
-        let config = ContractConfig::new(operator().address());
+        let mut config = ContractConfig::new(operator().address());
+        config.promise_signers.push(promises().address());
         let deployed = deploy(&node.url, &operator(), &config, &circuits(shapes)).await.unwrap();
         let alice = Wallet::connect(&node.url, deployed.contract, alice(), Some(DEV_CHAIN)).await.unwrap();
         let queue = MemoryQueue::new(Limits::default());
@@ -119,7 +125,7 @@ impl Scene {
             queue: Arc::new(self.queue.coordinator()),
             chain: Arc::new(EvmChain::connect(settings, signer).await.unwrap()),
             verifier: Arc::new(TrapdoorVerifier),
-            operator: OperatorKey::from_bytes(&[200; 32]).unwrap(),
+            operator: promises(),
         };
         start(config, parts).await.unwrap()
     }

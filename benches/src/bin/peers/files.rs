@@ -10,7 +10,7 @@ use circuits::shape::Shape;
 use eyre::OptionExt;
 use proofmill_benches::full_batch;
 use prover::iden3::zkey::{Checks, Zkey};
-use prover::iden3::{map, wtns, zkey};
+use prover::iden3::{open, wtns, zkey};
 use prover::{DevTrapdoor, Key, Matrices, NoProgress, Witness, generate_for};
 
 /// Names the folder of the files, which the provers of one call share.
@@ -62,8 +62,8 @@ impl Files {
     /// # Errors
     /// If they are not what they should be.
     pub fn read(&self) -> eyre::Result<(Zkey, Witness)> {
-        let key = zkey::read(&map(&self.key)?, Checks::Curve)?;
-        let witness = wtns::read(&map(&self.witness)?, key.parts.inputs)?;
+        let key = zkey::read(&open(&self.key, u64::MAX)?, Checks::Curve)?;
+        let witness = wtns::read(&open(&self.witness, u64::MAX)?, key.parts.inputs)?;
         Ok((key, witness))
     }
 }
