@@ -23,9 +23,12 @@ use contracts::{
     settings::in_words,
     types::{CircuitKey, Config},
 };
-use coordinator::chain::{
-    Fees,
-    evm::{AccountKey, Contract, DEV_CHAIN_IDS, Deployed, Deployer, Plan},
+use coordinator::{
+    chain::{
+        Fees,
+        evm::{AccountKey, Contract, DEV_CHAIN_IDS, Deployed, Deployer, Plan},
+    },
+    http::Endpoint,
 };
 use eyre::{WrapErr, bail, ensure};
 use gpu_worker::key_path;
@@ -41,6 +44,7 @@ use journal::Journal;
 
 use crate::{
     keys::{circuit_key, open},
+    tls::Trust,
     ui::{Spinner, eth, hex},
 };
 
@@ -49,6 +53,8 @@ pub struct Options {
     /// The Ethereum node
     #[arg(long, env = "PROOFMILL_RPC", required_unless_present = "print_config")]
     rpc: Option<String>,
+    #[command(flatten)]
+    trust: Trust,
     /// The key of the account that deploys, 64 hex digits in a file that only you can read; the operator's, unless --config
     /// names another operator
     #[arg(long, value_name = "FILE", required_unless_present = "print_config")]
@@ -83,6 +89,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
     let (Some(rpc), Some(key_file)) = (&options.rpc, &options.key_file) else {
         bail!("pass --rpc and --key-file");
     };
+    let node = &options.trust.endpoint(rpc);
     let key = read_key(key_file)?;
     let account = key.address();
     let config = match &options.config {
@@ -93,9 +100,9 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         let (shapes, folder) = (options.circuits.clone(), options.keys.clone());
         tokio::task::spawn_blocking(move || pinned(&shapes, &folder)).await??
     };
-    let deployer = Deployer::connect(rpc, key).await?;
+    let deployer = Deployer::connect(node.clone(), key).await?;
     if options.out.exists() {
-        return deployed_already(&options.out, rpc, deployer.chain_id()).await;
+        return deployed_already(&options.out, node, deployer.chain_id()).await;
     }
     refuse_unsafe(deployer.chain_id(), &circuits)?;
     ensure!(
@@ -109,7 +116,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
     let path = Journal::path_beside(&options.out);
     let mut begun = Journal::find(&path, deployer.chain_id(), &account, &code)?;
     if let Some(journal) = &begun
-        && is_void(&deployer, rpc, journal).await?
+        && is_void(&deployer, node, journal).await?
     {
         say!("  an earlier deployment was never mined: another transaction has its nonce {}", journal.nonce);
         journal.remove()?;
@@ -189,11 +196,11 @@ fn replacing(before: &Fees, now: &Fees) -> Fees {
 /// Whether none of the journal's transactions can be mined any more. The nonce alone does not tell: it may be one of them
 /// that used it, whose receipt the node does not show yet. Only a deployment by this account with this nonce can have put a
 /// contract at its address.
-async fn is_void(deployer: &Deployer, rpc: &str, journal: &Journal) -> eyre::Result<bool> {
+async fn is_void(deployer: &Deployer, rpc: &Endpoint, journal: &Journal) -> eyre::Result<bool> {
     if !deployer.is_used(journal.nonce).await? || deployer.look(&journal.transactions()?).await?.is_some() {
         return Ok(false);
     }
-    match Contract::open(rpc, deployer.contract_at(journal.nonce)).await {
+    match Contract::open(rpc.clone(), deployer.contract_at(journal.nonce)).await {
         Ok(_) => Ok(false),
         Err(error @ coordinator::chain::ChainError::Unreachable(_)) => Err(error.into()),
         Err(_) => Ok(true),
@@ -209,7 +216,7 @@ fn file_of(deployed: &Deployed, config: &Config, circuits: &[(Shape, CircuitKey,
 }
 
 /// A second run finds the contract of the first.
-async fn deployed_already(out: &Path, rpc: &str, chain_id: u64) -> eyre::Result<()> {
+async fn deployed_already(out: &Path, rpc: &Endpoint, chain_id: u64) -> eyre::Result<()> {
     let (found, file) = (Deployment::read(out)?, out.display());
     ensure!(
         found.chain_id == chain_id,
@@ -217,7 +224,7 @@ async fn deployed_already(out: &Path, rpc: &str, chain_id: u64) -> eyre::Result<
         found.chain_id
     );
     let contract = found.contract()?;
-    Contract::open(rpc, contract).await.wrap_err_with(|| {
+    Contract::open(rpc.clone(), contract).await.wrap_err_with(|| {
         format!("{file} names a contract that the node does not have; move the file away to deploy a new one")
     })?;
     say!(

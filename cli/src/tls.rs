@@ -8,7 +8,7 @@ use coordinator::http::{Endpoint, TlsOptions};
 #[derive(Args, Clone, Default)]
 pub struct Trust {
     /// PEM certificates of authorities that https:// servers may have theirs from, beside those the system knows
-    #[arg(long = "ca", value_name = "FILE")]
+    #[arg(long = "ca", value_name = "FILE", global = true, env = "PROOFMILL_CA")]
     pub ca_file: Option<PathBuf>,
 }
 

@@ -9,6 +9,7 @@ use coordinator::{
         AccountKey,
         wallet::{DepositMade, ForcedMade, Wallet},
     },
+    http::Endpoint,
     service::Address,
 };
 use eyre::{Context, bail, eyre};
@@ -27,26 +28,30 @@ use super::{
     session::Session,
     show,
 };
-use crate::ui::{eth, hex};
+use crate::{
+    tls::Trust,
+    ui::{eth, hex},
+};
 
 fn tell(line: &str) {
     say_error!("  {line}");
 }
 
 pub async fn run(options: Options) -> eyre::Result<()> {
-    let Options { wallet, api, rpc, patience, command } = options;
+    let Options { wallet, api, rpc, trust, patience, command } = options;
     if let Command::New { contract } = command {
         let (Some(api), Some(rpc)) = (api, rpc) else {
             bail!("a new wallet needs a coordinator and a node: pass --api URL and --rpc URL");
         };
-        return new(&wallet, api, rpc, contract).await;
+        return new(&wallet, api, rpc, &trust, contract).await;
     }
     let file = WalletFile::read(&wallet)?;
     if let Command::Address = command {
         say!("{}", checksummed(&file.address()?));
         return Ok(());
     }
-    let (api, rpc) = (api.as_ref().unwrap_or(&file.api_url), rpc.as_ref().unwrap_or(&file.rpc_url));
+    let api = trust.endpoint(api.as_ref().unwrap_or(&file.api_url));
+    let rpc = trust.endpoint(rpc.as_ref().unwrap_or(&file.rpc_url));
     let session = connect(&file, Folder::beside(&wallet)?, api, rpc, patience).await?;
     match command {
         Command::New { .. } | Command::Address => Ok(()),
@@ -86,11 +91,18 @@ pub async fn run(options: Options) -> eyre::Result<()> {
     }
 }
 
-async fn new(path: &Path, api: String, rpc: String, contract: Option<Address>) -> eyre::Result<()> {
+async fn new(
+    path: &Path,
+    api: String,
+    rpc: String,
+    trust: &Trust,
+    contract: Option<Address>,
+) -> eyre::Result<()> {
     if path.exists() {
         bail!("{} is there, and an existing wallet is never replaced; name another --wallet", path.display());
     }
-    let told = Client::new(&api).system().await.wrap_err("the coordinator must answer once")?;
+    let told =
+        Client::new(trust.endpoint(&api)).system().await.wrap_err("the coordinator must answer once")?;
     let expected = contract.unwrap_or(told.contract);
     if told.contract != expected {
         bail!(WalletError::OtherContract { found: told.contract, expected });
@@ -101,7 +113,7 @@ async fn new(path: &Path, api: String, rpc: String, contract: Option<Address>) -
         None => rand_core::RngCore::fill_bytes(&mut rand_core::OsRng, &mut secret),
     }
     let key = OperatorKey::from_bytes(&secret)?;
-    let l1 = Wallet::connect(&rpc, expected, AccountKey::from_bytes(&secret)?, None).await?;
+    let l1 = Wallet::connect(trust.endpoint(&rpc), expected, AccountKey::from_bytes(&secret)?, None).await?;
     if l1.chain_id() != told.chain_id {
         bail!(WalletError::OtherChain { found: l1.chain_id(), expected: told.chain_id });
     }
@@ -124,8 +136,8 @@ async fn new(path: &Path, api: String, rpc: String, contract: Option<Address>) -
 async fn connect(
     file: &WalletFile,
     folder: Folder,
-    api: &str,
-    rpc: &str,
+    api: Endpoint,
+    rpc: Endpoint,
     patience: u64,
 ) -> eyre::Result<Session> {
     let mut session = Session::connect(file.key_hex(), rpc, api, file.contract()?, folder).await?;

@@ -43,6 +43,8 @@ use address::address_argument;
 use amount::{Amount, parse_amount};
 use file::default_path;
 
+use crate::tls::Trust;
+
 pub use address::parse_address;
 pub use commands::run;
 pub use folder::Folder;
@@ -59,6 +61,8 @@ pub struct Options {
     /// The Ethereum node, instead of the one that the wallet file names
     #[arg(long, global = true, env = "PROOFMILL_RPC")]
     rpc: Option<String>,
+    #[command(flatten)]
+    trust: Trust,
     /// Seconds to ask again where nobody answers, and to wait for a receipt
     #[arg(long, global = true, default_value_t = 300)]
     patience: u64,

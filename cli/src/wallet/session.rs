@@ -12,6 +12,7 @@ use coordinator::{
         AccountKey, FeeRules, Mined,
         wallet::{DepositMade, ForcedMade, Wallet},
     },
+    http::Endpoint,
     service::Address,
 };
 use eyre::bail;
@@ -50,18 +51,18 @@ impl Session {
     /// If the node cannot be reached or has no Proofmill contract at the address, or the key is not one.
     pub async fn connect(
         key_hex: &str,
-        rpc_url: &str,
-        api_url: &str,
+        rpc: impl Into<Endpoint>,
+        api: impl Into<Endpoint>,
         contract: Address,
         folder: Folder,
     ) -> eyre::Result<Self> {
-        let l1 = Wallet::connect(rpc_url, contract, AccountKey::from_hex(key_hex)?, None).await?;
+        let l1 = Wallet::connect(rpc, contract, AccountKey::from_hex(key_hex)?, None).await?;
         let deployment = SigningDomain { chain_id: l1.chain_id(), contract };
         let holder = Holder::new(OperatorKey::from_hex(key_hex)?, deployment, l1.key_epoch().await?)?;
         let quantum = u128::from(l1.contract().quantum().await?);
         let fees = l1.contract().fee_rules().await?;
         let patience = Duration::from_secs(60);
-        let client = Client::new(api_url);
+        let client = Client::new(api);
         Ok(Self { holder, client, l1, quantum, fees, folder, patience, tell: |_| {} })
     }
 
