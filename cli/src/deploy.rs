@@ -26,7 +26,7 @@ use contracts::{
 use coordinator::{
     chain::{
         Fees,
-        evm::{AccountKey, Contract, DEV_CHAIN_IDS, Deployed, Deployer, Plan},
+        evm::{AccountKey, Contract, DEV_CHAIN_IDS, Deployed, Deployer, Plan, TxError},
     },
     http::Endpoint,
 };
@@ -118,7 +118,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
     if let Some(journal) = &begun
         && is_void(&deployer, node, journal).await?
     {
-        say!("  an earlier deployment was never mined: another transaction has its nonce {}", journal.nonce);
+        say!("  an earlier deployment with nonce {} made no contract; there is a new one", journal.nonce);
         journal.remove()?;
         begun = None;
     }
@@ -197,8 +197,15 @@ fn replacing(before: &Fees, now: &Fees) -> Fees {
 /// that used it, whose receipt the node does not show yet. Only a deployment by this account with this nonce can have put a
 /// contract at its address.
 async fn is_void(deployer: &Deployer, rpc: &Endpoint, journal: &Journal) -> eyre::Result<bool> {
-    if !deployer.is_used(journal.nonce).await? || deployer.look(&journal.transactions()?).await?.is_some() {
+    if !deployer.is_used(journal.nonce).await? {
         return Ok(false);
+    }
+    match deployer.look(&journal.transactions()?).await {
+        Ok(None) => {}
+        Ok(Some(_)) => return Ok(false),
+        // Mined, and no contract came of it.
+        Err(TxError::Reverted { .. }) => return Ok(true),
+        Err(error) => return Err(error.into()),
     }
     match Contract::open(rpc.clone(), deployer.contract_at(journal.nonce)).await {
         Ok(_) => Ok(false),

@@ -221,6 +221,7 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
         };
         evm.fees.max_fee = settings.max_fee;
         evm.log_span = settings.log_range;
+        evm.chain_id = settings.deployment.as_ref().map(|deployment| deployment.chain_id);
         evm
     });
     let (chain, contract) = evm::connect(nodes.collect(), signer).await?;

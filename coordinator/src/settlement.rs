@@ -260,7 +260,7 @@ impl Settlement {
     pub fn contradiction(&self, contract: &ContractState) -> Option<String> {
         let at = contract.batch_no;
         let finalised = self.finalised.map_or(0, |(batch_no, _)| batch_no);
-        if at < finalised && self.landed.root_before(at + 1).is_none() {
+        if at < finalised && self.landed.root_before(at.saturating_add(1)).is_none() {
             return Some(format!(
                 "PM-SETTLE-006: batch {finalised} was final and the contract stands at batch {at}: more batches than the \
                  {KEPT_FINAL} that are kept were undone. Check the node; if the chain does not come back to them, raise \
@@ -270,9 +270,9 @@ impl Settlement {
         let proven = self.submissions.keys().next_back().copied().unwrap_or(finalised);
         let known = match self.submissions.get(&at) {
             Some(submission) => Some(submission.new_root),
-            None if at < finalised => self.landed.root_before(at + 1),
+            None if at < finalised => self.landed.root_before(at.saturating_add(1)),
             None if at == finalised && at > 0 => self.finalised.map(|(_, root)| root),
-            None => self.submissions.get(&(at + 1)).map(|submission| submission.old_root),
+            None => self.submissions.get(&at.saturating_add(1)).map(|submission| submission.old_root),
         };
         let agrees = if at > proven { false } else { known.is_none_or(|root| root == contract.root) };
         (!agrees).then(|| {
@@ -286,7 +286,7 @@ impl Settlement {
     /// The first final batch that the contract does not have, where it stands at an earlier root of this ledger, with the
     /// receipt by which it was final.
     pub fn undone(&self, contract: &ContractState) -> Option<(u32, &Receipt)> {
-        let first = contract.batch_no + 1;
+        let first = contract.batch_no.saturating_add(1);
         let last = self.finalised.map_or(0, |(batch_no, _)| batch_no);
         let ours = first <= last && self.landed.root_before(first) == Some(contract.root);
         if ours { self.landed.receipt(first).map(|receipt| (first, receipt)) } else { None }

@@ -82,6 +82,11 @@ pub enum WalletError {
     #[error("PM-WALLET-019: the coordinator refused ({code}: {message}); nothing was paid")]
     Refused { code: String, message: String },
     #[error(
+        "PM-WALLET-024: the coordinator refused operation {operation} ({code}: {message}). Its signature is good until batch \
+         {valid_until}: do not order the same in other words before; the same command does not pay twice"
+    )]
+    RefusedSigned { operation: String, valid_until: u32, code: String, message: String },
+    #[error(
         "PM-WALLET-020: the coordinator refused {operation} ({cause}) and offers a draft with which both could be executed; \
          nothing more was signed. It cannot be executed after batch {valid_until}: try again then"
     )]

@@ -147,7 +147,9 @@ impl Folder {
             }
         }
         paths.sort();
-        paths.into_iter().map(|path| Ok(read(path)?)).collect()
+        // Another command may have removed one since the folder was read.
+        let there = paths.into_iter().filter(|path| path.exists());
+        there.map(|path| Ok(read(path)?)).collect()
     }
 }
 

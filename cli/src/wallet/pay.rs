@@ -80,6 +80,16 @@ impl Pauses {
     }
 }
 
+/// A refusal of what was signed and sent: it can still be executed while its signature is good.
+fn refused_signed(request: &Request, error: UserError) -> WalletError {
+    WalletError::RefusedSigned {
+        operation: request.operation(),
+        valid_until: request.signed.valid_until,
+        code: error.code,
+        message: error.message,
+    }
+}
+
 impl Session {
     /// Pays once, whatever happened before. Report it with [`Paid::reported`].
     ///
@@ -116,7 +126,7 @@ impl Session {
             match self.settle(&mut request).await? {
                 Ok(operation) => return Ok(Paid { operation, request, found: true, requests, _lock: lock }),
                 Err(error) if PREPARE_AGAIN.contains(&error.code.as_str()) => refused.push(request),
-                Err(UserError { code, message, .. }) => bail!(WalletError::Refused { code, message }),
+                Err(error) => bail!(refused_signed(&request, error)),
             }
         }
         self.pay_anew(order, refused, lock).await
@@ -148,7 +158,7 @@ impl Session {
                     (self.tell)(&format!("{}: {}; signing again", error.code, error.message));
                     refused.push(request);
                 }
-                Err(UserError { code, message, .. }) => bail!(WalletError::Refused { code, message }),
+                Err(error) => bail!(refused_signed(&request, error)),
             }
         }
         let message = "the leaves are taken faster than they can be signed for; try again".to_owned();
@@ -290,6 +300,16 @@ impl Session {
         let (operation, text) = match self.submit(request).await? {
             Verdict::Accepted(operation, text) => (*operation, text),
             Verdict::Refused(error) => {
+                if self.was_accepted(request).await {
+                    return Err(WalletError::AcceptedBut {
+                        operation: request.operation(),
+                        cause: format!(
+                            "the coordinator refuses it when it is asked again ({}: {})",
+                            error.code, error.message
+                        ),
+                    }
+                    .into());
+                }
                 self.requests().set(request, State::Refused)?;
                 return Ok(Err(error));
             }
@@ -322,6 +342,13 @@ impl Session {
             self.requests().set(request, State::Accepted)?;
         }
         Ok(Ok(operation))
+    }
+
+    /// Whether this request was accepted, by what is on the disk or by the coordinator's own list: a refusal takes nothing back,
+    /// and opens the way to no other request.
+    async fn was_accepted(&self, request: &Request) -> bool {
+        matches!(request.state, State::Accepted | State::Reported)
+            || matches!(self.client.operation(&request.operation()).await, Ok(Some(_)))
     }
 
     /// Keeps an answer that is not what was signed, and says so.
@@ -392,13 +419,23 @@ impl Session {
     /// Sends every request again that has no answer, as it was signed.
     ///
     /// # Errors
-    /// For the first of which it is still unknown what became of it.
+    /// For the last of which it is still unknown what became of it, if nothing was found to be paid; else it is told.
     pub async fn resume(&self) -> eyre::Result<Vec<Paid>> {
         let lock = Arc::new(self.folder.lock().await?);
         let requests = self.requests();
-        let mut paid = Vec::new();
+        let (mut paid, mut first_error) = (Vec::new(), None);
         for mut request in requests.all()?.into_iter().filter(Request::is_open) {
-            match self.settle(&mut request).await? {
+            let settled = match self.settle(&mut request).await {
+                Ok(settled) => settled,
+                // One whose fate stays unknown or disputed holds up no other.
+                Err(error) => {
+                    if let Some(before) = first_error.replace(error) {
+                        (self.tell)(&format!("{before:#}"));
+                    }
+                    continue;
+                }
+            };
+            match settled {
                 Ok(operation) => {
                     let (requests, lock) = (requests.clone(), Arc::clone(&lock));
                     paid.push(Paid { operation, request, found: true, requests, _lock: lock });
@@ -408,6 +445,13 @@ impl Session {
                 }
             }
         }
-        Ok(paid)
+        match first_error {
+            Some(error) if paid.is_empty() => Err(error),
+            Some(error) => {
+                (self.tell)(&format!("{error:#}"));
+                Ok(paid)
+            }
+            None => Ok(paid),
+        }
     }
 }

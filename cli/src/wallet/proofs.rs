@@ -84,12 +84,21 @@ impl Session {
             exported_at: now(),
             proofs,
         };
-        if let Some(previous) = previous {
+        if let Some(mut previous) = previous {
             let gone = export.replaces(&previous).map_err(kept)?;
             if gone > 0 {
                 let mut name = out.file_name().unwrap_or_default().to_owned();
                 name.push(".previous");
                 let place = out.with_file_name(name);
+                // What an export before kept there stays.
+                if let Ok(Some(older)) = read(&place)
+                    && previous.replaces(&older).is_ok()
+                {
+                    let missing =
+                        |proof: &Proof| previous.proofs.iter().all(|kept| kept.index != proof.index);
+                    let (older, _): (Vec<_>, Vec<_>) = older.proofs.into_iter().partition(missing);
+                    previous.proofs.extend(older);
+                }
                 write_atomically(&place, &serde_json::to_vec_pretty(&previous)?)?;
                 left_out.push(format!("{gone} leaves of the older file are kept in {}", place.display()));
             }

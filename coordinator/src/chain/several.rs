@@ -138,13 +138,37 @@ impl Several {
                 Err(error) => found.reasons.push(format!("{}: {error}", self.members[member].name)),
             }
         }
+        let mut heads: Vec<u64> = answering.iter().map(|node| node.head.number).collect();
+        heads.sort_unstable();
+        // The middle one, of two the higher: of three nodes, one cannot put the others aside by an invented head.
+        let best = heads.get(heads.len() / 2).copied().unwrap_or(0);
+        answering.retain(|node| {
+            let near = node.head.number.abs_diff(best) <= BEHIND;
+            if !near {
+                let name = &self.members[node.member].name;
+                found.reasons.push(format!("{name}: it is at block {}, others at {best}", node.head.number));
+            }
+            near
+        });
         let mut alarms = Vec::new();
-        // Final blocks do not differ.
-        let lowest = answering.iter().filter_map(|node| Some(node.settled?.number)).min();
-        if let Some(lowest) = lowest {
+        // Final blocks do not differ. The middle one is compared: a node that names an invented height moves it nowhere.
+        let mut settled: Vec<u64> = answering.iter().filter_map(|node| Some(node.settled?.number)).collect();
+        settled.sort_unstable();
+        if let Some(&middle) = settled.get(settled.len().saturating_sub(1) / 2) {
+            // A node that is a few blocks behind has it too, where finality is that close to the head.
+            let lowest = answering.iter().map(|node| node.head.number).min().unwrap_or(middle);
+            let height = middle.min(lowest);
             let hashes =
-                self.of_each(&answering, |chain| async move { chain.block_hash(lowest).await.ok()? }).await;
-            self.judge(&hashes, &format!("final block {lowest}"), &mut answering, &mut alarms);
+                self.of_each(&answering, |chain| async move { chain.block_hash(height).await.ok()? }).await;
+            answering.retain(|node| {
+                let given = hashes.iter().any(|(member, _)| *member == node.member);
+                if !given {
+                    let name = &self.members[node.member].name;
+                    found.reasons.push(format!("{name}: it does not give final block {height}"));
+                }
+                given
+            });
+            self.judge(&hashes, &format!("final block {height}"), &mut answering, &mut alarms);
         }
         // Nor does the contract's root after the same block.
         let roots = self.of_each(&answering, |chain| async move {
@@ -170,15 +194,6 @@ impl Several {
                 break;
             }
         }
-        let best = answering.iter().map(|node| node.head.number).max().unwrap_or(0);
-        answering.retain(|node| {
-            let near = node.head.number + BEHIND >= best;
-            if !near {
-                let name = &self.members[node.member].name;
-                found.reasons.push(format!("{name}: it is at block {}, others at {best}", node.head.number));
-            }
-            near
-        });
         found.usable = answering;
         found.alarm = (!alarms.is_empty()).then(|| alarms.join("; "));
         found

@@ -55,6 +55,8 @@ pub(crate) struct Listing {
     /// Looks until the contract is asked again, and why it does not.
     checked: u32,
     unlisted: Option<String>,
+    /// Why the contract refused a batch alone, until the gates are passed.
+    refused: Option<String>,
 }
 
 /// Why promises of this signer are worth nothing.
@@ -87,6 +89,10 @@ struct Outcome {
     alarm: Option<String>,
     /// The contract would take no batch.
     halt: Option<String>,
+    /// By the gates, a batch alone.
+    refused: bool,
+    /// Through the gates.
+    passed: bool,
     sent: bool,
 }
 
@@ -228,6 +234,14 @@ impl ChainTask {
                 accepted,
             };
             self.act(view, &mut outcome).await?;
+        }
+        if outcome.refused {
+            listing.refused.clone_from(&outcome.halt);
+        } else if outcome.passed || !waiting {
+            listing.refused = None;
+        } else if let Some(reason) = listing.refused.clone() {
+            // The gates were not tried again: what the contract said last still counts.
+            outcome.halt.get_or_insert(reason);
         }
         if let Some(unlisted) = listing.unlisted.clone() {
             outcome.halt(unlisted);

@@ -95,5 +95,5 @@ impl SettlementRecord {
 
 /// How many blocks a reorganisation replaced at least, where what stood in block `mined` is gone and the head is `head`.
 pub fn least_depth(mined: u64, head: u64) -> u64 {
-    (head + 1).saturating_sub(mined).max(1)
+    head.saturating_add(1).saturating_sub(mined).max(1)
 }

@@ -16,6 +16,9 @@ use crate::{
     service::Address,
 };
 
+/// More batches than a contract ever takes: a number beyond comes from the node.
+const MOST_BATCHES: u32 = u32::MAX >> 1;
+
 /// A deployed Proofmill contract, to be read.
 #[derive(Clone, Debug)]
 pub struct Contract {
@@ -125,6 +128,9 @@ impl Contract {
 
     pub async fn state(&self) -> Result<ContractState, ChainError> {
         let state = self.view(calls::state(), calls::decode_state).await?;
+        if state.batch_no > MOST_BATCHES {
+            return Err(ChainError::Unexpected(format!("the contract is at batch {}", state.batch_no)));
+        }
         Ok(ContractState {
             root: state.root,
             batch_no: state.batch_no,

@@ -130,7 +130,7 @@ pub(super) fn send_outcome(error: TransportError) -> Result<SendOutcome, ChainEr
     let TransportError::Rpc(rpc) = &error else { return Err(error.into()) };
     let message = rpc.message.to_lowercase();
     let any = |words: &[&str]| words.iter().any(|word| message.contains(word));
-    Ok(if any(&KNOWN) {
+    Ok(if any(&KNOWN) || message.contains("known transaction") && !message.contains("unknown transaction") {
         SendOutcome::Sent
     } else if any(&NONCE_USED) {
         SendOutcome::NonceUsed
@@ -145,9 +145,8 @@ pub(super) fn send_outcome(error: TransportError) -> Result<SendOutcome, ChainEr
     })
 }
 
-const KNOWN: [&str; 6] = [
+const KNOWN: [&str; 5] = [
     "already known",
-    "known transaction",
     "already imported",
     "alreadyknown",
     "already in",

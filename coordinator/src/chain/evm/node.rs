@@ -76,8 +76,14 @@ pub(super) struct RawReceipt {
     pub logs: Vec<Log>,
 }
 
+/// No height, nonce, time or amount of gas comes near it; what is beyond would overflow where something is added.
+const LARGEST: u64 = u64::MAX >> 8;
+
 pub(super) fn u64_of(what: &str, number: U256) -> Result<u64, ChainError> {
-    u64::try_from(number).map_err(|_| ChainError::Unexpected(format!("{what} does not fit 64 bits")))
+    u64::try_from(number)
+        .ok()
+        .filter(|&number| number <= LARGEST)
+        .ok_or_else(|| ChainError::Unexpected(format!("{what} of the node is beyond {LARGEST}")))
 }
 
 impl Node {
@@ -125,7 +131,8 @@ impl Node {
             return Err(ChainError::Unexpected(format!("block {at} has no number or hash")));
         };
         let timestamp = u64_of("a timestamp", block.timestamp)?;
-        Ok(Some(BlockRef { number: number.as_u64(), hash: hash.0, timestamp }))
+        let number = u64_of("a block number", U256::from(number.as_u64()))?;
+        Ok(Some(BlockRef { number, hash: hash.0, timestamp }))
     }
 
     pub async fn block_at(&self, number: u64) -> Result<Option<BlockRef>, ChainError> {
@@ -261,7 +268,10 @@ fn in_order(
             && log.transaction_hash.is_some()
             && log.removed != Some(true);
         if !asked_for {
-            return Err(ChainError::Unexpected(format!("a log that was not asked for: {log:?}")));
+            return Err(ChainError::Unexpected(format!(
+                "a log that was not asked for, in block {:?} at {:?}",
+                log.block_number, log.log_index
+            )));
         }
     }
     logs.sort_by_key(place);

@@ -38,7 +38,8 @@ impl Span {
 
     /// So many blocks were refused. Whether fewer can be asked for.
     pub fn refused(&mut self, blocks: u64) -> bool {
-        *self = Self { blocks: (blocks / 2).max(1), went_well: 0 };
+        // Intake and settlement ask at the same time: a late refusal of a long range does not widen a short one.
+        *self = Self { blocks: self.blocks.min((blocks / 2).max(1)), went_well: 0 };
         blocks > 1
     }
 }

@@ -15,6 +15,9 @@ use crate::http::{Endpoint, HttpClient, HttpError};
 
 pub use crate::http::HttpLimits as TransportLimits;
 
+/// Characters of a node's message that are kept.
+const MAX_WORDS: usize = 500;
+
 /// Why a request has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
@@ -97,10 +100,14 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&
 
 impl From<Refusal> for JsonRpcError {
     fn from(refusal: Refusal) -> Self {
-        let text = |value: Value| match value {
-            Value::String(text) => text,
-            Value::Null => String::new(),
-            other => other.to_string(),
+        // Words of a stranger that are stored, logged and shown: bounded, and without what a store or a terminal minds.
+        let text = |value: Value| {
+            let text = match value {
+                Value::String(text) => text,
+                Value::Null => String::new(),
+                other => other.to_string(),
+            };
+            text.chars().filter(|c| !c.is_control()).take(MAX_WORDS).collect::<String>()
         };
         let code = refusal.code.as_i64();
         let code = code.or_else(|| refusal.code.as_str()?.parse().ok()).unwrap_or_default();

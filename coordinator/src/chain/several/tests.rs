@@ -90,6 +90,16 @@ async fn a_node_that_lies_about_the_contract_raises_an_alarm_and_is_not_used() {
 }
 
 #[tokio::test]
+async fn a_node_that_invents_a_head_does_not_put_the_others_aside() {
+    let nodes = nodes(3);
+    let several = several(&nodes).await.unwrap();
+    nodes[0].mine(100);
+    assert_eq!(asked(&several, &nodes).await, Some(1));
+    nodes[1..].iter().for_each(|node| node.mine(100));
+    assert_eq!(asked(&several, &nodes).await, Some(0));
+}
+
+#[tokio::test]
 async fn a_question_that_one_node_cannot_answer_goes_to_the_next() {
     let nodes = nodes(2);
     for node in &nodes {

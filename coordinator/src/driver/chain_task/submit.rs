@@ -98,6 +98,7 @@ impl ChainTask {
                 }
             }
         }
+        outcome.passed = true;
         wire::failpoint("settle.before_sign");
         let tx = self.chain.sign_submit(&batches, nonce, fees, gas_limit).await?;
         wire::failpoint("settle.signed");
@@ -136,6 +137,7 @@ impl ChainTask {
     ) -> Result<bool, Stop> {
         if last == batch_no {
             outcome.halt(reason.clone());
+            outcome.refused = true;
         } else {
             tracing::warn!(batch_no, last, reason, "these batches are submitted singly");
         }
