@@ -63,7 +63,7 @@ impl<'a> Script<'a> {
     pub async fn new(places: &Places<'a>, journal_path: std::path::PathBuf) -> eyre::Result<Self> {
         let person = async |name: &str, key: &'a str| {
             let folder = Folder::open(places.wallets.join(name))?;
-            Session::connect(key, places.rpc_url, places.api_url, places.contract, folder).await
+            Session::connect(key, places.rpc_url, places.api_url, (places.contract, None), folder).await
         };
         let [alice, bob, carol] = places.keys;
         let journal = match std::fs::read(&journal_path) {

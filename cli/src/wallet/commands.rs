@@ -79,7 +79,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         Command::Status { operation: None } => show::open(&session).await,
         Command::Promises => show::promises(&session).await,
         Command::Resume => resume(&session).await,
-        Command::Forget { hash } => forget(&session, &hash).await,
+        Command::Forget { hash, anyway } => forget(&session, &hash, anyway).await,
         Command::ExportProof { out } => export(&session, &out).await,
         Command::ForceExit { index, anyway } => {
             force(&session, Purpose::ForceExit { index }, index, anyway).await
@@ -100,6 +100,9 @@ async fn new(
 ) -> eyre::Result<()> {
     if path.exists() {
         bail!("{} is there, and an existing wallet is never replaced; name another --wallet", path.display());
+    }
+    if let Some(folder) = Folder::left_beside(path) {
+        bail!(WalletError::FolderLeft(folder));
     }
     let told =
         Client::new(trust.endpoint(&api)).system().await.wrap_err("the coordinator must answer once")?;
@@ -140,11 +143,8 @@ async fn connect(
     rpc: Endpoint,
     patience: u64,
 ) -> eyre::Result<Session> {
-    let mut session = Session::connect(file.key_hex(), rpc, api, file.contract()?, folder).await?;
-    let found = session.l1.chain_id();
-    if let Some(expected) = file.chain_id.filter(|expected| *expected != found) {
-        bail!(WalletError::OtherChain { found, expected });
-    }
+    let at = (file.contract()?, file.chain_id);
+    let mut session = Session::connect(file.key_hex(), rpc, api, at, folder).await?;
     pin::check_known(session.l1.contract(), file.code_hash()?).await?;
     let patience = std::time::Duration::from_secs(patience);
     (session.l1, session.client) =
@@ -203,7 +203,7 @@ async fn deposit(session: &Session, amount: Amount, waiting: Waiting) -> eyre::R
 
 async fn pay(session: &Session, order: &Order, waiting: Waiting) -> eyre::Result<()> {
     same_contract(session).await?;
-    session.prune_promises().await?;
+    session.prune_promises(false).await?;
     let (operation, batch) = say_paid(session.pay(order).await?)?;
     match waiting.limit() {
         Some(limit) => session.wait_for_batch(&operation, batch, limit).await,
@@ -246,16 +246,21 @@ async fn resume(session: &Session) -> eyre::Result<()> {
     Ok(())
 }
 
-async fn forget(session: &Session, hash: &str) -> eyre::Result<()> {
+async fn forget(session: &Session, hash: &str, anyway: bool) -> eyre::Result<()> {
     let mut bytes = [0; 32];
-    hex::decode_to_slice(hash.trim_start_matches("0x"), &mut bytes)
-        .map_err(|_| eyre!("'{hash}' is not the hash of a transaction; write 0x and 64 hex digits"))?;
-    if !session.journal().forget(&bytes).await? {
+    hex::decode_to_slice(hash.trim_start_matches("0x"), &mut bytes).map_err(|_| {
+        eyre!("'{hash}' is neither a transaction's hash nor an operation's id; write 0x and 64 hex digits")
+    })?;
+    if session.journal().forget(&bytes).await? {
+        say!("forgotten; if it is mined after all, it counts beside what is sent now");
+        return Ok(());
+    }
+    if !session.forget(&bytes, anyway).await? {
         bail!(WalletError::NoSuch(format!(
-            "no transaction {hash} is open; `proofmill wallet status` shows those"
+            "neither a transaction nor a payment {hash} is open; `proofmill wallet status` shows those"
         )));
     }
-    say!("forgotten; if it is mined after all, it counts beside what is sent now");
+    say!("forgotten; the same command signs another payment now");
     Ok(())
 }
 

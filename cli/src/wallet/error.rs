@@ -82,15 +82,38 @@ pub enum WalletError {
     #[error("PM-WALLET-019: the coordinator refused ({code}: {message}); nothing was paid")]
     Refused { code: String, message: String },
     #[error(
-        "PM-WALLET-024: the coordinator refused operation {operation} ({code}: {message}). Its signature is good until batch \
-         {valid_until}: do not order the same in other words before; the same command does not pay twice"
+        "PM-WALLET-024: the coordinator refused operation {operation} {cause}. Its signature is good until batch {valid_until}: do \
+         not order the same in other words before; the same command does not pay twice"
     )]
-    RefusedSigned { operation: String, valid_until: u32, code: String, message: String },
+    RefusedSigned { operation: String, valid_until: u32, cause: String },
     #[error(
-        "PM-WALLET-020: the coordinator refused {operation} ({cause}) and offers a draft with which both could be executed; \
-         nothing more was signed. It cannot be executed after batch {valid_until}: try again then"
+        "PM-WALLET-020: the coordinator refused {operation} ({cause}), and offers a draft beside which it could still pay, or has \
+         paid already; nothing more was signed. Its signature is good until batch {valid_until}: the same command signs again once \
+         a final batch shows that nothing was paid. If you know that from the recipient: `proofmill wallet forget {operation} \
+         --anyway`"
     )]
     NotExclusive { operation: String, cause: String, valid_until: u32 },
     #[error("PM-WALLET-021: {0}")]
     NoSuch(String),
+    #[error(
+        "PM-WALLET-025: {} is the folder of another wallet ({owner} in contract {contract} on chain {chain_id}); rename one of \
+         the two wallet files, or move the folder away", .folder.display()
+    )]
+    OtherFolder { folder: PathBuf, owner: String, chain_id: u64, contract: String },
+    #[error(
+        "PM-WALLET-026: {} holds what an earlier wallet signed and sent; name another --wallet, or move the folder away",
+        .0.display()
+    )]
+    FolderLeft(PathBuf),
+    #[error(
+        "PM-WALLET-027: an earlier command without --idempotency-key ordered the same ({what}), and it is not known yet whether \
+         operation {operation} was accepted; finish that one with `proofmill wallet resume`, then give a key to what is to be paid \
+         beside it"
+    )]
+    OpenWithoutKey { what: String, operation: String },
+    #[error(
+        "PM-WALLET-028: operation {operation} ({what}) can still be executed until batch {valid_until}, L1 is at batch {batch}; \
+         forgotten now, the next command may pay a second time. Wait, or pass --anyway if you know that it will not be"
+    )]
+    StillGood { operation: String, what: String, valid_until: u32, batch: u32 },
 }

@@ -120,6 +120,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> eyre::Result<()> {
     let mut file = options.open(path).wrap_err_with(|| format!("cannot make {}", path.display()))?;
     file.write_all(bytes)?;
     file.sync_all()?;
+    super::folder::sync_parent(path)?;
     Ok(())
 }
 

@@ -2,9 +2,11 @@
 //!
 //! Invariant: an entry is whole or not there, also after a power cut (written under another name, synced, renamed, folder
 //! synced), and an entry that cannot be read stops the wallet instead of being passed over. One command at a time changes it.
+//! It belongs to one account in one contract: another wallet that comes to the same folder is refused.
 //!
-//! | folder | holds |
+//! | in it | holds |
 //! |---|---|
+//! | `wallet.json` | whose folder it is |
 //! | `requests` | signed operations from before they are sent until they are settled ([`super::request`]) |
 //! | `promises` | the operator's promises until their batch is on L1 ([`super::promise`]) |
 //! | `transactions` | L1 transactions from before they are sent until they are reported ([`super::journal`]) |
@@ -17,10 +19,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eyre::Context;
-use serde::{Serialize, de::DeserializeOwned};
+use coordinator::service::Address;
+use eyre::{Context, bail};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::error::WalletError;
+use super::{address::checksummed, error::WalletError};
 
 /// How long one command waits for another.
 const LOCK_PATIENCE: Duration = Duration::from_secs(180);
@@ -46,6 +49,25 @@ impl Shelf {
             Self::Evidence => "evidence",
         }
     }
+}
+
+/// What a shelf holds, with the version of its format.
+pub trait Entry: Serialize + DeserializeOwned {
+    const VERSION: u32;
+}
+
+/// Whose folder it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Belongs {
+    version: u32,
+    owner: String,
+    chain_id: u64,
+    contract: String,
+}
+
+impl Entry for Belongs {
+    const VERSION: u32 = 1;
 }
 
 #[derive(Clone, Debug)]
@@ -77,9 +99,44 @@ impl Folder {
             #[cfg(unix)]
             std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
             let folder = path.join(shelf.name());
+            if folder.is_dir() {
+                continue;
+            }
             builder.create(&folder).wrap_err_with(|| format!("cannot make {}", folder.display()))?;
+            // A synced entry in a folder that a power cut takes away is no entry.
+            for made in [&folder, &path] {
+                sync_parent(made)
+                    .wrap_err_with(|| format!("cannot sync the parent of {}", made.display()))?;
+            }
         }
         Ok(Self { path })
+    }
+
+    /// Whether a folder beside a wallet file that is not there yet holds entries.
+    pub fn left_beside(wallet: &Path) -> Option<PathBuf> {
+        let path = wallet.with_extension("d");
+        let holds =
+            |shelf: &Shelf| fs::read_dir(path.join(shelf.name())).is_ok_and(|mut one| one.next().is_some());
+        Shelf::ALL.iter().any(holds).then_some(path)
+    }
+
+    /// Writes down whose folder it is, or compares.
+    ///
+    /// # Errors
+    /// `OtherFolder` for the folder of another account or contract.
+    pub fn bind(&self, owner: &Address, chain_id: u64, contract: &Address) -> eyre::Result<()> {
+        let (owner, contract) = (checksummed(owner), checksummed(contract));
+        let ours = Belongs { version: Belongs::VERSION, owner, chain_id, contract };
+        let path = self.path.join("wallet.json");
+        if !path.exists() {
+            return write_atomically(&path, &serde_json::to_vec_pretty(&ours)?);
+        }
+        let theirs: Belongs = read(path)?;
+        if theirs != ours {
+            let Belongs { owner, chain_id, contract, .. } = theirs;
+            bail!(WalletError::OtherFolder { folder: self.path.clone(), owner, chain_id, contract });
+        }
+        Ok(())
     }
 
     /// Waits until no other command of this wallet is at work.
@@ -135,8 +192,8 @@ impl Folder {
     /// All entries, in order of their names.
     ///
     /// # Errors
-    /// `Stored` for the first that cannot be read.
-    pub fn all<T: DeserializeOwned>(&self, shelf: Shelf) -> eyre::Result<Vec<T>> {
+    /// `Stored` for the first that cannot be read, or is of another version.
+    pub fn all<T: Entry>(&self, shelf: Shelf) -> eyre::Result<Vec<T>> {
         let folder = self.path.join(shelf.name());
         let mut paths = Vec::new();
         for entry in fs::read_dir(&folder).wrap_err_with(|| format!("cannot read {}", folder.display()))? {
@@ -153,10 +210,29 @@ impl Folder {
     }
 }
 
-fn read<T: DeserializeOwned>(path: PathBuf) -> Result<T, WalletError> {
-    let text = fs::read(&path).map_err(|error| error.to_string());
-    let entry = text.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
+fn read<T: Entry>(path: PathBuf) -> Result<T, WalletError> {
+    let entry = (|| {
+        let text = fs::read(&path).map_err(|error| error.to_string())?;
+        let value: serde_json::Value = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+        let version = value.get("version").and_then(serde_json::Value::as_u64);
+        if version != Some(T::VERSION.into()) {
+            let found =
+                version.map_or_else(|| "no version".to_owned(), |version| format!("version {version}"));
+            return Err(format!("it is of {found}, this program reads version {}", T::VERSION));
+        }
+        serde_json::from_value(value).map_err(|error| error.to_string())
+    })();
     entry.map_err(|reason| WalletError::Stored { path, reason })
+}
+
+/// Makes sure that a name in a folder survives a power cut.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// The old content or the new one, whatever happens; only its owner can read it.
@@ -173,12 +249,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> eyre::Result<()> {
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
-        #[cfg(unix)]
-        {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
-        }
-        Ok(())
+        sync_parent(path)
     })();
     written.wrap_err_with(|| format!("cannot write {}", path.display()))
 }
@@ -187,21 +258,56 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> eyre::Result<()> {
 mod tests {
     use super::*;
 
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct One {
+        version: u32,
+        what: u8,
+    }
+
+    impl Entry for One {
+        const VERSION: u32 = 1;
+    }
+
+    const fn one(what: u8) -> One {
+        One { version: 1, what }
+    }
+
     #[test]
     fn entries_are_whole_or_refused_and_what_a_killed_command_left_is_none() {
         let place = tempfile::tempdir().unwrap();
-        let folder = Folder::beside(&place.path().join("w.json")).unwrap();
-        folder.put(Shelf::Requests, "b", &2).unwrap();
-        folder.put(Shelf::Requests, "a", &1).unwrap();
+        let wallet = place.path().join("w.json");
+        let folder = Folder::beside(&wallet).unwrap();
+        assert_eq!(Folder::left_beside(&wallet), None);
+        folder.put(Shelf::Requests, "b", &one(2)).unwrap();
+        folder.put(Shelf::Requests, "a", &one(1)).unwrap();
+        assert_eq!(Folder::left_beside(&wallet), Some(place.path().join("w.d")));
         let left = folder.place(Shelf::Requests, "c").with_extension("json.1.tmp");
         fs::write(left, "{").unwrap();
-        assert_eq!(folder.all::<u8>(Shelf::Requests).unwrap(), [1, 2]);
+        assert_eq!(folder.all::<One>(Shelf::Requests).unwrap(), [one(1), one(2)]);
         folder.remove(Shelf::Requests, "a").unwrap();
         folder.remove(Shelf::Requests, "a").unwrap();
-        assert_eq!(folder.all::<u8>(Shelf::Requests).unwrap(), [2]);
-        fs::write(folder.place(Shelf::Requests, "c"), "{").unwrap();
-        let refusal = folder.all::<u8>(Shelf::Requests).unwrap_err().to_string();
-        assert!(refusal.starts_with("PM-WALLET-018") && refusal.contains("c.json"), "{refusal}");
+        assert_eq!(folder.all::<One>(Shelf::Requests).unwrap(), [one(2)]);
+        for (text, word) in
+            [("{", "EOF"), (r#"{"version":2,"more":1}"#, "version 2"), (r#"{"what":1}"#, "no version")]
+        {
+            fs::write(folder.place(Shelf::Requests, "c"), text).unwrap();
+            let refusal = folder.all::<One>(Shelf::Requests).unwrap_err().to_string();
+            assert!(refusal.starts_with("PM-WALLET-018") && refusal.contains("c.json"), "{refusal}");
+            assert!(refusal.contains(word), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_folder_belongs_to_one_account_in_one_contract() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(place.path().join("w.d")).unwrap();
+        folder.bind(&[1; 20], 5, &[2; 20]).unwrap();
+        folder.bind(&[1; 20], 5, &[2; 20]).unwrap();
+        for (owner, chain, contract) in [([3; 20], 5, [2; 20]), ([1; 20], 6, [2; 20]), ([1; 20], 5, [3; 20])]
+        {
+            let refusal = folder.bind(&owner, chain, &contract).unwrap_err().to_string();
+            assert!(refusal.starts_with("PM-WALLET-025"), "{refusal}");
+        }
     }
 
     #[tokio::test]

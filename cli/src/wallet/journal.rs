@@ -17,13 +17,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     error::WalletError,
-    folder::{Folder, Lock, Shelf},
+    folder::{self, Folder, Lock, Shelf},
     session::now,
     text,
 };
 use crate::ui::eth;
-
-const VERSION: u32 = 1;
 
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,10 +104,14 @@ pub struct Entry {
     pub paid: u128,
 }
 
+impl folder::Entry for Entry {
+    const VERSION: u32 = 1;
+}
+
 impl Entry {
     fn of(order: &Order, tx: &SignedTx, l1: &Wallet) -> Self {
         Self {
-            version: VERSION,
+            version: <Self as folder::Entry>::VERSION,
             purpose: order.purpose.clone(),
             signed_at: now(),
             chain_id: l1.chain_id(),
@@ -173,14 +175,7 @@ impl Journal {
     /// # Errors
     /// If one cannot be read.
     pub fn open_entries(&self) -> eyre::Result<Vec<Entry>> {
-        let entries: Vec<Entry> = self.0.all(Shelf::Transactions)?;
-        if let Some(newer) = entries.iter().find(|entry| entry.version != VERSION) {
-            bail!(WalletError::Stored {
-                path: self.0.place(Shelf::Transactions, &newer.name()),
-                reason: format!("it is of version {}, this program reads version {VERSION}", newer.version),
-            });
-        }
-        Ok(entries)
+        self.0.all(Shelf::Transactions)
     }
 
     fn close(&self, entry: &Entry) -> eyre::Result<()> {
@@ -245,7 +240,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let journal = Journal(Folder::open(place.path().join("w.d")).unwrap());
         let entry = |nonce: u64, purpose: Purpose| Entry {
-            version: VERSION,
+            version: 1,
             purpose,
             signed_at: 7,
             chain_id: 31_337,

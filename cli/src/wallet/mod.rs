@@ -7,7 +7,8 @@
 //! |---|---|
 //! | [`holder`] | the keys, and what they sign |
 //! | [`session`] | a holder with a coordinator and a node |
-//! | [`pay`], [`request`], [`promise`] | payments and withdrawals; signed bodies; promises compared field by field |
+//! | [`pay`], [`request`], [`exclusive`] | payments and withdrawals; signed bodies; which may stand beside each other |
+//! | [`promise`], [`settled`] | promises compared field by field; what became of them |
 //! | [`journal`] | L1 transactions |
 //! | [`account`], [`proofs`] | what the coordinator says, compared with L1; ownership proofs |
 //! | [`pin`] | which contract is trusted |
@@ -20,6 +21,7 @@ mod address;
 mod amount;
 mod commands;
 mod error;
+mod exclusive;
 mod file;
 mod folder;
 mod holder;
@@ -30,6 +32,7 @@ mod promise;
 mod proofs;
 mod request;
 mod session;
+mod settled;
 mod show;
 mod text;
 mod wait;
@@ -157,10 +160,13 @@ enum Command {
     Promises,
     /// Send requests without an answer again, byte for byte: that never pays twice
     Resume,
-    /// Drop a transaction that will never be mined because another one has its nonce
+    /// Drop a transaction that will never be mined because another one has its nonce, or a payment that was not accepted
     Forget {
-        /// Of the transaction, as `status` prints it
+        /// Of the transaction or the operation, as `status` prints it
         hash: String,
+        /// Drop a payment whose signature is still good: if it is executed after all, the next command pays a second time
+        #[arg(long)]
+        anyway: bool,
     },
     /// Write the ownership proof of each coin to a file: with it nobody is needed to show what you own
     ExportProof {

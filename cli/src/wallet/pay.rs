@@ -8,8 +8,8 @@
 //! | sent until there is an answer | accepted, refused, or unknown: the request stays |
 //! | promises compared, promises on the disk | the user is told, then the request is closed |
 //!
-//! A refusal opens the way to another signed request only where both can never be executed: they spend a leaf in common, or
-//! one of the first one's leaves is gone.
+//! A refusal opens the way to another signed request only where all together can never move more than was ordered
+//! ([`super::exclusive`]).
 
 use std::{
     sync::Arc,
@@ -27,6 +27,7 @@ use serde_json::json;
 
 use super::{
     error::WalletError,
+    exclusive,
     folder::{Lock, Shelf},
     holder::Intent,
     promise::{Kept, PromiseError, Signed},
@@ -85,8 +86,15 @@ fn refused_signed(request: &Request, error: UserError) -> WalletError {
     WalletError::RefusedSigned {
         operation: request.operation(),
         valid_until: request.signed.valid_until,
-        code: error.code,
-        message: error.message,
+        cause: format!("({}: {})", error.code, error.message),
+    }
+}
+
+/// A refusal of a draft without the sentence that nothing was paid.
+fn root_cause(error: &eyre::Report) -> String {
+    match error.downcast_ref() {
+        Some(WalletError::Refused { code, message }) => format!("{code}: {message}"),
+        _ => format!("{error:#}"),
     }
 }
 
@@ -109,6 +117,10 @@ impl Session {
             }),
             None => stored.iter().find(|request| request.is_open() && request.is(order)),
         };
+        let unnamed = |request: &&Request| !request.named && request.is_open() && request.is(order);
+        if let (None, Some(open)) = (known, stored.iter().find(unnamed)) {
+            bail!(WalletError::OpenWithoutKey { what: open.words(), operation: open.operation() });
+        }
         let mut refused: Vec<Request> = stored
             .iter()
             .filter(|request| request.state == State::Refused && request.is(order))
@@ -143,8 +155,17 @@ impl Session {
         let key = order.idempotency_key.as_deref().unwrap_or(&own_key);
         for _ in 0..DRAFTS {
             let before = self.l1.contract().state().await?;
-            let draft = self.draft(order, &before).await?;
-            self.exclusive(&refused, &draft, &before).await?;
+            let draft = match (self.draft(order, &before).await, refused.last()) {
+                (Ok(draft), _) => draft,
+                (Err(error), None) => return Err(error),
+                // What was refused may still be executed, or was.
+                (Err(error), Some(request)) => bail!(WalletError::RefusedSigned {
+                    operation: request.operation(),
+                    valid_until: request.signed.valid_until,
+                    cause: format!("and gives no other draft: {}", root_cause(&error)),
+                }),
+            };
+            self.exclusive(&refused, &draft).await?;
             let mut request = self.sign(order, key, &draft, &before).await?;
             requests.put(&request)?;
             match self.settle(&mut request).await? {
@@ -216,26 +237,32 @@ impl Session {
         }
     }
 
-    /// A refusal is no proof that a request is dead: another one is signed only if at most one of them can be executed.
-    async fn exclusive(
-        &self,
-        refused: &[Request],
-        draft: &Draft,
-        before: &ContractState,
-    ) -> eyre::Result<()> {
-        if refused.is_empty() {
-            return Ok(());
-        }
-        let coins = self.checked_account().await?.coins;
-        match refused.iter().find(|request| !request.excludes(draft, &coins, before.batch_no)) {
-            None => Ok(()),
-            Some(request) => Err(WalletError::NotExclusive {
-                operation: request.operation(),
-                cause: request.words(),
-                valid_until: request.signed.valid_until,
+    /// A refusal is no proof that a request is dead: a draft is signed only if nothing can be paid beside it.
+    async fn exclusive(&self, refused: &[Request], draft: &Draft) -> eyre::Result<()> {
+        for request in refused {
+            for slot in exclusive::beyond(request, draft) {
+                if !self.is_dead(&slot, request.signed.valid_until).await? {
+                    return Err(WalletError::NotExclusive {
+                        operation: request.operation(),
+                        cause: request.words(),
+                        valid_until: request.signed.valid_until,
+                    }
+                    .into());
+                }
             }
-            .into()),
         }
+        Ok(())
+    }
+
+    /// Whether a final root of L1 shows that a slot was not executed and cannot be.
+    async fn is_dead(&self, slot: &exclusive::Slot, valid_until: u32) -> eyre::Result<bool> {
+        let coins = self.checked_account().await?.coins;
+        let Some(coin) = coins.iter().find(|coin| coin.index == slot.index) else { return Ok(false) };
+        let last_final = self.l1.contract().final_batch().await?.unwrap_or(0);
+        let proof = self.proof_of(coin, last_final).await?;
+        Ok(proof.is_ok_and(|proof| {
+            proof.final_on_l1 && slot.is_dead(proof.low, proof.high, proof.batch, valid_until)
+        }))
     }
 
     /// Signs a draft that is what was ordered; it is not sent.
@@ -331,12 +358,13 @@ impl Session {
         }
         let kept = Kept::of(&request.signed, &operation, &domain, now());
         let on_l1 = self.l1.contract().state().await.map_err(accepted_but)?.batch_no;
-        if kept.batch > on_l1 {
+        let broken = kept.batch > on_l1 && kept.deadline <= now();
+        if broken || request.state != State::Reported {
             self.folder.put(Shelf::Promises, &hex::encode(request.signed.operation), &kept)?;
-            if kept.deadline <= now() {
-                let broken = PromiseError::Broken { deadline: kept.deadline, batch: kept.batch };
-                return Err(self.dispute(request, &broken, &text)?);
-            }
+        }
+        if broken {
+            let broken = PromiseError::Broken { deadline: kept.deadline, batch: kept.batch };
+            return Err(self.dispute(request, &broken, &text)?);
         }
         if request.state != State::Reported {
             self.requests().set(request, State::Accepted)?;
@@ -414,6 +442,32 @@ impl Session {
 
     fn unknown(&self, request: &Request, cause: &ClientError) -> eyre::Report {
         WalletError::Unknown { operation: request.operation(), cause: cause.to_string() }.into()
+    }
+
+    /// Drops a request that was not accepted; nothing where there is none.
+    ///
+    /// # Errors
+    /// `StillGood` while it can be executed, unless `anyway`; `AcceptedBut` if it was accepted.
+    pub async fn forget(&self, operation: &[u8; 32], anyway: bool) -> eyre::Result<bool> {
+        let _lock = self.folder.lock().await?;
+        let requests = self.requests();
+        let Some(request) =
+            requests.all()?.into_iter().find(|request| request.signed.operation == *operation)
+        else {
+            return Ok(false);
+        };
+        if matches!(request.state, State::Accepted | State::Reported) {
+            let cause = "it is kept so that the same order does not pay twice".to_owned();
+            bail!(WalletError::AcceptedBut { operation: request.operation(), cause });
+        }
+        let batch = self.l1.contract().final_batch().await?.unwrap_or(0);
+        let valid_until = request.signed.valid_until;
+        if batch < valid_until && !anyway {
+            let (operation, what) = (request.operation(), request.words());
+            bail!(WalletError::StillGood { operation, what, valid_until, batch });
+        }
+        requests.remove(&request)?;
+        Ok(true)
     }
 
     /// Sends every request again that has no answer, as it was signed.

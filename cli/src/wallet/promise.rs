@@ -10,7 +10,7 @@ use coordinator::{
 use serde::{Deserialize, Serialize};
 use wire::eip712::{self, SigningDomain, TypedMessage};
 
-use super::text;
+use super::{folder::Entry, text};
 
 /// Promises with deadlines further away are worth nothing.
 const LONGEST_SECONDS: u64 = 3600;
@@ -81,6 +81,15 @@ pub enum PromiseError {
         "PM-PROMISE-014: the promise was due at {deadline} and its batch {batch} is not on L1: it is broken"
     )]
     Broken { deadline: u64, batch: u32 },
+    #[error(
+        "PM-PROMISE-015: after batch {batch} another leaf lies at place {index} of L1's tree than was promised: the promise is \
+         broken"
+    )]
+    OtherLeaf { batch: u32, index: u64 },
+    #[error(
+        "PM-PROMISE-016: batch {batch} is on L1 and lets no coins {low}..={high} out: the promise is broken"
+    )]
+    NotLetOut { batch: u32, low: u64, high: u64 },
 }
 
 impl Signed {
@@ -214,11 +223,11 @@ fn signer_of(promise: &Promise, domain: &SigningDomain) -> Option<Address> {
     message.recover(domain, &promise.signature).ok()
 }
 
-/// Promises as they are kept until their batch is on L1.
+/// Promises as they are kept until L1 shows that they were kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Kept {
-    pub version: u32,
+    version: u32,
     pub operation: String,
     pub chain_id: u64,
     pub contract: String,
@@ -228,12 +237,19 @@ pub struct Kept {
     pub received_at: u64,
     pub signed: Signed,
     pub promises: Vec<Promise>,
+    /// Its batch is final and the coordinator shows no leaf there: spent since, or never made. Not asked again by itself.
+    #[serde(default)]
+    pub unshown: bool,
+}
+
+impl Entry for Kept {
+    const VERSION: u32 = 1;
 }
 
 impl Kept {
     pub fn of(signed: &Signed, answer: &Operation, domain: &SigningDomain, received_at: u64) -> Self {
         Self {
-            version: 1,
+            version: Self::VERSION,
             operation: answer.id.clone(),
             chain_id: domain.chain_id,
             contract: coordinator::api::client::checksummed(&domain.contract),
@@ -242,6 +258,7 @@ impl Kept {
             received_at,
             signed: signed.clone(),
             promises: answer.promises.clone(),
+            unshown: false,
         }
     }
 }

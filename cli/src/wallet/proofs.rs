@@ -36,19 +36,19 @@ struct Export {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Proof {
-    batch: u32,
+pub struct Proof {
+    pub batch: u32,
     root: String,
     index: u64,
     #[serde(with = "text::bytes")]
     owner: [u8; 20],
     key_hash: String,
-    low: u64,
-    high: u64,
+    pub low: u64,
+    pub high: u64,
     leaf: String,
     siblings: Vec<[String; 3]>,
     #[serde(rename = "finalOnL1")]
-    final_on_l1: bool,
+    pub final_on_l1: bool,
 }
 
 impl Session {
@@ -108,7 +108,7 @@ impl Session {
     }
 
     /// The proof of a leaf; the inner error is why there is none yet.
-    async fn proof_of(&self, coin: &Coin, last_final: u32) -> eyre::Result<Result<Proof, String>> {
+    pub async fn proof_of(&self, coin: &Coin, last_final: u32) -> eyre::Result<Result<Proof, String>> {
         use coordinator::api::client::ClientError::Refused;
         // Under the last final root if the leaf is there, else under the contract's present one.
         let mut answer = self.client.ownership_proof(coin.index, None).await;
@@ -197,18 +197,25 @@ fn check(proof: &OwnershipProof, index: u64, owner: &[u8; 20], key_hashes: &[Fr]
     if !key_hashes.contains(&proof.key_hash) {
         return wrong("is of a key that is not this wallet's");
     }
-    let Ok(range) = CoinRange::new(proof.low, proof.high) else { return wrong("holds no range of coins") };
+    if CoinRange::new(proof.low, proof.high).is_err() {
+        return wrong("holds no range of coins");
+    }
+    if leads(proof) { Ok(()) } else { wrong("does not lead to its root") }
+}
+
+/// Whether a proof is whole in itself: its leaf is that of its owner, key and coins, and its path leads to its root.
+pub fn leads(proof: &OwnershipProof) -> bool {
+    let Ok(range) = CoinRange::new(proof.low, proof.high) else { return false };
     let leaf = leaf::leaf(&leaf::account(&proof.owner, &proof.key_hash), &range);
     let siblings: Result<Vec<tree::Siblings>, _> = proof
         .siblings
         .iter()
         .map(|[a, b, c]| Ok([bn254::fr_from_hex(a)?, bn254::fr_from_hex(b)?, bn254::fr_from_hex(c)?]))
         .collect::<Result<_, bn254::EncodingError>>();
-    let leads = leaf == proof.leaf
+    leaf == proof.leaf
         && siblings.is_ok_and(|siblings| {
-            siblings.len() == tree::DEPTH && tree::root_from(leaf, 0, index, &siblings) == proof.root
-        });
-    if leads { Ok(()) } else { wrong("does not lead to its root") }
+            siblings.len() == tree::DEPTH && tree::root_from(leaf, 0, proof.index, &siblings) == proof.root
+        })
 }
 
 /// Where proofs go when nobody says.

@@ -1,24 +1,22 @@
 //! Signed operations, as they are kept.
 //!
-//! Invariant: a body is on the disk before it is sent, and is sent again byte for byte. It leaves the disk when it was settled
-//! or can never be executed, so that no second body for the same purpose is signed while the first could still be.
+//! Invariant: a body is on the disk before it is sent, and is sent again byte for byte. One that was refused stays until a
+//! request that excludes it was accepted ([`super::exclusive`]) or the user drops it: time alone shows nothing about it.
 
 use std::sync::Arc;
 
 use coordinator::{
-    api::client::{Coin, Draft, Kind},
+    api::client::{Draft, Kind},
     service::Address,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     address::checksummed,
-    folder::{Folder, Lock, Shelf},
+    folder::{Entry, Folder, Lock, Shelf},
     promise::Signed,
 };
 use crate::ui::{eth, hex};
-
-const VERSION: u32 = 1;
 
 /// What somebody wants to happen.
 #[derive(Clone, Debug)]
@@ -59,15 +57,19 @@ pub struct Request {
     pub named: bool,
     pub allow_vault: bool,
     pub signed: Signed,
-    /// The leaves whose spending makes every other spending of them void.
+    /// Index, first and last coin of the leaf of each slot.
     pub leaves: Vec<(u64, u64, u64)>,
     pub body: String,
+}
+
+impl Entry for Request {
+    const VERSION: u32 = 1;
 }
 
 impl Request {
     pub fn new(order: &Order, key: &str, draft: &Draft, signed: Signed, body: String) -> Self {
         Self {
-            version: VERSION,
+            version: Self::VERSION,
             state: State::Unanswered,
             idempotency_key: key.to_owned(),
             named: order.idempotency_key.is_some(),
@@ -104,16 +106,6 @@ impl Request {
     /// Whether the same order again means this one.
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Unanswered | State::Disputed | State::Accepted)
-    }
-
-    /// Whether it and a draft can never both be executed: a leaf is spent once, and one that is gone was spent.
-    pub fn excludes(&self, draft: &Draft, coins: &[Coin], batch_on_l1: u32) -> bool {
-        let shared = |leaf: &(u64, u64, u64)| {
-            draft.spends.iter().any(|spend| (spend.index, spend.low, spend.high) == *leaf)
-        };
-        let there =
-            |leaf: &(u64, u64, u64)| coins.iter().any(|coin| (coin.index, coin.low, coin.high) == *leaf);
-        batch_on_l1 >= self.signed.valid_until || self.leaves.iter().any(|leaf| shared(leaf) || !there(leaf))
     }
 }
 
@@ -174,82 +166,17 @@ impl Requests {
         self.0.remove(Shelf::Requests, &hex::encode(request.signed.operation))
     }
 
-    /// Removes what nobody can repeat or execute any more: settled requests with keys of our own, and refused ones whose time
-    /// is over.
+    /// Removes settled requests with keys of our own, once nobody can execute them any more.
     ///
     /// # Errors
     /// If one cannot be removed.
     pub fn prune(&self, batch_on_l1: u32) -> eyre::Result<()> {
         for request in self.all()? {
             let over = batch_on_l1 >= request.signed.valid_until;
-            if over && (request.state == State::Refused || request.state == State::Reported && !request.named)
-            {
+            if over && request.state == State::Reported && !request.named {
                 self.remove(&request)?;
             }
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bn254::Fr;
-    use coordinator::api::client::{DraftSpend, Stage};
-
-    use super::*;
-
-    fn coin(index: u64, low: u64, high: u64) -> Coin {
-        let (account, key_hash) = (Fr::from(1), Fr::from(2));
-        let (owner, amount) = ([1; 20], u128::from(high - low + 1));
-        Coin { index, owner, account, key_hash, low, high, amount, batch_number: 1, stage: Stage::Final }
-    }
-
-    fn draft(leaves: &[(u64, u64, u64)]) -> Draft {
-        let key = circuits::baby_jubjub::Point { x: Fr::from(0), y: Fr::from(1) };
-        let spend = |&(index, low, high): &(u64, u64, u64)| DraftSpend {
-            index,
-            low,
-            high,
-            split: high,
-            key,
-            leaf: Fr::from(0),
-            message: Fr::from(0),
-        };
-        Draft {
-            kind: Kind::Send,
-            sender: [1; 20],
-            recipient: Some([2; 20]),
-            recipient_account: Fr::from(3),
-            recipient_entry: None,
-            amount: 5,
-            domain: Fr::from(4),
-            valid_until: 9,
-            spends: leaves.iter().map(spend).collect(),
-        }
-    }
-
-    #[test]
-    fn two_requests_exclude_each_other_only_by_a_leaf_or_by_time() {
-        let order = Order {
-            recipient: Some([2; 20]),
-            wei: 5,
-            allow_vault: false,
-            yes_burn: false,
-            idempotency_key: None,
-        };
-        let first = draft(&[(1, 1, 10), (2, 11, 20)]);
-        let signed = Signed::of(&first, [4; 32], 5, (3, 64), 7);
-        let request = Request::new(&order, "k", &first, signed, "body".into());
-        assert!(request.is(&order) && request.is_open());
-        let coins = [coin(1, 1, 10), coin(2, 11, 20), coin(3, 21, 30)];
-        let other = draft(&[(3, 21, 30)]);
-        assert!(!request.excludes(&other, &coins, 3), "both could be executed");
-        assert!(request.excludes(&draft(&[(2, 11, 20)]), &coins, 3), "a leaf in common");
-        assert!(
-            !request.excludes(&draft(&[(2, 15, 20)]), &coins, 3),
-            "the same place, other coins, and both are shown"
-        );
-        assert!(request.excludes(&other, &coins[1..], 3), "one of its leaves is gone");
-        assert!(request.excludes(&other, &coins, 9), "its time is over");
     }
 }

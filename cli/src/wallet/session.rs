@@ -47,16 +47,25 @@ pub fn now() -> u64 {
 }
 
 impl Session {
+    /// `at` is the contract, and the chain where it must be.
+    ///
     /// # Errors
-    /// If the node cannot be reached or has no Proofmill contract at the address, or the key is not one.
+    /// If the node cannot be reached, is of another chain or has no Proofmill contract at the address; if the key is not one, or
+    /// the folder is another wallet's.
     pub async fn connect(
         key_hex: &str,
         rpc: impl Into<Endpoint>,
         api: impl Into<Endpoint>,
-        contract: Address,
+        at: (Address, Option<u64>),
         folder: Folder,
     ) -> eyre::Result<Self> {
+        let (contract, chain) = at;
         let l1 = Wallet::connect(rpc, contract, AccountKey::from_hex(key_hex)?, None).await?;
+        let found = l1.chain_id();
+        if let Some(expected) = chain.filter(|expected| *expected != found) {
+            bail!(WalletError::OtherChain { found, expected });
+        }
+        folder.bind(&l1.address(), found, &contract)?;
         let deployment = SigningDomain { chain_id: l1.chain_id(), contract };
         let holder = Holder::new(OperatorKey::from_hex(key_hex)?, deployment, l1.key_epoch().await?)?;
         let quantum = u128::from(l1.contract().quantum().await?);

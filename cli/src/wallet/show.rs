@@ -10,7 +10,7 @@ use super::{
     error::WalletError,
     folder::Shelf,
     promise::Kept,
-    request::State,
+    request::{Request, State},
     session::{Session, now},
 };
 use crate::ui::{eth, hex, short_hash};
@@ -135,13 +135,18 @@ pub async fn operation(session: &Session, id: &str) -> Result<()> {
             }
         }
     }
-    session.prune_promises().await?;
-    promises_of(session, Some(id))
+    session.prune_promises(false).await?;
+    promises_of(session, Some(id)).await
 }
 
 /// What is open: requests, transactions, promises.
 pub async fn open(session: &Session) -> Result<()> {
-    let requests: Vec<_> = session.requests().all()?.into_iter().filter(|one| one.is_open()).collect();
+    let all = session.requests().all()?;
+    for request in all.iter().filter(|request| request.state == State::Refused) {
+        let (words, operation) = (request.words(), request.operation());
+        say!("{words} was refused: operation {operation}, good until batch {}", request.signed.valid_until);
+    }
+    let requests: Vec<_> = all.into_iter().filter(Request::is_open).collect();
     for request in &requests {
         let state = match request.state {
             State::Disputed => "answered with something else than was signed",
@@ -172,16 +177,22 @@ pub async fn open(session: &Session) -> Result<()> {
 
 /// The promises that are kept.
 pub async fn promises(session: &Session) -> Result<()> {
-    session.prune_promises().await?;
-    promises_of(session, None)
+    session.prune_promises(true).await?;
+    promises_of(session, None).await
 }
 
-fn promises_of(session: &Session, id: Option<&str>) -> Result<()> {
+async fn promises_of(session: &Session, id: Option<&str>) -> Result<()> {
+    let on_l1 = session.l1.contract().state().await?.batch_no;
     for kept in session.folder.all::<Kept>(Shelf::Promises)? {
         if id.is_some_and(|id| id != kept.operation) {
             continue;
         }
-        let late = if kept.deadline < now() { "BROKEN, keep it: was due" } else { "due" };
+        let late = match (kept.unshown, kept.deadline < now()) {
+            (true, _) => "final, and its leaf is not shown (spent since, or never made), was due",
+            (false, true) if kept.batch > on_l1 => "BROKEN, keep it: was due",
+            (false, true) => "on L1, was due",
+            (false, false) => "due",
+        };
         let place = session.folder.place(Shelf::Promises, &hex::encode(kept.signed.operation));
         say!(
             "promise for {}: batch {} {late} {}, slots {}, in {}",

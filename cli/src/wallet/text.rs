@@ -2,21 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-pub mod decimal {
-    use super::*;
-
-    pub fn serialize<T: ToString, S: Serializer>(number: &T, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&number.to_string())
-    }
-
-    pub fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
-    where
-        T: std::str::FromStr<Err = std::num::ParseIntError>,
-        D: Deserializer<'de>,
-    {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
-}
+pub use coordinator::api::client::codec::decimal;
 
 pub mod bytes {
     use super::*;

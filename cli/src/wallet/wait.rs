@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use coordinator::{api::client::Stage, chain::evm::wallet::DepositMade};
 use eyre::Result;
 
-use super::{error::WalletError, folder::Shelf, promise::Kept, session::Session};
+use super::{error::WalletError, session::Session};
 use crate::ui::Spinner;
 
 const POLL: Duration = Duration::from_millis(500);
@@ -73,7 +73,7 @@ impl Session {
             match self.l1.contract().state().await {
                 Ok(state) if state.batch_no >= batch => {
                     spinner.done(format!("batch {batch} is on L1"));
-                    return self.prune_promises().await;
+                    return self.prune_promises(false).await;
                 }
                 Ok(_) => spinner.say(self.batch_words(operation, batch).await),
                 Err(error) => spinner.say(error.to_string()),
@@ -103,19 +103,5 @@ impl Session {
             Err(_) => "not on L1 (the coordinator does not answer)",
         };
         format!("batch {batch} is {stage}")
-    }
-
-    /// Drops promises that are kept: their batch is in a final block of L1, whose history binds it.
-    ///
-    /// # Errors
-    /// If one cannot be read or removed, or the node does not answer.
-    pub async fn prune_promises(&self) -> Result<()> {
-        let last = self.l1.contract().final_batch().await?.unwrap_or(0);
-        for kept in self.folder.all::<Kept>(Shelf::Promises)? {
-            if kept.batch <= last {
-                self.folder.remove(Shelf::Promises, &hex::encode(kept.signed.operation))?;
-            }
-        }
-        Ok(())
     }
 }

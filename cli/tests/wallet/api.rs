@@ -46,6 +46,8 @@ pub struct Ledger {
     /// Inputs of submissions, in order, repeated ones too.
     pub submitted: Vec<String>,
     pub proofs: BTreeMap<u64, Value>,
+    /// In which block of L1 a batch is.
+    pub blocks: BTreeMap<u32, u64>,
 }
 
 pub struct Coordinator {
@@ -59,9 +61,9 @@ pub struct Coordinator {
     contract: Address,
     digest: String,
     alice: (Address, Point),
-    alice_account: Fr,
+    pub alice_account: Fr,
     bob: Value,
-    bob_account: Fr,
+    pub bob_account: Fr,
     pub operator: OperatorKey,
 }
 
@@ -107,6 +109,7 @@ impl Coordinator {
             accepted: BTreeMap::new(),
             submitted: Vec::new(),
             proofs: BTreeMap::new(),
+            blocks: BTreeMap::new(),
         };
         Self {
             ledger: Mutex::new(ledger),
@@ -196,10 +199,11 @@ impl Coordinator {
             "batch" => {
                 let batch = u32::try_from(variables["number"].as_u64().unwrap()).unwrap();
                 let root = ledger.roots.get(&batch).map(fr_to_hex);
+                let block = ledger.blocks.get(&batch).map(u64::to_string);
                 json!({
                     "number": batch, "circuit": "s3m1", "stage": "FINAL", "start": "0", "oldRoot": null, "midRoot": null,
                     "newRoot": root, "publicInputs": null, "proof": null, "worker": null, "attempts": 1, "proveMs": null,
-                    "witnessMs": null, "l1Tx": null, "l1Block": null, "gasUsed": null, "timeline": [],
+                    "witnessMs": null, "l1Tx": null, "l1Block": block, "gasUsed": null, "timeline": [],
                 })
             }
             "ownershipProof" => match ledger.proofs.get(&number(&variables["index"])) {

@@ -19,25 +19,39 @@ const INDEX: u64 = 1;
 
 /// The proof of a leaf, and the root that it gives.
 fn proof(owner: &[u8; 20], key_hash: &Fr, batch: u32) -> (Value, Fr) {
-    let range = CoinRange::new(1, 1_000_000).unwrap();
-    let leaf = leaf(&account(owner, key_hash), &range);
+    proof_of(INDEX, owner, key_hash, (1, 1_000_000), batch)
+}
+
+pub fn proof_of(
+    index: u64,
+    owner: &[u8; 20],
+    key_hash: &Fr,
+    (low, high): (u64, u64),
+    batch: u32,
+) -> (Value, Fr) {
+    let leaf = leaf(&account(owner, key_hash), &CoinRange::new(low, high).unwrap());
     let siblings: Vec<tree::Siblings> =
         (0..tree::DEPTH as u64).map(|level| [level, 1, 2].map(Fr::from)).collect();
-    let root = tree::root_from(leaf, 0, INDEX, &siblings);
+    let root = tree::root_from(leaf, 0, index, &siblings);
     let siblings: Vec<[String; 3]> =
         siblings.iter().map(|level| level.map(|word| fr_to_hex(&word))).collect();
     let proof = json!({
-        "batchNumber": batch, "root": fr_to_hex(&root), "index": INDEX.to_string(), "owner": hex(owner),
-        "keyHash": fr_to_hex(key_hash), "low": "1", "high": "1000000", "amount": "1000000000000000",
+        "batchNumber": batch, "root": fr_to_hex(&root), "index": index.to_string(), "owner": hex(owner),
+        "keyHash": fr_to_hex(key_hash), "low": low.to_string(), "high": high.to_string(),
+        "amount": (u128::from(high - low + 1) * 1_000_000_000).to_string(),
         "leaf": fr_to_hex(&leaf), "siblings": siblings, "finalOnL1": true,
     });
     (proof, root)
 }
 
 fn knows(api: &Coordinator, batch: u32, root: Fr, proof: Value) {
+    knows_at(api, INDEX, batch, root, proof);
+}
+
+pub fn knows_at(api: &Coordinator, index: u64, batch: u32, root: Fr, proof: Value) {
     let mut ledger = api.ledger.lock().unwrap();
     ledger.roots.insert(batch, root);
-    ledger.proofs.insert(INDEX, proof);
+    ledger.proofs.insert(index, proof);
 }
 
 #[test]
@@ -115,26 +129,109 @@ fn balances_that_cannot_be_and_roots_that_l1_does_not_have_are_not_shown() {
 }
 
 #[test]
+fn leaves_that_are_gone_stay_in_the_previous_file_from_export_to_export() {
+    let world = World::new();
+    let out = world.folder.path().join("proofmill-ownership.json");
+    let previous = world.folder.path().join("proofmill-ownership.json.previous");
+    let (owner, key) = (world.alice.address(), world.alice.key_hash());
+    let indices = |path: &std::path::Path| -> Vec<u64> {
+        let file: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        file["proofs"].as_array().unwrap().iter().map(|proof| proof["index"].as_u64().unwrap()).collect()
+    };
+    // One leaf a batch: 1, then 2, then 3; the one before is gone.
+    for (batch, low) in [(1u32, 1u64), (2, 11), (3, 21)] {
+        let index = u64::from(batch);
+        let (proof, root) = proof_of(index, &owner, &key, (low, low + 9), batch);
+        world.api.ledger.lock().unwrap().leaves = vec![(index, low, low + 9)];
+        knows_at(&world.api, index, batch, root, proof);
+        world.mill.accept(root, 0, Vec::new());
+        world.does(&["export-proof"]);
+        assert_eq!(indices(&out), [index]);
+    }
+    assert_eq!(indices(&previous), [2, 1], "what an export before kept is not lost");
+}
+
+#[test]
 fn a_withdrawal_is_collected_once_it_is_on_l1() {
     let world: &'static World = Box::leak(Box::new(World::new()));
     world.does(&["deposit", "0.01", "--no-wait"]);
     let said = world.refuses(&["collect"], "PM-WALLET-017");
     assert!(said.contains("no withdrawal on its way"), "{said}");
+    world.api.ledger.lock().unwrap().batch = 2;
     world.does(&["withdraw", "0.001", "--no-wait"]);
     assert_eq!(world.entries("promises").len(), 1);
     world.refuses(&["withdraw", "0.0001", "--wait", "--timeout", "0"], "PM-WALLET-017");
-    // The operator keeps its promises: batch 1 mints the deposit, which makes coins to let out, batch 2 lets them.
+    // The operator keeps the first promise: batch 1 mints the deposit, which makes coins to let out, batch 2 lets them.
     world.mill.accept(Fr::from(5), 1, Vec::new());
     let range = CoinRange::new(1, 1_000_000).unwrap();
-    world.mill.accept(
-        Fr::from(6),
-        0,
-        vec![[Fr::from(2), address_word(&world.alice.address()), range.packed()]],
-    );
+    let record = vec![[Fr::from(2), address_word(&world.alice.address()), range.packed()]];
+    let batch = world.mill.accept(Fr::from(6), 0, record);
+    let block = world.mill.head();
     let said = world.does(&["collect"]);
     assert!(said.contains("collected 0.00099 ETH"), "{said}");
+    // In which block it is, is the coordinator's word; a wrong one proves nothing.
+    world.does(&["promises"]);
+    assert_eq!(world.entries("promises").len(), 2);
+    world.api.ledger.lock().unwrap().blocks.insert(batch, 1);
     let said = world.does(&["promises"]);
-    assert!(world.entries("promises").is_empty(), "settled promises are dropped: {said}");
+    assert!(said.contains("PM-WALLET-012") && world.entries("promises").len() == 2, "{said}");
+    // It keeps the first, and L1 shows that it broke the second.
+    world.api.ledger.lock().unwrap().blocks.insert(batch, block);
+    let said = world.does(&["promises"]);
+    assert!(said.contains("PM-PROMISE-016") && world.entries("promises").is_empty(), "{said}");
+    assert_eq!(world.entries("evidence").len(), 1);
+}
+
+#[test]
+fn a_promise_is_dropped_only_when_l1_shows_its_leaf() {
+    let world: &'static World = Box::leak(Box::new(World::new()));
+    let to = world.to_bob();
+    let pay = ["send", &to, "1000gwei", "--no-wait"];
+    let (bob, key) = (world.bob.address(), world.bob.key_hash());
+    let promises = || world.entries("promises").len();
+    // Its batch is on L1 before the answer comes: the promise is kept all the same.
+    *world.api.after_submit.lock().unwrap() = Some(Box::new(move |_| {
+        world.mill.accept(Fr::from(4), 0, Vec::new());
+        None
+    }));
+    world.does(&pay);
+    assert_eq!(promises(), 1);
+    world.api.is_honest_again();
+    world.fresh_folder();
+
+    let paid = |batch: u32| {
+        world.api.ledger.lock().unwrap().batch = batch;
+        world.does(&pay);
+        assert_eq!(promises(), 1);
+    };
+    // A coordinator that shows nothing: it may be spent, it may never have been made. The promise stays.
+    paid(2);
+    let index = world.api.ledger.lock().unwrap().next - 1;
+    world.mill.accept(Fr::from(5), 0, Vec::new());
+    let said = world.does(&["promises"]);
+    assert!(said.contains("is not shown") && promises() == 1, "{said}");
+    // A proof under a root that L1 does not have.
+    let low = 1001;
+    let (shown, other_root) = proof_of(index, &bob, &key, (low, low + 999), 2);
+    knows_at(&world.api, index, 2, other_root, shown);
+    let said = world.does(&["promises"]);
+    assert!(said.contains("PM-WALLET-012") && promises() == 1, "{said}");
+    // What is left of it after a payment by the recipient, under a later root.
+    let (shown, root) = proof_of(index, &bob, &key, (low + 7, low + 999), 3);
+    knows_at(&world.api, index, 3, root, shown);
+    world.mill.accept(root, 0, Vec::new());
+    world.does(&["promises"]);
+    assert_eq!((promises(), world.entries("evidence").len()), (0, 0));
+
+    // Another leaf at its place: broken.
+    paid(4);
+    let (_, other) = mallory(world.mill.contract);
+    let (shown, root) = proof_of(index + 1, &other.address(), &other.key_hash(), (2001, 3000), 4);
+    knows_at(&world.api, index + 1, 4, root, shown);
+    world.mill.accept(root, 0, Vec::new());
+    let said = world.does(&["promises"]);
+    assert!(said.contains("PM-PROMISE-015") && promises() == 0, "{said}");
+    assert_eq!(world.entries("evidence").len(), 1);
 }
 
 #[test]

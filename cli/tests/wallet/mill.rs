@@ -120,12 +120,18 @@ impl Mill {
         })
     }
 
-    pub fn deposits(&self) -> u64 {
-        runtime().block_on(self.evm.contract_state()).unwrap().deposit_count
+    /// The last block.
+    pub fn head(&self) -> u64 {
+        runtime().block_on(self.evm.head()).unwrap().number
     }
 
-    pub fn key_epoch(&self, owner: Address) -> u32 {
-        runtime().block_on(self.evm.key_epoch(owner)).unwrap()
+    /// Transactions of an account that are mined.
+    pub fn transactions(&self, owner: Address) -> u64 {
+        runtime().block_on(self.evm.nonce(owner)).unwrap()
+    }
+
+    pub fn deposits(&self) -> u64 {
+        runtime().block_on(self.evm.contract_state()).unwrap().deposit_count
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use bn254::Fr;
+use circuits::leaf::{CoinRange, address_word};
 use serde_json::json;
 
 use crate::{
@@ -51,13 +53,24 @@ fn a_deposit_whose_receipt_nobody_can_give_is_found_again_and_not_made_twice() {
 #[test]
 fn a_wallet_killed_at_each_point_of_a_transaction_makes_one() {
     let world = World::new();
+    let owner = world.alice.address();
+    // A deposit that is minted, so that the contract has coins to let out for `collect`.
+    world.does(&DEPOSIT);
+    world.mill.accept(Fr::from(5), 1, Vec::new());
+    let mut low = 1;
     // Before the node hears of it, after it did, and while the receipt is asked for.
     for (point, method) in [("before", SEND), ("after", SEND), ("receipt", RECEIPT)] {
-        for (what, command) in [("deposit", &DEPOSIT[..]), ("epoch", &["bump-key-epoch", "--yes"])] {
-            let count = || match what {
-                "deposit" => world.mill.deposits(),
-                _ => world.mill.key_epoch(world.alice.address()).into(),
-            };
+        let range = CoinRange::new(low, low + 999_999).unwrap();
+        low += 1_000_000;
+        world.mill.accept(Fr::from(low), 0, vec![[Fr::from(2), address_word(&owner), range.packed()]]);
+        for command in [
+            &DEPOSIT[..],
+            &["collect"],
+            &["force-exit", "1", "--anyway"],
+            &["force-rekey", "1", "--anyway"],
+            &["bump-key-epoch", "--yes"],
+        ] {
+            let count = || world.mill.transactions(owner);
             let (before, reached) = (count(), Arc::new(AtomicUsize::new(0)));
             let counter = Arc::clone(&reached);
             world.node(move |called, _| {
@@ -79,7 +92,7 @@ fn a_wallet_killed_at_each_point_of_a_transaction_makes_one() {
             child.wait().unwrap();
             world.honest_node();
             world.does(command);
-            assert_eq!(count(), before + 1, "{what}, killed {point}");
+            assert_eq!(count(), before + 1, "{command:?}, killed {point}");
             assert!(world.entries("transactions").is_empty());
         }
     }

@@ -7,7 +7,7 @@ use hyper::header::{ACCEPT, HeaderValue};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-mod codec;
+pub mod codec;
 mod documents;
 mod types;
 

@@ -172,6 +172,25 @@ impl Contract {
         Ok(None)
     }
 
+    /// Owner, first and last coin of what a batch let out, from its logs in a block; nothing where that block does not hold it.
+    pub async fn credits_of(
+        &self,
+        batch_no: u32,
+        block: u64,
+    ) -> Result<Option<Vec<(Address, u64, u64)>>, ChainError> {
+        let (mut accepted, mut credits) = (false, Vec::new());
+        for log in &self.node.logs(self.address, block, block, 1).await? {
+            match logs::event(log)? {
+                Event::BatchAccepted { batch_no: found, .. } => accepted |= found == batch_no,
+                Event::Credited { owner, batch_no: found, low, high, .. } if found == batch_no => {
+                    credits.push((owner, low, high));
+                }
+                _ => {}
+            }
+        }
+        Ok(accepted.then_some(credits))
+    }
+
     /// What the contract keeps of deposits and of what leaves.
     pub async fn fee_rules(&self) -> Result<FeeRules, ChainError> {
         let bps = |number: u128| {
