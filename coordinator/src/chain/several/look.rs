@@ -153,8 +153,8 @@ impl Look<'_> {
         }
         let alarm = |node: &Standing| {
             format!(
-                "PM-CHAIN-008: {} has stood at block {} for more than {} minutes while others are at {highest}; it is not used: \
-                 mend it or take it out of --rpc",
+                "PM-CHAIN-008: {} has stood at block {} for more than {} minutes while others went on; it is not used: mend it or \
+                 take it out of --rpc",
                 self.name(node),
                 node.head.number,
                 STANDSTILL.as_secs() / 60
@@ -203,7 +203,7 @@ impl Look<'_> {
                     self.named(&nodes.iter().map(|node| node.member).collect::<Vec<_>>())
                 };
                 self.alarms.push(format!(
-                    "PM-CHAIN-007: {} is ahead of {}, which is at {what}, and no majority has more: nothing above it counts as \
+                    "PM-CHAIN-007: {} is far ahead of {}, and no majority is: nothing that the latter does not have counts as \
                      final until they come together or one is taken out of --rpc",
                     names(&far),
                     names(&others)

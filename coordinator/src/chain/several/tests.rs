@@ -171,7 +171,7 @@ async fn of_two_nodes_one_that_is_merely_ahead_is_asked_and_moves_neither_head_n
     nodes.iter().for_each(|node| node.mine(1));
     let found = look_after(&several, APART).await;
     let alarm = found.alarm.unwrap();
-    assert!(alarm.contains("PM-CHAIN-007: b is ahead of a"), "{alarm}");
+    assert!(alarm.contains("PM-CHAIN-007: b is far ahead of a"), "{alarm}");
     assert_eq!((found.head.unwrap().number, found.settled.unwrap().number), (11, settled + 1));
     nodes[0].mine(100);
     let found = look(&several).await;

@@ -435,7 +435,7 @@ async fn an_intake_that_only_waits_for_settlement_keeps_its_alarm() {
     world.chain.set_faults(Faults { contract_behind: ALL, ..Faults::default() });
     world.chain.set_foreign_root(false);
     eventually("settlement waits for it", async || {
-        handle.ready().await.is_err_and(|words| words.contains("PM-SETTLE-008"))
+        handle.status_for_tests().settlement_alarm.is_some_and(|words| words.contains("PM-SETTLE-008"))
     })
     .await;
     tokio::time::sleep(Duration::from_millis(200)).await;
