@@ -25,7 +25,7 @@ use contracts::{
 };
 use coordinator::{
     chain::{
-        Fees,
+        ChainError, Fees,
         evm::{AccountKey, Contract, DEV_CHAIN_IDS, Deployed, Deployer, Plan, TxError},
     },
     http::Endpoint,
@@ -50,9 +50,16 @@ use crate::{
 
 #[derive(Args)]
 pub struct Options {
-    /// The Ethereum node
-    #[arg(long, env = "PROOFMILL_RPC", required_unless_present = "print_config")]
-    rpc: Option<String>,
+    /// The Ethereum node, http:// or https://. Of several, separated by commas or given again, the first that answers is asked;
+    /// all that answer must be of one chain
+    #[arg(
+        long,
+        env = "PROOFMILL_RPC",
+        value_name = "URL",
+        value_delimiter = ',',
+        required_unless_present = "print_config"
+    )]
+    rpc: Vec<String>,
     #[command(flatten)]
     trust: Trust,
     /// The key of the account that deploys, 64 hex digits in a file that only you can read; the operator's, unless --config
@@ -86,10 +93,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         say!("{}", settings::explained().trim_end());
         return Ok(());
     }
-    let (Some(rpc), Some(key_file)) = (&options.rpc, &options.key_file) else {
-        bail!("pass --rpc and --key-file");
-    };
-    let node = &options.trust.endpoint(rpc);
+    let Some(key_file) = &options.key_file else { bail!("pass --key-file") };
     let key = read_key(key_file)?;
     let account = key.address();
     let config = match &options.config {
@@ -100,7 +104,8 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         let (shapes, folder) = (options.circuits.clone(), options.keys.clone());
         tokio::task::spawn_blocking(move || pinned(&shapes, &folder)).await??
     };
-    let deployer = Deployer::connect(node.clone(), key).await?;
+    let nodes: Vec<Endpoint> = options.rpc.iter().map(|rpc| options.trust.endpoint(rpc)).collect();
+    let (deployer, node) = &connect(&nodes, &key).await?;
     if options.out.exists() {
         return deployed_already(&options.out, node, deployer.chain_id()).await;
     }
@@ -116,7 +121,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
     let path = Journal::path_beside(&options.out);
     let mut begun = Journal::find(&path, deployer.chain_id(), &account, &code)?;
     if let Some(journal) = &begun
-        && is_void(&deployer, node, journal).await?
+        && is_void(deployer, node, journal).await?
     {
         say!("  an earlier deployment with nonce {} made no contract; there is a new one", journal.nonce);
         journal.remove()?;
@@ -132,16 +137,24 @@ pub async fn run(options: Options) -> eyre::Result<()> {
             Journal::begin(path, deployer.chain_id(), &account, nonce, &code)
         }
     };
+    let is_first = journal.transactions()?.is_empty();
     if deployer.look(&journal.transactions()?).await?.is_none() {
-        sign(&deployer, &options, &mut journal, &config, &circuits, &code).await?;
+        sign(deployer, &options, &mut journal, &config, &circuits, &code).await?;
     }
     let spinner = Spinner::new("the contract is deployed");
-    let deployed = deployer.finish(&journal.transactions()?).await.wrap_err_with(|| {
-        format!(
-            "the transaction is kept in {}: run the command again",
-            options.out.with_extension("journal").display()
-        )
-    })?;
+    let deployed = match deployer.finish(&journal.transactions()?).await {
+        // It was signed just now, the first of its nonce, and no pool has it: the next attempt may pay less.
+        Err(error @ TxError::NotTaken(_)) if is_first && journal.transactions()?.len() == 1 => {
+            journal.remove()?;
+            return Err(error.into());
+        }
+        finished => finished.wrap_err_with(|| {
+            format!(
+                "the transaction is kept in {}: run the command again",
+                options.out.with_extension("journal").display()
+            )
+        })?,
+    };
     spinner.done(format!(
         "contract {} in block {} ({} gas, transaction {})",
         hex(&deployed.contract),
@@ -153,8 +166,33 @@ pub async fn run(options: Options) -> eyre::Result<()> {
     journal.remove()?;
     let (out, keys) = (options.out.display(), options.keys.display());
     say!("  ✓ {out} is written; start the coordinator with");
+    let rpc = options.rpc.join(",");
     say!("    proofmill coordinator --deployment {out} --rpc {rpc} --keys {keys} --operator-key FILE");
     Ok(())
+}
+
+/// The first node that answers, and where it is. Those that are away are passed over, unless all are.
+async fn connect(nodes: &[Endpoint], key: &AccountKey) -> eyre::Result<(Deployer, Endpoint)> {
+    let (mut first, mut failed): (Option<(Deployer, Endpoint)>, _) = (None, None);
+    for node in nodes {
+        match (Deployer::connect(node.clone(), key.clone()).await, &first) {
+            (Ok(deployer), None) => first = Some((deployer, node.clone())),
+            (Ok(other), Some((deployer, _))) => ensure!(
+                other.chain_id() == deployer.chain_id(),
+                "{} is of chain {}, the first node of chain {}; pass nodes of one chain with --rpc",
+                node.host(),
+                other.chain_id(),
+                deployer.chain_id()
+            ),
+            (Err(error @ ChainError::Unreachable(_)), _) => failed = failed.or(Some(error)),
+            (Err(error), _) => return Err(error.into()),
+        }
+    }
+    match (first, failed) {
+        (Some(first), _) => Ok(first),
+        (None, Some(error)) => Err(error.into()),
+        (None, None) => bail!("pass --rpc"),
+    }
 }
 
 /// Signs the deployment once more at the nonce of the journal where that is needed, after it was shown and confirmed, and
@@ -209,7 +247,7 @@ async fn is_void(deployer: &Deployer, rpc: &Endpoint, journal: &Journal) -> eyre
     }
     match Contract::open(rpc.clone(), deployer.contract_at(journal.nonce)).await {
         Ok(_) => Ok(false),
-        Err(error @ coordinator::chain::ChainError::Unreachable(_)) => Err(error.into()),
+        Err(error @ ChainError::Unreachable(_)) => Err(error.into()),
         Err(_) => Ok(true),
     }
 }

@@ -7,19 +7,24 @@ use std::{
     net::TcpListener,
     os::unix::fs::PermissionsExt,
     process::{Command, Output},
-    sync::LazyLock,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bn254::{Curve, Fr, G2Affine};
 use circuits::shape::Shape;
-use coordinator::chain::evm::{AccountKey, deploy};
+use coordinator::chain::evm::{AccountKey, Deployed, deploy};
 use devchain::{DEV_ACCOUNTS, DevChain};
 use prover::{Key, VerifyingKey};
+use serde_json::json;
 use tempfile::TempDir;
 use testbed::{
     postgres::{Postgres, Settings as PostgresSettings},
     redis::{Redis, Settings},
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn proofmill(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_proofmill"));
@@ -120,6 +125,73 @@ fn dev_keys() -> &'static TempDir {
     &KEYS
 }
 
+/// A contract that accepts proofs of s3m1 under this key.
+async fn deploy_with(rpc: &str, digest: [u8; 32], key: &VerifyingKey) -> Deployed {
+    let circuit = contracts::CircuitKey {
+        number: Shape::S3M1.number(),
+        slots: Shape::S3M1.slots() as u32,
+        mint_places: Shape::S3M1.mint_places() as u32,
+        dev_key: true,
+        digest,
+        key: contracts::VerifyingKey {
+            alpha: key.alpha_g1,
+            beta: key.beta_g2,
+            gamma: key.gamma_g2,
+            delta: key.delta_g2,
+            ic: key.ic.clone().try_into().unwrap(),
+        },
+    };
+    let operator = AccountKey::from_hex(DEV_ACCOUNTS[0].private_key).unwrap();
+    let config = contracts::Config::new(operator.address());
+    deploy(rpc, &operator, &config, &[circuit]).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_node_that_answers_must_be_of_one_chain() {
+    let key = tokio::task::spawn_blocking(|| Key::open(&dev_keys().path().join("s3m1.pmkey"), None));
+    let key = key.await.unwrap().unwrap();
+    let chain_of = async |chain_id: u64| {
+        let config = devchain::Config { chain_id, ..devchain::Config::default() };
+        let chain = DevChain::start(config).await.unwrap();
+        let deployed = deploy_with(&chain.url(), key.circuit(), key.verifying_key()).await;
+        (chain, deployed)
+    };
+    // One account and one nonce: the contracts have one address.
+    let ((ours, here), (other, there)) = (chain_of(31_337).await, chain_of(1337).await);
+    assert_eq!(here.contract, there.contract);
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let owner = folder.path().join("owner.key");
+    fs::write(&owner, DEV_ACCOUNTS[0].private_key).unwrap();
+    fs::set_permissions(&owner, Permissions::from_mode(0o600)).unwrap();
+    let away = "http://127.0.0.1:1".to_owned();
+    let name = other.url().trim_start_matches("http://").trim_end_matches('/').to_owned();
+
+    let all = [away.clone(), ours.url(), other.url()].join(",");
+    let mut coordinator = proofmill(&["coordinator", "--rpc", &all, "--circuits", "s3m1", "--contract"]);
+    coordinator
+        .arg(format!("0x{}", hex::encode(here.contract)))
+        .args(["--first-block", "0", "--port", "0", "--admin", "127.0.0.1:0", "--data-dir"])
+        .arg(data.path())
+        .arg("--keys")
+        .arg(dev_keys().path())
+        .env("PROOFMILL_OPERATOR_KEY", DEV_ACCOUNTS[0].private_key);
+    let text = tokio::task::spawn_blocking(move || refusal(&mut coordinator)).await.unwrap();
+    let expected = format!("node {name}: it is of chain 1337, the first one of chain 31337");
+    assert!(text.contains(&expected) && !text.contains("127.0.0.1:1:"), "{text}");
+
+    let deploy = move |rpc: String| {
+        let mut command = proofmill(&["deploy", "--rpc", &rpc, "--yes", "--key-file"]);
+        command.arg(&owner).arg("--keys").arg(dev_keys().path()).current_dir(folder.path());
+        let output = command.output().unwrap();
+        (output.status.success(), said(&output))
+    };
+    let (one_of_each, of_one) = (all, [away, ours.url()].join(","));
+    let deployed = tokio::task::spawn_blocking(move || (deploy(one_of_each), deploy(of_one)));
+    let ((refused, words), (done, said)) = deployed.await.unwrap();
+    assert!(!refused && words.contains("is of chain 1337, the first node of chain 31337"), "{words}");
+    assert!(done && said.contains("deployment.toml is written"), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_coordinator_whose_key_is_not_the_contracts_does_not_start_and_names_both() {
     let key = tokio::task::spawn_blocking(|| Key::open(&dev_keys().path().join("s3m1.pmkey"), None));
@@ -130,24 +202,8 @@ async fn a_coordinator_whose_key_is_not_the_contracts_does_not_start_and_names_b
     let delta_g1 = (here.delta_g1 * Fr::from(2)).to_affine();
     let there = VerifyingKey { delta_g1, delta_g2: double(here.delta_g2), ..here.clone() };
     there.validate().unwrap();
-    let circuit = contracts::CircuitKey {
-        number: Shape::S3M1.number(),
-        slots: Shape::S3M1.slots() as u32,
-        mint_places: Shape::S3M1.mint_places() as u32,
-        dev_key: true,
-        digest: key.circuit(),
-        key: contracts::VerifyingKey {
-            alpha: there.alpha_g1,
-            beta: there.beta_g2,
-            gamma: there.gamma_g2,
-            delta: there.delta_g2,
-            ic: there.ic.clone().try_into().unwrap(),
-        },
-    };
     let chain = DevChain::start(devchain::Config::default()).await.unwrap();
-    let operator = AccountKey::from_hex(DEV_ACCOUNTS[0].private_key).unwrap();
-    let config = contracts::Config::new(operator.address());
-    let deployed = deploy(&chain.url(), &operator, &config, &[circuit]).await.unwrap();
+    let deployed = deploy_with(&chain.url(), key.circuit(), &there).await;
 
     let data = tempfile::tempdir().unwrap();
     let coordinator = |circuits: &str| {
@@ -166,6 +222,63 @@ async fn a_coordinator_whose_key_is_not_the_contracts_does_not_start_and_names_b
     for digest in [here.digest(), there.digest()] {
         assert!(text.contains(&hex::encode(digest)), "{text}");
     }
+}
+
+/// In front of a node, while `refuses` is set: it takes no transaction, for a fee cap of its own.
+async fn with_fee_cap(node: String, refuses: Arc<AtomicBool>) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (mut bytes, mut more) = (Vec::new(), [0; 65_536]);
+            let body = loop {
+                let read = stream.read(&mut more).await.unwrap();
+                bytes.extend_from_slice(&more[..read]);
+                let text = String::from_utf8_lossy(&bytes);
+                let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+                let length = head.lines().find_map(|line| {
+                    line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok()
+                });
+                if read == 0 || length.is_none_or(|length: usize| body.len() >= length) {
+                    break body.to_owned();
+                }
+            };
+            let asked: serde_json::Value = serde_json::from_str(&body).unwrap();
+            let answer = if refuses.load(Ordering::SeqCst) && asked["method"] == "eth_sendRawTransaction" {
+                let error = json!({"code": -32_000, "message": "tx fee (1.35 ether) exceeds the configured cap (1.00 ether)"});
+                json!({"jsonrpc": "2.0", "id": asked["id"], "error": error}).to_string()
+            } else {
+                reqwest::Client::new().post(&node).json(&asked).send().await.unwrap().text().await.unwrap()
+            };
+            let head =
+                format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", answer.len());
+            let _ = stream.write_all((head + &answer).as_bytes()).await;
+        }
+    });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deployment_that_no_pool_takes_leaves_no_journal_behind() {
+    let chain = DevChain::start(devchain::Config::default()).await.unwrap();
+    let refuses = Arc::new(AtomicBool::new(true));
+    let rpc = with_fee_cap(chain.url(), Arc::clone(&refuses)).await;
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("owner.key"), DEV_ACCOUNTS[0].private_key).unwrap();
+    fs::set_permissions(folder.path().join("owner.key"), Permissions::from_mode(0o600)).unwrap();
+    let at = folder.path().to_owned();
+    let deploy = move || {
+        let mut command = proofmill(&["deploy", "--rpc", &rpc, "--yes", "--key-file", "owner.key", "--keys"]);
+        let output = command.arg(dev_keys().path()).current_dir(&at).output().unwrap();
+        (output.status.success(), said(&output))
+    };
+    let first = deploy.clone();
+    let (done, words) = tokio::task::spawn_blocking(first).await.unwrap();
+    assert!(!done && words.contains("configured cap") && words.contains("nothing was sent"), "{words}");
+    assert!(!folder.path().join("deployment.journal").exists(), "the next one may be signed with any fees");
+    refuses.store(false, Ordering::SeqCst);
+    let (done, words) = tokio::task::spawn_blocking(deploy).await.unwrap();
+    assert!(done, "{words}");
 }
 
 #[test]

@@ -209,7 +209,7 @@ pub enum DryRun {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
-    #[error("PM-CHAIN-001: the chain does not answer ({0}); check the node and its address")]
+    #[error("PM-CHAIN-001: the chain does not answer: {0}")]
     Unreachable(String),
     #[error(
         "PM-CHAIN-002: a log of the contract in block {block} cannot be decoded ({detail}); no deposits are taken in until \
@@ -249,6 +249,12 @@ pub trait Chain: Send + Sync {
 
     /// The next nonce of an address by mined transactions.
     async fn nonce(&self, owner: Address) -> Result<u64, ChainError>;
+
+    /// The nonce of an address and the contract's state, by one node, the nonce first: so the contract has what that node
+    /// mined with the nonces before.
+    async fn standing(&self, owner: Address) -> Result<(u64, ContractState), ChainError> {
+        Ok((self.nonce(owner).await?, self.contract_state().await?))
+    }
 
     /// Fees with which a transaction should be mined soon.
     async fn fees(&self) -> Result<Fees, ChainError>;

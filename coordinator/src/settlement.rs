@@ -20,11 +20,12 @@
 //!   order. If a reorganisation drops it, they are back to submitted and sent again: the same proof still fits, since
 //!   nothing in D moves.
 //! - If the nonce was used by a transaction we do not know, or ours reverted, its batches and those that build on them
-//!   start over behind the gates, with an alarm for a revert.
+//!   start over behind the gates, with an alarm for a revert. That a nonce was used counts only if two looks in a row see the
+//!   same: nonce and contract may come from nodes of which one is ahead, and a batch that is in already would only revert.
 //! - Final is what the final block says. If a reorganisation goes deeper than that and the contract stands at an earlier root
 //!   of this ledger, the batches behind it are not final any more and are sent again, as long as what it takes is kept: for
-//!   the last [`KEPT_FINAL`] batches. The block of the first of them must be another one by hash: a node that is behind only
-//!   raises an alarm.
+//!   the last [`KEPT_FINAL`] batches. The block of the first of them must be another one by hash, at two looks in a row: a node
+//!   that is behind only raises an alarm.
 //! - A contract at a root or a batch that the ledger does not know is never argued with: nothing is sent and nothing is
 //!   believed until they agree again.
 //!
@@ -134,7 +135,9 @@ pub enum FinalityLook {
     /// The block is the same, or the node is not there yet.
     #[default]
     Stands,
-    /// The block is another one.
+    /// One look found another block; the next one decides.
+    Doubted,
+    /// Two looks in a row found another block.
     Replaced,
 }
 
@@ -189,6 +192,17 @@ pub struct Settlement {
     not_before: u64,
     /// Where the contract stood when a call on what is pending was refused; not recorded.
     held_at: Option<u32>,
+    /// The flight that the last look saw displaced; not recorded.
+    #[serde(skip)]
+    doubted: Option<Displacement>,
+}
+
+/// What a look has seen of a flight that can never be mined as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Displacement {
+    nonce: u64,
+    next_nonce: u64,
+    contract_at: u32,
 }
 
 impl Settlement {
@@ -206,6 +220,7 @@ impl Settlement {
             refusals: 0,
             not_before: 0,
             held_at: None,
+            doubted: None,
         }
     }
 
@@ -217,7 +232,7 @@ impl Settlement {
     /// Without what is not recorded.
     #[cfg(feature = "sim")]
     pub(crate) fn without_times(&self) -> Self {
-        let mut settlement = Self { held_at: None, ..self.clone() };
+        let mut settlement = Self { held_at: None, doubted: None, ..self.clone() };
         settlement.flights.values_mut().for_each(|flight| flight.sent_at = 0);
         settlement.landed.forget_times();
         settlement
@@ -360,7 +375,7 @@ impl Settlement {
                 self.finalised = Some((*batch_no, submission.new_root));
                 let ours = |tx: &SignedTx| submission.mined.as_ref().is_some_and(|m| m.tx == tx.hash);
                 let flight = self.flight_of(*batch_no).filter(|(_, flight)| flight.txs.iter().any(ours));
-                let unused_from = flight.map_or(0, |(nonce, _)| nonce + 1);
+                let unused_from = flight.map_or(0, |(nonce, _)| nonce.saturating_add(1));
                 self.unused_from = self.unused_from.max(unused_from);
                 let landed = self.flights.extract_if(.., |_, flight| flight.last <= *batch_no).collect();
                 self.landed.add(*batch_no, submission, landed);

@@ -5,6 +5,7 @@
 //! | what the contract says arrives complete | [`scenarios`], on npm's anvil and on the dev chain |
 //! | what a node says wrongly is an error with a sentence, never a panic, a guess or a gap | [`misbehaviour`] |
 //! | whatever a node answers, a call ends in time and in bounds | [`hostile`] |
+//! | numbers at the limits of their types harm nothing | [`limits`] |
 //! | a remote signer is asked and not believed | [`signer`] |
 //! | over `https://` only servers with a good certificate are spoken to | [`tls`] |
 //! | whatever a reorganisation drops or moves, all that was accepted becomes final | [`reorg`] |
@@ -16,6 +17,8 @@
 mod fake;
 #[path = "chain_evm/hostile.rs"]
 mod hostile;
+#[path = "chain_evm/limits.rs"]
+mod limits;
 #[path = "chain_evm/misbehaviour.rs"]
 mod misbehaviour;
 #[path = "chain_evm/node.rs"]

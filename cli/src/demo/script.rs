@@ -12,7 +12,6 @@ use coordinator::{
 };
 use eyre::{WrapErr, bail, ensure};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use crate::{
     ui::{Spinner, eth},
@@ -49,19 +48,18 @@ pub struct Journal {
     pub steps: Vec<L1Step>,
 }
 
-pub struct Script<'a> {
+pub struct Script {
     alice: Session,
     bob: Session,
     carol: Session,
-    rpc_url: &'a str,
     client: Client,
     journal: Journal,
     journal_path: std::path::PathBuf,
 }
 
-impl<'a> Script<'a> {
-    pub async fn new(places: &Places<'a>, journal_path: std::path::PathBuf) -> eyre::Result<Self> {
-        let person = async |name: &str, key: &'a str| {
+impl Script {
+    pub async fn new(places: &Places<'_>, journal_path: std::path::PathBuf) -> eyre::Result<Self> {
+        let person = async |name: &str, key: &str| {
             let folder = Folder::open(places.wallets.join(name))?;
             Session::connect(key, places.rpc_url, places.api_url, (places.contract, None), folder).await
         };
@@ -74,7 +72,6 @@ impl<'a> Script<'a> {
             alice: person("alice", alice).await?,
             bob: person("bob", bob).await?,
             carol: person("carol", carol).await?,
-            rpc_url: places.rpc_url,
             client: Client::new(places.api_url),
             journal,
             journal_path,
@@ -90,7 +87,7 @@ impl<'a> Script<'a> {
         let deposits = [("Alice", 0u64, ETH / 2), ("Alice", 1, 3 * ETH / 10), ("Bob", 0, ETH / 5)];
         for (name, nonce, wei) in deposits {
             let person = if name == "Alice" { &self.alice } else { &self.bob };
-            if nonce_of(self.rpc_url, person.holder.address()).await? > nonce {
+            if person.l1.nonce().await? > nonce {
                 continue;
             }
             let spinner = Spinner::new(format!("{name} deposits {}", eth(wei)));
@@ -182,7 +179,7 @@ impl<'a> Script<'a> {
     }
 
     async fn collect(&mut self) -> eyre::Result<()> {
-        if nonce_of(self.rpc_url, self.carol.holder.address()).await? > 0 {
+        if self.carol.l1.nonce().await? > 0 {
             return Ok(());
         }
         let credited = self.carol.l1.pending().await?;
@@ -200,7 +197,7 @@ impl<'a> Script<'a> {
     /// Bob leaves without asking the operator: the contract demands one of his leaves.
     async fn force_exit(&mut self) -> eyre::Result<()> {
         let deposits = 1;
-        if nonce_of(self.rpc_url, self.bob.holder.address()).await? > deposits {
+        if self.bob.l1.nonce().await? > deposits {
             return Ok(());
         }
         let account = self.client.account(self.bob.holder.address()).await?;
@@ -276,15 +273,4 @@ where
         tokio::time::sleep(POLL).await;
     }
     bail!("gave up after {} s: {what}", PATIENCE.as_secs())
-}
-
-/// Transactions an account has sent, those that wait for a block included.
-async fn nonce_of(rpc_url: &str, address: Address) -> eyre::Result<u64> {
-    let address = format!("0x{}", hex::encode(address));
-    let body = json!({
-        "jsonrpc": "2.0", "id": 1, "method": "eth_getTransactionCount", "params": [address, "pending"],
-    });
-    let reply: Value = reqwest::Client::new().post(rpc_url).json(&body).send().await?.json().await?;
-    let text = reply["result"].as_str().unwrap_or_default();
-    u64::from_str_radix(text.trim_start_matches("0x"), 16).wrap_err("the node did not answer with a nonce")
 }

@@ -138,20 +138,32 @@ fn place(options: &Options) -> eyre::Result<Place> {
     Ok(Place { contract, first_block, shapes: options.circuits.clone(), file: None })
 }
 
-/// Whether the node has the contract, with these circuits and this operator.
+/// Whether every node that answers is of the deployment's chain and has the contract; and whether that has these circuits
+/// and this operator, by the first of them.
 async fn on_chain(missing: &mut Missing, rpc: &[Endpoint], place: &Place, signer: Option<Address>) {
-    let mut opened = Err(ChainError::Unreachable("no node is named".to_owned()));
+    let (mut first, mut away) = (None, Vec::new());
     for node in rpc {
-        opened = Contract::open(node.clone(), place.contract).await;
-        // Of several, those that are away are asked again later.
-        if !matches!(opened, Err(ChainError::Unreachable(_))) {
-            break;
+        let what = if rpc.len() > 1 { format!("node {}", node.host()) } else { "node".to_owned() };
+        match Contract::open(node.clone(), place.contract).await {
+            // Of several, those that are away are asked again later.
+            Err(error @ ChainError::Unreachable(_)) => away.push((what, error)),
+            Err(error) => missing.note(&what, error),
+            Ok((chain_id, contract)) => {
+                let (expected, _) = first.get_or_insert((chain_id, contract));
+                let (expected, whose) = match &place.file {
+                    Some(file) => (file.chain_id, "the deployment"),
+                    None => (*expected, "the first one"),
+                };
+                if chain_id != expected {
+                    missing.note(&what, format!("it is of chain {chain_id}, {whose} of chain {expected}"));
+                }
+            }
         }
     }
-    let Some((chain_id, contract)) = missing.take("node", opened.map_err(Into::into)) else { return };
-    if let Some(file) = place.file.as_ref().filter(|file| file.chain_id != chain_id) {
-        missing.note("node", format!("it is of chain {chain_id}, the deployment of chain {}", file.chain_id));
-    }
+    let Some((_, contract)) = first else {
+        away.into_iter().for_each(|(what, error)| missing.note(&what, error));
+        return;
+    };
     let operator = missing.take("node", contract.operator().await.map_err(Into::into));
     if let Some((signer, operator)) = signer.zip(operator).filter(|(signer, operator)| signer != operator) {
         let (signer, operator) = (hex(&signer), hex(&operator));

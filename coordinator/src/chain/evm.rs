@@ -190,16 +190,17 @@ pub async fn connect(
         let contract = chain.contract.clone();
         return Ok((Arc::new(chain), contract));
     }
-    let contract = Arc::new(OnceLock::new());
+    let first: Arc<OnceLock<(u64, Contract)>> = Arc::default();
     let members = nodes.into_iter().map(|settings| {
-        let (signer, contract) = (Arc::clone(&signer), Arc::clone(&contract));
+        let (signer, first) = (Arc::clone(&signer), Arc::clone(&first));
         let name = settings.rpc.host();
         let connect: Connect = Box::new(move || {
-            let connecting = EvmChain::connect_as(settings.clone(), Arc::clone(&signer));
-            let contract = Arc::clone(&contract);
+            let (mut settings, signer, first) = (settings.clone(), Arc::clone(&signer), Arc::clone(&first));
+            // Where no chain is configured, it is that of the first node that answers.
+            settings.chain_id = settings.chain_id.or(first.get().map(|(chain_id, _)| *chain_id));
             Box::pin(async move {
-                let chain = connecting.await?;
-                contract.get_or_init(|| chain.contract.clone());
+                let chain = EvmChain::connect_as(settings, signer).await?;
+                first.get_or_init(|| (chain.deployment.chain_id, chain.contract.clone()));
                 Ok(Arc::new(chain) as Arc<dyn Chain>)
             })
         });
@@ -207,7 +208,7 @@ pub async fn connect(
     });
     let several = Several::connect(members.collect()).await?;
     let nobody = || ChainError::Unreachable("no node answers".to_owned());
-    let contract = contract.get().cloned().ok_or_else(nobody)?;
+    let (_, contract) = first.get().cloned().ok_or_else(nobody)?;
     Ok((Arc::new(several), contract))
 }
 
@@ -294,7 +295,7 @@ impl Chain for EvmChain {
         };
         Ok(Some(Receipt {
             tx,
-            block: block.as_u64(),
+            block: u64_of("a block number", block.as_u64().into())?,
             block_hash: block_hash.0,
             success: status == 1.into(),
             gas_used: u64_of("gas used", receipt.gas_used)?,

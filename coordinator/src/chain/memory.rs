@@ -55,6 +55,7 @@ struct Inner {
     foreign_root: bool,
     signer_unlisted: bool,
     sent: usize,
+    heads_asked: usize,
     down: bool,
     /// Transactions that offer more are refused, and never in the pool.
     fee_cap: Option<u128>,
@@ -71,6 +72,12 @@ pub struct Faults {
     pub unindexed: u64,
     /// Calls on what is pending.
     pub pending: bool,
+    /// Where its head is: it is asked and never answers.
+    pub head: bool,
+    /// The contract's state: it gives that of so many blocks ago, as a node does that is behind.
+    pub contract_behind: usize,
+    /// The next so many hashes of blocks: it gives others.
+    pub other_hashes: u32,
 }
 
 /// See the module.
@@ -180,6 +187,10 @@ impl MemoryChain {
         self.lock().faults = faults;
     }
 
+    pub fn faults(&self) -> Faults {
+        self.lock().faults
+    }
+
     /// Has calls on what is pending run on the latest block.
     pub fn keep_no_pending_state(&self) {
         self.lock().pending_is_latest = true;
@@ -213,6 +224,11 @@ impl MemoryChain {
     /// Transactions that were broadcast.
     pub fn sent(&self) -> usize {
         self.lock().sent
+    }
+
+    /// How often its head was asked for.
+    pub fn heads_asked(&self) -> usize {
+        self.lock().heads_asked
     }
 
     pub fn contract(&self) -> ContractState {
@@ -389,6 +405,14 @@ impl Chain for MemoryChain {
     }
 
     async fn head(&self) -> Result<BlockRef, ChainError> {
+        let silent = {
+            let mut inner = self.up()?;
+            inner.heads_asked += 1;
+            inner.faults.head
+        };
+        if silent {
+            std::future::pending::<()>().await;
+        }
         let inner = self.up()?;
         let number = inner.blocks.len() as u64 - 1;
         Ok(BlockRef { number, hash: inner.tip().hash, timestamp: number })
@@ -401,7 +425,11 @@ impl Chain for MemoryChain {
     }
 
     async fn block_hash(&self, number: u64) -> Result<Option<Hash32>, ChainError> {
-        Ok(self.up()?.blocks.get(number as usize).map(|block| block.hash))
+        let mut inner = self.up()?;
+        let other = inner.faults.other_hashes > 0;
+        inner.faults.other_hashes = inner.faults.other_hashes.saturating_sub(1);
+        let block = inner.blocks.get(number as usize);
+        Ok(block.map(|block| if other { [0xee; 32] } else { block.hash }))
     }
 
     async fn logs(&self, from: u64, to: u64) -> Result<Logs, ChainError> {
@@ -421,7 +449,8 @@ impl Chain for MemoryChain {
 
     async fn contract_state(&self) -> Result<ContractState, ChainError> {
         let inner = self.up()?;
-        let contract = inner.tip().contract;
+        let at = inner.blocks.len().saturating_sub(1 + inner.faults.contract_behind);
+        let contract = inner.blocks[at].contract;
         let root = if inner.foreign_root { contract.root + Fr::from(1) } else { contract.root };
         Ok(ContractState { root, ..contract })
     }

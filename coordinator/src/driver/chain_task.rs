@@ -33,6 +33,8 @@ use crate::{
 mod intake;
 mod submit;
 
+use intake::Looked;
+
 pub(crate) struct ChainTask {
     pub chain: Arc<dyn Chain>,
     pub verifier: Arc<dyn ProofVerifier>,
@@ -49,14 +51,23 @@ pub(crate) struct ChainTask {
 /// Looks between two questions whether the contract lists the signer of promises.
 const SIGNER_EVERY: u32 = 64;
 
-/// Whether the contract lists the signer of promises.
+/// What one look at the batches leaves for the next.
 #[derive(Default)]
-pub(crate) struct Listing {
-    /// Looks until the contract is asked again, and why it does not.
+pub(crate) struct Noted {
+    /// Looks until the contract is asked again whether it lists the signer of promises, and why it does not.
     checked: u32,
     unlisted: Option<String>,
     /// Why the contract refused a batch alone, until the gates are passed.
     refused: Option<String>,
+    /// The final batch whose block seemed to be replaced, and its transaction.
+    replaced: Option<(u32, Hash32)>,
+}
+
+impl Noted {
+    /// At the start of a process that knows from its records why the contract refused a batch.
+    pub fn of_before(refused: Option<String>) -> Self {
+        Self { refused, ..Self::default() }
+    }
 }
 
 /// Why promises of this signer are worth nothing.
@@ -124,9 +135,9 @@ impl ChainTask {
             }
         };
         let settlement = async {
-            let mut listing = Listing::default();
+            let mut noted = Noted::of_before(self.status.get().halted);
             loop {
-                self.look_at_batches(&mut listing).await;
+                self.look_at_batches(&mut noted).await;
                 tokio::time::sleep(self.poll).await;
             }
         };
@@ -155,13 +166,14 @@ impl ChainTask {
         let looked = async {
             match self.heights().await?.final_block {
                 Some(final_block) => self.take_in(final_block, scanned).await,
-                None => Ok(()),
+                None => Ok(Looked::Waits),
             }
         };
         let looked = looked.await;
         self.status.set(|status| status.intake_unreachable = unreachable(&looked));
         match looked {
-            Ok(()) => self.intake_goes_on(),
+            Ok(Looked::AllTakenIn) => self.intake_goes_on(),
+            Ok(Looked::Waits) => {}
             Err(Stop::Intake(error)) => {
                 // A missing log may stand in blocks that were read and not recorded.
                 *scanned = None;
@@ -176,10 +188,10 @@ impl ChainTask {
     }
 
     /// One look for what became of batches, and what follows of it.
-    pub async fn look_at_batches(&self, listing: &mut Listing) {
+    pub async fn look_at_batches(&self, noted: &mut Noted) {
         let looked = async {
             let heights = self.heights().await?;
-            self.settle(heights.final_block.unwrap_or(0), heights.head, listing).await
+            self.settle(heights.final_block.unwrap_or(0), heights.head, noted).await
         };
         let looked = looked.await;
         let node_alarm = self.chain.alarm();
@@ -193,9 +205,8 @@ impl ChainTask {
     }
 
     /// Follows what is submitted, and submits what is next.
-    async fn settle(&self, final_block: u64, head: u64, listing: &mut Listing) -> Result<(), Stop> {
-        let nonce = self.chain.nonce(self.deployment.operator).await?;
-        let contract = self.chain.contract_state().await?;
+    async fn settle(&self, final_block: u64, head: u64, noted: &mut Noted) -> Result<(), Stop> {
+        let (nonce, contract) = self.chain.standing(self.deployment.operator).await?;
         let followed = self.link.ask(move |state| {
             let settlement = &state.settlement;
             let submissions: Vec<u32> = settlement.submissions().map(|(batch_no, _)| batch_no).collect();
@@ -208,13 +219,13 @@ impl ChainTask {
         let (submissions, hashes, settled, waiting, undone, contradiction) =
             followed.await.ok_or(Stop::Driver)?;
         let mut outcome = Outcome::default();
-        self.check_signer(listing).await?;
+        self.check_signer(noted).await?;
         if let Some(reason) = contradiction.filter(|_| submissions.is_empty()) {
             // With nothing to settle the contract may still have moved without us.
             outcome.halt(format!("batch {}: {reason}", contract.batch_no));
         }
+        let finality = self.finality_of(undone.as_ref(), head, noted).await?;
         if !submissions.is_empty() || undone.is_some() {
-            let finality = self.finality_of(undone, head).await?;
             let fees = self.chain.fees().await?;
             let (receipts, unknown) = self.receipts(hashes).await;
             let in_contract: BTreeSet<u32> =
@@ -236,14 +247,14 @@ impl ChainTask {
             self.act(view, &mut outcome).await?;
         }
         if outcome.refused {
-            listing.refused.clone_from(&outcome.halt);
+            noted.refused.clone_from(&outcome.halt);
         } else if outcome.passed || !waiting {
-            listing.refused = None;
-        } else if let Some(reason) = listing.refused.clone() {
+            noted.refused = None;
+        } else if let Some(reason) = noted.refused.clone() {
             // The gates were not tried again: what the contract said last still counts.
             outcome.halt.get_or_insert(reason);
         }
-        if let Some(unlisted) = listing.unlisted.clone() {
+        if let Some(unlisted) = noted.unlisted.clone() {
             outcome.halt(unlisted);
         }
         if let Some(reason) = outcome.halt.as_ref().filter(|_| self.status.get().halted.is_none()) {
@@ -262,45 +273,54 @@ impl ChainTask {
     }
 
     /// The list of signers only grows, but a reorganisation may take back what was added.
-    async fn check_signer(&self, listing: &mut Listing) -> Result<(), Stop> {
-        listing.checked = listing.checked.saturating_sub(1);
-        if listing.checked > 0 {
+    async fn check_signer(&self, noted: &mut Noted) -> Result<(), Stop> {
+        noted.checked = noted.checked.saturating_sub(1);
+        if noted.checked > 0 {
             return Ok(());
         }
         let listed = self.chain.is_promise_signer(self.signer).await?;
-        listing.unlisted = (!listed).then(|| unlisted(&self.signer));
+        noted.unlisted = (!listed).then(|| unlisted(&self.signer));
         // One that is not listed is looked for at every look.
-        listing.checked = if listed { SIGNER_EVERY } else { 0 };
+        noted.checked = if listed { SIGNER_EVERY } else { 0 };
         Ok(())
     }
 
     /// Whether the block is another one in which a final batch was mined that the contract does not have. A node that is
-    /// behind, or that has the block, says nothing.
+    /// behind, or that has the block, says nothing. One look alone says nothing either: its answers may come from a node that
+    /// others replace a moment later, or that has not indexed the logs yet.
     async fn finality_of(
         &self,
-        undone: Option<(u32, Receipt)>,
+        undone: Option<&(u32, Receipt)>,
         head: u64,
+        noted: &mut Noted,
     ) -> Result<FinalityLook, ChainError> {
+        let before = noted.replaced.take();
         let Some((batch_no, receipt)) = undone.filter(|(_, receipt)| receipt.block <= head) else {
             return Ok(FinalityLook::Stands);
         };
-        let replaced = match self.chain.block_hash(receipt.block).await? {
-            None => false,
-            Some(hash) if receipt.block_hash != [0; 32] => hash != receipt.block_hash,
+        let stands = match self.chain.block_hash(receipt.block).await? {
+            None => true,
+            Some(hash) if receipt.block_hash != [0; 32] => hash == receipt.block_hash,
             // Known by the contract's log alone.
             Some(_) => {
                 let logs = self.chain.logs(receipt.block, receipt.block).await?;
-                logs.batches.iter().all(|log| log.batch_no != batch_no)
+                logs.batches.iter().any(|log| log.batch_no == *batch_no)
+                    || self.chain.receipt(receipt.tx).await?.is_some_and(|receipt| receipt.success)
             }
         };
-        if replaced {
-            tracing::error!(
-                batch_no,
-                block = receipt.block,
-                "a reorganisation replaced final blocks; batches from this one on are settled again: raise the confirmations"
-            );
+        if stands {
+            return Ok(FinalityLook::Stands);
         }
-        Ok(if replaced { FinalityLook::Replaced } else { FinalityLook::Stands })
+        noted.replaced = Some((*batch_no, receipt.tx));
+        if before != noted.replaced {
+            return Ok(FinalityLook::Doubted);
+        }
+        tracing::error!(
+            batch_no,
+            block = receipt.block,
+            "a reorganisation replaced final blocks; batches from this one on are settled again: raise the confirmations"
+        );
+        Ok(FinalityLook::Replaced)
     }
 
     /// The receipts that the node has, and the hashes of which it cannot say whether there is one.
@@ -372,7 +392,7 @@ impl ChainTask {
 }
 
 /// Why the chain could not be asked, if so.
-fn unreachable(looked: &Result<(), Stop>) -> Option<String> {
+fn unreachable<T>(looked: &Result<T, Stop>) -> Option<String> {
     match looked {
         Err(Stop::Chain(error)) => Some(error.to_string()),
         _ => None,

@@ -158,7 +158,7 @@ impl Handle {
         let mut alarms: Vec<String> = [
             status.fatal,
             status.store_unreachable.map(|reason| format!("the store does not answer: {reason}")),
-            status.chain_unreachable.map(|reason| format!("the chain does not answer: {reason}")),
+            status.chain_unreachable,
             status.intake_unreachable.map(|reason| format!("deposits cannot be read: {reason}")),
             status.node_alarm,
             status.intake_alarm,

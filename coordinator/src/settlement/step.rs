@@ -1,7 +1,7 @@
 //! What follows from a look at the chain: first what happened to what was sent, then what to send.
 
 use super::{
-    ChainView, FinalityLook, Flight, LogsRead, Settlement, SettlementEffect, SettlementRecord,
+    ChainView, Displacement, FinalityLook, Flight, LogsRead, Settlement, SettlementEffect, SettlementRecord,
     SettlementRules, Submission, Tried, cost,
 };
 use crate::chain::{Fees, Receipt};
@@ -27,34 +27,45 @@ impl Settlement {
         }
         if let Some((first, was)) = self.undone(&view.contract) {
             let last = self.finalised.map_or(first, |(last, _)| last);
-            return vec![match view.finality {
-                FinalityLook::Replaced => SettlementEffect::Record(SettlementRecord::Dropped {
-                    batch_no: first,
-                    last,
-                    was: was.clone(),
-                    head: view.head,
-                }),
-                FinalityLook::Stands => SettlementEffect::Alarm {
-                    batch_no: first,
-                    reason: format!(
+            return match view.finality {
+                FinalityLook::Replaced => {
+                    let (was, head) = (was.clone(), view.head);
+                    vec![SettlementEffect::Record(SettlementRecord::Dropped {
+                        batch_no: first,
+                        last,
+                        was,
+                        head,
+                    })]
+                }
+                FinalityLook::Doubted => Vec::new(),
+                FinalityLook::Stands => {
+                    let reason = format!(
                         "PM-SETTLE-008: batch {last} is final, and the node has the contract at batch {} without having \
                          replaced block {}: it is behind, or several that differ answer for it; nothing is sent until it \
                          agrees",
                         view.contract.batch_no, was.block
-                    ),
-                },
-            }];
+                    );
+                    vec![SettlementEffect::Alarm { batch_no: first, reason }]
+                }
+            };
         }
         let mut effects = Vec::new();
-        if self.follow(view, &mut effects) {
+        let before = self.doubted.take();
+        if self.follow(view, before, &mut effects) {
             self.keep_alive(view, now, &mut effects);
             self.begin(view, now, &mut effects);
         }
         effects
     }
 
-    /// Believes receipts and logs, in order. Whether all that is on its way may still arrive.
-    fn follow(&mut self, view: &ChainView, effects: &mut Vec<SettlementEffect>) -> bool {
+    /// Believes receipts and logs, in order. Whether all that is on its way may still arrive. `before` is what the last look
+    /// saw displaced.
+    fn follow(
+        &mut self,
+        view: &ChainView,
+        before: Option<Displacement>,
+        effects: &mut Vec<SettlementEffect>,
+    ) -> bool {
         let mut all_final = true;
         let mut next = self.submissions.keys().next().copied();
         let mut sound = true;
@@ -107,10 +118,19 @@ impl Settlement {
                     if let Some((nonce, _)) = flight
                         && self.is_displaced(nonce, first, view)
                     {
+                        sound = false;
+                        let seen = Displacement {
+                            nonce,
+                            next_nonce: self.next_nonce(view),
+                            contract_at: view.contract.batch_no,
+                        };
+                        if before != Some(seen) {
+                            self.doubted = Some(seen);
+                            break;
+                        }
                         let record = SettlementRecord::Displaced { batch_no: first, last, nonce };
                         effects.push(SettlementEffect::Record(record));
                         self.give_up_behind(last, effects);
-                        sound = false;
                         break;
                     }
                 }
@@ -203,14 +223,19 @@ impl Settlement {
         }
         let mut in_flight = waiting.len();
         let behind = self.flights.values().map(|flight| flight.last).max().unwrap_or(0).max(contract_at);
-        let mut nonce =
-            self.flights.keys().next_back().map_or(0, |nonce| nonce + 1).max(self.next_nonce(view));
-        let mut first = behind + 1;
+        let mut nonce = self
+            .flights
+            .keys()
+            .next_back()
+            .map_or(0, |nonce| nonce.saturating_add(1))
+            .max(self.next_nonce(view));
+        let mut first = behind.saturating_add(1);
         // All before `first` is accepted or on its way: batches are proven in order, and flights are given up from the back.
         while in_flight < self.rules.max_in_flight
             && let Some(last) = self.group(first)
         {
-            let tried = if contract_at + 1 == first { Tried::Latest } else { Tried::Pending };
+            let tried =
+                if contract_at.checked_add(1) == Some(first) { Tried::Latest } else { Tried::Pending };
             if tried == Tried::Pending && (in_flight == 0 || self.held_at.is_some()) {
                 return;
             }
@@ -222,7 +247,7 @@ impl Settlement {
                 tried,
                 replaces: None,
             });
-            (first, nonce, in_flight) = (last + 1, nonce + 1, in_flight + 1);
+            (first, nonce, in_flight) = (last + 1, nonce.saturating_add(1), in_flight + 1);
         }
     }
 

@@ -4,6 +4,8 @@ use circuits::shape::Shape;
 
 use super::*;
 
+mod limits;
+
 const RULES: SettlementRules = SettlementRules {
     resend_ms: 100,
     bump_ms: 1_000,
@@ -179,8 +181,21 @@ fn a_nonce_that_somebody_else_used_is_given_up() {
     let mut s = settlement(1);
     sign(&mut s, 1, tx(5, 1), 0);
     let displaced = SettlementEffect::Record(SettlementRecord::Displaced { batch_no: 1, last: 1, nonce: 5 });
-    assert_eq!(step(&mut s, &view(0, 6), 1), [displaced]);
-    assert!(matches!(step(&mut s, &view(0, 6), 2)[..], [SettlementEffect::Submit { nonce: 6, .. }]));
+    assert_eq!(step(&mut s, &view(0, 6), 1), [], "two looks must agree");
+    assert_eq!(step(&mut s, &view(0, 6), 2), [displaced]);
+    assert!(matches!(step(&mut s, &view(0, 6), 3)[..], [SettlementEffect::Submit { nonce: 6, .. }]));
+}
+
+#[test]
+fn a_nonce_of_a_node_that_is_ahead_of_the_contract_makes_no_second_transaction() {
+    let mut s = settlement(1);
+    sign(&mut s, 1, tx(5, 1), 0);
+    // One node has mined it, the other has not, and each answers half of the look; then the first answers all.
+    assert_eq!(step(&mut s, &view(0, 6), 1), []);
+    assert_eq!(step(&mut s, &view(0, 5), 2), [], "the other node answers all");
+    assert_eq!(step(&mut s, &view(0, 6), 3), [], "not twice in a row");
+    let effects = step(&mut s, &mined(view(1, 6), &[receipt(1, 10)], 9), 4);
+    assert!(matches!(effects[..], [SettlementEffect::Record(SettlementRecord::Mined { batch_no: 1, .. })]));
 }
 
 #[test]
@@ -345,8 +360,9 @@ fn a_nonce_that_nobody_fills_strands_nothing_for_ever() {
     // Signed for nonce 7 when the owner stood there; a reorganisation took foreign transactions 5 and 6 away.
     sign(&mut s, 1, tx(7, 1), 0);
     let displaced = SettlementRecord::Displaced { batch_no: 1, last: 1, nonce: 7 };
-    assert_eq!(step(&mut s, &view(0, 5), 1), [SettlementEffect::Record(displaced)]);
-    assert_eq!(step(&mut s, &view(0, 5), 2), [submit(1..=1, 5, Tried::Latest)]);
+    assert_eq!(step(&mut s, &view(0, 5), 1), [], "two looks must agree");
+    assert_eq!(step(&mut s, &view(0, 5), 2), [SettlementEffect::Record(displaced)]);
+    assert_eq!(step(&mut s, &view(0, 5), 3), [submit(1..=1, 5, Tried::Latest)]);
 }
 
 #[test]
@@ -492,6 +508,7 @@ fn what_builds_on_a_transaction_that_no_pool_took_starts_over_with_it() {
     }
     s.apply(&SettlementRecord::Refused { batch_no: 2, last: 2, reason: "no funds".to_owned() }, 0);
     let first = receipt(1, 10);
+    step(&mut s, &mined(view(1, 6), std::slice::from_ref(&first), 0), 49);
     let effects = step(&mut s, &mined(view(1, 6), std::slice::from_ref(&first), 0), 50);
     let displaced = SettlementRecord::Displaced { batch_no: 3, last: 3, nonce: 7 };
     assert!(effects.iter().filter_map(record_of).any(|record| *record == displaced), "{effects:?}");

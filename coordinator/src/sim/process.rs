@@ -31,7 +31,7 @@ use crate::{
     config::{Config, Finality, Rules},
     driver::{
         Driver, SharedStatus, ToQueue,
-        chain_task::{ChainTask, Listing},
+        chain_task::{ChainTask, Noted},
         handle::Link,
         queue_task,
         replica::Replica,
@@ -293,10 +293,10 @@ fn poll(task: &mut Task) {
 }
 
 async fn look(task: ChainTask) {
-    let (mut scanned, mut listing) = (None, Listing::default());
+    let (mut scanned, mut noted) = (None, Noted::of_before(task.status.get().halted));
     loop {
         task.look_at_queues(&mut scanned).await;
-        task.look_at_batches(&mut listing).await;
+        task.look_at_batches(&mut noted).await;
         turn().await;
     }
 }

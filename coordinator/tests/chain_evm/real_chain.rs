@@ -4,7 +4,7 @@ use circuits::shape::Shape;
 use contracts::Config;
 use coordinator::chain::{
     ChainError,
-    evm::{AccountKey, EvmChain, EvmSettings, TxError, Wallet, deploy},
+    evm::{AccountKey, EvmChain, EvmSettings, TxError, Wallet, connect, deploy},
 };
 
 use crate::node::{Backend, ETHER, Mill, Node, alice, circuits, operator};
@@ -54,4 +54,23 @@ async fn another_chain_contract_or_operator_is_named_and_refused() {
 
     let error = EvmChain::connect(settings(), alice()).await.unwrap_err();
     assert!(matches!(&error, ChainError::Signing(words) if words.contains("f39fd6e5")), "{error}");
+}
+
+#[tokio::test]
+async fn nodes_of_different_chains_are_not_taken_for_nodes_of_one() {
+    let config = Config::new(operator().address());
+    let mut settings = Vec::new();
+    let mut nodes = Vec::new();
+    for chain_id in [31_337, 1337] {
+        let node = Node::start_with(Backend::DevChain, chain_id).await;
+        let deployed = deploy(&node.url, &operator(), &config, &circuits(&[Shape::S3M1])).await.unwrap();
+        settings.push(EvmSettings::new(&node.url, deployed.contract, deployed.block));
+        nodes.push(node);
+    }
+    // One account and one nonce: the contracts have one address.
+    assert_eq!(settings[0].contract, settings[1].contract);
+    let error = connect(settings.clone(), operator()).await.err().unwrap();
+    assert!(matches!(&error, ChainError::Unexpected(words) if words.contains("chain 1337")), "{error}");
+    settings.pop();
+    assert!(connect(settings, operator()).await.is_ok());
 }

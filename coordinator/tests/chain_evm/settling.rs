@@ -1,14 +1,22 @@
 //! A whole coordinator over a real node: the contract's proving secrets are known, so that proofs cost nothing and the
 //! contract still accepts only those of the right public inputs.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bn254::Fr;
 use circuits::{batch::Prepared, shape::Shape};
 use contracts::Config as ContractConfig;
 use coordinator::{
     Config, Handle, Parts,
-    chain::evm::{Deployed, EvmChain, EvmSettings, Signer, Wallet, deploy},
+    chain::{
+        Chain as _,
+        evm::{Deployed, EvmChain, EvmSettings, Signer, Wallet, deploy},
+    },
+    service::Service as _,
     start,
     store::SqliteStore,
     verifier::ProofVerifier,
@@ -131,12 +139,44 @@ impl Scene {
     }
 }
 
-pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..6_000 {
+/// How long something may take on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+async fn comes_true(mut holds: impl AsyncFnMut() -> bool) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
         if holds().await {
-            return;
+            return true;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("never came true: {what}");
+    false
+}
+
+pub async fn eventually(what: &str, holds: impl AsyncFnMut() -> bool) {
+    assert!(comes_true(holds).await, "never came true: {what}");
+}
+
+impl Scene {
+    /// Waits until it is so; if it never is, says how coordinator and chain are.
+    pub async fn eventually(&self, handle: &Handle, what: &str, holds: impl AsyncFnMut() -> bool) {
+        if comes_true(holds).await {
+            return;
+        }
+        let overview = handle.overview().await;
+        let settings = EvmSettings::new(&self.node.url, self.deployed.contract, self.deployed.block);
+        let chain = EvmChain::connect(settings, operator()).await;
+        let (mut state, mut logs, mut nonce) = (None, None, None);
+        if let Ok(chain) = &chain {
+            state = Some(chain.contract_state().await);
+            nonce = Some(chain.nonce(operator().address()).await);
+            let head = chain.head().await.map_or(0, |head| head.number);
+            logs = Some(chain.logs(0, head).await.map(|logs| (head, logs.deposits.len(), logs.batches)));
+        }
+        let batches = handle.batches(None, 50).await;
+        panic!(
+            "never came true: {what}\n{overview:#?}\n{:?}\nstate {state:?}, nonce {nonce:?}\nlogs {logs:#?}\n{batches:#?}",
+            chain.err()
+        );
+    }
 }

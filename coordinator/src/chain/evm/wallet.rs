@@ -165,6 +165,11 @@ impl Wallet {
         self.node.balance(self.address()).await
     }
 
+    /// Transactions that this account has sent, those that wait for a block included.
+    pub async fn nonce(&self) -> Result<u64, ChainError> {
+        self.node.nonce(self.address(), "pending").await
+    }
+
     /// Wei that this account can collect.
     pub async fn pending(&self) -> Result<u128, ChainError> {
         self.contract.pending(self.address()).await

@@ -15,6 +15,15 @@ use crate::{
 /// A position without logs is recorded only after so many blocks; reading them again costs one call.
 const RECORD_EVERY: u64 = 256;
 
+/// What a look at the queues came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Looked {
+    /// Everything in final blocks is taken in.
+    AllTakenIn,
+    /// Nothing is wrong with what was read, and not all was read: whatever alarm there is stays.
+    Waits,
+}
+
 impl ChainTask {
     pub(super) fn intake_stopped(&self, batch_no: Option<u32>, reason: String) {
         if self.status.get().intake_alarm.as_ref() != Some(&reason) {
@@ -34,7 +43,11 @@ impl ChainTask {
     }
 
     /// Watches deposits and forced requests in final blocks.
-    pub(super) async fn take_in(&self, final_block: u64, scanned: &mut Option<Cursor>) -> Result<(), Stop> {
+    pub(super) async fn take_in(
+        &self,
+        final_block: u64,
+        scanned: &mut Option<Cursor>,
+    ) -> Result<Looked, Stop> {
         let contract = self.chain.contract_state().await?;
         let known = self.link.ask(move |state| {
             let settlement = &state.settlement;
@@ -47,24 +60,30 @@ impl ChainTask {
         }
         if undone {
             // Settlement goes back first: what was sealed in those batches is compared with the blocks of now.
-            return Ok(());
+            return Ok(Looked::Waits);
         }
         if let Some(cursor) = cursor {
             match self.chain.block_hash(cursor.number).await? {
                 Some(hash) if hash == cursor.hash => {}
                 // A reorganisation made the chain shorter; what became of this block shows when it has grown again.
-                None => return Ok(()),
+                None => {
+                    return Err(Stop::Chain(ChainError::Unreachable(format!(
+                        "blocks up to {} were read, and the node does not have that one now: it is behind, or the chain \
+                         became shorter",
+                        cursor.number
+                    ))));
+                }
                 Some(_) => self.read_again(cursor, final_block, scanned).await?,
             }
         }
-        self.read_on(final_block, scanned).await?;
-        if stopped {
+        let looked = self.read_on(final_block, scanned).await?;
+        if stopped && looked == Looked::AllTakenIn {
             self.link.send(Message::Intake(IntakeRecord::Resumed));
         }
-        Ok(())
+        Ok(looked)
     }
 
-    async fn read_on(&self, final_block: u64, scanned: &mut Option<Cursor>) -> Result<(), Stop> {
+    async fn read_on(&self, final_block: u64, scanned: &mut Option<Cursor>) -> Result<Looked, Stop> {
         let cursor = self.link.ask(|state| state.cursor()).await.ok_or(Stop::Driver)?;
         let recorded = cursor.map(|cursor| cursor.number);
         // Blocks that were read without being recorded are read again if they were replaced.
@@ -77,7 +96,7 @@ impl ChainTask {
             let read = scanned.map(|read| read.number).max(recorded);
             let from = read.map_or(self.deployment.first_block, |read| read + 1);
             if from > final_block {
-                return Ok(());
+                return Ok(Looked::AllTakenIn);
             }
             let to = final_block.min(from.saturating_add(self.log_range - 1));
             let (to, logs) = self.logs_up_to(from, to).await?;
@@ -86,7 +105,7 @@ impl ChainTask {
             if let Some(last) = scanned.or(cursor)
                 && !self.stands(last).await?
             {
-                return Ok(());
+                return Ok(Looked::Waits);
             }
             if let Err(stop) = self.check_whole(to, &logs).await {
                 *scanned = None;

@@ -117,7 +117,7 @@ impl ChainTask {
                     hex::encode(tx.hash),
                     self.advice()
                 );
-                if contract.batch_no + 1 == batch_no {
+                if contract.batch_no.checked_add(1) == Some(batch_no) {
                     outcome.alarm(reason.clone());
                 }
                 self.record(SettlementRecord::Refused { batch_no, last, reason }).await?;

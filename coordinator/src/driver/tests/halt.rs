@@ -66,6 +66,48 @@ async fn a_contract_that_refuses_batches_stops_new_promises_until_it_takes_them(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn looks_that_pass_no_gate_lift_no_halt() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let paused = Config { resend_after: Duration::from_secs(3), ..config() };
+    let handle = world.start_as(paused.clone(), folder.path()).await;
+    let (alice, bob) = people();
+    register(&handle, &alice).await;
+    register(&handle, &bob).await;
+    fund(&world, &handle, &alice, 5_000).await;
+    settle(&handle).await;
+    let next = world.chain.contract().batch_no + 1;
+    world.chain.refuse(Some(next));
+    send(&handle, &alice, &bob, 100, "refused").await.unwrap();
+    until_halted(&handle).await;
+    // The contract may have changed its mind; nobody can ask.
+    world.chain.set_down(true);
+    eventually("the outage shows", async || handle.status_for_tests().chain_unreachable.is_some()).await;
+    world.chain.refuse(None);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(handle.status_for_tests().halted.is_some(), "no gate was passed");
+    // From now on no pool takes what passes the gates, and after each attempt there is a pause.
+    world.chain.set_fee_cap(Some(1));
+    world.chain.set_down(false);
+    until_it_goes_on(&handle).await;
+    eventually("it pauses", async || {
+        handle.ready().await.is_err_and(|words| words.contains("PM-SETTLE-003"))
+    })
+    .await;
+
+    // Within the pause no look after a restart comes to a gate, and what was recorded still counts.
+    handle.shutdown().await;
+    drop(handle);
+    let handle = world.start_as(paused, folder.path()).await;
+    let looked = world.chain.heads_asked();
+    eventually("it has looked", async || world.chain.heads_asked() > looked + 10).await;
+    assert!(handle.status_for_tests().halted.is_some(), "no gate was passed");
+    world.chain.set_fee_cap(None);
+    until_it_goes_on(&handle).await;
+    settle(&handle).await;
+    handle.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_foreign_root_and_a_signer_that_is_not_listed_stop_new_promises_with_nothing_to_settle() {
     let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
     let handle = world.start(folder.path()).await;

@@ -269,6 +269,17 @@ async fn a_batch_that_came_in_by_a_forgotten_transaction_long_ago_is_found() {
     let handle = world.start_as(Config { log_range: 2, ..config() }, backup.path()).await;
     settle(&handle).await;
     assert_eq!((handle.system().await.final_batch, world.chain.receipts().len()), (1, 1));
+    // A node that is behind with its state and its logs, and knows the transaction: nothing is undone by logs that are missing.
+    let missing = Faults { contract_behind: ALL, unindexed: ALL as u64, ..Faults::default() };
+    world.chain.set_faults(missing);
+    eventually("settlement waits for it", async || {
+        handle.ready().await.is_err_and(|words| words.contains("PM-SETTLE-008"))
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(handle.system().await.final_batch, 1);
+    world.chain.set_faults(Faults::default());
+    settle(&handle).await;
     fund(&world, &handle, &alice, 10).await;
     settle(&handle).await;
     assert_eq!(world.chain.contract().batch_no, 2);
@@ -405,5 +416,58 @@ async fn a_transaction_that_the_node_never_took_is_signed_anew_when_fees_are_dow
     assert!(world.chain.receipts().iter().all(|receipt| receipt.success));
     assert_eq!(world.chain.contract().batch_no, handle.system().await.final_batch);
     eventually("all is well", async || handle.ready().await.is_ok()).await;
+    handle.shutdown().await;
+}
+
+/// All blocks there are.
+const ALL: usize = 1 << 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_intake_that_only_waits_for_settlement_keeps_its_alarm() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let handle = world.start(folder.path()).await;
+    let (alice, _) = people();
+    fund(&world, &handle, &alice, 1_000).await;
+    settle(&handle).await;
+    world.chain.set_foreign_root(true);
+    eventually("the alarm", async || alarm(&handle).await.is_some()).await;
+    // Another node answers, for which nothing is settled yet.
+    world.chain.set_faults(Faults { contract_behind: ALL, ..Faults::default() });
+    world.chain.set_foreign_root(false);
+    eventually("settlement waits for it", async || {
+        handle.status_for_tests().settlement_alarm.is_some_and(|words| words.contains("PM-SETTLE-008"))
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(alarm(&handle).await.is_some(), "nothing is taken in, and that is not over");
+    world.chain.set_faults(Faults::default());
+    eventually("all is well", async || alarm(&handle).await.is_none() && handle.ready().await.is_ok()).await;
+    handle.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_wrong_answer_about_a_block_undoes_nothing_that_is_final() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let handle = world.start(folder.path()).await;
+    let (alice, _) = people();
+    fund(&world, &handle, &alice, 1_000).await;
+    settle(&handle).await;
+    // What is not final any more does not become final again meanwhile.
+    let behind = Faults { contract_behind: ALL, receipts: true, logs: true, ..Faults::default() };
+    world.chain.set_faults(behind);
+    eventually("settlement waits for it", async || {
+        handle.ready().await.is_err_and(|words| words.contains("PM-SETTLE-008"))
+    })
+    .await;
+    world.chain.set_faults(Faults { other_hashes: 1, ..behind });
+    eventually("it is asked", async || world.chain.faults().other_hashes == 0).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(handle.system().await.final_batch, 1);
+    // Two in a row are believed.
+    world.chain.set_faults(Faults { other_hashes: 2, ..behind });
+    eventually("it is not final any more", async || handle.system().await.final_batch == 0).await;
+    world.chain.set_faults(Faults::default());
+    settle(&handle).await;
+    assert_eq!(handle.system().await.final_batch, 1);
     handle.shutdown().await;
 }
