@@ -14,8 +14,8 @@ const AUX_FLAG: u32 = 1 << 31;
 /// Every coefficient once.
 struct CoefficientTable {
     values: Vec<Fr>,
-    /// By the limbs. The coefficients of a file are a stranger's choice: with a hash that can be computed beforehand, a few
-    /// megabytes of them would collide and take hours, so it is the keyed one of the standard library.
+    /// By the limbs. The coefficients of a file are a stranger's choice: with a hash that can be computed beforehand, a file of
+    /// coefficients that collide takes a time that grows with its square, so it is the keyed one of the standard library.
     indices: HashMap<[u64; 4], u32>,
 }
 
