@@ -34,6 +34,8 @@ use eyre::{WrapErr, bail, ensure};
 use gpu_worker::key_path;
 
 mod file;
+#[cfg(all(test, unix))]
+mod hostile;
 mod journal;
 mod settings;
 mod toml_file;

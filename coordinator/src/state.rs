@@ -230,6 +230,12 @@ impl State {
                 if !self.batcher.open.slots.is_empty() || *batch_no != self.tree.state_batch() + 1 {
                     return Err(StateError::Log(format!("batch {batch_no} opened out of order")));
                 }
+                // Of any circuit: those that are configured can be others than when it was written.
+                if !Shape::ALL.iter().any(|shape| shape.places() == *places as usize) {
+                    return Err(StateError::Log(format!(
+                        "batch {batch_no} opened with {places} places, which no circuit has"
+                    )));
+                }
                 self.batcher.open(*batch_no, *places as usize);
             }
             Event::Sealed(sealed) => self.replay_sealing(sealed, at)?,

@@ -10,8 +10,11 @@
 //! | [`redis`] | Redis with the configuration the farm asks for |
 //! | [`anvil`] | an Ethereum node for development |
 //! | [`process`] | any other child process of a test |
+//!
+//! And [`bend`]: files that lie, for the tests of all that reads files.
 
 pub mod anvil;
+pub mod bend;
 mod keeper;
 pub mod postgres;
 pub mod process;

@@ -39,6 +39,15 @@ pub(super) fn funded(shapes: &[Shape]) -> (Bench, Holder, Holder) {
     (bench, alice, bob)
 }
 
+#[test]
+fn a_log_that_opens_a_batch_of_no_circuit_is_refused() {
+    for places in [0, 3, u32::MAX] {
+        let event = Event::Opened { batch_no: 1, places };
+        let applied = State::new(rules(&[Shape::S3M1])).apply(&Stamped { at: 0, event });
+        assert!(matches!(applied, Err(StateError::Log(_))), "{places} places: {applied:?}");
+    }
+}
+
 fn accepted(bench: &Bench, holder: &Holder) -> u64 {
     bench.state.ledger.balances(&holder.owner).accepted
 }

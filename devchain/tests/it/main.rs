@@ -7,6 +7,7 @@
 //! | `reorg` | dropped blocks, returned transactions, finality, old states |
 //! | `restart` | the log: restart, SIGKILL under load, torn ends, damage, the folder's lock |
 //! | `decoding` | raw transactions from outside: no panic, only the canonical form |
+//! | `hostile` | logs that lie: refused, or a chain that goes on |
 //! | `wire` | JSON-RPC envelopes, batches, limits, web pages kept out |
 
 mod against_anvil;
@@ -14,6 +15,7 @@ mod common;
 mod contract;
 mod decoding;
 mod ethereum;
+mod hostile;
 mod reorg;
 mod restart;
 mod wire;

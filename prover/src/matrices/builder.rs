@@ -1,7 +1,6 @@
 //! The bellman constraint system that records constraints as sparse rows.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::OnceLock;
 
 use bellman::{ConstraintSystem, Index, LinearCombination, SynthesisError, Variable};
@@ -12,33 +11,12 @@ use super::{Matrices, SparseMatrix};
 /// Marks a private variable while the number of inputs is not known yet; such columns sort behind all inputs.
 const AUX_FLAG: u32 = 1 << 31;
 
-/// Hash for keys that are limbs of field elements: well mixed already, so one multiplication per limb is enough.
-#[derive(Default)]
-struct LimbHasher(u64);
-
-impl Hasher for LimbHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.write_u64(u64::from_le_bytes(word));
-        }
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        // The golden ratio spreads the few low bits that small constants differ in over the high bits of the hash.
-        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
-
 /// Every coefficient once.
 struct CoefficientTable {
     values: Vec<Fr>,
-    indices: HashMap<[u64; 4], u32, BuildHasherDefault<LimbHasher>>,
+    /// By the limbs. The coefficients of a file are a stranger's choice: with a hash that can be computed beforehand, a file of
+    /// coefficients that collide takes a time that grows with its square, so it is the keyed one of the standard library.
+    indices: HashMap<[u64; 4], u32>,
 }
 
 impl CoefficientTable {

@@ -1,19 +1,9 @@
-//! Files that lie. Small good files of every kind that this crate reads are bent: bits, lengths, sections, depth, ends. Whatever comes
-//! of it is an error or a value that keeps the promises of its type: no panic, no hang, and no allocation beyond a small multiple of
-//! the bytes that there are.
-//!
-//! `PROOFMILL_HOSTILE` says how many inputs are tried, `PROOFMILL_HOSTILE_FIRST` the first of them: each is made of its number alone, so
-//! that the one that failed can be tried again. `PROOFMILL_HOSTILE_SEEDS` names a folder that gets the good files, such as the seeds of
-//! `fuzz/corpus`. By hand, alone and with figures:
-//! `scripts/hostile files`.
+//! Files that lie, of every kind that this crate reads. Small good files are bent ([`testbed::bend`]), also in ways of their
+//! formats: sections repeated, dropped or swapped, checksums made right. Whatever comes of it is an error or a value that keeps
+//! the promises of its type.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::path::Path;
 
 use crate::common::{Chain, Mixed, key_of, prover_of, witness_of};
 use bn254::ntt::Generator;
@@ -21,55 +11,7 @@ use prover::iden3::phase_two::initial_key;
 use prover::iden3::zkey::Checks;
 use prover::iden3::{json, ptau, r1cs, wtns, zkey};
 use prover::{Cancel, DevTrapdoor, Key, KeyParts, Matrices, NoProgress, Resumable, generate_for, gnark};
-use rand_chacha::ChaCha20Rng;
-use rand_core::{RngCore, SeedableRng};
-
-/// Inputs where `PROOFMILL_HOSTILE` says nothing.
-const FEW: u64 = 3_000;
-/// No input may take longer.
-const LONGEST: Duration = Duration::from_secs(10);
-/// The largest allocation of an input: so many times its length, and what small tables take.
-const TIMES_LENGTH: usize = 64;
-const SMALL_TABLES: usize = 4 << 20;
-
-thread_local! {
-    /// The largest allocation of this thread since it was last set to zero.
-    static LARGEST: Cell<usize> = const { Cell::new(0) };
-}
-
-/// The system's allocator, which notes the largest allocation of each thread: what is asked for counts, not what is touched.
-struct Noting;
-
-fn note(size: usize) {
-    // A thread that ends has no cell any more, and nothing to note.
-    let _ = LARGEST.try_with(|largest| largest.set(largest.get().max(size)));
-}
-
-// SAFETY: everything is handed on to the system's allocator as it came; the cell is neither allocated nor dropped.
-unsafe impl GlobalAlloc for Noting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(layout.size());
-        // SAFETY: as the caller promised.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        note(layout.size());
-        // SAFETY: as the caller promised.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note(size);
-        // SAFETY: as the caller promised.
-        unsafe { System.realloc(at, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promised.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
+use testbed::bend::{Dice, Noting, Suite};
 
 #[global_allocator]
 static ALLOCATOR: Noting = Noting;
@@ -100,7 +42,6 @@ struct Bench {
     chain: Matrices,
     trapdoor: DevTrapdoor,
     expected: KeyParts,
-    folder: tempfile::TempDir,
 }
 
 impl Bench {
@@ -111,7 +52,7 @@ impl Bench {
         let parts = generate_for(Generator::Five, &circuit, &trapdoor, &NoProgress).unwrap();
         let for_iden3 = Key::from_parts(&parts).unwrap();
         let (chain, expected) = key_of(Chain::shape(2));
-        let partial = folder.path().join("seed.partial");
+        let partial = folder.path().join("partial");
         let mut work = Resumable::open(&partial, Generator::Seven, &chain, &trapdoor).unwrap();
         assert!(work.generate(&NoProgress).unwrap() == expected);
         drop(work);
@@ -142,11 +83,12 @@ impl Bench {
             (Kind::GnarkPublic, gnark::write_public_inputs(witness.public_inputs())),
         ];
         let chain = Matrices::clone(&chain);
-        Self { seeds, circuit, chain, trapdoor, expected, folder }
+        Self { seeds, circuit, chain, trapdoor, expected }
     }
 
     /// Reads a file as its kind, and uses what was read; whether it was accepted.
-    fn read(&self, kind: Kind, bytes: &[u8], file: &Path, number: u64) -> bool {
+    fn read(&self, kind: Kind, bytes: &[u8], folder: &Path, number: u64) -> bool {
+        let file = &folder.join("bent");
         match kind {
             Kind::R1cs => {
                 let Ok(circuit) = r1cs::read(bytes) else { return false };
@@ -201,110 +143,6 @@ impl Bench {
             Kind::GnarkPublic => gnark::read_public_inputs(bytes).is_ok(),
         }
     }
-
-    /// An input, made of its number alone.
-    fn input(&self, number: u64) -> (Kind, Vec<u8>) {
-        let mut dice = Dice(ChaCha20Rng::seed_from_u64(number));
-        let (kind, seed) = &self.seeds[dice.below(self.seeds.len())];
-        let mut bytes = seed.clone();
-        for _ in 0..1 + dice.below(3) {
-            let other = &self.seeds[dice.below(self.seeds.len())].1;
-            bend(&mut bytes, other, &mut dice);
-        }
-        if *kind == Kind::Pmkey && dice.below(4) > 0 {
-            mend_checksums(&mut bytes);
-        }
-        (*kind, bytes)
-    }
-}
-
-struct Dice(ChaCha20Rng);
-
-impl Dice {
-    /// Below `end`, which is not zero.
-    fn below(&mut self, end: usize) -> usize {
-        (self.0.next_u64() % end as u64) as usize
-    }
-
-    fn range(&mut self, len: usize) -> std::ops::Range<usize> {
-        let (one, other) = (self.below(len + 1), self.below(len + 1));
-        one.min(other)..one.max(other)
-    }
-
-    /// A number that breaks sums and products.
-    fn extreme(&mut self) -> u64 {
-        const EXTREMES: [u64; 16] = [
-            0,
-            1,
-            2,
-            27,
-            28,
-            29,
-            1 << 16,
-            (1 << 27) - 1,
-            1 << 28,
-            i32::MAX as u64,
-            1 << 31,
-            u32::MAX as u64,
-            1 << 32,
-            1 << 40,
-            1 << 63,
-            u64::MAX,
-        ];
-        let extreme = EXTREMES[self.below(EXTREMES.len())];
-        // And its neighbours.
-        extreme.wrapping_add(self.below(3) as u64).wrapping_sub(1)
-    }
-}
-
-fn bend(bytes: &mut Vec<u8>, other: &[u8], dice: &mut Dice) {
-    let len = bytes.len();
-    if len == 0 {
-        bytes.extend_from_slice(other);
-        return;
-    }
-    match dice.below(11) {
-        0 => {
-            for _ in 0..1 + dice.below(8) {
-                bytes[dice.below(len)] ^= 1 << dice.below(8);
-            }
-        }
-        1 => bytes.truncate(dice.below(len)),
-        2 => bytes.extend((0..dice.below(70)).map(|i| i as u8)),
-        3 | 4 => {
-            // Lengths are most often near the beginning, and aligned to four.
-            let reach = if dice.below(2) == 0 { len.min(200) } else { len };
-            let (at, width) = (dice.below(reach) & !3, 4 << dice.below(2));
-            let end = (at + width).min(len);
-            bytes[at..end].copy_from_slice(&dice.extreme().to_le_bytes()[..end - at]);
-        }
-        5 => drop(bytes.drain(dice.range(len))),
-        6 => {
-            let part = bytes[dice.range(len)].to_vec();
-            let at = dice.below(len);
-            bytes.splice(at..at, part);
-        }
-        7 => {
-            let part = other[dice.range(other.len())].to_vec();
-            let range = dice.range(len);
-            bytes.splice(range, part);
-        }
-        8 => shuffle_sections(bytes, dice),
-        9 => {
-            let depth = 1 << dice.below(17);
-            let (open, at) = ([b'[', b'{', b'('][dice.below(3)], dice.below(len));
-            let nest = match open {
-                b'{' => b"{\"a\":".repeat(depth),
-                byte => vec![byte; depth],
-            };
-            bytes.splice(at..at, nest);
-        }
-        _ => {
-            let digits = b"0123456789".repeat(1 + dice.below(200));
-            let at = dice.below(len);
-            bytes.splice(at..at, digits);
-        }
-    }
 }
 
 /// Repeats, drops or swaps sections of a container of iden3's, or changes their numbers.
@@ -354,70 +192,16 @@ fn mend_checksums(bytes: &mut [u8]) {
     bytes[992..1024].copy_from_slice(sum.as_bytes());
 }
 
-fn number_in(variable: &str, otherwise: u64) -> u64 {
-    std::env::var(variable).map_or(otherwise, |text| text.parse().unwrap())
-}
-
-/// Kilobytes that this process took at most so far.
-fn peak() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
-}
-
 #[test]
 fn no_file_however_bent_makes_a_parser_panic_hang_or_take_memory() {
     let bench = Bench::new();
-    for (kind, seed) in &bench.seeds {
-        assert!(bench.read(*kind, seed, &bench.folder.path().join("good"), 0), "the good {kind:?}");
-    }
-    if let Some(folder) = std::env::var_os("PROOFMILL_HOSTILE_SEEDS") {
-        for (number, (kind, seed)) in bench.seeds.iter().enumerate() {
-            fs::write(Path::new(&folder).join(format!("{number}-{kind:?}")), seed).unwrap();
+    let bent = |kind, bytes: &mut Vec<u8>, dice: &mut Dice| match kind {
+        Kind::R1cs | Kind::Wtns | Kind::Zkey | Kind::Ptau if dice.below(8) == 0 => {
+            shuffle_sections(bytes, dice)
         }
-    }
-    let (count, first) = (number_in("PROOFMILL_HOSTILE", FEW), number_in("PROOFMILL_HOSTILE_FIRST", 0));
-    let (next, accepted) = (AtomicU64::new(first), AtomicU64::new(0));
-    let (slowest, peak_of_a_tenth) = (AtomicU64::new(0), AtomicU64::new(0));
-    let began = Instant::now();
-    let work = |file: PathBuf| {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= first + count {
-                return;
-            }
-            if number == first + count / 10 {
-                peak_of_a_tenth.store(peak().unwrap_or(0), Ordering::Relaxed);
-            }
-            let (kind, bytes) = bench.input(number);
-            LARGEST.set(0);
-            let start = Instant::now();
-            let read = catch_unwind(AssertUnwindSafe(|| bench.read(kind, &bytes, &file, number)));
-            let (took, largest) = (start.elapsed(), LARGEST.get());
-            let case = format!("{kind:?}, PROOFMILL_HOSTILE=1 PROOFMILL_HOSTILE_FIRST={number}");
-            assert!(read.is_ok(), "a panic: {case}");
-            assert!(took < LONGEST, "{took:?}: {case}");
-            let most = TIMES_LENGTH * bytes.len() + SMALL_TABLES;
-            assert!(largest <= most, "{largest} bytes at once for {} bytes: {case}", bytes.len());
-            accepted.fetch_add(u64::from(read.is_ok_and(|read| read)), Ordering::Relaxed);
-            slowest.fetch_max(took.as_micros() as u64, Ordering::Relaxed);
-        }
+        Kind::Pmkey if dice.below(4) > 0 => mend_checksums(bytes),
+        _ => {}
     };
-    std::thread::scope(|scope| {
-        for thread in 0..std::thread::available_parallelism().map_or(2, usize::from) {
-            let file = bench.folder.path().join(format!("bent.{thread}"));
-            let work = &work;
-            scope.spawn(move || work(file));
-        }
-    });
-    let (then, now) = (peak_of_a_tenth.into_inner(), peak().unwrap_or(0));
-    println!(
-        "{count} files in {:.1?}, {} accepted, the slowest {} µs; peak memory {then} kB after a tenth, {now} kB at the end",
-        began.elapsed(),
-        accepted.into_inner(),
-        slowest.into_inner()
-    );
-    // By hand it runs alone; in the gate other tests share the process.
-    if count > FEW {
-        assert!(now <= then + (64 << 10), "memory grew from {then} kB to {now} kB");
-    }
+    let read = |kind, bytes: &[u8], folder: &Path, number| bench.read(kind, bytes, folder, number);
+    Suite { what: "prover", seeds: &bench.seeds, few: 3_000 }.run(bent, read);
 }

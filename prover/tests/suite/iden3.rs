@@ -5,8 +5,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use crate::common::{Chain, Mixed, witness_of};
-use bn254::Fr;
 use bn254::ntt::Generator;
+use bn254::{Field, Fr, fr_to_le_bytes};
 use proptest::prelude::*;
 use prover::iden3::zkey::Checks;
 use prover::iden3::{Iden3Error, json, r1cs, wtns, zkey};
@@ -332,4 +332,45 @@ fn snarkjs_proves_with_a_key_that_we_wrote() {
     let vk = prover::PreparedVerifyingKey::new(&parts.vk).unwrap();
     let inputs = witness_of(Mixed::new(77));
     verify(&vk, &json::read_proof(&proof).unwrap(), inputs.public_inputs()).unwrap();
+}
+
+/// Different coefficients of one hash under the hash that was used here once: of each limb `hash = (hash.rotate_left(23) ^ limb) * GOLDEN`,
+/// after the number of limbs. The last limb is what leads to the hash wanted.
+fn of_one_hash(count: usize) -> Vec<Fr> {
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    let step = |hash: u64, limb: u64| (hash.rotate_left(23) ^ limb).wrapping_mul(GOLDEN);
+    let one = |first: u64| {
+        let hash = [first, 0, 0].into_iter().fold(step(0, 4), step);
+        let mut value = Fr::ZERO;
+        value.0 = [first, 0, 0, hash.rotate_left(23)];
+        // Elements have limbs below the modulus.
+        (value.0[3] < 0x3064_4e72_e131_a029).then_some(value)
+    };
+    (0..).filter_map(one).take(count).collect()
+}
+
+/// Coefficients are looked up in a table as they are read. 100,000 of them took half a minute.
+#[test]
+fn coefficients_that_were_chosen_to_collide_are_read_like_others() {
+    let coefficients = of_one_hash(100_000);
+    let wires = 2u32;
+    // A length of 32 and the modulus, as in every file.
+    let mut header = r1cs::write(&matrices()).unwrap()[24..60].to_vec();
+    header.extend([wires, 0, 0, 1, wires, 0, coefficients.len() as u32].map(u32::to_le_bytes).concat());
+    let mut constraints = Vec::new();
+    for coefficient in &coefficients {
+        constraints.extend([1u32, 1].map(u32::to_le_bytes).concat());
+        constraints.extend(fr_to_le_bytes(coefficient));
+        constraints.extend([0; 8]);
+    }
+    let mut file = b"r1cs".to_vec();
+    file.extend([1u32, 2].map(u32::to_le_bytes).concat());
+    for (number, section) in [(1u32, header), (2, constraints)] {
+        file.extend(number.to_le_bytes());
+        file.extend((section.len() as u64).to_le_bytes());
+        file.extend(section);
+    }
+    let began = std::time::Instant::now();
+    assert_eq!(r1cs::read(&file).unwrap().constraints(), coefficients.len());
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
 }

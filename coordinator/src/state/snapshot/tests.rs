@@ -7,6 +7,8 @@ use crate::{
     testkit::Bench,
 };
 
+mod hostile;
+
 fn snapshots(folder: &Path) -> Snapshots {
     Snapshots::open(folder, "chain 1 contract 0x00").unwrap()
 }
