@@ -15,6 +15,9 @@
 //! | file | concept |
 //! |---|---|
 //! | `driver` | the loop, on a thread of its own |
+//! | `messages` | what comes in, and what goes out to queue and chain |
+//! | `apply` | what each message does to the cores |
+//! | `status` | what goes wrong without stopping it |
 //! | `replica` | a state that follows the log: at a start, as a standby; and when it is kept as a snapshot |
 //! | `start` | from a store and adapters to a running coordinator |
 //! | `handle` | the `Service` |
@@ -25,52 +28,43 @@
 //! | `queue_task` | eyes and hands on the queue |
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::sync::{mpsc::UnboundedSender, oneshot};
-use wire::{
-    Attempt, Control, JobEntry, JobId, ProofBytes, Timings, WorkerEvent, WorkerId,
-    queue::{EventCursor, Priority},
-};
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
-    chain::{Fees, Logs, SignedTx, SubmitBatch},
-    farm::{FarmEffect, FarmEvent},
-    ledger::Verified,
-    refusal,
-    service::{OperationView, UserError},
-    settlement::{ChainView, SettlementEffect, SettlementRecord, Tried},
+    farm::FarmEvent,
     state::{
         State, StateError,
-        event::{Cursor, IntakeRecord, KeyRegistered, OperationId, OpsRecord, ProofAccepted, Stamped},
-        intake::IntakeError,
+        event::{OperationId, Stamped},
         lines,
-        rows::{Line, Row},
+        rows::Row,
     },
     store::{Leadership, Store, StoreError},
     trace::TraceId,
-    tree::TreeError,
 };
 
+mod apply;
 pub(crate) mod chain_task;
 pub(crate) mod handle;
+mod messages;
 mod operate;
 mod points;
 pub(crate) mod queue_task;
 pub(crate) mod replica;
 pub(crate) mod start;
+mod status;
 pub(crate) mod telemetry;
 
 pub use handle::Handle;
+pub(crate) use messages::{FromQueue, Message, OnChain, Submit, ToQueue};
 pub use operate::{Explanation, OperationExplanation, Overview};
 pub use replica::SnapshotSettings;
 use replica::{Replica, Snapshotter};
 pub use start::{Parts, StartError, start};
+pub(crate) use status::{SharedStatus, Status};
 use telemetry::Telemetry;
 
 /// The loop looks at its clocks at least this often.
@@ -79,158 +73,6 @@ const TICK: Duration = Duration::from_millis(50);
 const LEAD_EVERY: Duration = Duration::from_secs(1);
 /// A store that does not answer is asked again after this.
 const RETRY: Duration = Duration::from_millis(100);
-
-/// Something from the queue, proofs already verified.
-pub(crate) enum FromQueue {
-    Event(Box<WorkerEvent>),
-    Proof {
-        worker: WorkerId,
-        job: JobId,
-        attempt: Attempt,
-        proof: Box<ProofBytes>,
-        timings: Timings,
-        valid: bool,
-    },
-    /// A proof that nobody waits for any more.
-    Late {
-        worker: WorkerId,
-        job: JobId,
-        attempt: Attempt,
-    },
-    /// The queue was wiped.
-    Lost,
-}
-
-/// Something to be done on L1, with all it takes.
-pub(crate) enum OnChain {
-    Submit(Box<Submit>),
-    /// Transactions of one nonce, newest first.
-    Send(Vec<SignedTx>),
-    Alarm(String),
-    /// No batch can be settled.
-    Halt(String),
-}
-
-/// Batches for one transaction.
-pub(crate) struct Submit {
-    /// In order, each with the public inputs of its proof.
-    pub batches: Vec<(SubmitBatch, [bn254::Fr; 3])>,
-    pub nonce: u64,
-    pub fees: Fees,
-    pub tried: Tried,
-    /// Fees and gas limit of the transaction that this one replaces.
-    pub replaces: Option<(Fees, u64)>,
-}
-
-type Question = Box<dyn FnOnce(&State) + Send>;
-
-pub(crate) enum Message {
-    /// With the id of its request, if it has one.
-    Submit(Box<Verified>, Option<TraceId>, oneshot::Sender<Result<OperationView, UserError>>),
-    Register(Box<KeyRegistered>, oneshot::Sender<Result<(), UserError>>),
-    Ask(Question),
-    TakeIn {
-        to: Cursor,
-        logs: Box<Logs>,
-        reply: oneshot::Sender<Result<(), IntakeError>>,
-    },
-    /// Final blocks were replaced: everything behind `kept` as it is now.
-    ReadAgain {
-        kept: Option<Cursor>,
-        to: Cursor,
-        logs: Box<Logs>,
-        reply: oneshot::Sender<Result<(), IntakeError>>,
-    },
-    Intake(IntakeRecord),
-    Observed {
-        view: Box<ChainView>,
-        reply: oneshot::Sender<Vec<OnChain>>,
-    },
-    /// A transaction was signed, or a gate refused.
-    Settled {
-        record: Box<SettlementRecord>,
-        reply: oneshot::Sender<()>,
-    },
-    /// A call on what is pending was refused while the contract stood at this batch.
-    Hold {
-        contract_at: u32,
-    },
-    FromQueue {
-        events: Vec<FromQueue>,
-        up_to: Option<EventCursor>,
-    },
-    /// An operator pauses or resumes.
-    Ops(OpsRecord, oneshot::Sender<()>),
-    Requeue(u32, oneshot::Sender<()>),
-    Drain(WorkerId, oneshot::Sender<()>),
-    /// The lines about a batch; the error in words.
-    Lines(u32, oneshot::Sender<Result<Vec<Line>, String>>),
-    /// Seals the open batch.
-    Seal(oneshot::Sender<()>),
-    Stop,
-}
-
-/// Something for the queue, in order.
-pub(crate) enum ToQueue {
-    Publish { entry: JobEntry, input: Arc<[u8]>, priority: Priority },
-    Control { worker: WorkerId, control: Control },
-    Retire { job: JobId, attempt: Attempt },
-    Remove { job: JobId },
-    Acknowledge(EventCursor),
-}
-
-/// What goes wrong without stopping the service; shown by `ready` and `system`.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Status {
-    pub intake_alarm: Option<String>,
-    pub settlement_alarm: Option<String>,
-    /// Why the contract would take no batch, as of the last look: nothing new is promised meanwhile.
-    pub halted: Option<String>,
-    /// Settlement cannot read the chain.
-    pub chain_unreachable: Option<String>,
-    /// The intake of deposits cannot.
-    pub intake_unreachable: Option<String>,
-    /// A node that is not used, since it contradicts the others.
-    pub node_alarm: Option<String>,
-    pub store_unreachable: Option<String>,
-    /// Found in the background; the driver stops.
-    pub damaged: Option<TreeError>,
-    pub fatal: Option<String>,
-    pub head: u64,
-    pub final_block: u64,
-    /// The term in which this one leads.
-    pub term: u64,
-}
-
-#[derive(Clone, Default)]
-pub(crate) struct SharedStatus {
-    status: Arc<Mutex<Status>>,
-    /// Whether the driver is to stop, also while it waits for its store.
-    stop: Arc<AtomicBool>,
-}
-
-impl SharedStatus {
-    pub fn set(&self, change: impl FnOnce(&mut Status)) {
-        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    pub fn get(&self) -> Status {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Why nothing new may be promised, if so.
-    pub fn halted(&self) -> Option<String> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).halted.clone()
-    }
-
-    pub fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
-    }
-
-    pub fn stopping(&self) -> bool {
-        self.stop.load(Ordering::Acquire)
-    }
-}
 
 /// What happens after the commit, told whether it succeeded.
 type AfterCommit = Box<dyn FnOnce(&State, Committed)>;
@@ -270,15 +112,6 @@ pub(crate) type Clock = Box<dyn Fn() -> u64 + Send>;
 pub(crate) fn system_clock() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Answers only if the round was committed; without an answer the caller asks again.
-fn when_durable(reply: oneshot::Sender<()>) -> AfterCommit {
-    Box::new(move |_, committed| {
-        if committed == Committed::Yes {
-            let _ = reply.send(());
-        }
-    })
 }
 
 /// One group on its way to the store.
@@ -506,189 +339,6 @@ impl Driver {
         replica.catch_up_to_lead(self.store.as_mut())?;
         (self.state, self.sequence) = replica.into_state();
         Ok(())
-    }
-
-    fn message(&mut self, message: Message, now: u64, round: &mut Round) -> Result<(), StateError> {
-        match message {
-            Message::Submit(operation, request, reply) => {
-                let halted = self.status.halted();
-                let outcome = self.state.submit(&operation, halted.as_deref(), now, &mut round.log)?;
-                if let (Ok(id), Some(request)) = (&outcome, request) {
-                    round.requests.push((request, *id));
-                }
-                round.after.push(Box::new(move |state, committed| {
-                    let view = |id| state.operation(&id).ok_or_else(refusal::unavailable);
-                    let answer = match committed {
-                        Committed::Yes => outcome.and_then(view),
-                        Committed::No => Err(refusal::unavailable()),
-                    };
-                    let _ = reply.send(answer);
-                }));
-            }
-            Message::Register(entry, reply) => {
-                let outcome = self.state.register_key(*entry, now, &mut round.log)?;
-                round.after.push(Box::new(move |_, committed| {
-                    let answer =
-                        if committed == Committed::Yes { outcome } else { Err(refusal::unavailable()) };
-                    let _ = reply.send(answer);
-                }));
-            }
-            Message::Ask(question) => round.after.push(Box::new(move |state, _| question(state))),
-            Message::TakeIn { to, logs, reply } => {
-                let outcome = self.state.take_in(to, *logs, now, &mut round.log)?;
-                round.after.push(Box::new(move |_, committed| {
-                    // Without an answer the task reads the cursor again.
-                    if committed == Committed::Yes {
-                        let _ = reply.send(outcome);
-                    }
-                }));
-            }
-            Message::ReadAgain { kept, to, logs, reply } => {
-                let outcome = self.state.read_again(kept, to, *logs, now, &mut round.log)?;
-                round.after.push(Box::new(move |_, committed| {
-                    if committed == Committed::Yes {
-                        let _ = reply.send(outcome);
-                    }
-                }));
-            }
-            Message::Intake(record) => self.state.note_intake(record, now, &mut round.log)?,
-            Message::Observed { view, reply } => {
-                let effects = self.state.settlement_step(&view, now, &mut round.log)?;
-                round.after.push(Box::new(move |state, committed| {
-                    if committed == Committed::Yes {
-                        let wanted =
-                            effects.into_iter().filter_map(|effect| on_chain(state, effect)).collect();
-                        let _ = reply.send(wanted);
-                    }
-                }));
-            }
-            Message::Hold { contract_at } => self.state.settlement.hold(contract_at),
-            Message::Settled { record, reply } => {
-                self.state.settled(*record, now, &mut round.log)?;
-                round.after.push(Box::new(move |_, committed| {
-                    if committed == Committed::Yes {
-                        let _ = reply.send(());
-                    }
-                }));
-            }
-            Message::FromQueue { events, up_to } => {
-                for event in events {
-                    self.worker_event(event, now, round)?;
-                }
-                round.to_queue.extend(up_to.map(ToQueue::Acknowledge));
-            }
-            Message::Ops(record, reply) => {
-                self.state.ops(record, now, &mut round.log)?;
-                round.after.push(when_durable(reply));
-            }
-            Message::Requeue(batch_no, reply) => {
-                let effects = self.state.requeue(batch_no, now, &mut round.log);
-                self.farm_effects(effects, round);
-                round.after.push(when_durable(reply));
-            }
-            Message::Drain(worker, reply) => {
-                let effects = self.state.drain(worker, now, &mut round.log);
-                self.farm_effects(effects, round);
-                round.after.push(when_durable(reply));
-            }
-            Message::Lines(batch_no, reply) => {
-                // What this round commits is not asked for: the caller asked before it.
-                let _ = reply.send(self.store.lines(batch_no).map_err(|error| error.to_string()));
-            }
-            Message::Seal(reply) => {
-                self.state.seal_now(now, &mut round.log)?;
-                round.after.push(Box::new(move |_, _| {
-                    let _ = reply.send(());
-                }));
-            }
-            Message::Stop => {}
-        }
-        Ok(())
-    }
-
-    fn worker_event(&mut self, event: FromQueue, now: u64, round: &mut Round) -> Result<(), StateError> {
-        let effects = match event {
-            FromQueue::Late { worker, job, attempt } => {
-                if let Some(batch_no) = job.batch_no() {
-                    self.state.late_proof(batch_no, attempt.0, worker, now, &mut round.log);
-                }
-                return Ok(());
-            }
-            FromQueue::Lost => self.state.farm_step(FarmEvent::QueueLost, now, &mut round.log),
-            FromQueue::Event(event) => self.state.farm_step(FarmEvent::Worker(event), now, &mut round.log),
-            FromQueue::Proof { worker, job, attempt, valid: false, .. } => {
-                metrics::counter!("proofmill_proofs_refused_total").increment(1);
-                tracing::warn!(%worker, %job, %attempt, "PM-FARM-001: a proof does not verify; the job is tried again");
-                self.state.farm_step(FarmEvent::ProofRefused { worker, job, attempt }, now, &mut round.log)
-            }
-            FromQueue::Proof { worker, job, attempt, proof, timings, valid: true } => {
-                let Some(batch_no) = job.batch_no() else { return Ok(()) };
-                if let Some(millijoules) =
-                    timings.energy_millijoules.filter(|_| self.state.wants_proof(batch_no))
-                {
-                    let (worker, payments) = (worker.clone(), self.state.slots_used(batch_no));
-                    let energy = FarmEvent::ProofEnergy { worker, millijoules, payments };
-                    let effects = self.state.farm_step(energy, now, &mut round.log);
-                    self.farm_effects(effects, round);
-                }
-                if self.state.wants_proof(batch_no)
-                    && let Some(batch) = self.state.batch(batch_no)
-                {
-                    self.telemetry.proved(batch.shape.name(), &worker, &timings);
-                }
-                let accepted = ProofAccepted {
-                    batch_no,
-                    attempt: attempt.0,
-                    worker,
-                    proof: proof.0.to_vec(),
-                    prove_ms: u64::try_from(timings.total.as_millis()).unwrap_or(u64::MAX),
-                    witness_ms: u64::try_from(timings.witness.as_millis()).unwrap_or(u64::MAX),
-                };
-                self.state.accept_proof(accepted, now, &mut round.log)?
-            }
-        };
-        self.farm_effects(effects, round);
-        Ok(())
-    }
-
-    fn farm_effects(&self, effects: Vec<FarmEffect>, round: &mut Round) {
-        round.to_queue.extend(effects.into_iter().filter_map(|effect| match effect {
-            FarmEffect::Record(_) => None,
-            FarmEffect::Publish { entry, priority } => {
-                let input = self.state.batch(entry.job.batch_no()?)?.input.clone()?;
-                Some(ToQueue::Publish { entry, input, priority })
-            }
-            FarmEffect::Control { worker, control } => {
-                if let Control::Refuse { shape, .. } = control {
-                    tracing::warn!(%worker, circuit = %shape, "PM-FARM-002: the worker's key is not the contract's; it gets no jobs of the circuit");
-                }
-                Some(ToQueue::Control { worker, control })
-            }
-            FarmEffect::Retire { job, attempt } => Some(ToQueue::Retire { job, attempt }),
-            FarmEffect::Remove { job } => Some(ToQueue::Remove { job }),
-        }));
-    }
-}
-
-fn on_chain(state: &State, effect: SettlementEffect) -> Option<OnChain> {
-    match effect {
-        SettlementEffect::Record(_) => None,
-        SettlementEffect::Submit { batch_no, last, nonce, fees, tried, replaces } => {
-            let batches = (batch_no..=last)
-                .map(|no| Some((state.submission(no)?, state.batch(no)?.public_inputs)))
-                .collect::<Option<_>>()?;
-            Some(OnChain::Submit(Box::new(Submit { batches, nonce, fees, tried, replaces })))
-        }
-        SettlementEffect::Send { batch_no, tx } => {
-            let before = state.settlement.transactions(batch_no).iter().rev().filter(|known| **known != tx);
-            Some(OnChain::Send(std::iter::once(tx.clone()).chain(before.cloned()).collect()))
-        }
-        SettlementEffect::Alarm { batch_no, reason } => {
-            Some(OnChain::Alarm(format!("batch {batch_no}: {reason}")))
-        }
-        SettlementEffect::Halt { batch_no, reason } => {
-            Some(OnChain::Halt(format!("batch {batch_no}: {reason}")))
-        }
     }
 }
 

@@ -3,14 +3,16 @@
 
 use std::{
     path::Path,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    time::Duration,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use circuits::{batch::Prepared, shape::Shape};
 use tokio::task::JoinHandle;
 use wire::{
-    CircuitSupport, Registration,
+    CircuitSupport, Control, ProofBytes, Registration, Timings, WorkerEvent, WorkerId,
     job::decode_batch_input,
     queue::{
         CoordinatorQueue, WorkerQueue,
@@ -22,7 +24,7 @@ use super::*;
 use crate::{
     chain::{Chain, memory::MemoryChain},
     config::{Config, Finality},
-    service::{PrepareSend, PrepareWithdraw, Service, Stage},
+    service::{OperationView, PrepareSend, PrepareWithdraw, Service, Stage, UserError},
     state::rows::{Checkpoint, Line, Row},
     store::{Leadership, SqliteStore},
     testkit::{Holder, TagVerifier},

@@ -1,0 +1,211 @@
+//! What each message does to the cores, and what follows from it once the round is durable.
+
+use tokio::sync::oneshot;
+use wire::Control;
+
+use super::{AfterCommit, Committed, Driver, FromQueue, Message, OnChain, Round, Submit, ToQueue};
+use crate::{
+    farm::{FarmEffect, FarmEvent},
+    refusal,
+    settlement::SettlementEffect,
+    state::{State, StateError, event::ProofAccepted},
+};
+
+/// Answers only if the round was committed; without an answer the caller asks again.
+fn when_durable(reply: oneshot::Sender<()>) -> AfterCommit {
+    Box::new(move |_, committed| {
+        if committed == Committed::Yes {
+            let _ = reply.send(());
+        }
+    })
+}
+
+impl Driver {
+    pub(super) fn message(
+        &mut self,
+        message: Message,
+        now: u64,
+        round: &mut Round,
+    ) -> Result<(), StateError> {
+        match message {
+            Message::Submit(operation, request, reply) => {
+                let halted = self.status.halted();
+                let outcome = self.state.submit(&operation, halted.as_deref(), now, &mut round.log)?;
+                if let (Ok(id), Some(request)) = (&outcome, request) {
+                    round.requests.push((request, *id));
+                }
+                round.after.push(Box::new(move |state, committed| {
+                    let view = |id| state.operation(&id).ok_or_else(refusal::unavailable);
+                    let answer = match committed {
+                        Committed::Yes => outcome.and_then(view),
+                        Committed::No => Err(refusal::unavailable()),
+                    };
+                    let _ = reply.send(answer);
+                }));
+            }
+            Message::Register(entry, reply) => {
+                let outcome = self.state.register_key(*entry, now, &mut round.log)?;
+                round.after.push(Box::new(move |_, committed| {
+                    let answer =
+                        if committed == Committed::Yes { outcome } else { Err(refusal::unavailable()) };
+                    let _ = reply.send(answer);
+                }));
+            }
+            Message::Ask(question) => round.after.push(Box::new(move |state, _| question(state))),
+            Message::TakeIn { to, logs, reply } => {
+                let outcome = self.state.take_in(to, *logs, now, &mut round.log)?;
+                round.after.push(Box::new(move |_, committed| {
+                    // Without an answer the task reads the cursor again.
+                    if committed == Committed::Yes {
+                        let _ = reply.send(outcome);
+                    }
+                }));
+            }
+            Message::ReadAgain { kept, to, logs, reply } => {
+                let outcome = self.state.read_again(kept, to, *logs, now, &mut round.log)?;
+                round.after.push(Box::new(move |_, committed| {
+                    if committed == Committed::Yes {
+                        let _ = reply.send(outcome);
+                    }
+                }));
+            }
+            Message::Intake(record) => self.state.note_intake(record, now, &mut round.log)?,
+            Message::Observed { view, reply } => {
+                let effects = self.state.settlement_step(&view, now, &mut round.log)?;
+                round.after.push(Box::new(move |state, committed| {
+                    if committed == Committed::Yes {
+                        let wanted =
+                            effects.into_iter().filter_map(|effect| on_chain(state, effect)).collect();
+                        let _ = reply.send(wanted);
+                    }
+                }));
+            }
+            Message::Hold { contract_at } => self.state.settlement.hold(contract_at),
+            Message::Settled { record, reply } => {
+                self.state.settled(*record, now, &mut round.log)?;
+                round.after.push(Box::new(move |_, committed| {
+                    if committed == Committed::Yes {
+                        let _ = reply.send(());
+                    }
+                }));
+            }
+            Message::FromQueue { events, up_to } => {
+                for event in events {
+                    self.worker_event(event, now, round)?;
+                }
+                round.to_queue.extend(up_to.map(ToQueue::Acknowledge));
+            }
+            Message::Ops(record, reply) => {
+                self.state.ops(record, now, &mut round.log)?;
+                round.after.push(when_durable(reply));
+            }
+            Message::Requeue(batch_no, reply) => {
+                let effects = self.state.requeue(batch_no, now, &mut round.log);
+                self.farm_effects(effects, round);
+                round.after.push(when_durable(reply));
+            }
+            Message::Drain(worker, reply) => {
+                let effects = self.state.drain(worker, now, &mut round.log);
+                self.farm_effects(effects, round);
+                round.after.push(when_durable(reply));
+            }
+            Message::Lines(batch_no, reply) => {
+                // What this round commits is not asked for: the caller asked before it.
+                let _ = reply.send(self.store.lines(batch_no).map_err(|error| error.to_string()));
+            }
+            Message::Seal(reply) => {
+                self.state.seal_now(now, &mut round.log)?;
+                round.after.push(Box::new(move |_, _| {
+                    let _ = reply.send(());
+                }));
+            }
+            Message::Stop => {}
+        }
+        Ok(())
+    }
+
+    fn worker_event(&mut self, event: FromQueue, now: u64, round: &mut Round) -> Result<(), StateError> {
+        let effects = match event {
+            FromQueue::Late { worker, job, attempt } => {
+                if let Some(batch_no) = job.batch_no() {
+                    self.state.late_proof(batch_no, attempt.0, worker, now, &mut round.log);
+                }
+                return Ok(());
+            }
+            FromQueue::Lost => self.state.farm_step(FarmEvent::QueueLost, now, &mut round.log),
+            FromQueue::Event(event) => self.state.farm_step(FarmEvent::Worker(event), now, &mut round.log),
+            FromQueue::Proof { worker, job, attempt, valid: false, .. } => {
+                metrics::counter!("proofmill_proofs_refused_total").increment(1);
+                tracing::warn!(%worker, %job, %attempt, "PM-FARM-001: a proof does not verify; the job is tried again");
+                self.state.farm_step(FarmEvent::ProofRefused { worker, job, attempt }, now, &mut round.log)
+            }
+            FromQueue::Proof { worker, job, attempt, proof, timings, valid: true } => {
+                let Some(batch_no) = job.batch_no() else { return Ok(()) };
+                if let Some(millijoules) =
+                    timings.energy_millijoules.filter(|_| self.state.wants_proof(batch_no))
+                {
+                    let (worker, payments) = (worker.clone(), self.state.slots_used(batch_no));
+                    let energy = FarmEvent::ProofEnergy { worker, millijoules, payments };
+                    let effects = self.state.farm_step(energy, now, &mut round.log);
+                    self.farm_effects(effects, round);
+                }
+                if self.state.wants_proof(batch_no)
+                    && let Some(batch) = self.state.batch(batch_no)
+                {
+                    self.telemetry.proved(batch.shape.name(), &worker, &timings);
+                }
+                let accepted = ProofAccepted {
+                    batch_no,
+                    attempt: attempt.0,
+                    worker,
+                    proof: proof.0.to_vec(),
+                    prove_ms: u64::try_from(timings.total.as_millis()).unwrap_or(u64::MAX),
+                    witness_ms: u64::try_from(timings.witness.as_millis()).unwrap_or(u64::MAX),
+                };
+                self.state.accept_proof(accepted, now, &mut round.log)?
+            }
+        };
+        self.farm_effects(effects, round);
+        Ok(())
+    }
+
+    pub(super) fn farm_effects(&self, effects: Vec<FarmEffect>, round: &mut Round) {
+        round.to_queue.extend(effects.into_iter().filter_map(|effect| match effect {
+            FarmEffect::Record(_) => None,
+            FarmEffect::Publish { entry, priority } => {
+                let input = self.state.batch(entry.job.batch_no()?)?.input.clone()?;
+                Some(ToQueue::Publish { entry, input, priority })
+            }
+            FarmEffect::Control { worker, control } => {
+                if let Control::Refuse { shape, .. } = control {
+                    tracing::warn!(%worker, circuit = %shape, "PM-FARM-002: the worker's key is not the contract's; it gets no jobs of the circuit");
+                }
+                Some(ToQueue::Control { worker, control })
+            }
+            FarmEffect::Retire { job, attempt } => Some(ToQueue::Retire { job, attempt }),
+            FarmEffect::Remove { job } => Some(ToQueue::Remove { job }),
+        }));
+    }
+}
+
+fn on_chain(state: &State, effect: SettlementEffect) -> Option<OnChain> {
+    match effect {
+        SettlementEffect::Record(_) => None,
+        SettlementEffect::Submit { batch_no, last, nonce, fees, tried, replaces } => {
+            let batches = (batch_no..=last)
+                .map(|no| Some((state.submission(no)?, state.batch(no)?.public_inputs)))
+                .collect::<Option<_>>()?;
+            Some(OnChain::Submit(Box::new(Submit { batches, nonce, fees, tried, replaces })))
+        }
+        SettlementEffect::Send { batch_no, tx } => {
+            let before = state.settlement.transactions(batch_no).iter().rev().filter(|known| **known != tx);
+            Some(OnChain::Send(std::iter::once(tx.clone()).chain(before.cloned()).collect()))
+        }
+        SettlementEffect::Alarm { batch_no, reason } => {
+            Some(OnChain::Alarm(format!("batch {batch_no}: {reason}")))
+        }
+        SettlementEffect::Halt { batch_no, reason } => {
+            Some(OnChain::Halt(format!("batch {batch_no}: {reason}")))
+        }
+    }
+}
