@@ -1,6 +1,8 @@
 //! Files that lie, of every kind that an operator is handed or that is read at a start: deployment, settings, journal, keys and
 //! tokens. What is accepted is what its type promises.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use circuits::shape::Shape;
