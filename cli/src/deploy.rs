@@ -26,11 +26,11 @@ use contracts::{
 use coordinator::{
     chain::{
         ChainError, Fees,
-        evm::{AccountKey, Contract, DEV_CHAIN_IDS, Deployed, Deployer, Plan, TxError},
+        evm::{AccountKey, Broadcast, Contract, DEV_CHAIN_IDS, Deployed, Deployer, Plan, TxError},
     },
     http::Endpoint,
 };
-use eyre::{WrapErr, bail, ensure};
+use eyre::{WrapErr, bail, ensure, eyre};
 use gpu_worker::key_path;
 
 mod file;
@@ -139,23 +139,22 @@ pub async fn run(options: Options) -> eyre::Result<()> {
             Journal::begin(path, deployer.chain_id(), &account, nonce, &code)
         }
     };
-    let is_first = journal.transactions()?.is_empty();
+    let mut broadcast = Broadcast::Again;
     if deployer.look(&journal.transactions()?).await?.is_none() {
+        let before = journal.last_fees();
         sign(deployer, &options, &mut journal, &config, &circuits, &code).await?;
+        if before.is_none() {
+            broadcast = Broadcast::First;
+        }
     }
     let spinner = Spinner::new("the contract is deployed");
-    let deployed = match deployer.finish(&journal.transactions()?).await {
-        // It was signed just now, the first of its nonce, and no pool has it: the next attempt may pay less.
-        Err(error @ TxError::NotTaken(_)) if is_first && journal.transactions()?.len() == 1 => {
-            journal.remove()?;
-            return Err(error.into());
+    let kept = |path: &Path| format!("the transaction is kept in {}: run the command again", path.display());
+    let deployed = match deployer.finish(&journal.transactions()?, broadcast).await {
+        Err(error @ TxError::NotTaken(_)) if broadcast == Broadcast::First => {
+            journal.refused()?;
+            return Err(eyre!(error).wrap_err(kept(&options.out.with_extension("journal"))));
         }
-        finished => finished.wrap_err_with(|| {
-            format!(
-                "the transaction is kept in {}: run the command again",
-                options.out.with_extension("journal").display()
-            )
-        })?,
+        finished => finished.wrap_err_with(|| kept(&options.out.with_extension("journal")))?,
     };
     spinner.done(format!(
         "contract {} in block {} ({} gas, transaction {})",
@@ -208,11 +207,11 @@ async fn sign(
     code: &[u8],
 ) -> eyre::Result<()> {
     let mut plan = Plan { nonce: journal.nonce, ..deployer.plan(code).await? };
-    if let Some(last) = journal.transactions()?.last() {
-        if plan.fees.max_fee <= last.fees.max_fee {
+    if let Some(last) = journal.last_fees() {
+        if plan.fees.max_fee <= last.max_fee {
             return Ok(());
         }
-        plan.fees = replacing(&last.fees, &plan.fees);
+        plan.fees = replacing(&last, &plan.fees);
         say!("  fees have risen: the deployment is signed again with the same nonce");
     }
     show(deployer, &plan, config, circuits);

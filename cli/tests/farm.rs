@@ -305,6 +305,7 @@ fn a_contract_is_deployed_once_and_its_coordinator_waits_for_the_database_of_the
     let coordinator = |key: &str| {
         let mut command = proofmill(&coordinator);
         command.args(["--operator-key", key, "--confirmations", "1", "--database-url", &database]);
+        command.args(["--cors-origin", "https://wallet.example"]);
         command
     };
     fs::write(at("other.key"), "22".repeat(32)).unwrap();
@@ -325,6 +326,15 @@ fn a_contract_is_deployed_once_and_its_coordinator_waits_for_the_database_of_the
     let line = lines.find(|line| line.contains("API: ")).unwrap();
     let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
     eventually("it is ready", || ask(&url, "GET /health/ready HTTP/1.1\r\n", "").starts_with("HTTP/1.1 200"));
+
+    // A browser's page may ask if its origin was named.
+    for (origin, may) in [("https://wallet.example", true), ("https://evil.example", false)] {
+        let head = format!(
+            "OPTIONS /graphql HTTP/1.1\r\nOrigin: {origin}\r\nAccess-Control-Request-Method: POST\r\n"
+        );
+        let answer = ask(&url, &head, "").to_ascii_lowercase();
+        assert_eq!(answer.contains(&format!("access-control-allow-origin: {origin}")), may, "{answer}");
+    }
 
     let doctor = proofmill(&["doctor", "--keys", "keys", "--rpc", &rpc, "--api", &url]).output().unwrap();
     assert!(said(&doctor).contains("the same for coordinator and node"), "{}", said(&doctor));

@@ -259,7 +259,7 @@ async fn with_fee_cap(node: String, refuses: Arc<AtomicBool>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deployment_that_no_pool_takes_leaves_no_journal_behind() {
+async fn a_deployment_that_no_pool_takes_is_signed_again_at_the_same_nonce() {
     let chain = DevChain::start(devchain::Config::default()).await.unwrap();
     let refuses = Arc::new(AtomicBool::new(true));
     let rpc = with_fee_cap(chain.url(), Arc::clone(&refuses)).await;
@@ -275,10 +275,12 @@ async fn a_deployment_that_no_pool_takes_leaves_no_journal_behind() {
     let first = deploy.clone();
     let (done, words) = tokio::task::spawn_blocking(first).await.unwrap();
     assert!(!done && words.contains("configured cap") && words.contains("nothing was sent"), "{words}");
-    assert!(!folder.path().join("deployment.journal").exists(), "the next one may be signed with any fees");
+    let journal = fs::read_to_string(folder.path().join("deployment.journal")).unwrap();
+    assert!(journal.contains("\"refused\": true"), "the next one may be signed with any fees: {journal}");
     refuses.store(false, Ordering::SeqCst);
     let (done, words) = tokio::task::spawn_blocking(deploy).await.unwrap();
-    assert!(done, "{words}");
+    assert!(done && !words.contains("fees have risen"), "{words}");
+    assert!(!folder.path().join("deployment.journal").exists());
 }
 
 #[test]

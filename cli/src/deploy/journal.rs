@@ -42,6 +42,9 @@ struct Transaction {
     hash: String,
     raw: String,
     fees: Fees,
+    /// The node said that it takes it not, and why. It is kept, since a node that lies may have it all the same.
+    #[serde(default)]
+    refused: bool,
 }
 
 impl Journal {
@@ -97,7 +100,30 @@ impl Journal {
     /// # Errors
     /// If it cannot be written: then the transaction must not be sent.
     pub fn add(&mut self, tx: &SignedTx) -> eyre::Result<()> {
-        self.transactions.push(Transaction { hash: hex(&tx.hash), raw: hex(&tx.raw), fees: tx.fees });
+        let (hash, raw) = (hex(&tx.hash), hex(&tx.raw));
+        // The same fees give the same transaction.
+        self.transactions.retain(|known| known.hash != hash);
+        self.transactions.push(Transaction { hash, raw, fees: tx.fees, refused: false });
+        self.write().wrap_err("nothing was sent")
+    }
+
+    /// Notes that the node took the last transaction not.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn refused(&mut self) -> eyre::Result<()> {
+        if let Some(last) = self.transactions.last_mut() {
+            last.refused = true;
+        }
+        self.write()
+    }
+
+    /// Fees of the last transaction that may be in a pool.
+    pub fn last_fees(&self) -> Option<Fees> {
+        self.transactions.iter().rev().find(|tx| !tx.refused).map(|tx| tx.fees)
+    }
+
+    fn write(&self) -> eyre::Result<()> {
         let text = serde_json::to_vec_pretty(self)?;
         let temporary = self.path.with_extension("journal.tmp");
         let write = || {
@@ -108,7 +134,7 @@ impl Journal {
             let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
             File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
         };
-        write().wrap_err_with(|| format!("cannot write {}; nothing was sent", self.path.display()))
+        write().wrap_err_with(|| format!("cannot write {}", self.path.display()))
     }
 
     /// Oldest first.
@@ -156,6 +182,10 @@ mod tests {
             fees: Fees { max_fee: fee, max_priority: 1 },
         };
         journal.add(&tx(10)).unwrap();
+        assert_eq!(journal.last_fees(), Some(tx(10).fees));
+        journal.refused().unwrap();
+        assert_eq!(journal.last_fees(), None, "the next one may pay less");
+        journal.add(&tx(20)).unwrap();
         journal.add(&tx(20)).unwrap();
         let found = Journal::find(&path, 1, &[1; 20], b"code").unwrap().unwrap();
         assert_eq!(found.transactions().unwrap(), [tx(10), tx(20)]);

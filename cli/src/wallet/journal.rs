@@ -2,7 +2,10 @@
 //!
 //! Invariant: a transaction is on the disk, signed, before it is sent, and stays there until the user was told what became of
 //! it. While one is there no other is signed, and the same command again means that one: a lost answer or a killed process
-//! never makes two deposits out of one.
+//! never makes two deposits out of one. One that the node refused stays too, and what is signed next has the same nonce: of a
+//! node that refuses and sends it on all the same, only one of both is mined.
+
+use std::collections::BTreeSet;
 
 use bn254::Fr;
 use coordinator::{
@@ -102,6 +105,9 @@ pub struct Entry {
     /// Wei that a forced request paid.
     #[serde(with = "text::decimal")]
     pub paid: u128,
+    /// Why the node did not take it, if it said so.
+    #[serde(default)]
+    pub refused: Option<String>,
 }
 
 impl folder::Entry for Entry {
@@ -122,6 +128,7 @@ impl Entry {
             max_fee: tx.fees.max_fee,
             max_priority: tx.fees.max_priority,
             paid: order.paid,
+            refused: None,
         }
     }
 
@@ -201,33 +208,74 @@ impl Journal {
     /// `NoReceipt` while nobody can say what became of a transaction; `TxError` if nothing was sent or it reverted.
     pub async fn transact(&self, l1: &Wallet, order: &Order, tell: fn(&str)) -> eyre::Result<Done> {
         let lock = self.0.lock().await?;
-        for entry in self.open_entries()? {
+        let (mut nonce, mut used) = (None, BTreeSet::new());
+        let mut entries = self.open_entries()?;
+        // What a refused one became decides about those that were signed in its place.
+        entries.sort_by_key(|entry| entry.refused.is_none());
+        for entry in entries {
+            if used.contains(&entry.nonce) {
+                continue;
+            }
             if (entry.chain_id, entry.contract) != (l1.chain_id(), l1.contract().address()) {
                 bail!(WalletError::OtherChain { found: l1.chain_id(), expected: entry.chain_id });
             }
             let (what, hash) = (entry.purpose.words(), hex::encode(entry.hash));
-            tell(&format!("an earlier command sent transaction 0x{hash} ({what}); waiting for it"));
-            match l1.follow_again(&entry.tx()).await {
-                Ok(mined) if entry.purpose == order.purpose => {
+            let became = if entry.refused.is_some() {
+                l1.look(&entry.tx()).await
+            } else {
+                tell(&format!("an earlier command sent transaction 0x{hash} ({what}); waiting for it"));
+                l1.follow_again(&entry.tx()).await.map(Some)
+            };
+            match became {
+                // What is signed now excludes it.
+                Ok(None) => {
+                    nonce.get_or_insert(entry.nonce);
+                    continue;
+                }
+                Ok(Some(mined)) if entry.purpose == order.purpose => {
+                    self.close_others(&entry)?;
                     return Ok(Done { mined, entry, found: true, journal: self.clone(), _lock: lock });
                 }
-                Ok(_) => tell(&format!("transaction 0x{hash} ({what}) is mined")),
+                Ok(Some(_)) => tell(&format!("transaction 0x{hash} ({what}) is mined")),
                 Err(error @ TxError::Reverted { .. }) => tell(&format!("{what}: {error}")),
                 Err(error) => bail!(entry.unknown(&error)),
             }
+            used.insert(entry.nonce);
+            self.close_others(&entry)?;
             self.close(&entry)?;
         }
-        let tx = l1.sign(&order.purpose.call(order)).await?;
-        let entry = Entry::of(order, &tx, l1);
+        self.begin(l1, order, nonce.filter(|nonce| !used.contains(nonce)), lock).await
+    }
+
+    /// Signs what is asked, keeps it, sends it.
+    async fn begin(&self, l1: &Wallet, order: &Order, nonce: Option<u64>, lock: Lock) -> eyre::Result<Done> {
+        let tx = l1.sign(&order.purpose.call(order), nonce).await?;
+        let mut entry = Entry::of(order, &tx, l1);
         self.0.put(Shelf::Transactions, &entry.name(), &entry)?;
         match l1.follow(&tx).await {
-            Ok(mined) => Ok(Done { mined, entry, found: false, journal: self.clone(), _lock: lock }),
-            Err(error @ (TxError::NotTaken(_) | TxError::Reverted { .. })) => {
+            Ok(mined) => {
+                self.close_others(&entry)?;
+                Ok(Done { mined, entry, found: false, journal: self.clone(), _lock: lock })
+            }
+            Err(error @ TxError::NotTaken(_)) => {
+                entry.refused = Some(error.to_string());
+                self.0.put(Shelf::Transactions, &entry.name(), &entry)?;
+                Err(error.into())
+            }
+            Err(error @ TxError::Reverted { .. }) => {
+                self.close_others(&entry)?;
                 self.close(&entry)?;
                 Err(error.into())
             }
             Err(error) => Err(entry.unknown(&error).into()),
         }
+    }
+
+    /// Closes those that had the nonce of one that is mined.
+    fn close_others(&self, mined: &Entry) -> eyre::Result<()> {
+        let others = self.open_entries()?;
+        let mut others = others.iter().filter(|one| one.nonce == mined.nonce && one.hash != mined.hash);
+        others.try_for_each(|other| self.close(other))
     }
 }
 
@@ -251,6 +299,7 @@ mod tests {
             max_fee: u128::MAX,
             max_priority: 5,
             paid: u128::from(u64::MAX) + 1,
+            refused: (nonce == 9).then(|| "no".to_owned()),
         };
         let later = entry(10, Purpose::Deposit { wei: u128::MAX });
         let first = entry(9, Purpose::ForceExit { index: 3 });

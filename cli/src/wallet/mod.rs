@@ -8,6 +8,7 @@
 //! | [`holder`] | the keys, and what they sign |
 //! | [`session`] | a holder with a coordinator and a node |
 //! | [`pay`], [`request`], [`exclusive`] | payments and withdrawals; signed bodies; which may stand beside each other |
+//! | [`resume`] | requests that earlier commands left open |
 //! | [`promise`], [`settled`] | promises compared field by field; what became of them |
 //! | [`journal`] | L1 transactions |
 //! | [`account`], [`proofs`] | what the coordinator says, compared with L1; ownership proofs |
@@ -31,6 +32,7 @@ mod pin;
 mod promise;
 mod proofs;
 mod request;
+mod resume;
 mod session;
 mod settled;
 mod show;

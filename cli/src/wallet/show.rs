@@ -157,13 +157,11 @@ pub async fn open(session: &Session) -> Result<()> {
     }
     let transactions = session.journal().open_entries()?;
     for entry in &transactions {
-        let sent = time(entry.signed_at);
-        say!(
-            "{}: transaction {} (nonce {}), sent {sent}",
-            entry.purpose.words(),
-            hex(&entry.hash),
-            entry.nonce
-        );
+        let sent = match &entry.refused {
+            None => format!("sent {}", time(entry.signed_at)),
+            Some(why) => format!("refused {}: {why}", time(entry.signed_at)),
+        };
+        say!("{}: transaction {} (nonce {}), {sent}", entry.purpose.words(), hex(&entry.hash), entry.nonce);
     }
     if !requests.is_empty() || !transactions.is_empty() {
         say!(

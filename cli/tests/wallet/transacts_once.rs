@@ -99,7 +99,7 @@ fn a_wallet_killed_at_each_point_of_a_transaction_makes_one() {
 }
 
 #[test]
-fn a_transaction_that_certainly_does_not_exist_is_forgotten_and_one_in_doubt_only_when_told_so() {
+fn what_is_signed_after_a_refusal_has_the_same_nonce_and_one_in_doubt_is_dropped_only_when_told_so() {
     let world = World::new();
     world.node(|method, _| match method {
         SEND => Call::Instead(Reply::Json(
@@ -107,8 +107,13 @@ fn a_transaction_that_certainly_does_not_exist_is_forgotten_and_one_in_doubt_onl
         )),
         _ => Call::Pass,
     });
-    world.refuses(&DEPOSIT, "PM-EVM-013");
-    assert!(world.entries("transactions").is_empty());
+    for _ in 0..2 {
+        world.refuses(&DEPOSIT, "PM-EVM-013");
+        assert_eq!(world.entries("transactions").len(), 1, "the same bytes: the fees are the same");
+    }
+    world.honest_node();
+    world.does(&["deposit", "0.02", "--no-wait"]);
+    assert_eq!((world.mill.deposits(), world.entries("transactions").len()), (1, 0));
     world.node(|method, _| match method {
         SEND => Call::Instead(Reply::Nothing),
         _ => Call::Pass,
@@ -119,7 +124,38 @@ fn a_transaction_that_certainly_does_not_exist_is_forgotten_and_one_in_doubt_onl
     world.does(&["forget", &hash]);
     world.honest_node();
     world.does(&DEPOSIT);
-    assert_eq!(world.mill.deposits(), 1);
+    assert_eq!(world.mill.deposits(), 2);
+}
+
+#[test]
+fn a_node_that_refuses_a_transaction_and_sends_it_on_makes_no_second_one() {
+    let world = World::new();
+    for words in
+        ["insufficient funds for gas * price + value", "nonce too low", "replacement transaction underpriced"]
+    {
+        let before = world.mill.deposits();
+        world.node(move |method, _| match method {
+            SEND => Call::After(match words {
+                "nonce too low" => {
+                    |_| Reply::Json(json!({ "error": { "code": -32000, "message": "nonce too low" } }))
+                }
+                "replacement transaction underpriced" => |_| {
+                    let message = "replacement transaction underpriced";
+                    Reply::Json(json!({ "error": { "code": -32000, "message": message } }))
+                },
+                _ => |_| {
+                    let message = "insufficient funds for gas * price + value";
+                    Reply::Json(json!({ "error": { "code": -32000, "message": message } }))
+                },
+            }),
+            _ => Call::Pass,
+        });
+        world.refuses(&DEPOSIT, "PM-EVM-013");
+        world.honest_node();
+        let said = world.does(&DEPOSIT);
+        assert!(said.contains("none was made now"), "{words}: {said}");
+        assert_eq!(world.mill.deposits(), before + 1, "{words}");
+    }
 }
 
 #[test]

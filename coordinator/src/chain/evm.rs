@@ -42,7 +42,7 @@ pub use fees::FeeLimits;
 pub use key::{AccountKey, DEV_CHAIN_IDS};
 pub use signer::{RemoteSigner, Signer};
 pub use transport::TransportLimits;
-pub use tx::Mined;
+pub use tx::{Broadcast, Mined};
 pub use wallet::{UserCall, Wallet};
 
 use contracts::ContractError;

@@ -16,7 +16,7 @@ use super::{
     key::AccountKey,
     node::{Call, Node, RawReceipt, u64_of},
     transport::TransportLimits,
-    tx::{Draft, block_of, sign},
+    tx::{Broadcast, Draft, block_of, sign},
 };
 use crate::{
     chain::{ChainError, Fees, Hash32, SendOutcome, SignedTx},
@@ -142,16 +142,18 @@ impl Deployer {
         Ok(self.node.nonce(self.key.address(), "latest").await? > nonce)
     }
 
-    /// Sends the last of these transactions, which all have one nonce, and waits until one of them is mined.
+    /// Sends the last of these transactions, which all have one nonce, and waits until one of them is mined. `First` says that
+    /// none of them was sent before without being refused.
     ///
     /// # Errors
     /// `NotTaken`, if no node took it and another transaction has its nonce, or the node says why it takes none; `Reverted`;
     /// `NoReceipt`, after which the same transactions can be handed in again.
-    pub async fn finish(&self, txs: &[SignedTx]) -> Result<Deployed, TxError> {
+    pub async fn finish(&self, txs: &[SignedTx], broadcast: Broadcast) -> Result<Deployed, TxError> {
         let Some(last) = txs.last() else {
             return Err(TxError::NotTaken("there is no deployment transaction".to_owned()));
         };
-        let (begun, mut taken, mut in_doubt, mut used_since) = (Instant::now(), false, txs.len() > 1, None);
+        let (begun, mut taken, mut in_doubt, mut used_since) =
+            (Instant::now(), false, broadcast == Broadcast::Again, None);
         loop {
             if !taken {
                 match self.node.send_raw(last).await {
@@ -227,5 +229,5 @@ pub async fn deploy(
     deployer.poll = Duration::from_millis(40);
     let code = calls::deploy_bytecode(config, circuits);
     let tx = deployer.sign(&deployer.plan(&code).await?, &code)?;
-    deployer.finish(&[tx]).await
+    deployer.finish(&[tx], Broadcast::First).await
 }

@@ -34,6 +34,8 @@ pub enum TxError {
     NoReceipt { tx: Hash32, nonce: u64, seconds: u64 },
     #[error("PM-EVM-013: the node does not take the transaction: {0}; nothing was sent")]
     NotTaken(String),
+    #[error("PM-EVM-015: nonce {nonce} is used and the node shows no receipt of transaction 0x{}: another transaction has it, or the receipt is not there yet", hex::encode(.tx))]
+    NonceUsed { tx: Hash32, nonce: u64 },
 }
 
 impl From<TransportError> for ChainError {

@@ -74,7 +74,7 @@ pub(super) fn sign(key: &AccountKey, draft: &Draft<'_>) -> Result<SignedTx, Chai
 
 /// Whether the node may have the transaction already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Broadcast {
+pub enum Broadcast {
     /// It was never sent: a refusal means that it does not exist.
     First,
     /// It was sent before, perhaps by a process that was killed: only a receipt says what became of it.
@@ -92,12 +92,21 @@ pub(super) struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    /// Tries the call on the node and signs it at the account's next nonce. Nothing is sent.
-    pub async fn sign(&self, to: Option<Address>, value: u128, data: Vec<u8>) -> Result<SignedTx, TxError> {
+    /// Tries the call on the node and signs it at this nonce, or at the account's next one. Nothing is sent.
+    pub async fn sign(
+        &self,
+        to: Option<Address>,
+        value: u128,
+        data: Vec<u8>,
+        nonce: Option<u64>,
+    ) -> Result<SignedTx, TxError> {
         self.key.check_chain(self.chain_id)?;
         let call = Call { from: self.key.address(), to, value, data };
         let gas = self.node.gas_limit(&call, "latest").await?;
-        let nonce = self.node.nonce(call.from, "pending").await?;
+        let nonce = match nonce {
+            Some(nonce) => nonce,
+            None => self.node.nonce(call.from, "pending").await?,
+        };
         let fees = self.node.fees(&self.fee_limits).await?;
         Ok(sign(self.key, &Draft { call: &call, chain_id: self.chain_id, nonce, gas, fees })?)
     }
@@ -140,6 +149,15 @@ impl Sender<'_> {
             tokio::time::sleep(poll).await;
             poll = (poll * 3 / 2).min(LONGEST_POLL);
         }
+    }
+
+    /// The receipt of a transaction, if the node has it.
+    ///
+    /// # Errors
+    /// `Reverted`; the node's.
+    pub async fn look(&self, tx: &SignedTx) -> Result<Option<RawReceipt>, TxError> {
+        let receipt = self.node.receipt(tx.hash).await?;
+        receipt.map(|receipt| self.succeeded(tx, receipt)).transpose()
     }
 
     fn succeeded(&self, tx: &SignedTx, receipt: RawReceipt) -> Result<RawReceipt, TxError> {

@@ -194,12 +194,26 @@ impl Wallet {
         }
     }
 
-    /// The transaction that makes a call, tried on the node and signed, not sent.
+    /// The transaction that makes a call, tried on the node and signed, not sent: at this nonce, or at the account's next one.
     ///
     /// # Errors
     /// `Refused` with the contract's words; else the node's.
-    pub async fn sign(&self, call: &UserCall) -> Result<SignedTx, TxError> {
-        self.sender().sign(Some(self.contract.address()), call.value(), call.data()).await
+    pub async fn sign(&self, call: &UserCall, nonce: Option<u64>) -> Result<SignedTx, TxError> {
+        self.sender().sign(Some(self.contract.address()), call.value(), call.data(), nonce).await
+    }
+
+    /// Whether a transaction that a node refused was mined all the same; nothing while its nonce is free.
+    ///
+    /// # Errors
+    /// `Reverted`; `NonceUsed` where nobody shows by what; the node's.
+    pub async fn look(&self, tx: &SignedTx) -> Result<Option<Mined>, TxError> {
+        if let Some(receipt) = self.sender().look(tx).await? {
+            return Ok(Some(tx::mined(self.contract.address(), tx.hash, &receipt)?));
+        }
+        if self.node.nonce(self.address(), "latest").await? <= tx.nonce {
+            return Ok(None);
+        }
+        Err(TxError::NonceUsed { tx: tx.hash, nonce: tx.nonce })
     }
 
     /// Sends a transaction that was signed just now, and waits until it is mined.
@@ -224,7 +238,7 @@ impl Wallet {
     }
 
     async fn transact(&self, call: UserCall) -> Result<Mined, TxError> {
-        self.follow(&self.sign(&call).await?).await
+        self.follow(&self.sign(&call, None).await?).await
     }
 
     /// Deposits `wei`, a multiple of the quantum, for the account of `owner` and `key_hash` (0: a vault).
