@@ -210,8 +210,9 @@ impl Signed {
     }
 }
 
-fn signer_of(promise: &Promise, domain: &SigningDomain) -> Option<Address> {
-    let message = eip712::Promise {
+/// What is signed of a promise; nothing where its coins are no range.
+fn message_of(promise: &Promise) -> Option<eip712::Promise> {
+    Some(eip712::Promise {
         operation_id: promise.operation_id,
         kind: promise.kind,
         batch_no: promise.batch_number,
@@ -219,8 +220,11 @@ fn signer_of(promise: &Promise, domain: &SigningDomain) -> Option<Address> {
         account: promise.account,
         range: circuits::leaf::CoinRange::new(promise.low, promise.high).ok()?,
         deadline: promise.deadline,
-    };
-    message.recover(domain, &promise.signature).ok()
+    })
+}
+
+fn signer_of(promise: &Promise, domain: &SigningDomain) -> Option<Address> {
+    message_of(promise)?.recover(domain, &promise.signature).ok()
 }
 
 /// Promises as they are kept until L1 shows that they were kept.
@@ -279,16 +283,7 @@ mod tests {
 
     fn sign(answer: &mut Operation, domain: &SigningDomain) {
         for promise in &mut answer.promises {
-            let message = eip712::Promise {
-                operation_id: promise.operation_id,
-                kind: promise.kind,
-                batch_no: promise.batch_number,
-                index: promise.index,
-                account: promise.account,
-                range: circuits::leaf::CoinRange::new(promise.low, promise.high).unwrap(),
-                deadline: promise.deadline,
-            };
-            promise.signature = message.sign(domain, &operator()).to_vec();
+            promise.signature = message_of(promise).unwrap().sign(domain, &operator()).to_vec();
         }
     }
 
