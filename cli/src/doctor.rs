@@ -17,10 +17,11 @@ use gpu_worker::{
     card::{self, CardError},
 };
 use prover::BackendError;
-use wire::{
-    CardReading,
-    queue::redis::{Finding, Verdict, inspect},
+use queue::{
+    QueueError,
+    redis::{Finding, Verdict, inspect, inspect_pool},
 };
+use wire::{CardReading, PoolName};
 
 use crate::{keys, redis, tls::Trust, ui::hex};
 
@@ -39,6 +40,9 @@ pub struct Options {
     trust: Trust,
     #[command(flatten)]
     redis: redis::Options,
+    /// The pool whose Redis user is looked at
+    #[arg(long, default_value = PoolName::DEFAULT)]
+    pool: PoolName,
 }
 
 /// How something is.
@@ -120,7 +124,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         };
     }
     if options.redis.redis_url.is_some() {
-        good &= queue(&options.redis).await?;
+        good &= queue(&options).await?;
     }
     eyre::ensure!(good, "something needs attention, see above");
     Ok(())
@@ -165,10 +169,17 @@ async fn same_deployment(system: &System, rpc: Endpoint) -> bool {
 }
 
 /// One line for each thing about the farm's Redis.
-async fn queue(options: &redis::Options) -> eyre::Result<bool> {
-    let settings = options.settings(options.redis_prefix.as_deref().unwrap_or("pm:doctor"))?;
-    let findings = match inspect(&settings).await {
+async fn queue(options: &Options) -> eyre::Result<bool> {
+    let redis = &options.redis;
+    let settings = redis.settings(redis.redis_prefix.as_deref().unwrap_or("pm:doctor"))?;
+    let pool = &options.pool;
+    let findings = match inspect(&settings, std::slice::from_ref(pool)).await {
         Ok(findings) => findings,
+        // A user that may not ask about the server is a pool's: what is left to see is what it may do.
+        Err(QueueError::Refused(_)) => match inspect_pool(&settings, pool).await {
+            Ok(findings) => findings,
+            Err(error) => return Ok(line(false, "redis", error.to_string())),
+        },
         Err(error) => return Ok(line(false, "redis", error.to_string())),
     };
     let say = |finding: &Finding| match finding.verdict {

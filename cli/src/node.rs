@@ -28,14 +28,14 @@ use gpu_worker::{
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use wire::{WorkerId, ecdsa::OperatorKey};
+use wire::{InstanceName, PoolName, ProcessId, WorkerId, ecdsa::OperatorKey};
 
 mod preflight;
-mod queue;
+mod farm_queue;
 mod store;
 
 pub use preflight::is_free;
-use queue::FarmQueue;
+use farm_queue::FarmQueue;
 pub use store::Database;
 
 use crate::{
@@ -250,12 +250,13 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
     let handle = coordinator::start(config, parts).await?;
     let stop = CancellationToken::new();
     let (monitor, worker) = if let Some((choice, device)) = settings.local_worker {
-        let id = WorkerId::new("local")?;
-        let config = gpu_worker::Config::new(id.clone(), settings.keys_dir, settings.shapes);
-        let side = queue.worker(id).await?;
+        let process = ProcessId::random();
+        let id = WorkerId::new(PoolName::default(), InstanceName::of_process("local", process));
+        let config = gpu_worker::Config::new(settings.keys_dir, settings.shapes);
+        let side = queue.worker(id.clone(), process).await?;
         let (monitor, worker) = tokio::task::spawn_blocking(move || {
             let backend = choose_backend(choice, device)?.backend;
-            let (monitor, config) = watch_card(config, &*backend);
+            let (monitor, config) = watch_card(&id, config, &*backend);
             eyre::Ok((monitor, Worker::with_circuits(config, &circuits, backend, side)?))
         })
         .await??;

@@ -1,19 +1,17 @@
 //! Where the Redis of a farm is: the same flags for every command that speaks to it.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use clap::Args;
 use eyre::WrapErr;
-use wire::queue::redis::{Settings, deployments};
+use queue::redis::Settings;
 
 /// Holds the password, when neither the URL nor a file has it.
 const PASSWORD_VARIABLE: &str = "PROOFMILL_REDIS_PASSWORD";
-/// How often to look for a coordinator that lays the deployment out.
-const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(Args, Clone)]
 pub struct Options {
-    /// The farm's Redis, e.g. rediss://proofmill-worker@queue.example:6380
+    /// The farm's Redis, e.g. rediss://USER@queue.example:6380
     #[arg(long, env = "PROOFMILL_REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<String>,
     /// The file with the password of its user
@@ -22,8 +20,8 @@ pub struct Options {
     /// PEM of the authority that signed its certificate, if the system does not know it
     #[arg(long)]
     redis_ca: Option<PathBuf>,
-    /// First part of the deployment's keys (pm:CHAIN:CONTRACT); found by itself where the server has one deployment
-    #[arg(long)]
+    /// First part of the deployment's keys (pm:CHAIN:CONTRACT); the coordinator knows it from its contract
+    #[arg(long, env = "PROOFMILL_REDIS_PREFIX")]
     pub redis_prefix: Option<String>,
 }
 
@@ -53,34 +51,14 @@ impl Options {
         Ok(settings)
     }
 
-    /// What connects to the one deployment of the server, once a coordinator has laid it out.
+    /// What connects a worker to its deployment.
     ///
     /// # Errors
-    /// As `settings`; if the server refuses the user; if it has several deployments and none was named.
-    pub async fn find(&self) -> eyre::Result<Settings> {
-        if let Some(prefix) = &self.redis_prefix {
-            return self.settings(prefix);
-        }
-        let settings = self.settings("")?;
-        let mut told = false;
-        loop {
-            let mut found = deployments(&settings).await?;
-            match (found.pop_first(), found.len()) {
-                (Some(prefix), 0) => return Ok(Settings { prefix, ..settings }),
-                (Some(one), _) => {
-                    let others = found.into_iter().collect::<Vec<_>>().join(", ");
-                    eyre::bail!(
-                        "the server has several deployments; name one by --redis-prefix: {one}, {others}"
-                    )
-                }
-                (None, _) => {
-                    if !told {
-                        say!("  waiting for a coordinator on this Redis");
-                        told = true;
-                    }
-                    tokio::time::sleep(LOOK).await;
-                }
-            }
-        }
+    /// As `settings`; if the deployment is not named.
+    pub fn of_worker(&self) -> eyre::Result<Settings> {
+        let prefix = self.redis_prefix.as_ref().ok_or_else(|| {
+            eyre::eyre!("which deployment? pass --redis-prefix, which `ops pool add` and the coordinator print")
+        })?;
+        self.settings(prefix)
     }
 }

@@ -14,7 +14,8 @@ use gpu_worker::{
 };
 use prover::Backend;
 use tokio_util::sync::CancellationToken;
-use wire::{WorkerId, WorkerQueue, queue::redis::RedisWorker};
+use queue::{WorkerQueue, redis::RedisWorker};
+use wire::{InstanceName, PoolName, ProcessId, WorkerId};
 
 use crate::redis;
 
@@ -37,9 +38,12 @@ pub struct Options {
     /// Serve `/metrics` and `/health/live` here, e.g. 127.0.0.1:9100
     #[arg(long)]
     metrics: Option<SocketAddr>,
-    /// The worker's name; made from the process id by default
-    #[arg(long)]
-    id: Option<String>,
+    /// The pool that its credential belongs to
+    #[arg(long, env = "PROOFMILL_POOL", default_value = PoolName::DEFAULT)]
+    pool: PoolName,
+    /// First part of the worker's name, which ends with a number of this start; the machine's name by default
+    #[arg(long, env = "PROOFMILL_WORKER_NAME")]
+    name: Option<String>,
     /// Mebibytes it may use; by default all of the machine or control group
     #[arg(long, value_name = "MIB")]
     memory: Option<u64>,
@@ -92,9 +96,9 @@ pub fn choose_backend(choice: Choice, device: u32) -> eyre::Result<Selected> {
 
 /// Watches the card that the backend computes on, as long as the monitor lives. Without NVML the worker works on and says
 /// why it sees nothing.
-pub fn watch_card(config: Config, backend: &dyn Backend) -> (Option<Monitor>, Config) {
+pub fn watch_card(id: &WorkerId, config: Config, backend: &dyn Backend) -> (Option<Monitor>, Config) {
     let Some(device) = backend.device() else { return (None, config) };
-    match Monitor::start(config.id.clone(), card::Settings::for_device(&device)) {
+    match Monitor::start(id.clone(), card::Settings::for_device(&device)) {
         Ok(monitor) => {
             let config = config.watching(monitor.card());
             (Some(monitor), config)
@@ -106,24 +110,32 @@ pub fn watch_card(config: Config, backend: &dyn Backend) -> (Option<Monitor>, Co
     }
 }
 
+/// The machine's or container's name.
+fn host_name() -> String {
+    let name = hostname::get().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    if name.is_empty() { "worker".to_owned() } else { name }
+}
+
 /// # Errors
 /// If the backend cannot start, a key is missing or of another circuit, the coordinator refuses the worker, or the worker
 /// leaves because of its card.
 pub async fn run(options: Options) -> eyre::Result<()> {
-    let name = options.id.clone().unwrap_or_else(|| format!("worker-{}", std::process::id()));
-    let id = WorkerId::new(name)?;
+    let process = ProcessId::random();
+    let host = options.name.clone().unwrap_or_else(host_name);
+    let id = WorkerId::new(options.pool, InstanceName::of_process(&host, process));
     let queue: Arc<dyn WorkerQueue> =
-        Arc::new(RedisWorker::connect(&options.redis.find().await?, id.clone()).await?);
+        Arc::new(RedisWorker::connect(&options.redis.of_worker()?, id.clone(), process).await?);
     let config = Config {
         memory_limit: options.memory.map(|mebibytes| mebibytes << 20),
         drain: Duration::from_secs(options.drain_timeout),
         on_hand_back: Some(|job, attempt, why| say!("handed back job {job}, attempt {attempt}: {why}")),
-        ..Config::new(id.clone(), options.keys, options.circuits)
+        ..Config::new(options.keys, options.circuits)
     };
     let (choice, device) = (options.backend, options.device);
+    let watched = id.clone();
     let (_monitor, worker) = tokio::task::spawn_blocking(move || {
         let backend = choose_backend(choice, device)?.backend;
-        let (monitor, config) = watch_card(config, &*backend);
+        let (monitor, config) = watch_card(&watched, config, &*backend);
         eyre::Ok((monitor, Worker::new(config, backend, queue)?))
     })
     .await??;

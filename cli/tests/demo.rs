@@ -184,9 +184,13 @@ fn a_port_that_is_taken_is_named_with_its_flag_before_anything_is_made() {
     }
 }
 
+/// First part of the keys in Redis.
+const PREFIX: &str = "pm:demo-test";
+
 fn worker_command(data: &Path, redis: &Redis, name: &str) -> Command {
     let mut command = Command::new(BINARY);
-    command.args(["worker", "--redis-url", &redis.worker_url(), "--id", name, "--keys"]);
+    let url = redis.pool_url(PREFIX, "default").unwrap();
+    command.args(["worker", "--redis-url", &url, "--redis-prefix", PREFIX, "--name", name, "--keys"]);
     command.arg(data.join("keys")).stdout(Stdio::piped());
     command
 }
@@ -208,7 +212,9 @@ fn worker(data: &Path, redis: &Redis, name: &str) -> Child {
 fn farm(data: &Path) -> (Child, Redis, JoinHandle<String>) {
     let redis = Redis::with(Settings::default()).unwrap();
     let mut coordinator =
-        demo(data).args(["--no-local-worker", "--redis-url", &redis.url()]).spawn().unwrap();
+        demo(data)
+            .args(["--no-local-worker", "--redis-url", &redis.url(), "--redis-prefix", PREFIX])
+            .spawn().unwrap();
     let lines = BufReader::new(coordinator.stdout.take().unwrap()).lines();
     let printed = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>().join("\n"));
     (coordinator, redis, printed)
@@ -261,7 +267,8 @@ fn a_card_that_was_named_and_cannot_be_used_is_an_error_with_the_reason() {
     let redis = Redis::with(Settings::default()).unwrap();
     for backend in ["cuda", "icicle"] {
         let output = Command::new(BINARY)
-            .args(["worker", "--redis-url", &redis.worker_url(), "--redis-prefix", "pm:0:none"])
+            .args(["worker", "--redis-url", &redis.pool_url("pm:0:none", "default").unwrap()])
+            .args(["--redis-prefix", "pm:0:none"])
             .args(["--backend", backend, "--device", "99"])
             .output()
             .unwrap();

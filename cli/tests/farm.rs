@@ -69,6 +69,9 @@ impl Drop for Process {
     }
 }
 
+/// First part of the keys in Redis.
+const PREFIX: &str = "pm:farm-test";
+
 struct World {
     data: tempfile::TempDir,
     postgres: Postgres,
@@ -101,7 +104,7 @@ impl World {
             &self.rpc,
             "--data-dir",
         ]);
-        command.arg(self.data.path()).args(["--redis-url", &self.redis.url()]);
+        command.arg(self.data.path()).args(["--redis-url", &self.redis.url(), "--redis-prefix", PREFIX]);
         command.env("PROOFMILL_DATABASE_URL", self.postgres.url());
         Process::spawn(&mut command)
     }
@@ -124,7 +127,9 @@ impl World {
 
     fn worker(&self, name: &str) -> Process {
         let mut command = Command::new(BINARY);
-        command.args(["worker", "--backend", "cpu", "--id", name, "--redis-url", &self.redis.worker_url()]);
+        let url = self.redis.pool_url(PREFIX, "default").unwrap();
+        command.args(["worker", "--backend", "cpu", "--name", name, "--redis-url", &url]);
+        command.args(["--redis-prefix", PREFIX]);
         command.arg("--keys").arg(self.data.path().join("keys"));
         Process::spawn(&mut command)
     }
@@ -184,7 +189,7 @@ fn everything_dies_once_and_every_operation_becomes_final_once() {
     assert!(world.ops(&["pause"]).contains("new operations are refused"));
     assert!(!world.ops(&["resume"]).contains("new operations are refused"));
     let explained = world.ops(&["explain", "batch", "1"]);
-    assert!(explained.contains("sealed as s3m1") && explained.contains("published"), "{explained}");
+    assert!(explained.contains("sealed as s3m1") && explained.contains("attempt 1 granted to default/"), "{explained}");
     nap(3);
     first.kill();
     world.redis.kill().unwrap();

@@ -83,11 +83,14 @@ fn a_worker_says_why_redis_does_not_let_it_in() {
     let keys = tempfile::tempdir().unwrap();
     let worker = |url: &str| {
         refusal(
-            proofmill(&["worker", "--backend", "cpu", "--circuits", "s3m1", "--redis-url", url, "--keys"])
+            proofmill(&["worker", "--backend", "cpu", "--circuits", "s3m1", "--redis-url", url, "--redis-prefix"])
+                .args(["pm:1:0x00", "--keys"])
                 .arg(keys.path()),
         )
     };
-    let wrong = worker(&redis.worker_url().replace("worker-secret", "guessed"));
+    let url = redis.pool_url("pm:1:0x00", "default").unwrap();
+    let secret = url.split('@').next().unwrap().rsplit(':').next().unwrap();
+    let wrong = worker(&url.replace(secret, "guessed"));
     assert!(wrong.contains("PM-QUEUE-004") && wrong.contains("password"), "{wrong}");
     assert!(!wrong.contains("guessed"), "a password is never shown: {wrong}");
     let nobody = worker("redis://proofmill-worker:secret@127.0.0.1:1");
@@ -101,7 +104,7 @@ fn a_worker_without_its_key_or_with_an_unknown_circuit_says_which() {
     let redis = Redis::with(Settings::default()).unwrap();
     let keys = tempfile::tempdir().unwrap();
     let worker = |circuits: &str| {
-        let url = redis.worker_url();
+        let url = redis.pool_url("pm:1:0x00", "default").unwrap();
         refusal(
             proofmill(&["worker", "--backend", "cpu", "--redis-prefix", "pm:1:0x00", "--redis-url", &url])
                 .args(["--circuits", circuits, "--keys"])

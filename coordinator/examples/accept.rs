@@ -33,10 +33,10 @@ use coordinator::{
     verifier::ProofVerifier,
 };
 use testbed::postgres::{Postgres, Settings};
+use queue::memory::{Limits, MemoryQueue};
 use wire::{
     ecdsa::OperatorKey,
     eip712::{self, SigningDomain, TypedMessage},
-    queue::memory::{Limits, MemoryQueue},
 };
 
 /// Nothing is proven here.

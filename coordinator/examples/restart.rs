@@ -33,14 +33,13 @@ use coordinator::{
     store::{SqliteStore, Store},
     verifier::ProofVerifier,
 };
+use queue::{
+    WorkerQueue,
+    memory::{Limits, MemoryQueue},
+};
 use wire::{
-    WorkerId,
-    ecdsa::OperatorKey,
+    CircuitSupport, Control, ProcessId, Registration, WorkerEvent, WorkerId, ecdsa::OperatorKey,
     eip712::SigningDomain,
-    queue::{
-        WorkerQueue,
-        memory::{Limits, MemoryQueue},
-    },
 };
 
 const SHAPE: Shape = Shape::S4M60;
@@ -148,7 +147,7 @@ async fn build(folder: &Path, leaves: u64) -> Result<u64, Box<dyn Error>> {
             let proof = ProofAccepted {
                 batch_no,
                 attempt: 1,
-                worker: WorkerId::new("builder")?,
+                worker: WorkerId::parse("builder")?,
                 proof: vec![0; 256],
                 prove_ms: 1,
                 witness_ms: 1,
@@ -171,9 +170,13 @@ async fn build(folder: &Path, leaves: u64) -> Result<u64, Box<dyn Error>> {
 /// Leads until it is killed, and says when a worker got a job.
 async fn child(folder: &Path) -> Result<(), Box<dyn Error>> {
     let queue = MemoryQueue::new(Limits::default());
-    let worker = queue.worker(WorkerId::new("worker")?);
+    let worker = queue.worker(WorkerId::parse("worker")?, ProcessId::random());
+    let circuits = vec![CircuitSupport { shape: SHAPE, digest: [0; 32], verifying_key: [0; 32] }];
+    let registration =
+        Registration { backend: "none".to_owned(), version: "0".to_owned(), memory: 1, circuits, slots: 1 };
     let _handle = begin(folder, &queue).await?;
-    while worker.claim(&[SHAPE], Duration::from_secs(10)).await?.is_none() {}
+    worker.emit(&WorkerEvent::Register { registration, in_flight: Vec::new() }).await?;
+    while !matches!(worker.next_control(Duration::from_secs(10)).await?, Some(Control::Job(_))) {}
     println!("{DISPATCHED}");
     std::future::pending().await
 }

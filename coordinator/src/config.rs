@@ -59,8 +59,10 @@ pub struct Config {
     /// Transactions on their way to the chain at once.
     pub max_in_flight: usize,
     pub lease: Duration,
-    pub claim_timeout: Duration,
-    pub poison_after: u32,
+    /// Different workers on which a job may end badly before it is tried alone.
+    pub quarantine_after: u32,
+    /// How long an attempt may take before any proof of its circuit was measured.
+    pub attempt_limit: Duration,
     /// Requests committed together at most, and how long the first of them waits for others.
     pub commit_max: usize,
     pub commit_window: Duration,
@@ -94,8 +96,8 @@ impl Default for Config {
             max_gas_per_tx: 14_000_000,
             max_in_flight: 4,
             lease: Duration::from_secs(4),
-            claim_timeout: Duration::from_secs(120),
-            poison_after: 4,
+            quarantine_after: 4,
+            attempt_limit: Duration::from_secs(1_800),
             commit_max: 512,
             commit_window: Duration::from_millis(2),
             waiting_max: 8_192,
@@ -146,7 +148,7 @@ impl Config {
             "lease",
             "is under a second; heartbeats come once a second",
         )?;
-        check(self.poison_after >= 1, "poison_after", "is 0; a job needs at least one attempt")?;
+        check(self.quarantine_after >= 1, "quarantine_after", "is 0; a job needs at least one attempt")?;
         check(self.commit_max >= 1, "commit_max", "is 0; commit at least one request at a time")?;
         check(self.commit_window < self.lease, "commit_window", "is longer than a lease")?;
         check(self.waiting_max >= self.commit_max, "waiting_max", "is below commit_max")
@@ -174,8 +176,8 @@ impl Config {
             },
             farm: FarmRules {
                 lease_ms: millis(self.lease),
-                claim_ms: millis(self.claim_timeout),
-                poison_after: self.poison_after,
+                quarantine_after: self.quarantine_after,
+                attempt_limit_ms: millis(self.attempt_limit),
             },
             settlement: SettlementRules {
                 resend_ms: millis(self.resend_after),
@@ -227,7 +229,7 @@ mod tests {
             ("min_amount", |c| c.min_amount = 0),
             ("promise_deadline", |c| c.promise_deadline = Duration::from_secs(3601)),
             ("bump_percent", |c| c.bump_percent = 9),
-            ("poison_after", |c| c.poison_after = 0),
+            ("quarantine_after", |c| c.quarantine_after = 0),
             ("waiting_max", |c| c.waiting_max = 1),
         ];
         for (setting, breaks) in broken {

@@ -35,7 +35,7 @@ use std::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
-    farm::FarmEvent,
+    farm::FarmCommand,
     state::{
         State, StateError,
         event::{OperationId, Stamped},
@@ -272,7 +272,7 @@ impl Driver {
             self.message(message, now, round)?;
         }
         self.state.seal_due(now, &mut round.log)?;
-        let effects = self.state.farm_step(FarmEvent::Tick, now, &mut round.log);
+        let effects = self.state.farm_step(FarmCommand::Tick, now, &mut round.log);
         self.farm_effects(effects, round);
         Ok(())
     }

@@ -1,72 +1,105 @@
 //! Which worker proves which batch, and what happens when it does not.
 //!
-//! Each job is handed out as numbered attempts. An attempt is published, claimed, granted (a lease kept by heartbeats) and
-//! ends with a verified proof or goes to another worker. A lease that runs out, a hand-back and an infrastructure failure
-//! are not the job's fault; proofs that do not verify and inputs that cannot be proved are, and once k different workers
-//! reported one the job is poisoned: it waits for a person, with an alarm. A worker that fails twice counts once, so that a
-//! broken one cannot poison what another could prove; where there are fewer than k workers, 2k such attempts are enough. A
-//! proof that verifies is accepted whoever brings it and however late.
+//! The coordinator hands jobs out: it knows the workers that are alive, gives the oldest job to an idle one that can prove
+//! it, and sends the attempt to that worker alone. An attempt holds a *lease*, which heartbeats that name the attempt renew,
+//! and ends with a verified proof or goes to another worker. Workers are strangers: nothing they say decides anything but
+//! how much work their own pool gets.
 //!
-//! Leases live in memory only: after a restart every job is published again under its next attempt.
+//! - A proof that verifies is accepted from whichever attempt, however late.
+//! - A failure blamed on the input counts only after the coordinator has replayed the input itself (`Replay`): if the replay
+//!   fails too, the job is *poisoned* and waits for an operator.
+//! - A job that ended badly on k different workers is tried *alone* on an idle one, of another pool where there is one.
+//!   If that ends badly too, it is *parked* with an alarm and tried alone again after growing pauses.
+//! - An entry that the worker's heartbeats do not name is sent again, the same attempt; a lease that nobody renews ends.
+//! - An idle worker without a job takes over what waits behind another proof, or makes a second attempt of what takes much
+//!   longer than usual: the first proof counts.
+//! - Each pool has a window of attempts in flight: a proof widens it, an attempt that ends badly narrows it. A pool that
+//!   delivers nothing ends at one attempt at a time.
+//!
+//! Invariants: jobs change only through [`Farm::apply`], which a replay of the log repeats; workers, windows and timers are
+//! in memory only. The work of one command is O(log n) in jobs and workers, whatever strangers write.
 //!
 //! | file | concept |
 //! |---|---|
-//! | `farm` | jobs and their attempts |
-//! | `record` | what it must know after a restart |
-//! | `dispatch` | what goes out, and what comes back without an event |
-//! | `crew` | the workers, their cards and the energy of their proofs |
+//! | `farm` | jobs, commands, effects |
+//! | `record` | what the log keeps, and how it changes jobs |
+//! | `registry` | the workers that are alive, and which of them is free for which circuit |
+//! | `pool` | windows and budgets of the pools |
+//! | `reports` | what each report of a worker does |
+//! | `dispatch` | which job goes to which worker |
+//! | `attempt` | how attempts end, and what that means for job, worker and pool |
+//! | `pace` | how long proofs take, and what that says about capacity |
+//! | `timers` | what happens when nothing is heard |
 //! | `keys` | which workers have the contract's keys, and what the others are told |
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use circuits::shape::Shape;
 use wire::{
-    Control, FailureKind, WorkerEvent,
-    job::{Attempt, JobEntry, JobId, WorkerId},
-    queue::Priority,
+    Control, Directive, ProcessId, WorkerEvent,
+    job::{Attempt, JobEntry, JobId, PoolName, WorkerId},
 };
 
-mod crew;
+mod attempt;
 mod dispatch;
 mod keys;
+mod pace;
+mod pool;
 mod record;
+mod registry;
+mod reports;
+mod timers;
 
-use crew::Crew;
-pub use crew::{Departed, Worker};
-pub use dispatch::{RESTARTED, SILENT};
-pub use record::FarmRecord;
+pub use attempt::SILENT;
+pub use pace::Capacity;
+use pace::Pace;
+pub use pool::Pool;
+pub use record::{AttemptEnd, FarmRecord};
+pub use registry::{Departed, Worker};
+use registry::Registry;
+use timers::Timers;
 
-/// Workers excluded from a job at most; the oldest is let in again so that a small farm never excludes itself.
-const MAX_EXCLUDED: usize = 8;
-/// Charged attempts that poison a job whoever made them, as a multiple of the workers that do.
-const ATTEMPTS_PER_WORKER: u32 = 2;
+/// Pools at most.
+pub const MAX_POOLS: usize = 64;
 /// Workers told to drain that are remembered at most.
 const MAX_DRAINING: usize = 1024;
+/// Workers on which a job ended badly that are remembered at most.
+const MAX_FAILED_ON: usize = 8;
+/// Earlier attempts of a job whose proofs are still looked at.
+const MAX_FORMER: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FarmRules {
-    /// A lease without a heartbeat ends after this.
+    /// A lease without a heartbeat ends after this, and a silent worker is dead.
     pub lease_ms: u64,
-    /// A published attempt that nobody claims is published again after this.
-    pub claim_ms: u64,
-    /// Workers that a job is charged by before it is poisoned.
-    pub poison_after: u32,
+    /// Different workers on which a job may end badly before it is tried alone.
+    pub quarantine_after: u32,
+    /// How long an attempt may take before any proof of its circuit was measured.
+    pub attempt_limit_ms: u64,
+}
+
+/// An attempt in flight.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Lease {
+    pub worker: WorkerId,
+    pub attempt: u32,
+    /// Unix milliseconds, as the next two.
+    pub granted: u64,
+    pub until: u64,
+    /// When the entry was sent last.
+    pub sent: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Phase {
-    /// To be published at the next tick.
+    /// To be handed out.
     Due,
-    Published {
-        since: u64,
-    },
-    Leased {
-        worker: WorkerId,
-        until: u64,
-    },
-    Poisoned {
-        message: String,
-    },
+    /// In flight with at least one worker.
+    Leased,
+    /// It ended badly on several workers and then alone: tried again later.
+    Parked { message: String },
+    /// The coordinator's own replay says that it cannot be proved: it waits for an operator.
+    Poisoned { message: String },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -74,42 +107,44 @@ pub struct Job {
     pub shape: Shape,
     pub circuit_digest: [u8; 32],
     pub input_hash: [u8; 32],
+    /// Number of the last attempt. Never used twice.
     pub attempt: u32,
-    /// Attempts that ended by the job's own fault.
-    pub charged: u32,
-    /// The workers that made them, each once.
-    pub blamed_by: BTreeSet<WorkerId>,
-    pub excluded: Vec<WorkerId>,
     pub phase: Phase,
+    /// Attempts in flight, oldest first.
+    pub live: Vec<Lease>,
+    /// Attempts that ended without a proof: one that comes late is still looked at.
+    pub former: Vec<(u32, WorkerId)>,
+    /// Attempts that ended badly since the job was last cleared.
+    pub failures: u32,
+    /// The workers they ended on, each once, the last ones.
+    pub failed_on: Vec<WorkerId>,
+    /// Whether it is tried alone.
+    pub quarantined: bool,
+    /// How often it was parked.
+    pub parked: u32,
 }
 
 /// What the farm is told.
 #[derive(Clone, Debug)]
-pub enum FarmEvent {
+pub enum FarmCommand {
     /// Anything a worker reports but a proof, which is verified first.
-    Worker(Box<WorkerEvent>),
+    Report { worker: WorkerId, process: ProcessId, event: Box<WorkerEvent> },
+    /// A proof was dealt with, whatever came of it: the worker need not repeat it.
+    Answer { worker: WorkerId, process: ProcessId, job: JobId, attempt: Attempt },
     /// A proof of this attempt does not verify.
-    ProofRefused {
-        worker: WorkerId,
-        job: JobId,
-        attempt: Attempt,
-    },
+    ProofRefused { worker: WorkerId, job: JobId, attempt: Attempt },
     /// A proof with so many used slots was accepted, and this is what the card used for it.
-    ProofEnergy {
-        worker: WorkerId,
-        millijoules: u64,
-        payments: u32,
-    },
-    /// The queue lost everything it held: what was published and not claimed is published again.
-    QueueLost,
-    /// An operator sends a poisoned job out again, with a clean record.
-    Requeue {
-        batch_no: u32,
-    },
+    ProofEnergy { worker: WorkerId, millijoules: u64, payments: u32 },
+    /// The coordinator replayed the input of a job: why it cannot be proved, if so.
+    Replayed { batch_no: u32, unprovable: Option<String> },
+    /// A pool's stream was bad or was replaced; how many entries it concerns.
+    Trouble { pool: PoolName, entries: u64 },
+    AddPool { pool: PoolName },
+    RemovePool { pool: PoolName },
+    /// An operator sends a poisoned or parked job out again, with a clean record.
+    Requeue { batch_no: u32 },
     /// An operator wants a worker to finish what it holds and leave.
-    Drain {
-        worker: WorkerId,
-    },
+    Drain { worker: WorkerId },
     Tick,
 }
 
@@ -118,71 +153,137 @@ pub enum FarmEvent {
 pub enum FarmEffect {
     /// To be recorded before anything else happens.
     Record(FarmRecord),
-    Publish {
-        entry: JobEntry,
-        priority: Priority,
-    },
-    Control {
-        worker: WorkerId,
-        control: Control,
-    },
-    /// The attempt ended without an event of its own.
-    Retire {
-        job: JobId,
-        attempt: Attempt,
-    },
-    Remove {
-        job: JobId,
-    },
+    /// These pools' events are read; what is written to the closed ones is deleted.
+    Pools { open: BTreeSet<PoolName>, closed: BTreeSet<PoolName> },
+    /// The pool needs the input of this job.
+    Input { pool: PoolName, batch_no: u32 },
+    RemoveInput { pool: PoolName, batch_no: u32 },
+    Send { worker: WorkerId, directive: Directive },
+    /// The worker is gone.
+    Forget { worker: WorkerId },
+    /// Replay the input of this job and say what comes of it (`FarmCommand::Replayed`).
+    Replay { batch_no: u32 },
 }
 
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Farm {
     rules: FarmRules,
     jobs: BTreeMap<u32, Job>,
-    /// Told by an operator to take nothing more, until they start again.
+    /// Told by an operator to take nothing more, until they are gone.
     draining: BTreeSet<WorkerId>,
-    #[serde(skip)]
-    crew: Crew,
+    pools: BTreeSet<PoolName>,
+    /// Removed pools, whose credentials may still write.
+    closed: BTreeSet<PoolName>,
     /// The digest of the contract's verifying key of each circuit.
     #[serde(skip)]
     pinned: BTreeMap<Shape, [u8; 32]>,
+    #[serde(skip)]
+    work: Work,
+}
+
+/// What follows from jobs and reports and is not recorded.
+#[derive(Clone, Debug, Default)]
+struct Work {
+    /// Whether this farm hands out: set by its first step, unset in a replica.
+    is_active: bool,
+    /// Jobs to be handed out, oldest first.
+    due: BTreeMap<Shape, BTreeSet<u32>>,
+    /// Jobs in flight by the time of their last grant: candidates for a second attempt.
+    in_flight: BTreeMap<Shape, BTreeSet<(u64, u32)>>,
+    /// Jobs that wait behind another proof of their worker.
+    behind: BTreeMap<Shape, BTreeSet<u32>>,
+    /// The attempts of each worker, oldest first.
+    leases_of: BTreeMap<WorkerId, Vec<(u32, u32)>>,
+    /// Jobs whose input was replayed, or is being replayed: whether it can be proved.
+    replays: BTreeMap<u32, Option<bool>>,
+    registry: Registry,
+    pools: BTreeMap<PoolName, Pool>,
+    pace: Pace,
+    timers: Timers,
+    /// Whether something changed that lets a job go out.
+    wants_dispatch: bool,
+}
+
+/// Equal if the same was recorded: times and what is in memory only do not count.
+#[cfg(any(test, feature = "sim"))]
+impl PartialEq for Farm {
+    fn eq(&self, other: &Self) -> bool {
+        let recorded = |farm: &Self| {
+            let mut jobs = farm.jobs.clone();
+            for lease in jobs.values_mut().flat_map(|job| &mut job.live) {
+                (lease.granted, lease.until, lease.sent) = (0, 0, 0);
+            }
+            jobs
+        };
+        (&self.draining, &self.pools, &self.closed) == (&other.draining, &other.pools, &other.closed)
+            && recorded(self) == recorded(other)
+    }
 }
 
 impl Farm {
-    /// `pinned`: the digest of the contract's verifying key of each circuit.
+    /// With one pool, `default`. `pinned`: the digest of the contract's verifying key of each circuit.
     pub fn new(rules: FarmRules, pinned: BTreeMap<Shape, [u8; 32]>) -> Self {
-        Self { rules, jobs: BTreeMap::new(), draining: BTreeSet::new(), crew: Crew::default(), pinned }
+        Self {
+            rules,
+            jobs: BTreeMap::new(),
+            draining: BTreeSet::new(),
+            pools: BTreeSet::from([PoolName::default()]),
+            closed: BTreeSet::new(),
+            pinned,
+            work: Work::default(),
+        }
     }
 
     pub fn job(&self, batch_no: u32) -> Option<&Job> {
         self.jobs.get(&batch_no)
     }
 
+    /// Oldest first.
     pub fn jobs(&self) -> impl Iterator<Item = (u32, &Job)> {
         self.jobs.iter().map(|(batch_no, job)| (*batch_no, job))
     }
 
+    pub fn job_count(&self) -> usize {
+        self.jobs.len()
+    }
+
+    pub fn worker(&self, id: &WorkerId) -> Option<&Worker> {
+        self.work.registry.get(id)
+    }
+
     pub fn workers(&self) -> impl Iterator<Item = (&WorkerId, &Worker)> {
-        self.crew.present().iter()
+        self.work.registry.workers()
     }
 
-    /// Workers that left or fell silent a while ago.
+    /// Workers that left or died a while ago.
     pub fn departed(&self) -> impl Iterator<Item = &Departed> {
-        self.crew.departed()
+        self.work.registry.departed()
     }
 
-    /// Jobs that wait for a person, with the last failure of each.
-    pub fn poisoned(&self) -> impl Iterator<Item = (u32, &str)> {
+    /// The pools, with what is known of each since this coordinator leads.
+    pub fn pools(&self) -> impl Iterator<Item = (&PoolName, Pool)> {
+        self.pools.iter().map(|name| (name, self.work.pools.get(name).cloned().unwrap_or_default()))
+    }
+
+    /// Jobs that wait for an operator or a later try, with the last failure of each.
+    pub fn stuck(&self) -> impl Iterator<Item = (u32, &Job, &str)> {
         self.jobs.iter().filter_map(|(batch_no, job)| match &job.phase {
-            Phase::Poisoned { message } => Some((*batch_no, message.as_str())),
-            Phase::Due | Phase::Published { .. } | Phase::Leased { .. } => None,
+            Phase::Poisoned { message } | Phase::Parked { message } => Some((*batch_no, job, message.as_str())),
+            Phase::Due | Phase::Leased => None,
         })
     }
 
-    /// Workers that were told to drain and have not started again since.
+    /// Workers that were told to drain and are not gone yet.
     pub fn draining(&self) -> &BTreeSet<WorkerId> {
         &self.draining
+    }
+
+    /// Whether a proof of this attempt by this worker is worth verifying: it holds the attempt, or held it.
+    pub fn was_granted(&self, worker: &WorkerId, job: JobId, attempt: Attempt) -> bool {
+        job.batch_no().and_then(|batch_no| self.jobs.get(&batch_no)).is_some_and(|job| {
+            job.live.iter().any(|lease| lease.attempt == attempt.0 && lease.worker == *worker)
+                || job.former.iter().any(|(former, by)| *former == attempt.0 && by == worker)
+        })
     }
 
     /// A sealed batch waits to be proved.
@@ -192,278 +293,165 @@ impl Farm {
             circuit_digest,
             input_hash,
             attempt: 0,
-            charged: 0,
-            blamed_by: BTreeSet::new(),
-            excluded: Vec::new(),
             phase: Phase::Due,
+            live: Vec::new(),
+            former: Vec::new(),
+            failures: 0,
+            failed_on: Vec::new(),
+            quarantined: false,
+            parked: 0,
         };
         self.jobs.insert(batch_no, job);
+        self.index(batch_no);
     }
 
-    /// The batch is proven, by whomever. The worker that holds another attempt of it is told to stop.
-    pub fn proven(&mut self, batch_no: u32, by: &WorkerId) -> Vec<FarmEffect> {
-        let Some(job) = self.jobs.remove(&batch_no) else { return Vec::new() };
-        let id = JobId::of_batch(batch_no);
+    /// The batch is proven, by whichever attempt. All attempts of it are closed.
+    pub fn proven(&mut self, batch_no: u32, by: &WorkerId, at: u64) -> Vec<FarmEffect> {
         let mut effects = Vec::new();
-        if let Phase::Leased { worker, .. } = job.phase
-            && worker != *by
-        {
-            let control = Control::Cancel { job: id, attempt: Attempt(job.attempt) };
-            effects.push(FarmEffect::Control { worker, control });
+        self.unindex(batch_no);
+        let Some(job) = self.jobs.remove(&batch_no) else { return effects };
+        self.work.replays.remove(&batch_no);
+        let pools: BTreeSet<PoolName> = job.live.iter().map(|lease| lease.worker.pool.clone()).collect();
+        let granted = job.live.iter().find(|lease| lease.worker == *by).map(|lease| lease.granted);
+        if self.work.is_active {
+            self.work.delivered(by, job.shape, granted, at);
         }
-        effects.push(FarmEffect::Remove { job: id });
+        for lease in &job.live {
+            self.release(lease, batch_no);
+            self.close(&lease.worker, batch_no, lease.attempt, &mut effects);
+        }
+        effects.extend(pools.into_iter().map(|pool| FarmEffect::RemoveInput { pool, batch_no }));
         effects
     }
 
-    /// After a restart from a snapshot: leases lived in memory only, so every job is published again.
+    /// What the farm goes by after a restart from a snapshot.
     pub(crate) fn restart(&mut self, rules: FarmRules, pinned: BTreeMap<Shape, [u8; 32]>) {
         (self.rules, self.pinned) = (rules, pinned);
-        let lost = |phase: &Phase| matches!(phase, Phase::Published { .. } | Phase::Leased { .. });
-        for job in self.jobs.values_mut().filter(|job| lost(&job.phase)) {
-            job.phase = Phase::Due;
-        }
-    }
-
-    /// As it comes back after a restart, but for the workers that were let in again, which is not recorded.
-    #[cfg(feature = "sim")]
-    pub(crate) fn restarted(&self) -> Self {
-        let mut farm = self.clone();
-        farm.restart(self.rules, self.pinned.clone());
-        farm.jobs.values_mut().for_each(|job| job.excluded.clear());
-        farm
-    }
-
-    /// Repeats what was recorded before a restart.
-    pub fn replay(&mut self, record: &FarmRecord) {
-        match record {
-            FarmRecord::Draining { worker } => self.drain(worker),
-            FarmRecord::Admitted { worker } => {
-                self.draining.remove(worker);
+        self.work = Work::default();
+        for (batch_no, job) in &self.jobs {
+            for lease in &job.live {
+                self.work.leases_of.entry(lease.worker.clone()).or_default().push((*batch_no, lease.attempt));
             }
-            _ => {}
         }
-        let Some(job) = record.batch_no().and_then(|batch_no| self.jobs.get_mut(&batch_no)) else { return };
-        match record {
-            FarmRecord::Published { attempt, .. } => job.attempt = *attempt,
-            FarmRecord::Ended { worker, charged, .. } => job.end(worker.as_ref(), *charged),
-            FarmRecord::Poisoned { message, .. } => job.phase = Phase::Poisoned { message: message.clone() },
-            FarmRecord::Requeued { .. } => job.clear(),
-            // The job of a late proof is gone; of the others nothing is kept.
-            FarmRecord::Granted { .. }
-            | FarmRecord::Draining { .. }
-            | FarmRecord::Admitted { .. }
-            | FarmRecord::Late { .. } => {}
-        }
+        let jobs: Vec<u32> = self.jobs.keys().copied().collect();
+        jobs.into_iter().for_each(|batch_no| self.index(batch_no));
     }
 
-    pub fn step(&mut self, event: FarmEvent, now: u64) -> Vec<FarmEffect> {
+    /// Decides about a command, and applies what it decides. Effects come in the order in which they are to be carried out.
+    pub fn step(&mut self, command: FarmCommand, now: u64) -> Vec<FarmEffect> {
         let mut effects = Vec::new();
-        match event {
-            FarmEvent::Worker(event) => self.worker(*event, now, &mut effects),
-            FarmEvent::ProofRefused { worker, job, attempt } => {
-                let message = "the proof does not verify".to_owned();
-                self.end(job, attempt, &worker, true, message, &mut effects);
+        self.activate(now, &mut effects);
+        match command {
+            FarmCommand::Report { worker, process, event } => {
+                self.report(&worker, process, *event, now, &mut effects);
             }
-            FarmEvent::ProofEnergy { worker, millijoules, payments } => {
-                self.crew.spent(&worker, millijoules, payments);
+            FarmCommand::Answer { worker, process, job, attempt } => {
+                self.reply(&worker, process, Control::Close { job, attempt }, now, &mut effects);
             }
-            FarmEvent::QueueLost => {
-                for job in self.jobs.values_mut().filter(|job| matches!(job.phase, Phase::Published { .. })) {
-                    job.phase = Phase::Due;
+            FarmCommand::ProofRefused { worker, job, attempt } => {
+                self.proof_refused(&worker, job, attempt, now, &mut effects);
+            }
+            FarmCommand::ProofEnergy { worker, millijoules, payments } => {
+                self.work.registry.spent(&worker, millijoules, payments);
+            }
+            FarmCommand::Replayed { batch_no, unprovable } => {
+                self.replayed(batch_no, unprovable, &mut effects);
+            }
+            FarmCommand::Trouble { pool, entries } => {
+                if let Some(pool) = self.work.pools.get_mut(&pool) {
+                    pool.malformed += entries;
                 }
             }
-            FarmEvent::Requeue { batch_no } => {
-                let poisoned = |job: &&mut Job| matches!(job.phase, Phase::Poisoned { .. });
-                if let Some(job) = self.jobs.get_mut(&batch_no).filter(poisoned) {
-                    job.clear();
-                    effects.push(FarmEffect::Record(FarmRecord::Requeued { batch_no }));
+            FarmCommand::AddPool { pool } => self.add_pool(pool, &mut effects),
+            FarmCommand::RemovePool { pool } => self.remove_pool(&pool, now, &mut effects),
+            FarmCommand::Requeue { batch_no } => {
+                let stuck = |job: &Job| matches!(job.phase, Phase::Poisoned { .. } | Phase::Parked { .. });
+                if self.jobs.get(&batch_no).is_some_and(stuck) {
+                    self.work.replays.remove(&batch_no);
+                    self.record(FarmRecord::Requeued { batch_no }, now, &mut effects);
                 }
             }
-            FarmEvent::Drain { worker } => {
-                if !self.draining.contains(&worker) {
-                    self.drain(&worker);
-                    effects.push(FarmEffect::Record(FarmRecord::Draining { worker: worker.clone() }));
-                    self.crew.told_to_drain(&worker);
-                    effects.push(FarmEffect::Control { worker, control: Control::Drain });
-                }
-            }
-            FarmEvent::Tick => self.expire(now, &mut effects),
+            FarmCommand::Drain { worker } => self.drain(worker, now, &mut effects),
+            FarmCommand::Tick => self.expire(now, &mut effects),
         }
-        self.publish(now, &mut effects);
+        self.dispatch(now, &mut effects);
         effects
     }
 
-    fn worker(&mut self, event: WorkerEvent, now: u64, effects: &mut Vec<FarmEffect>) {
-        let name = event.worker().clone();
-        let worker = self.crew.hear(&name, now);
-        match event {
-            WorkerEvent::Register { registration, fresh, .. } => {
-                worker.refused = keys::refused(&self.pinned, &registration);
-                worker.registration = Some(registration);
-                // One that has just started has lost what it held before.
-                if fresh {
-                    self.release(&name, RESTARTED, effects);
-                    self.let_in_again(&name, effects);
-                }
-                self.refuse(&name, effects);
-                if fresh && self.draining.remove(&name) {
-                    effects.push(FarmEffect::Record(FarmRecord::Admitted { worker: name }));
-                }
-            }
-            WorkerEvent::Claimed { job, attempt, .. } => self.claimed(name, job, attempt, now, effects),
-            WorkerEvent::Heartbeat { holds, card, .. } => {
-                // Whoever beats is there, but after a restart of this side nobody knows what it can do.
-                if worker.registration.is_none() {
-                    let (worker, control) = (name.clone(), Control::Introduce);
-                    effects.push(FarmEffect::Control { worker, control });
-                }
-                worker.holds.clone_from(&holds);
-                worker.card = card.map(|mut card| {
-                    card.clip();
-                    card
-                });
-                // Said again after a restart of this side, in which the control may have been lost.
-                if self.draining.contains(&name) && !std::mem::replace(&mut worker.told_to_drain, true) {
-                    effects.push(FarmEffect::Control { worker: name.clone(), control: Control::Drain });
-                }
-                let until = now + self.rules.lease_ms;
-                for hold in holds {
-                    let leased = self.leased(hold.job, hold.attempt, &name);
-                    match leased {
-                        Some(job) => job.phase = Phase::Leased { worker: name.clone(), until },
-                        // Claimed and not granted yet, or taken away: a repeated claim is answered, a lost one cancelled.
-                        None if hold.stage == wire::Stage::Waiting => {
-                            self.claimed(name.clone(), hold.job, hold.attempt, now, effects);
-                        }
-                        None => effects.push(FarmEffect::Control {
-                            worker: name.clone(),
-                            control: Control::Cancel { job: hold.job, attempt: hold.attempt },
-                        }),
-                    }
-                }
-            }
-            WorkerEvent::Failed { job, attempt, kind, message, .. } => {
-                let charged = kind != FailureKind::Infrastructure;
-                self.end(job, attempt, &name, charged, message, effects);
-            }
-            WorkerEvent::HandedBack { job, attempt, message, .. } => {
-                self.end(job, attempt, &name, false, message, effects);
-            }
-            WorkerEvent::Left { message, .. } => {
-                self.release(&name, &message, effects);
-                self.crew.leave(&name, &message);
-            }
-            // Verified first: a proof reaches the farm as `proven` or `ProofRefused`.
-            WorkerEvent::Proved { .. } => {}
-        }
-    }
-
-    fn leased(&mut self, job: JobId, attempt: Attempt, worker: &WorkerId) -> Option<&mut Job> {
-        let job = self.jobs.get_mut(&job.batch_no()?)?;
-        let held = matches!(&job.phase, Phase::Leased { worker: holder, .. } if holder == worker);
-        (held && job.attempt == attempt.0).then_some(job)
-    }
-
-    fn claimed(
-        &mut self,
-        worker: WorkerId,
-        id: JobId,
-        attempt: Attempt,
-        now: u64,
-        effects: &mut Vec<FarmEffect>,
-    ) {
-        if self.refuse_claim(&worker, id, attempt, effects) {
+    /// The first step after a start: leases begin anew, since their workers could not renew them meanwhile, and the queue is
+    /// told which pools there are.
+    fn activate(&mut self, now: u64, effects: &mut Vec<FarmEffect>) {
+        if std::mem::replace(&mut self.work.is_active, true) {
             return;
         }
+        for pool in &self.pools {
+            self.work.pools.entry(pool.clone()).or_default();
+        }
+        effects.push(self.pools_effect());
         let until = now + self.rules.lease_ms;
-        let draining = self.draining.contains(&worker);
-        let job = id.batch_no().and_then(|batch_no| Some((batch_no, self.jobs.get_mut(&batch_no)?)));
-        let grantable = job.filter(|(_, job)| {
-            job.attempt == attempt.0
-                && match &job.phase {
-                    Phase::Published { .. } => !draining && !job.excluded.contains(&worker),
-                    // The grant was lost on the way.
-                    Phase::Leased { worker: holder, .. } => *holder == worker,
-                    Phase::Due | Phase::Poisoned { .. } => false,
-                }
-        });
-        let control = match grantable {
-            Some((batch_no, job)) => {
-                if matches!(job.phase, Phase::Published { .. }) {
-                    let record = FarmRecord::Granted { batch_no, attempt: attempt.0, worker: worker.clone() };
-                    effects.push(FarmEffect::Record(record));
-                }
-                job.phase = Phase::Leased { worker: worker.clone(), until };
-                Control::Grant { job: id, attempt }
+        for (batch_no, job) in &mut self.jobs {
+            for lease in &mut job.live {
+                (lease.until, lease.sent) = (until, now);
+                self.work.timers.at(until, timers::Timer::Attempt(*batch_no, lease.attempt));
+                self.work.pools.entry(lease.worker.pool.clone()).or_default().in_flight += 1;
             }
-            None => Control::Cancel { job: id, attempt },
-        };
-        effects.push(FarmEffect::Control { worker, control });
-    }
-
-    /// Ends the attempt if the worker still holds it.
-    fn end(
-        &mut self,
-        id: JobId,
-        attempt: Attempt,
-        worker: &WorkerId,
-        charged: bool,
-        message: String,
-        effects: &mut Vec<FarmEffect>,
-    ) {
-        let poison_after = self.rules.poison_after;
-        let Some(batch_no) = id.batch_no() else { return };
-        let Some(job) = self.leased(id, attempt, worker) else { return };
-        job.end(Some(worker), charged);
-        let poisoned = charged && job.is_poison(poison_after);
-        if poisoned {
-            job.phase = Phase::Poisoned { message: message.clone() };
-        }
-        let (attempt, worker) = (attempt.0, Some(worker.clone()));
-        effects.push(FarmEffect::Record(FarmRecord::Ended {
-            batch_no,
-            attempt,
-            worker,
-            charged,
-            message: message.clone(),
-        }));
-        if poisoned {
-            effects.push(FarmEffect::Record(FarmRecord::Poisoned { batch_no, message }));
-        }
-    }
-
-    fn drain(&mut self, worker: &WorkerId) {
-        if self.draining.len() < MAX_DRAINING {
-            self.draining.insert(worker.clone());
-        }
-    }
-}
-
-impl Job {
-    fn is_poison(&self, poison_after: u32) -> bool {
-        self.blamed_by.len() >= poison_after as usize
-            || self.charged >= poison_after.saturating_mul(ATTEMPTS_PER_WORKER)
-    }
-
-    /// Begins anew, but for the number of its attempts, which is never used twice.
-    fn clear(&mut self) {
-        self.charged = 0;
-        self.blamed_by.clear();
-        self.excluded.clear();
-        self.phase = Phase::Due;
-    }
-
-    fn end(&mut self, worker: Option<&WorkerId>, charged: bool) {
-        self.charged += u32::from(charged);
-        self.blamed_by.extend(worker.filter(|_| charged).cloned());
-        self.phase = Phase::Due;
-        if let Some(worker) = worker
-            && !self.excluded.contains(worker)
-        {
-            self.excluded.push(worker.clone());
-            if self.excluded.len() > MAX_EXCLUDED {
-                self.excluded.remove(0);
+            if matches!(job.phase, Phase::Parked { .. }) {
+                let again = now + timers::parked_for(job.parked);
+                self.work.timers.at(again, timers::Timer::Parked(*batch_no));
             }
+        }
+        self.work.wants_dispatch = true;
+    }
+
+    /// Applies a record and hands it to the log.
+    fn record(&mut self, record: FarmRecord, now: u64, effects: &mut Vec<FarmEffect>) {
+        self.apply(&record, now);
+        effects.push(FarmEffect::Record(record));
+    }
+
+    fn pools_effect(&self) -> FarmEffect {
+        FarmEffect::Pools { open: self.pools.clone(), closed: self.closed.clone() }
+    }
+
+    /// The entry of an attempt.
+    fn entry(batch_no: u32, job: &Job, attempt: u32) -> JobEntry {
+        JobEntry {
+            job: JobId::of_batch(batch_no),
+            attempt: Attempt(attempt),
+            shape: job.shape,
+            circuit_digest: job.circuit_digest,
+            input_hash: job.input_hash,
+        }
+    }
+
+    /// Puts a job into the indexes that its phase belongs to.
+    fn index(&mut self, batch_no: u32) {
+        let Some(job) = self.jobs.get(&batch_no) else { return };
+        match job.phase {
+            Phase::Due => {
+                self.work.due.entry(job.shape).or_default().insert(batch_no);
+                self.work.wants_dispatch = true;
+            }
+            Phase::Leased => {
+                if let Some(last) = job.live.last() {
+                    self.work.in_flight.entry(job.shape).or_default().insert((last.granted, batch_no));
+                }
+            }
+            Phase::Parked { .. } | Phase::Poisoned { .. } => {}
+        }
+    }
+
+    /// Takes a job out of all indexes, before it changes.
+    fn unindex(&mut self, batch_no: u32) {
+        let Some(job) = self.jobs.get(&batch_no) else { return };
+        if let Some(due) = self.work.due.get_mut(&job.shape) {
+            due.remove(&batch_no);
+        }
+        if let (Some(last), Some(in_flight)) = (job.live.last(), self.work.in_flight.get_mut(&job.shape)) {
+            in_flight.remove(&(last.granted, batch_no));
+        }
+        if let Some(behind) = self.work.behind.get_mut(&job.shape) {
+            behind.remove(&batch_no);
         }
     }
 }

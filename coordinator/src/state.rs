@@ -164,13 +164,12 @@ impl State {
     /// Which part of another state is another one, apart from what is not recorded: when transactions were sent again.
     #[cfg(feature = "sim")]
     pub(crate) fn difference(&self, other: &Self) -> Option<String> {
-        let farm = self.farm.restarted() == other.farm.restarted();
         let settlement = self.settlement.without_times() == other.settlement.without_times();
         let same = [
             ("ledger", self.ledger == other.ledger),
             ("tree", self.tree == other.tree),
             ("batcher", self.batcher == other.batcher),
-            ("farm", farm),
+            ("farm", self.farm == other.farm),
             ("settlement", settlement),
             ("batches", self.batches == other.batches),
             ("operations", self.operations == other.operations),
@@ -247,7 +246,7 @@ impl State {
             Event::ReadAgain(again) => self.taken_again(again, at)?,
             Event::Intake(record) => self.taken.note(record),
             Event::Farm(record) => {
-                self.farm.replay(record);
+                self.farm.apply(record, at);
                 self.note_farm(record, at);
             }
             Event::Proven(proof) => {
@@ -361,9 +360,10 @@ impl State {
                     self.touched.batches.insert(*batch_no);
                 }
             }
-            FarmRecord::Granted { batch_no, worker, .. } => {
+            FarmRecord::Granted { batch_no, attempt, worker } => {
                 let first = self.batches.get_mut(batch_no).is_some_and(|batch| {
-                    batch.worker = Some(worker.as_str().to_owned());
+                    batch.attempts = batch.attempts.max(*attempt);
+                    batch.worker = Some(worker.to_string());
                     batch.stage() == Stage::Sealed
                 });
                 if first {
@@ -372,6 +372,10 @@ impl State {
                 self.touched.batches.insert(*batch_no);
             }
             FarmRecord::Ended { batch_no, .. }
+            | FarmRecord::AttemptEnded { batch_no, .. }
+            | FarmRecord::Quarantined { batch_no }
+            | FarmRecord::Parked { batch_no, .. }
+            | FarmRecord::Unparked { batch_no }
             | FarmRecord::Poisoned { batch_no, .. }
             | FarmRecord::Requeued { batch_no } => {
                 self.touched.batches.insert(*batch_no);
@@ -381,13 +385,16 @@ impl State {
                     batch.late.insert(*attempt);
                 }
             }
-            FarmRecord::Draining { .. } | FarmRecord::Admitted { .. } => {}
+            FarmRecord::Draining { .. }
+            | FarmRecord::Admitted { .. }
+            | FarmRecord::PoolAdded { .. }
+            | FarmRecord::PoolRemoved { .. } => {}
         }
     }
 
     /// A verified proof: the batch leaves the farm; the proven view moves over it once all before it are proven.
     fn proven(&mut self, proof: &ProofAccepted, at: u64) -> Result<Vec<FarmEffect>, StateError> {
-        let effects = self.farm.proven(proof.batch_no, &proof.worker);
+        let effects = self.farm.proven(proof.batch_no, &proof.worker, at);
         self.early_proofs.insert(proof.batch_no, proof.clone());
         while let Some(next) = self.early_proofs.remove(&(self.tree.proven_batch() + 1)) {
             self.tree.prove(next.batch_no)?;
@@ -396,7 +403,7 @@ impl State {
             let Some(batch) = self.batches.get_mut(&next.batch_no) else {
                 return Err(StateError::Log(format!("batch {} proven before it was sealed", next.batch_no)));
             };
-            batch.worker = Some(next.worker.as_str().to_owned());
+            batch.worker = Some(next.worker.to_string());
             batch.attempts = batch.attempts.max(next.attempt);
             batch.proof = Some(next.proof);
             batch.prove_ms = Some(next.prove_ms);

@@ -18,6 +18,7 @@ use wire::{
 };
 
 use crate::{
+    farm::FarmRecord,
     chain::{Deposit, ForcedRequest, Logs},
     config::{Config, Rules},
     ledger::{KnownKeys, accept::verify},
@@ -225,12 +226,21 @@ impl Bench {
         self.submit(from.sign(&draft, &format!("withdraw {}", self.keys)))
     }
 
+    /// Hands the first attempt of a batch to a worker.
+    pub fn grant(&mut self, batch_no: u32) {
+        let worker = wire::WorkerId::parse("w").unwrap();
+        let event = Event::Farm(FarmRecord::Granted { batch_no, attempt: 1, worker });
+        let stamped = Stamped { at: self.now, event };
+        self.state.apply(&stamped).unwrap();
+        self.log.push(stamped);
+    }
+
     /// Has the next batch proven.
     pub fn prove(&mut self, batch_no: u32) {
         let proof = ProofAccepted {
             batch_no,
             attempt: 1,
-            worker: wire::WorkerId::new("w").unwrap(),
+            worker: wire::WorkerId::parse("w").unwrap(),
             proof: vec![0; 256],
             prove_ms: 1,
             witness_ms: 1,

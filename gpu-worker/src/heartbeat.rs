@@ -10,10 +10,11 @@ use std::{
     time::Duration,
 };
 
-use wire::{CardReading, Hold, Liveness, WorkerEvent, WorkerId};
+use queue::Liveness;
+use wire::{CardReading, InFlight, WorkerEvent};
 
 /// What the next heartbeat says.
-pub type Holds = Arc<Mutex<Vec<Hold>>>;
+pub type SharedInFlight = Arc<Mutex<Vec<InFlight>>>;
 
 /// Says how the card is, at each heartbeat; nothing for a worker without one.
 pub type AskCard = Box<dyn FnMut() -> Option<CardReading> + Send>;
@@ -30,8 +31,7 @@ impl Heartbeat {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(
-        id: WorkerId,
-        holds: Holds,
+        in_flight: SharedInFlight,
         mut card: AskCard,
         mut liveness: Box<dyn Liveness>,
         every: Duration,
@@ -39,10 +39,9 @@ impl Heartbeat {
         let (stop, stopped) = mpsc::channel();
         let thread = std::thread::Builder::new().name("heartbeat".to_owned()).spawn(move || {
             while stopped.recv_timeout(every) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let holds = holds.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let in_flight = in_flight.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 let card = card().map(Box::new);
-                if let Err(error) = liveness.beat(&WorkerEvent::Heartbeat { worker: id.clone(), holds, card })
-                {
+                if let Err(error) = liveness.beat(&WorkerEvent::Heartbeat { in_flight, card }) {
                     metrics::counter!("proofmill_worker_heartbeats_lost_total").increment(1);
                     tracing::warn!(%error, "heartbeat lost");
                 }
@@ -65,31 +64,36 @@ impl Drop for Heartbeat {
 
 #[cfg(test)]
 mod tests {
-    use wire::{CoordinatorQueue, WorkerQueue, queue::memory::MemoryQueue};
+    use std::collections::BTreeSet;
+
+    use queue::{CoordinatorQueue, QueueWrite, WorkerQueue, memory::MemoryQueue};
+    use wire::{ProcessId, WorkerId};
 
     use super::*;
 
     #[tokio::test]
     async fn heartbeats_tell_of_the_card_as_it_is_then() {
         let queue = MemoryQueue::default();
-        let id = WorkerId::new("watched").unwrap();
-        let liveness = queue.worker(id.clone()).liveness().unwrap();
+        let id = WorkerId::parse("watched").unwrap();
+        let pools = QueueWrite::Pools { open: BTreeSet::from([id.pool.clone()]), closed: BTreeSet::new() };
+        let coordinator = queue.coordinator();
+        coordinator.write(&[pools]).await.unwrap();
+        let liveness = queue.worker(id, ProcessId(1)).liveness().unwrap();
         let mut degrees = 50;
         let ask: AskCard = Box::new(move || {
             degrees += 1;
             Some(CardReading { temperature: Some(degrees), ..CardReading::default() })
         });
         let every = Duration::from_millis(5);
-        let heartbeat = Heartbeat::start(id, Holds::default(), ask, liveness, every).unwrap();
-        let coordinator = queue.coordinator();
+        let heartbeat = Heartbeat::start(SharedInFlight::default(), ask, liveness, every).unwrap();
         let mut seen = Vec::new();
         while seen.len() < 2 {
             let batch = coordinator.next_events(Duration::from_secs(60)).await.unwrap();
-            seen.extend(batch.events.into_iter().map(|event| match event {
+            seen.extend(batch.events.into_iter().map(|event| match event.event {
                 WorkerEvent::Heartbeat { card, .. } => card.unwrap().temperature.unwrap(),
                 other => panic!("{other:?}"),
             }));
-            coordinator.acknowledge(batch.up_to.unwrap()).await.unwrap();
+            coordinator.write(&[QueueWrite::Acknowledge(batch.up_to.unwrap())]).await.unwrap();
         }
         drop(heartbeat);
         assert_eq!(seen[..2], [51, 52]);

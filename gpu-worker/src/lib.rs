@@ -1,13 +1,13 @@
-//! The worker: takes jobs from the queue, proves them on its backend, verifies each proof, reports.
+//! The worker: gets jobs from the coordinator, proves them on its backend, verifies each proof, reports.
 //!
-//! Invariant: every attempt that was claimed ends in exactly one of `Proved`, `Failed`, `HandedBack`, and nothing leaves
-//! as `Proved` that was not verified here. If the worker dies instead, its heartbeats stop and its leases run out.
+//! Invariant: every attempt that was received ends in exactly one of `Proved`, `Failed`, `HandedBack`, unless the coordinator
+//! closes it, and nothing leaves as `Proved` that was not verified here. If the worker dies instead, its heartbeats stop and its leases run out.
 //!
 //! | file | purpose |
 //! |---|---|
 //! | `state` | every decision, pure |
 //! | `worker` | the loop |
-//! | `hands` | the tasks that carry the decisions out |
+//! | `executor` | the tasks that carry the decisions out |
 //! | `prepare` | input bytes → witness, or the reason why not |
 //! | `residency` | which keys stay in memory, pure |
 //! | `provers` | loads keys and lets them go as that says |
@@ -18,7 +18,6 @@
 //! | `heartbeat` | the thread that says the worker is alive |
 //! | `memory` | how much memory there is and is used |
 //!
-//! Known issue: what a busy worker claimed ahead stays with it although another worker becomes idle meanwhile.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
@@ -27,7 +26,7 @@ pub mod card;
 #[cfg(unix)]
 pub mod child;
 mod circuit;
-mod hands;
+mod executor;
 mod heartbeat;
 mod memory;
 pub mod prepare;

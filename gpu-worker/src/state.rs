@@ -1,11 +1,13 @@
-//! The worker's decisions: what to claim, prepare, prove, give back, and when to leave.
+//! The worker's decisions: what to prepare, prove, give back and repeat, and when to leave.
 //!
 //! Pure: no clock, no I/O. [`State::step`] gets what happened and the time since the worker started, and says what to do.
 //! At most two attempts are held: one that the backend proves and one whose witness is made meanwhile. Each held attempt
-//! ends in exactly one of `Proved`, `Failed`, `HandedBack`; a result for an attempt that is no longer held is dropped.
-//! A busy worker only peeks at the queue for the next attempt and never waits there: an idle one, which does, comes first.
-//! `trust` holds what a wrong proof or a failed device means for the card, `keys` what the worker cannot prove, and why.
+//! ends in exactly one of `Proved`, `Failed`, `HandedBack` unless the coordinator closes it; a result for an attempt that
+//! is no longer held is dropped.
+//! `contact` repeats what the coordinator must hear until it answers, `trust` holds what a wrong proof or a failed device
+//! means for the card, `keys` what the worker cannot prove, and why.
 
+mod contact;
 mod keys;
 mod trust;
 
@@ -14,31 +16,26 @@ use std::time::Duration;
 use bn254::Fr;
 use circuits::shape::Shape;
 use wire::{
-    Attempt, Control, FailureKind, Hold, JobEntry, JobId, ProofBytes, Registration, Stage, Timings,
-    WorkerEvent, WorkerId,
+    Attempt, Control, FailureKind, InFlight, JobEntry, JobId, ProofBytes, Registration, Stage, Timings,
+    WorkerEvent,
 };
 
 use crate::card::Condition;
+use contact::Contact;
 use trust::Trust;
 
 /// An attempt of a job.
 pub type Key = (JobId, Attempt);
 
 /// Attempts held at once: one in the backend, one behind it.
-const MAX_HELD: usize = 2;
+pub const SLOTS: u8 = 2;
 /// Proofs of one attempt that may be wrong before the processor proves it, or before it fails where that did them.
 const WRONG_PROOFS: u32 = 2;
 /// Times the device may fail at one attempt before it fails.
 const DEVICE_FAILURES: u32 = 2;
-/// How long a busy worker that found the queue empty leaves what comes to idle ones.
-const PEEK_PAUSE: Duration = Duration::from_millis(250);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// How long a claim waits for its grant.
-    pub grant_wait: Duration,
-    /// How long to wait after a claim that could not reach the queue.
-    pub claim_backoff: Duration,
     /// How long a proof under way may take once the worker was told to stop.
     pub drain: Duration,
     /// How long a card that fails and fails gets no work.
@@ -83,16 +80,17 @@ pub enum ProveFailure {
 #[derive(Clone, Debug)]
 pub enum Event {
     Started,
-    /// A claim ended, with an entry or without. `memory_used`: bytes the process uses now.
-    Claimed {
-        entry: Option<JobEntry>,
+    Control(Control),
+    /// `Control::Job`, with the bytes that the process uses now.
+    Job {
+        entry: JobEntry,
         memory_used: u64,
     },
-    ClaimFailed,
-    Control(Control),
     Fetched(Key),
     Prepared(Key),
     PrepareFailed(Key, FailureKind, String),
+    /// The input could not be had, for no fault of the worker or the job.
+    NoInput(Key, String),
     Proved(Key, Box<Proof>),
     ProveFailed(Key, ProveFailure),
     /// What whoever watches the card says.
@@ -104,11 +102,9 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "a handful per batch, carried out at once")]
 pub enum Effect {
-    /// Wait for an entry of one of the circuits; answered by `Claimed` or `ClaimFailed`.
-    Claim,
-    /// Take one only if it is there: the backend is busy, and others may be idle. Answered as `Claim`.
-    Peek,
-    /// Get, check and decode the input, make the witness; answered by `Fetched`, `Prepared`, `PrepareFailed`.
+    /// Read the directives from the start of their stream again.
+    Rewind,
+    /// Get, check and decode the input, make the witness; answered by `Fetched`, `Prepared`, `PrepareFailed`, `NoInput`.
     Prepare(JobEntry),
     /// Move the witness to the device while it proves another one. No answer.
     Stage(Key, Shape),
@@ -116,7 +112,7 @@ pub enum Effect {
     Prove(Key, Shape, Engine),
     /// Stop working on the attempt and drop what was made for it.
     Forget(Key),
-    /// Claim no more entries of this circuit, and say why.
+    /// This circuit is not proved any more; say why.
     GiveUp(Shape, String),
     Emit(WorkerEvent),
     /// Nothing is held and nothing will be: end. The reason, if it is not that somebody asked.
@@ -127,8 +123,8 @@ pub enum Effect {
 struct Held {
     entry: JobEntry,
     stage: Stage,
-    claimed: Duration,
-    granted: Duration,
+    received: Duration,
+    started: Duration,
     fetched: Duration,
     prepared: Duration,
     engine: Engine,
@@ -155,14 +151,11 @@ enum Mode {
 
 #[derive(Clone, Debug)]
 pub struct State {
-    id: WorkerId,
     rules: Rules,
     registration: Registration,
     mode: Mode,
     held: Vec<Held>,
-    claiming: bool,
-    claim_after: Duration,
-    peek_after: Duration,
+    contact: Contact,
     trust: Trust,
     /// Circuits whose keys the coordinator refused, and why.
     refused: Vec<(Shape, String)>,
@@ -172,17 +165,14 @@ pub struct State {
 }
 
 impl State {
-    pub fn new(id: WorkerId, rules: Rules, registration: Registration) -> Self {
+    pub fn new(rules: Rules, registration: Registration) -> Self {
         Self {
             trust: Trust::new(registration.backend != "cpu"),
-            id,
             rules,
             registration,
             mode: Mode::Working,
             held: Vec::new(),
-            claiming: false,
-            claim_after: Duration::ZERO,
-            peek_after: Duration::ZERO,
+            contact: Contact::default(),
             refused: Vec::new(),
             preparing: None,
             proving: None,
@@ -190,9 +180,10 @@ impl State {
     }
 
     /// What a heartbeat reports.
-    pub fn holds(&self) -> Vec<Hold> {
-        let hold = |held: &Held| Hold { job: held.entry.job, attempt: held.entry.attempt, stage: held.stage };
-        self.held.iter().map(hold).collect()
+    pub fn in_flight(&self) -> Vec<InFlight> {
+        let in_flight =
+            |held: &Held| InFlight { job: held.entry.job, attempt: held.entry.attempt, stage: held.stage };
+        self.held.iter().map(in_flight).collect()
     }
 
     /// Why the card gets no work now.
@@ -203,36 +194,14 @@ impl State {
     pub fn step(&mut self, event: Event, now: Duration) -> Vec<Effect> {
         let mut effects = Vec::new();
         match event {
-            Event::Started => effects.push(self.introduction(true)),
-            Event::Claimed { entry, memory_used } => {
-                self.claiming = false;
-                match entry {
-                    Some(entry) => self.claimed(entry, memory_used, now, &mut effects),
-                    None if !self.held.is_empty() => self.peek_after = now + PEEK_PAUSE,
-                    None => {}
-                }
+            Event::Started => self.contact(now, &mut effects),
+            Event::Control(control) => {
+                self.contact.heard(now);
+                self.control(control, now, &mut effects);
             }
-            Event::ClaimFailed => {
-                self.claiming = false;
-                self.claim_after = now + self.rules.claim_backoff;
-            }
-            Event::Control(Control::Grant { job, attempt }) => {
-                if let Some(held) = self.find((job, attempt)).filter(|held| held.stage == Stage::Waiting) {
-                    held.stage = Stage::Fetching;
-                    held.granted = now;
-                }
-            }
-            Event::Control(Control::Cancel { job, attempt }) => {
-                self.hand_back(
-                    "cancelled by the coordinator",
-                    |held| held.key() == (job, attempt),
-                    &mut effects,
-                );
-            }
-            Event::Control(Control::Introduce) => effects.push(self.introduction(false)),
-            Event::Control(Control::Drain) => self.drain(now, None, &mut effects),
-            Event::Control(Control::Refuse { shape, verifying_key }) => {
-                self.give_up(shape, &verifying_key, now, &mut effects);
+            Event::Job { entry, memory_used } => {
+                self.contact.heard(now);
+                self.receive(entry, memory_used, now, &mut effects);
             }
             Event::Fetched(key) => {
                 if let Some(held) = self.find(key) {
@@ -256,7 +225,11 @@ impl State {
             }
             Event::PrepareFailed(key, kind, message) => {
                 self.preparing = None;
-                self.fail(key, kind, message, &mut effects);
+                self.fail(key, kind, message, now, &mut effects);
+            }
+            Event::NoInput(key, message) => {
+                self.preparing = None;
+                self.hand_back(&message, |held| held.key() == key, now, &mut effects);
             }
             Event::Proved(key, proof) => {
                 self.proving = None;
@@ -277,9 +250,28 @@ impl State {
         effects
     }
 
-    fn introduction(&self, fresh: bool) -> Effect {
-        let (worker, registration) = (self.id.clone(), self.registration.clone());
-        Effect::Emit(WorkerEvent::Register { worker, registration, fresh })
+    fn control(&mut self, control: Control, now: Duration, effects: &mut Vec<Effect>) {
+        match control {
+            Control::Registered => self.contact.registered(now),
+            Control::Reregister => {
+                self.contact.forgotten();
+                self.contact(now, effects);
+            }
+            // It comes as `Event::Job`, which knows how much memory is used.
+            Control::Job(entry) => self.receive(entry, 0, now, effects),
+            Control::Close { job, attempt } => {
+                self.contact.close((job, attempt));
+                if self.take((job, attempt)).is_some() {
+                    effects.push(Effect::Forget((job, attempt)));
+                }
+            }
+            Control::Drain => self.drain(now, None, effects),
+            Control::Refuse { shape, verifying_key } => self.give_up(shape, &verifying_key, now, effects),
+            Control::NameTaken => {
+                let why = "PM-WORKER-014: another live process has this worker's name; give this one another --name";
+                self.drain(now, Some(why.to_owned()), effects);
+            }
+        }
     }
 
     fn find(&mut self, key: Key) -> Option<&mut Held> {
@@ -291,25 +283,34 @@ impl State {
         Some(self.held.remove(place))
     }
 
-    fn claimed(&mut self, entry: JobEntry, memory_used: u64, now: Duration, effects: &mut Vec<Effect>) {
-        let (worker, job, attempt) = (self.id.clone(), entry.job, entry.attempt);
+    fn receive(&mut self, entry: JobEntry, memory_used: u64, now: Duration, effects: &mut Vec<Effect>) {
+        let key @ (job, attempt) = (entry.job, entry.attempt);
+        if self.find(key).is_some() {
+            return;
+        }
+        if let Some(event) = self.contact.ended(key, now) {
+            effects.push(Effect::Emit(event));
+            return;
+        }
         let refusal = self.refusal(&entry, memory_used);
         let unwilling = match self.mode {
+            Mode::Working if self.held.len() >= usize::from(SLOTS) => {
+                Some("the worker holds as many attempts as it can".to_owned())
+            }
             Mode::Working => self.trust.sick(now).map(str::to_owned),
             Mode::Draining { .. } | Mode::Finished => Some("the worker is stopping".to_owned()),
         };
         if let Some(message) = unwilling {
-            effects.push(Effect::Emit(WorkerEvent::HandedBack { worker, job, attempt, message }));
+            self.end(WorkerEvent::HandedBack { job, attempt, message }, now, effects);
         } else if let Some(message) = refusal {
             let kind = FailureKind::Infrastructure;
-            effects.push(Effect::Emit(WorkerEvent::Failed { worker, job, attempt, kind, message }));
-        } else if self.find((job, attempt)).is_none() {
-            effects.push(Effect::Emit(WorkerEvent::Claimed { worker, job, attempt }));
+            self.end(WorkerEvent::Failed { job, attempt, kind, message }, now, effects);
+        } else {
             self.held.push(Held {
                 entry,
-                stage: Stage::Waiting,
-                claimed: now,
-                granted: now,
+                stage: Stage::Queued,
+                received: now,
+                started: now,
                 fetched: now,
                 prepared: now,
                 engine: Engine::Device,
@@ -319,11 +320,24 @@ impl State {
         }
     }
 
-    fn fail(&mut self, key: Key, kind: FailureKind, message: String, effects: &mut Vec<Effect>) {
+    /// Reports how an attempt ended, and again until the coordinator answers.
+    fn end(&mut self, event: WorkerEvent, now: Duration, effects: &mut Vec<Effect>) {
+        self.contact.repeat(&event, now);
+        effects.push(Effect::Emit(event));
+    }
+
+    fn fail(
+        &mut self,
+        key: Key,
+        kind: FailureKind,
+        message: String,
+        now: Duration,
+        effects: &mut Vec<Effect>,
+    ) {
         effects.push(Effect::Forget(key));
         if self.take(key).is_some() {
-            let (worker, (job, attempt)) = (self.id.clone(), key);
-            effects.push(Effect::Emit(WorkerEvent::Failed { worker, job, attempt, kind, message }));
+            let (job, attempt) = key;
+            self.end(WorkerEvent::Failed { job, attempt, kind, message }, now, effects);
         }
     }
 
@@ -335,24 +349,18 @@ impl State {
             Engine::Processor => Some(self.trust.replaced(held.wrong_proofs)),
         };
         let timings = Timings {
-            queue_wait: held.granted - held.claimed,
-            fetch: held.fetched - held.granted,
+            queue_wait: held.started - held.received,
+            fetch: held.fetched - held.started,
             witness: held.prepared - held.fetched,
             sparse: proof.sparse,
             ntt: proof.ntt,
             msm: proof.msm,
             finish: proof.finish,
-            total: now - held.claimed,
+            total: now - held.received,
             energy_millijoules: proof.energy_millijoules,
         };
-        effects.push(Effect::Emit(WorkerEvent::Proved {
-            worker: self.id.clone(),
-            job: key.0,
-            attempt: key.1,
-            proof: proof.proof,
-            public_inputs: proof.public_inputs,
-            timings,
-        }));
+        let (job, attempt) = key;
+        self.end(WorkerEvent::Proved { job, attempt, proof: proof.proof, timings }, now, effects);
         if let Some(why) = suspect {
             self.drain(now, Some(why), effects);
         }
@@ -379,7 +387,7 @@ impl State {
                         held.stage = Stage::Ready;
                         held.engine = Engine::Processor;
                     }
-                    _ => self.fail(key, FailureKind::Proof, message, effects),
+                    _ => self.fail(key, FailureKind::Proof, message, now, effects),
                 }
             }
             ProveFailure::Device(message) => {
@@ -387,14 +395,14 @@ impl State {
                 if held.device_failures < DEVICE_FAILURES {
                     held.stage = Stage::Ready;
                 } else {
-                    self.fail(key, FailureKind::Infrastructure, message, effects);
+                    self.fail(key, FailureKind::Infrastructure, message, now, effects);
                 }
                 self.spare_the_sick(now, effects);
             }
-            ProveFailure::Other(kind, message) => self.fail(key, kind, message, effects),
+            ProveFailure::Other(kind, message) => self.fail(key, kind, message, now, effects),
             ProveFailure::Cancelled => {
                 let message = "the backend stopped although nobody asked".to_owned();
-                self.fail(key, FailureKind::Infrastructure, message, effects);
+                self.fail(key, FailureKind::Infrastructure, message, now, effects);
             }
         }
     }
@@ -403,19 +411,14 @@ impl State {
     fn spare_the_sick(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         if let Some(why) = self.trust.sick(now).map(str::to_owned) {
             let spared = |held: &Held| held.stage != Stage::Proving && held.engine == Engine::Device;
-            self.hand_back(&why, spared, effects);
+            self.hand_back(&why, spared, now, effects);
         }
     }
 
     fn tick(&mut self, now: Duration, effects: &mut Vec<Effect>) {
-        let grant_wait = self.rules.grant_wait;
-        self.hand_back(
-            "no grant came",
-            |held| held.stage == Stage::Waiting && now >= held.claimed + grant_wait,
-            effects,
-        );
+        self.contact(now, effects);
         if matches!(self.mode, Mode::Draining { until, .. } if now >= until) {
-            self.hand_back("the worker is stopping and the proof takes too long", |_| true, effects);
+            self.hand_back("the worker is stopping and the proof takes too long", |_| true, now, effects);
         }
     }
 
@@ -423,24 +426,32 @@ impl State {
     fn drain(&mut self, now: Duration, why: Option<String>, effects: &mut Vec<Effect>) {
         if self.mode == Mode::Working {
             self.mode = Mode::Draining { until: now + self.rules.drain, why };
-            self.hand_back("the worker is stopping", |held| held.stage != Stage::Proving, effects);
+            self.hand_back("the worker is stopping", |held| held.stage != Stage::Proving, now, effects);
         }
     }
 
-    fn hand_back(&mut self, message: &str, which: impl Fn(&Held) -> bool, effects: &mut Vec<Effect>) {
-        for held in self.held.extract_if(.., |held| which(held)) {
-            let (worker, (job, attempt)) = (self.id.clone(), held.key());
+    fn hand_back(
+        &mut self,
+        message: &str,
+        which: impl Fn(&Held) -> bool,
+        now: Duration,
+        effects: &mut Vec<Effect>,
+    ) {
+        let back: Vec<Held> = self.held.extract_if(.., |held| which(held)).collect();
+        for held in back {
+            let (job, attempt) = held.key();
             effects.push(Effect::Forget(held.key()));
-            let message = message.to_owned();
-            effects.push(Effect::Emit(WorkerEvent::HandedBack { worker, job, attempt, message }));
+            self.end(WorkerEvent::HandedBack { job, attempt, message: message.to_owned() }, now, effects);
         }
     }
 
     /// Starts whatever can be started now.
     fn advance(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         if self.preparing.is_none()
-            && let Some(held) = self.held.iter().find(|held| held.stage == Stage::Fetching)
+            && let Some(held) = self.held.iter_mut().find(|held| held.stage == Stage::Queued)
         {
+            held.stage = Stage::Fetching;
+            held.started = now;
             self.preparing = Some(held.key());
             effects.push(Effect::Prepare(held.entry.clone()));
         }
@@ -452,24 +463,13 @@ impl State {
             effects.push(Effect::Prove(held.key(), held.entry.shape, held.engine));
         }
         match &self.mode {
-            Mode::Working => {
-                // Ahead of the backend by one: the next witness is made while it proves.
-                let wanted =
-                    self.held.len() < MAX_HELD && self.held.iter().all(|held| held.stage == Stage::Proving);
-                let able = self.trust.sick(now).is_none() && now >= self.claim_after;
-                let look = if self.held.is_empty() { Effect::Claim } else { Effect::Peek };
-                let patient = look == Effect::Peek && now < self.peek_after;
-                if wanted && able && !patient && !self.claiming {
-                    self.claiming = true;
-                    effects.push(look);
-                }
-            }
+            Mode::Working => {}
             Mode::Draining { until, why } => {
                 let idle = self.preparing.is_none() && self.proving.is_none();
-                if self.held.is_empty() && (idle && !self.claiming || now >= *until) {
-                    let (worker, why) = (self.id.clone(), why.clone());
+                if self.held.is_empty() && (idle || now >= *until) {
+                    let why = why.clone();
                     let message = why.clone().unwrap_or_else(|| "stopped".to_owned());
-                    effects.push(Effect::Emit(WorkerEvent::Left { worker, message }));
+                    effects.push(Effect::Emit(WorkerEvent::Left { message }));
                     effects.push(Effect::Finish(why));
                     self.mode = Mode::Finished;
                 }

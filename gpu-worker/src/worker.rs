@@ -15,16 +15,17 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
-use wire::{Attempt, CardReading, JobId, QueueError, Registration, WorkerEvent, WorkerId, WorkerQueue};
+use queue::{QueueError, WorkerQueue};
+use wire::{Attempt, CardReading, Control, JobId, Registration, WorkerEvent};
 
 use crate::{
     card::{Card, Condition},
     circuit::{Circuit, LoadError},
-    hands::{Hands, report},
-    heartbeat::{AskCard, Heartbeat, Holds},
+    executor::{Executor, report},
+    heartbeat::{AskCard, Heartbeat, SharedInFlight},
     memory,
     provers::{Provers, Source},
-    state::{Effect, Event, Rules, State},
+    state::{Effect, Event, Rules, SLOTS, State},
 };
 
 /// Room between the tasks and the loop, and between the loop and the queue.
@@ -34,17 +35,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub id: WorkerId,
     /// Holds one `<circuit>.pmkey` per circuit.
     pub keys_dir: PathBuf,
     pub shapes: Vec<Shape>,
     /// Bytes the process may use; by default all of the machine or control group.
     pub memory_limit: Option<u64>,
     pub heartbeat: Duration,
-    /// How long one look into the queue waits.
+    /// How long one read of the directives waits.
     pub poll: Duration,
-    /// How long a claim waits for its grant.
-    pub grant_wait: Duration,
     /// How long a proof under way may take once the worker was told to stop.
     pub drain: Duration,
     /// How long a card that failed several times in a row gets no work.
@@ -59,15 +57,13 @@ pub struct Config {
 
 impl Config {
     /// The settings of the README for a worker of these circuits.
-    pub fn new(id: WorkerId, keys_dir: PathBuf, shapes: Vec<Shape>) -> Self {
+    pub fn new(keys_dir: PathBuf, shapes: Vec<Shape>) -> Self {
         Self {
-            id,
             keys_dir,
             shapes,
             memory_limit: None,
             heartbeat: Duration::from_secs(1),
             poll: Duration::from_secs(1),
-            grant_wait: Duration::from_secs(60),
             drain: Duration::from_secs(60),
             rest: Duration::from_secs(60),
             condition: None,
@@ -152,15 +148,14 @@ impl Worker {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             memory,
             circuits,
+            slots: SLOTS,
         };
         let rules = Rules {
-            grant_wait: config.grant_wait,
-            claim_backoff: config.poll,
             drain: config.drain,
             rest: config.rest,
             memory,
         };
-        let state = State::new(config.id.clone(), rules, registration);
+        let state = State::new(rules, registration);
         Ok(Self { config, queue, provers, state })
     }
 
@@ -172,25 +167,24 @@ impl Worker {
     /// Whatever else happens later ends an attempt, not the worker.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
         let Self { config, queue, provers, state } = self;
-        let holds = Holds::default();
+        let in_flight = SharedInFlight::default();
         let liveness = queue.liveness()?;
         let sick = Sick::default();
         let ask_card = ask_card(config.card.clone(), Arc::clone(&sick));
-        let heartbeat =
-            Heartbeat::start(config.id.clone(), Arc::clone(&holds), ask_card, liveness, config.heartbeat)
-                .map_err(WorkerError::Heartbeat)?;
+        let heartbeat = Heartbeat::start(Arc::clone(&in_flight), ask_card, liveness, config.heartbeat)
+            .map_err(WorkerError::Heartbeat)?;
         let (events, inbox) = mpsc::channel(CHANNEL);
         let (outbox, outgoing) = mpsc::channel(CHANNEL);
         let emitter = tokio::spawn(emit_in_order(Arc::clone(&queue), outgoing));
-        let controls = tokio::spawn(read_controls(Arc::clone(&queue), events.clone(), config.poll));
+        let directives = tokio::spawn(read_directives(Arc::clone(&queue), events.clone(), config.poll));
         let watcher = config.condition.map(|card| tokio::spawn(watch_card(card, events.clone())));
-        let hands = Hands::new(queue, provers, config.shapes, config.poll, events, outbox, config.card);
-        let shown = Shown { holds, sick, on_hand_back: config.on_hand_back };
-        let why = drive(state, hands, inbox, &shown, shutdown, config.heartbeat).await;
+        let executor = Executor::new(queue, provers, events, outbox, config.card);
+        let shown = Shown { in_flight, sick, on_hand_back: config.on_hand_back };
+        let why = drive(state, executor, inbox, &shown, shutdown, config.heartbeat).await;
         if let Some(watcher) = watcher {
             watcher.abort();
         }
-        controls.abort();
+        directives.abort();
         wire::failpoint("worker.drained");
         // Nothing more to report: the last event is `Left`.
         drop(heartbeat);
@@ -206,7 +200,7 @@ type Sick = Arc<Mutex<Option<String>>>;
 
 /// What the loop lets the heartbeat and whoever started the worker see.
 struct Shown {
-    holds: Holds,
+    in_flight: SharedInFlight,
     sick: Sick,
     on_hand_back: Option<fn(JobId, Attempt, &str)>,
 }
@@ -227,7 +221,7 @@ fn ask_card(card: Option<Card>, sick: Sick) -> AskCard {
 /// The loop: events in, effects out. Ends with the reason if it is not that somebody asked.
 async fn drive(
     mut state: State,
-    mut hands: Hands,
+    mut executor: Executor,
     mut inbox: mpsc::Receiver<Event>,
     shown: &Shown,
     shutdown: CancellationToken,
@@ -239,7 +233,7 @@ async fn drive(
     let mut next = Event::Started;
     loop {
         let effects = state.step(next, start.elapsed());
-        *shown.holds.lock().unwrap_or_else(PoisonError::into_inner) = state.holds();
+        *shown.in_flight.lock().unwrap_or_else(PoisonError::into_inner) = state.in_flight();
         *shown.sick.lock().unwrap_or_else(PoisonError::into_inner) =
             state.sick(start.elapsed()).map(str::to_owned);
         for effect in effects {
@@ -251,10 +245,10 @@ async fn drive(
             {
                 tell(*job, *attempt, message);
             }
-            hands.carry_out(effect).await;
+            executor.carry_out(effect).await;
         }
         next = tokio::select! {
-            // `hands` holds a sender, so the channel never closes.
+            // `executor` holds a sender, so the channel never closes.
             Some(event) = inbox.recv() => event,
             () = shutdown.cancelled(), if !draining => {
                 draining = true;
@@ -277,13 +271,16 @@ async fn watch_card(mut card: watch::Receiver<Condition>, events: mpsc::Sender<E
     }
 }
 
-async fn read_controls(queue: Arc<dyn WorkerQueue>, events: mpsc::Sender<Event>, poll: Duration) {
+async fn read_directives(queue: Arc<dyn WorkerQueue>, events: mpsc::Sender<Event>, poll: Duration) {
     while !events.is_closed() {
         match queue.next_control(poll).await {
+            Ok(Some(Control::Job(entry))) => {
+                report(&events, Event::Job { entry, memory_used: memory::used() }).await;
+            }
             Ok(Some(control)) => report(&events, Event::Control(control)).await,
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(%error, "cannot read controls");
+                tracing::warn!(%error, "cannot read directives");
                 tokio::time::sleep(poll).await;
             }
         }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -18,11 +19,14 @@ use prover::{
     Backend, BackendError, Cancel, CpuBackend, DevTrapdoor, Key, KeyId, Matrices, NoProgress,
     PreparedVerifyingKey, Proof, Sums, Timings, Witness, verify,
 };
+use queue::{
+    CoordinatorQueue, QueueWrite,
+    memory::{MemoryCoordinator, MemoryQueue},
+};
 use tokio_util::sync::CancellationToken;
 use wire::{
-    Attempt, Control, CoordinatorQueue, JobEntry, JobId, Priority, WorkerEvent, WorkerId,
+    Attempt, Control, Directive, JobEntry, JobId, ProcessId, WorkerEvent, WorkerId,
     job::{encode_batch_input, input_hash},
-    queue::memory::{MemoryCoordinator, MemoryQueue},
 };
 
 const SHAPES: [Shape; 2] = [Shape::S3M1, Shape::S14M2];
@@ -77,12 +81,15 @@ impl Backend for Counting {
     }
 }
 
-/// Publishes an empty batch, which is claimed when the worker has room.
-async fn publish(
-    coordinator: &MemoryCoordinator,
-    fixture: &mut Fixture,
-    circuit: &Circuit,
-) -> (JobEntry, [Fr; 3]) {
+const PROCESS: ProcessId = ProcessId(7);
+
+async fn control(coordinator: &MemoryCoordinator, worker: &WorkerId, control: Control) {
+    let directive = Directive { process: PROCESS, control };
+    coordinator.write(&[QueueWrite::Directive { worker: worker.clone(), directive }]).await.unwrap();
+}
+
+/// An empty batch's job with its encoded input, and what its proof must be of.
+fn job(fixture: &mut Fixture, circuit: &Circuit) -> (JobEntry, Vec<u8>, [Fr; 3]) {
     let input = fixture.batch(circuit.shape, &[], &[]);
     let expected = circuits::batch::Prepared::new(input.clone()).unwrap().public_inputs();
     let bytes = encode_batch_input(&input).unwrap();
@@ -92,38 +99,49 @@ async fn publish(
         shape: circuit.shape,
         circuit_digest: circuit.matrices.digest(),
         input_hash: input_hash(&bytes),
-        excluded: Vec::new(),
     };
-    coordinator.publish(&entry, &bytes, Priority::Normal).await.unwrap();
-    (entry, expected)
+    (entry, bytes, expected)
 }
 
-/// Grants each claim, and checks the proofs of all these jobs.
+/// Sends a job whenever the worker has room, until it proved all, and checks the proofs.
 async fn proved(
     coordinator: &MemoryCoordinator,
     worker: &WorkerId,
-    mut jobs: Vec<(JobEntry, [Fr; 3], &Circuit)>,
+    jobs: Vec<(JobEntry, Vec<u8>, [Fr; 3], &Circuit)>,
 ) {
-    while !jobs.is_empty() {
+    let (mut waiting, mut sent) = (jobs.into_iter(), Vec::new());
+    loop {
+        while sent.len() < 2
+            && let Some((entry, bytes, expected, circuit)) = waiting.next()
+        {
+            let input = QueueWrite::Input { pool: worker.pool.clone(), job: entry.job, input: bytes.into() };
+            coordinator.write(&[input]).await.unwrap();
+            control(coordinator, worker, Control::Job(entry.clone())).await;
+            sent.push((entry, expected, circuit));
+        }
+        if sent.is_empty() {
+            return;
+        }
         let batch = coordinator.next_events(Duration::from_secs(1)).await.unwrap();
-        for event in batch.events {
-            match event {
-                WorkerEvent::Claimed { job, attempt, .. } => {
-                    coordinator.control(worker, Control::Grant { job, attempt }).await.unwrap();
-                }
-                WorkerEvent::Proved { job, proof, public_inputs, .. } => {
-                    let place = jobs.iter().position(|(entry, ..)| entry.job == job).unwrap();
-                    let (_, expected, circuit) = jobs.remove(place);
-                    assert_eq!(public_inputs, expected);
+        for found in batch.events {
+            match found.event {
+                WorkerEvent::Register { .. } => control(coordinator, worker, Control::Registered).await,
+                WorkerEvent::Proved { job, attempt, proof, .. } => {
+                    control(coordinator, worker, Control::Close { job, attempt }).await;
+                    // Said again before it was closed.
+                    let Some(place) = sent.iter().position(|(entry, ..)| entry.job == job) else { continue };
+                    let (_, expected, circuit) = sent.remove(place);
                     let key = PreparedVerifyingKey::new(circuit.key.verifying_key()).unwrap();
                     verify(&key, &Proof::from_bytes(&proof.0).unwrap(), &expected).unwrap();
                 }
-                WorkerEvent::Failed { message, .. } => panic!("{message}"),
-                _ => {}
+                WorkerEvent::Failed { message, .. } | WorkerEvent::HandedBack { message, .. } => {
+                    panic!("{message}")
+                }
+                WorkerEvent::Heartbeat { .. } | WorkerEvent::Left { .. } => {}
             }
         }
-        if let Some(cursor) = batch.up_to {
-            coordinator.acknowledge(cursor).await.unwrap();
+        if let Some(cursors) = batch.up_to {
+            coordinator.write(&[QueueWrite::Acknowledge(cursors)]).await.unwrap();
         }
     }
 }
@@ -137,22 +155,24 @@ async fn circuits_that_do_not_fit_together_take_turns_in_memory() {
     let working = small.working_memory().max(large.working_memory());
     let limit = small.resident_memory() + large.resident_memory() + working - 1;
 
-    let (queue, id) = (MemoryQueue::default(), WorkerId::new("under-test").unwrap());
+    let (queue, id) = (MemoryQueue::default(), WorkerId::parse("under-test").unwrap());
     let backend = Arc::new(Counting::default());
-    let mut config = Config::new(id.clone(), folder.clone(), SHAPES.to_vec());
+    let mut config = Config::new(folder.clone(), SHAPES.to_vec());
     config.memory_limit = Some(limit);
     config.poll = Duration::from_millis(50);
-    let worker = Worker::new(config, backend.clone(), Arc::new(queue.worker(id.clone()))).unwrap();
+    let worker = Worker::new(config, backend.clone(), Arc::new(queue.worker(id.clone(), PROCESS))).unwrap();
     assert_eq!(backend.held.load(Ordering::SeqCst), 1, "only the first fits");
     let stop = CancellationToken::new();
     let running = tokio::spawn(worker.run(stop.clone()));
 
     let coordinator = queue.coordinator();
+    let open = BTreeSet::from([id.pool.clone()]);
+    coordinator.write(&[QueueWrite::Pools { open, closed: BTreeSet::new() }]).await.unwrap();
     let mut fixture = Fixture::new(Fr::from(77));
     let mut jobs = Vec::new();
     for circuit in [small, large, small] {
-        let (entry, expected) = publish(&coordinator, &mut fixture, circuit).await;
-        jobs.push((entry, expected, circuit));
+        let (entry, bytes, expected) = job(&mut fixture, circuit);
+        jobs.push((entry, bytes, expected, circuit));
     }
     tokio::time::timeout(SOON, proved(&coordinator, &id, jobs)).await.unwrap();
     assert_eq!(backend.most.load(Ordering::SeqCst), 1, "two keys were held at once");

@@ -18,7 +18,10 @@ pub const BINARY_VARIABLE: &str = "PROOFMILL_REDIS_SERVER";
 pub const URL_VARIABLE: &str = "PROOFMILL_TEST_REDIS_URL";
 
 const CONFIGURATION: &str = include_str!("../../infra/redis/redis.conf");
-const USERS: &str = include_str!("../../infra/redis/worker.acl");
+const USERS: &str = include_str!("../../infra/redis/users.acl");
+/// The user of the file that shows what a pool's is like.
+const EXAMPLE_POOL: &str = "pm-CHAIN-CONTRACT-pool-default";
+const POOL_PASSWORD: &str = "pool-secret";
 /// Longest wait for the server to answer.
 const START: Duration = Duration::from_secs(30);
 
@@ -170,9 +173,18 @@ impl Redis {
         self.url_of("proofmill-coordinator", "coordinator-secret")
     }
 
-    /// Of the workers' user.
-    pub fn worker_url(&self) -> String {
-        self.url_of("proofmill-worker", "worker-secret")
+    /// Of the user of a pool in the deployment with this prefix, which is made if it is not there. It survives a restart.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn pool_url(&self, prefix: &str, pool: &str) -> Result<String, RedisError> {
+        let (user, rules) = pool_user(prefix, pool);
+        if self.given.is_none() {
+            for command in [format!("ACL SETUSER {user} reset {rules}"), "ACL SAVE".to_owned()] {
+                self.administer(&command)?;
+            }
+        }
+        Ok(self.url_of(&user, POOL_PASSWORD))
     }
 
     /// Of the user that may do everything.
@@ -212,7 +224,12 @@ impl Redis {
         if self.given.is_some() {
             return Err(RedisError::NotOurs);
         }
-        let reply = ask(&self.socket(), "FLUSHALL")?;
+        self.administer("FLUSHALL")
+    }
+
+    /// Has the administrator say a command whose answer is `OK`.
+    fn administer(&self, command: &str) -> Result<(), RedisError> {
+        let reply = ask(&self.socket(), command)?;
         let refused = || std::io::Error::other(String::from_utf8_lossy(&reply).into_owned());
         if reply == b"+OK\r\n" { Ok(()) } else { Err(refused().into()) }
     }
@@ -233,12 +250,25 @@ impl Drop for Redis {
     }
 }
 
-/// The users of the farm with passwords for tests.
+/// The users of the farm with passwords for tests; a pool's come with [`Redis::pool_url`].
 fn users() -> String {
-    USERS
+    let fixed: Vec<&str> = USERS.lines().filter(|line| !line.contains(EXAMPLE_POOL)).collect();
+    (fixed.join("\n") + "\n")
         .replace("CHANGE-ME-ADMIN", "admin-secret")
         .replace("CHANGE-ME-COORDINATOR", "coordinator-secret")
-        .replace("CHANGE-ME-WORKER", "worker-secret")
+}
+
+/// Name and rules of a pool's user, as the file's example has them.
+fn pool_user(prefix: &str, pool: &str) -> (String, String) {
+    let line = USERS.lines().find(|line| line.contains(EXAMPLE_POOL)).unwrap_or_default();
+    let dashed = prefix.replace(':', "-");
+    let line = line
+        .replace(EXAMPLE_POOL, &format!("{dashed}-pool-{pool}"))
+        .replace("pm:CHAIN:CONTRACT:pool:default:", &format!("{prefix}:pool:{pool}:"))
+        .replace("CHANGE-ME-POOL", POOL_PASSWORD);
+    let mut words = line.split(' ').skip(1);
+    let user = words.next().unwrap_or_default().to_owned();
+    (user, words.collect::<Vec<_>>().join(" "))
 }
 
 fn answers(socket: &Path) -> bool {

@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 pub const MAGIC: [u8; 3] = *b"PMW";
 /// Bytes before the payload.
 pub const HEADER: usize = MAGIC.len() + 2;
-/// Longest entry, event or control, header included.
+/// Longest event or control, header included.
 pub const MAX_MESSAGE: usize = 64 * 1024;
 /// Longest batch input, header included. `s1020m4` with every slot in use takes about 1.9 MiB.
 pub const MAX_INPUT: usize = 4 * 1024 * 1024;
@@ -18,7 +18,7 @@ pub const MAX_INPUT: usize = 4 * 1024 * 1024;
 /// What a message is; the fifth byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    Entry = 1,
+    // 1 was the entry of a job that workers claimed.
     Event = 2,
     Control = 3,
     BatchInput = 4,
@@ -29,17 +29,17 @@ impl Kind {
     pub const fn version(self) -> u8 {
         match self {
             // 2: heartbeats tell of the card, timings of the energy. 3: a registration says whether the worker just started.
-            // 4: it names its verifying keys.
-            Kind::Event => 4,
-            // 2: `Introduce` and `Drain`. 3: `Refuse`.
-            Kind::Control => 3,
-            Kind::Entry | Kind::BatchInput => 1,
+            // 4: it names its verifying keys. 5: pools; attempts are handed out instead of claimed.
+            Kind::Event => 5,
+            // 2: `Introduce` and `Drain`. 3: `Refuse`. 4: jobs.
+            Kind::Control => 4,
+            Kind::BatchInput => 1,
         }
     }
 
     fn limit(self) -> usize {
         match self {
-            Kind::Entry | Kind::Event | Kind::Control => MAX_MESSAGE,
+            Kind::Event | Kind::Control => MAX_MESSAGE,
             Kind::BatchInput => MAX_INPUT,
         }
     }

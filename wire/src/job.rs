@@ -1,7 +1,7 @@
-//! A job: one batch to prove. Its entry is small and travels through the queue; its input lies beside the queue and is
-//! bound to the entry by a hash.
+//! A job: one batch to prove, and who proves it. A job's entry is small and is sent to one worker; its input lies beside the
+//! queue and is bound to the entry by a hash.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use blake2::{Blake2b, Digest, digest::consts::U32};
 use circuits::{batch::BatchInput, shape::Shape};
@@ -41,29 +41,41 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// A worker's name: 1 to 64 of `A-Z a-z 0-9 . _ -`, so that it can be part of a key or a metric label.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct WorkerId(String);
+/// Characters of the names below: they are parts of Redis keys and metric labels.
+fn is_name(text: &str, max: usize) -> bool {
+    (1..=max).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("PM-WIRE-010: '{0}' cannot name a worker; take 1 to 64 of the characters A-Z a-z 0-9 . _ -")]
-pub struct BadWorkerId(String);
+pub enum BadName {
+    #[error("PM-WIRE-010: '{0}' cannot name a worker; take 1 to 64 of the characters A-Z a-z 0-9 . _ -")]
+    Instance(String),
+    #[error("PM-WIRE-011: '{0}' cannot name a pool; take 1 to 32 of the characters A-Z a-z 0-9 . _ -")]
+    Pool(String),
+}
 
-impl WorkerId {
+/// The start of a bad name, for its error.
+fn excerpt(name: &str) -> String {
+    name.chars().take(InstanceName::MAX).collect()
+}
+
+/// Workers that share a credential (a rack, a Deployment, a node group): 1 to 32 of `A-Z a-z 0-9 . _ -`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PoolName(Arc<str>);
+
+impl PoolName {
     /// Longest name in bytes.
-    pub const MAX: usize = 64;
+    pub const MAX: usize = 32;
+    /// The pool that every deployment begins with.
+    pub const DEFAULT: &str = "default";
 
     /// # Errors
-    /// `BadWorkerId` for an empty or long name or one with other characters.
-    pub fn new(name: impl Into<String>) -> Result<Self, BadWorkerId> {
+    /// `BadName::Pool` for an empty or long name or one with other characters.
+    pub fn new(name: impl Into<String>) -> Result<Self, BadName> {
         let name = name.into();
-        let fits = (1..=Self::MAX).contains(&name.len());
-        if fits && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
-            Ok(Self(name))
-        } else {
-            Err(BadWorkerId(name.chars().take(Self::MAX).collect()))
-        }
+        if is_name(&name, Self::MAX) { Ok(Self(name.into())) } else { Err(BadName::Pool(excerpt(&name))) }
     }
 
     pub fn as_str(&self) -> &str {
@@ -71,25 +83,130 @@ impl WorkerId {
     }
 }
 
-impl TryFrom<String> for WorkerId {
-    type Error = BadWorkerId;
+impl Default for PoolName {
+    fn default() -> Self {
+        Self(Self::DEFAULT.into())
+    }
+}
 
-    fn try_from(name: String) -> Result<Self, BadWorkerId> {
-        Self::new(name)
+/// One process within its pool, 1 to 64 of `A-Z a-z 0-9 . _ -`: by default `HOST-NONCE`, so that no two starts share a name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct InstanceName(Arc<str>);
+
+impl InstanceName {
+    /// Longest name in bytes.
+    pub const MAX: usize = 64;
+
+    /// # Errors
+    /// `BadName::Instance` for an empty or long name or one with other characters.
+    pub fn new(name: impl Into<String>) -> Result<Self, BadName> {
+        let name = name.into();
+        if is_name(&name, Self::MAX) { Ok(Self(name.into())) } else { Err(BadName::Instance(excerpt(&name))) }
+    }
+
+    /// `HOST-NONCE` with a nonce of this process. Other characters of the host's name become `-`.
+    pub fn of_process(host: &str, process: ProcessId) -> Self {
+        let host = host.chars().map(|c| if c.is_ascii_alphanumeric() || "._".contains(c) { c } else { '-' });
+        let host: String = host.take(Self::MAX - 9).collect();
+        Self(format!("{host}-{:08x}", process.0 as u32).into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A random number of one start of a worker. Two processes that claim one instance name differ in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ProcessId(pub u64);
+
+impl ProcessId {
+    pub fn random() -> Self {
+        Self(rand_core::RngCore::next_u64(&mut rand_core::OsRng))
+    }
+}
+
+/// A worker: its pool and its instance there, written `POOL/INSTANCE`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct WorkerId {
+    pub pool: PoolName,
+    pub instance: InstanceName,
+}
+
+impl WorkerId {
+    pub fn new(pool: PoolName, instance: InstanceName) -> Self {
+        Self { pool, instance }
+    }
+
+    /// `POOL/INSTANCE`; without a slash an instance of the default pool, as logs had them before there were pools.
+    ///
+    /// # Errors
+    /// `BadName`.
+    pub fn parse(text: &str) -> Result<Self, BadName> {
+        match text.split_once('/') {
+            Some((pool, instance)) => Ok(Self::new(PoolName::new(pool)?, InstanceName::new(instance)?)),
+            None => Ok(Self::new(PoolName::default(), InstanceName::new(text)?)),
+        }
+    }
+}
+
+impl TryFrom<String> for WorkerId {
+    type Error = BadName;
+
+    fn try_from(name: String) -> Result<Self, BadName> {
+        Self::parse(&name)
     }
 }
 
 impl From<WorkerId> for String {
     fn from(id: WorkerId) -> Self {
-        id.0
+        id.to_string()
     }
 }
 
 impl fmt::Display for WorkerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{}/{}", self.pool, self.instance)
     }
 }
+
+/// What both plain names have in common.
+macro_rules! plain_name {
+    ($name:ident) => {
+        impl TryFrom<String> for $name {
+            type Error = BadName;
+
+            fn try_from(name: String) -> Result<Self, BadName> {
+                Self::new(name)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = BadName;
+
+            fn from_str(name: &str) -> Result<Self, BadName> {
+                Self::new(name)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0.as_ref().to_owned()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+plain_name!(PoolName);
+plain_name!(InstanceName);
 
 /// What the queue carries for one attempt of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,12 +218,6 @@ pub struct JobEntry {
     pub circuit_digest: [u8; 32],
     /// `input_hash` of the encoded batch input.
     pub input_hash: [u8; 32],
-    /// Workers that must not get this attempt.
-    pub excluded: Vec<WorkerId>,
-}
-
-impl Message for JobEntry {
-    const KIND: Kind = Kind::Entry;
 }
 
 impl Message for BatchInput {

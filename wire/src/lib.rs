@@ -1,5 +1,5 @@
-//! What crosses a process: jobs, results, controls and EIP-712 messages, their one encoding, and the queue that carries
-//! them.
+//! What crosses a process: jobs, results, controls and EIP-712 messages, and their one encoding. The queue that carries them
+//! is the crate `queue`.
 //!
 //! Invariant: bytes from another process are decoded by [`codec`] and nothing else, which refuses what it does not know
 //! (another version, another kind, a cut or an overlong message) with an error of its own and never panics.
@@ -8,10 +8,9 @@
 //! |---|---|
 //! | [`codec`] | magic, version, kind, then postcard |
 //! | [`depth`] | how deep text from outside may be nested |
-//! | [`job`] | a job's entry and its input |
+//! | [`job`] | a job's entry and its input, and the names of pools and workers |
 //! | [`card`] | what a worker tells of its graphics card |
 //! | [`event`] | what workers report, what the coordinator answers |
-//! | [`queue`] | the traits of both sides, the in-process adapter, the conformance suite of every adapter |
 //! | [`eip712`] | domain separator and digests of `SpendKey`, `DirectoryEntry`, `Promise` |
 //! | [`ecdsa`] | secp256k1: sign with the operator's key, recover an address |
 //! | [`spend_key`] | a wallet's Baby Jubjub key from its Ethereum signature |
@@ -24,15 +23,12 @@ pub mod eip712;
 pub mod event;
 mod failpoint;
 pub mod job;
-pub mod queue;
 pub mod spend_key;
 
 pub use card::{CardReading, EnergyAverage, Throttle};
 pub use event::{
-    CircuitSupport, Control, FailureKind, Hold, ProofBytes, Registration, Stage, Timings, WorkerEvent,
+    CircuitSupport, Control, Directive, FailureKind, InFlight, ProofBytes, Registration, Report, Stage, Timings,
+    WorkerEvent,
 };
 pub use failpoint::failpoint;
-pub use job::{Attempt, JobEntry, JobId, WorkerId};
-pub use queue::{
-    CoordinatorQueue, Depth, EventBatch, EventCursor, Liveness, Priority, QueueError, WorkerQueue,
-};
+pub use job::{Attempt, InstanceName, JobEntry, JobId, PoolName, ProcessId, WorkerId};

@@ -16,9 +16,11 @@ use circuits::{
 };
 use proptest::{collection::vec, option, prelude::*, sample::select, strategy::ValueTree};
 use wire::{
-    Attempt, CardReading, CircuitSupport, Control, FailureKind, Hold, JobEntry, JobId, ProofBytes,
-    Registration, Stage, Throttle, Timings, WorkerEvent, WorkerId,
+    Attempt, CardReading, CircuitSupport, Control, Directive, FailureKind, InFlight, InstanceName, JobEntry,
+    JobId, PoolName, ProcessId, ProofBytes, Registration, Report, Stage, Throttle, Timings, WorkerEvent,
+    WorkerId,
     codec::{CodecError, HEADER, Kind, MAX_INPUT, MAX_MESSAGE, Message},
+    event::MAX_SLOTS,
     job::{decode_batch_input, encode_batch_input, input_hash},
 };
 
@@ -41,8 +43,12 @@ fn shape() -> impl Strategy<Value = Shape> {
     select(Shape::ALL.to_vec())
 }
 
-fn worker() -> impl Strategy<Value = WorkerId> {
-    "[a-zA-Z0-9._-]{1,64}".prop_map(|name| WorkerId::new(name).unwrap())
+fn instance() -> impl Strategy<Value = InstanceName> {
+    "[a-zA-Z0-9._-]{1,64}".prop_map(|name| InstanceName::new(name).unwrap())
+}
+
+fn process() -> impl Strategy<Value = ProcessId> {
+    any::<u64>().prop_map(ProcessId)
 }
 
 fn attempt() -> impl Strategy<Value = (JobId, Attempt)> {
@@ -50,14 +56,13 @@ fn attempt() -> impl Strategy<Value = (JobId, Attempt)> {
 }
 
 fn entry() -> impl Strategy<Value = JobEntry> {
-    (attempt(), shape(), any::<[u8; 32]>(), any::<[u8; 32]>(), vec(worker(), 0..5)).prop_map(
-        |((job, attempt), shape, circuit_digest, input_hash, excluded)| JobEntry {
+    (attempt(), shape(), any::<[u8; 32]>(), any::<[u8; 32]>()).prop_map(
+        |((job, attempt), shape, circuit_digest, input_hash)| JobEntry {
             job,
             attempt,
             shape,
             circuit_digest,
             input_hash,
-            excluded,
         },
     )
 }
@@ -144,50 +149,63 @@ fn event() -> impl Strategy<Value = WorkerEvent> {
         digest,
         verifying_key,
     });
-    let registration = ("\\PC{0,20}", "\\PC{0,20}", any::<u64>(), vec(circuit, 0..6))
-        .prop_map(|(backend, version, memory, circuits)| Registration { backend, version, memory, circuits });
-    let stage = select(vec![Stage::Waiting, Stage::Fetching, Stage::Witness, Stage::Ready, Stage::Proving]);
-    let hold = (attempt(), stage).prop_map(|((job, attempt), stage)| Hold { job, attempt, stage });
+    let registration = ("\\PC{0,20}", "\\PC{0,20}", any::<u64>(), vec(circuit, 0..6), any::<u8>()).prop_map(
+        |(backend, version, memory, circuits, slots)| Registration {
+            backend,
+            version,
+            memory,
+            circuits,
+            slots,
+        },
+    );
+    let stage = select(vec![Stage::Queued, Stage::Fetching, Stage::Witness, Stage::Ready, Stage::Proving]);
+    let held = (attempt(), stage).prop_map(|((job, attempt), stage)| InFlight { job, attempt, stage });
+    let in_flight = vec(held, 0..3).boxed();
     let kind = select(vec![FailureKind::Infrastructure, FailureKind::Input, FailureKind::Proof]);
     let proof = vec(any::<u8>(), 256).prop_map(|bytes| ProofBytes(bytes.try_into().unwrap()));
     prop_oneof![
-        (worker(), registration, any::<bool>())
-            .prop_map(|(worker, registration, fresh)| WorkerEvent::Register { worker, registration, fresh }),
-        (worker(), attempt()).prop_map(|(worker, (job, attempt))| WorkerEvent::Claimed {
-            worker,
+        (registration, in_flight.clone())
+            .prop_map(|(registration, in_flight)| WorkerEvent::Register { registration, in_flight }),
+        (in_flight, option::of(card()))
+            .prop_map(|(in_flight, card)| WorkerEvent::Heartbeat { in_flight, card: card.map(Box::new) }),
+        (attempt(), proof, timings()).prop_map(|((job, attempt), proof, timings)| WorkerEvent::Proved {
             job,
-            attempt
+            attempt,
+            proof,
+            timings
         }),
-        (worker(), vec(hold, 0..3), option::of(card())).prop_map(|(worker, holds, card)| {
-            WorkerEvent::Heartbeat { worker, holds, card: card.map(Box::new) }
+        (attempt(), kind, "\\PC{0,100}").prop_map(|((job, attempt), kind, message)| WorkerEvent::Failed {
+            job,
+            attempt,
+            kind,
+            message
         }),
-        (worker(), attempt(), proof, [field(), field(), field()], timings()).prop_map(
-            |(worker, (job, attempt), proof, public_inputs, timings)| WorkerEvent::Proved {
-                worker,
-                job,
-                attempt,
-                proof,
-                public_inputs,
-                timings
-            }
-        ),
-        (worker(), attempt(), kind, "\\PC{0,100}").prop_map(|(worker, (job, attempt), kind, message)| {
-            WorkerEvent::Failed { worker, job, attempt, kind, message }
+        (attempt(), "\\PC{0,100}").prop_map(|((job, attempt), message)| WorkerEvent::HandedBack {
+            job,
+            attempt,
+            message
         }),
-        (worker(), attempt(), "\\PC{0,100}").prop_map(|(worker, (job, attempt), message)| {
-            WorkerEvent::HandedBack { worker, job, attempt, message }
-        }),
-        (worker(), "\\PC{0,100}").prop_map(|(worker, message)| WorkerEvent::Left { worker, message }),
+        "\\PC{0,100}".prop_map(|message| WorkerEvent::Left { message }),
     ]
 }
 
-fn control() -> impl Strategy<Value = Control> {
-    prop_oneof![
-        attempt().prop_map(|(job, attempt)| Control::Grant { job, attempt }),
-        attempt().prop_map(|(job, attempt)| Control::Cancel { job, attempt }),
+fn report() -> impl Strategy<Value = Report> {
+    (instance(), process(), event()).prop_map(|(instance, process, event)| Report {
+        instance,
+        process,
+        event,
+    })
+}
+
+fn directive() -> impl Strategy<Value = Directive> {
+    let control = prop_oneof![
+        select(vec![Control::Registered, Control::Reregister, Control::Drain, Control::NameTaken]),
+        entry().prop_map(Control::Job),
+        attempt().prop_map(|(job, attempt)| Control::Close { job, attempt }),
         (shape(), any::<[u8; 32]>())
             .prop_map(|(shape, verifying_key)| Control::Refuse { shape, verifying_key }),
-    ]
+    ];
+    (process(), control).prop_map(|(process, control)| Directive { process, control })
 }
 
 /// Reads back; any cut, any extra byte and any other header is refused with its own error.
@@ -218,17 +236,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn entries_read_back(message in entry(), cut in any::<usize>()) {
+    fn reports_read_back(message in report(), cut in any::<usize>()) {
         check_message(&message, cut)?;
     }
 
     #[test]
-    fn events_read_back(message in event(), cut in any::<usize>()) {
-        check_message(&message, cut)?;
-    }
-
-    #[test]
-    fn controls_read_back(message in control(), cut in any::<usize>()) {
+    fn directives_read_back(message in directive(), cut in any::<usize>()) {
         check_message(&message, cut)?;
     }
 
@@ -240,12 +253,12 @@ proptest! {
     #[test]
     fn random_bytes_never_panic(mut bytes in vec(any::<u8>(), 0..2000), header in any::<bool>(), kind in 1..5u8) {
         if header && bytes.len() >= HEADER {
-            let version = if kind == Kind::Event as u8 { Kind::Event.version() } else { 1 };
+            let kinds = [Kind::Event, Kind::Control, Kind::BatchInput].into_iter();
+            let version = kinds.filter(|known| *known as u8 == kind).map(Kind::version).next().unwrap_or(1);
             bytes[..HEADER].copy_from_slice(&[b'P', b'M', b'W', version, kind]);
         }
-        let _ = JobEntry::decode(&bytes);
-        let _ = WorkerEvent::decode(&bytes);
-        let _ = Control::decode(&bytes);
+        let _ = Report::decode(&bytes).map(|mut report| report.event.clip());
+        let _ = Directive::decode(&bytes);
         let _ = decode_batch_input(&bytes);
     }
 
@@ -265,8 +278,7 @@ proptest! {
 
 #[test]
 fn messages_over_the_limit_are_neither_written_nor_read() {
-    let worker = WorkerId::new("w").unwrap();
-    let long = WorkerEvent::Left { worker, message: "x".repeat(MAX_MESSAGE) };
+    let long = left(InstanceName::new("w").unwrap(), "x".repeat(MAX_MESSAGE));
     assert!(matches!(long.encode(), Err(CodecError::TooLong { limit: MAX_MESSAGE, .. })));
     let bytes = vec![0; MAX_INPUT + 1];
     assert_eq!(
@@ -339,16 +351,15 @@ fn go_on_with_equal_bytes<M: Message>(bytes: &[u8]) {
 fn no_bytes_nest_deeper_than_the_types_of_messages_do() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let messages: Vec<_> = (0..12)
-        .map(|_| (entry(), event(), control(), batch_input()).new_tree(&mut runner).unwrap().current())
-        .map(|(entry, event, control, input)| {
-            [entry.encode(), event.encode(), control.encode(), encode_batch_input(&input)].map(Result::unwrap)
+        .map(|_| (report(), directive(), batch_input()).new_tree(&mut runner).unwrap().current())
+        .map(|(report, directive, input)| {
+            [report.encode(), directive.encode(), encode_batch_input(&input)].map(Result::unwrap)
         })
         .collect();
     let read = move || {
-        for [entry, event, control, input] in &messages {
-            go_on_with_equal_bytes::<JobEntry>(entry);
-            go_on_with_equal_bytes::<WorkerEvent>(event);
-            go_on_with_equal_bytes::<Control>(control);
+        for [report, directive, input] in &messages {
+            go_on_with_equal_bytes::<Report>(report);
+            go_on_with_equal_bytes::<Directive>(directive);
             go_on_with_equal_bytes::<BatchInput>(input);
         }
     };
@@ -357,20 +368,92 @@ fn no_bytes_nest_deeper_than_the_types_of_messages_do() {
     std::thread::Builder::new().stack_size(stack).spawn(read).unwrap().join().unwrap();
 }
 
+fn left(instance: InstanceName, message: String) -> Report {
+    Report { instance, process: ProcessId(1), event: WorkerEvent::Left { message } }
+}
+
 #[test]
-fn a_worker_is_named_by_plain_characters() {
-    assert_eq!(WorkerId::new("gpu-1.node_2").unwrap().as_str(), "gpu-1.node_2");
-    for bad in ["", "a b", "a:b", "ü", "a\n", &"x".repeat(65)] {
-        assert!(WorkerId::new(bad).is_err(), "{bad:?}");
+fn pools_and_workers_are_named_by_plain_characters() {
+    assert_eq!(InstanceName::new("gpu-1.node_2").unwrap().as_str(), "gpu-1.node_2");
+    assert_eq!(PoolName::new("rack-1").unwrap().as_str(), "rack-1");
+    for bad in ["", "a b", "a:b", "a/b", "a*", "\u{fc}", "a\n"] {
+        assert!(InstanceName::new(bad).is_err() && PoolName::new(bad).is_err(), "{bad:?}");
+    }
+    let name = |length| "x".repeat(length);
+    assert!(PoolName::new(name(32)).is_ok() && PoolName::new(name(33)).is_err());
+    assert!(InstanceName::new(name(64)).is_ok() && InstanceName::new(name(65)).is_err());
+    let long = InstanceName::new(name(10_000)).unwrap_err().to_string();
+    assert!(long.contains("PM-WIRE-010") && long.len() < 300, "{long}");
+}
+
+#[test]
+fn a_worker_is_written_as_its_pool_and_its_instance() {
+    let id = WorkerId::parse("rack-1/gpu.7").unwrap();
+    assert_eq!(
+        (id.pool.as_str(), id.instance.as_str(), id.to_string().as_str()),
+        ("rack-1", "gpu.7", "rack-1/gpu.7")
+    );
+    assert_eq!(WorkerId::parse("gpu").unwrap().to_string(), "default/gpu");
+    for bad in ["/", "a/", "/a", "a/b/c", ""] {
+        assert!(WorkerId::parse(bad).is_err(), "{bad:?}");
     }
 }
 
 #[test]
+fn processes_of_one_host_have_different_names() {
+    let name = |host: &str, process| InstanceName::of_process(host, ProcessId(process));
+    assert_eq!(name("node 1/a", 0x1234_5678_9abc_def0).as_str(), "node-1-a-9abcdef0");
+    assert_ne!(name("host", 1), name("host", 2));
+    let long = name(&"h".repeat(300), u64::MAX);
+    assert_eq!(long.as_str().len(), InstanceName::MAX);
+    assert_eq!(InstanceName::new(long.as_str()).unwrap(), long);
+    assert!(InstanceName::new(name("", 1).as_str()).is_ok());
+}
+
+#[test]
 fn a_bad_name_inside_a_message_is_malformed() {
-    let worker = WorkerId::new("aaaa").unwrap();
-    let event = WorkerEvent::Left { worker, message: String::new() };
-    let mut bytes = event.encode().unwrap();
+    let mut bytes = left(InstanceName::new("aaaa").unwrap(), String::new()).encode().unwrap();
     let at = bytes.windows(4).position(|w| w == b"aaaa").unwrap();
     bytes[at] = b'/';
-    assert!(matches!(WorkerEvent::decode(&bytes), Err(CodecError::Malformed(_))));
+    assert!(matches!(Report::decode(&bytes), Err(CodecError::Malformed(_))));
+}
+
+#[test]
+fn what_strangers_write_is_cut_to_bounds() {
+    let held = InFlight { job: JobId(1), attempt: Attempt(1), stage: Stage::Queued };
+    let circuit = CircuitSupport { shape: Shape::S3M1, digest: [1; 32], verifying_key: [2; 32] };
+    let long = "\u{e4}\0".repeat(20_000);
+    let registration = Registration {
+        backend: long.clone(),
+        version: long.clone(),
+        memory: u64::MAX,
+        circuits: vec![circuit; 100],
+        slots: 255,
+    };
+    let mut event = WorkerEvent::Register { registration, in_flight: vec![held; 1000] };
+    event.clip();
+    let WorkerEvent::Register { registration, in_flight } = event else { panic!("{event:?}") };
+    assert!(registration.backend.len() <= 64 && registration.version.len() <= 64);
+    assert_eq!((registration.circuits.len(), registration.slots), (1, MAX_SLOTS));
+    assert_eq!(in_flight.len(), usize::from(MAX_SLOTS));
+    assert!(!registration.backend.contains('\0'), "a store takes no NUL");
+
+    let (job, attempt) = (JobId(1), Attempt(1));
+    for mut event in [
+        WorkerEvent::Left { message: long.clone() },
+        WorkerEvent::HandedBack { job, attempt, message: long.clone() },
+        WorkerEvent::Failed { job, attempt, kind: FailureKind::Input, message: long },
+    ] {
+        event.clip();
+        let (WorkerEvent::Left { message }
+        | WorkerEvent::HandedBack { message, .. }
+        | WorkerEvent::Failed { message, .. }) = event
+        else {
+            panic!("{event:?}")
+        };
+        assert!(message.len() <= 2000 && !message.contains('\0'));
+    }
+    let mut beat = WorkerEvent::Heartbeat { in_flight: vec![held; 1000], card: None };
+    beat.clip();
+    assert_eq!(beat, WorkerEvent::Heartbeat { in_flight: vec![held; usize::from(MAX_SLOTS)], card: None });
 }

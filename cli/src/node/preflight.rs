@@ -21,7 +21,7 @@ use coordinator::{
 };
 use eyre::{WrapErr, bail};
 use gpu_worker::key_path;
-use wire::queue::redis::deployments;
+use queue::redis::ping;
 
 use super::{KEY_VARIABLE, Options, store};
 use crate::{
@@ -95,7 +95,7 @@ pub async fn look(options: &Options) -> eyre::Result<Found> {
         missing.note("workers", "nothing would be proved: with --no-local-worker pass --redis-url");
     }
     if options.redis.redis_url.is_some() {
-        let asked = async { eyre::Ok(deployments(&options.redis.settings("")?).await?) };
+        let asked = async { eyre::Ok(ping(&options.redis.settings("")?).await?) };
         missing.take("redis", asked.await);
     }
     missing.take("port", is_free(SocketAddr::new(options.bind, options.port), "--port"));

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use coordinator::{farm::FarmRecord, state::event::Event, store::Store as _};
+use coordinator::{farm::{AttemptEnd, FarmRecord}, state::event::Event, store::Store as _};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -132,7 +132,7 @@ async fn proving(world: &World) -> (i32, usize) {
         let leases = world.query("SELECT batch_no, worker FROM jobs WHERE phase = 'leased'").await;
         found = leases.iter().find_map(|lease| {
             let (batch, holder): (i32, String) = (lease.get(0), lease.get(1));
-            let seat = world.workers.iter().position(|seat| seat.id == holder)?;
+            let seat = world.workers.iter().position(|seat| seat.id == world::seat_of(&holder))?;
             Some((batch, seat))
         });
         found.is_some()
@@ -149,12 +149,10 @@ impl Figures {
         let read = store.replay(0, &mut |_, stamped| {
             match stamped.event {
                 Event::Farm(FarmRecord::Granted { batch_no, worker, .. }) => {
-                    grants.push((stamped.at, i32::try_from(batch_no).unwrap(), worker.to_string()));
+                    grants.push((stamped.at, i32::try_from(batch_no).unwrap(), world::seat_of(&worker.to_string())));
                 }
-                Event::Farm(FarmRecord::Ended { worker: Some(worker), message, .. })
-                    if message.contains("fell silent") =>
-                {
-                    silent.push((stamped.at, worker.to_string()));
+                Event::Farm(FarmRecord::AttemptEnded { worker, end: AttemptEnd::Died, .. }) => {
+                    silent.push((stamped.at, world::seat_of(&worker.to_string())));
                 }
                 _ => {}
             }

@@ -31,8 +31,6 @@ pub enum How {
     Business,
     /// SIGTERM in the middle of business.
     Stop,
-    /// Redis loses everything.
-    Wiped,
     /// The worker that holds a lease is killed.
     WorkerKilled,
     /// The node replaces so many blocks.
@@ -57,7 +55,7 @@ const fn fast(name: &'static str, who: Who, how: How) -> Point {
     Point { name, who, how, fast: true }
 }
 
-use How::{After, Business, Reorg, Start, Stop, Wiped, WorkerKilled};
+use How::{After, Business, Reorg, Start, Stop, WorkerKilled};
 use Who::{Leader, Successor, Worker};
 
 /// In `docs/crash-matrix.md` each says what it pins down.
@@ -80,8 +78,6 @@ pub const POINTS: &[Point] = &[
     point("commit.after.take_in", Leader, Business),
     point("commit.before.seal", Leader, Business),
     fast("commit.after.seal", Leader, Business),
-    point("commit.before.publish", Leader, Business),
-    point("commit.after.publish", Leader, Business),
     point("commit.before.grant", Leader, Business),
     point("commit.after.grant", Leader, Business),
     point("commit.before.end", Leader, WorkerKilled),
@@ -98,19 +94,20 @@ pub const POINTS: &[Point] = &[
     point("store.commit.before", Leader, Business),
     point("store.commit.after", Leader, Business),
     point("round.answered", Leader, Business),
-    point("queue.publish", Leader, Business),
-    fast("queue.published", Leader, Business),
+    point("queue.input", Leader, Business),
+    point("queue.input_laid", Leader, Business),
+    point("queue.dispatch", Leader, Business),
+    fast("queue.dispatched", Leader, Business),
     point("queue.control", Leader, Business),
     point("queue.controlled", Leader, Business),
-    point("queue.retire", Leader, WorkerKilled),
-    point("queue.retired", Leader, WorkerKilled),
+    point("queue.forget", Leader, WorkerKilled),
+    point("queue.forgotten", Leader, WorkerKilled),
     point("queue.remove", Leader, Business),
     point("queue.removed", Leader, Business),
     point("queue.acknowledge", Leader, Business),
     point("queue.acknowledged", Leader, Business),
     point("queue.read", Leader, Business),
     point("queue.verified", Leader, Business),
-    point("queue.lost", Leader, Wiped),
     point("settle.observed", Leader, Business),
     point("settle.verified", Leader, Business),
     point("settle.before_sign", Leader, Business),
@@ -129,15 +126,11 @@ pub const POINTS: &[Point] = &[
     point("emit.register", Worker, Start),
     point("emitted.register", Worker, Start),
     point("heartbeat.sent", Worker, Business),
-    point("queue.woken", Worker, Business),
-    fast("queue.claimed", Worker, Business),
-    point("emit.claimed", Worker, Business),
-    point("emitted.claimed", Worker, Business),
     point("worker.fetched", Worker, Business),
     point("worker.witness", Worker, Business),
     point("worker.proving", Worker, Business),
     point("worker.proved", Worker, Business),
-    point("emit.proved", Worker, Business),
+    fast("emit.proved", Worker, Business),
     fast("emitted.proved", Worker, Business),
     point("worker.drained", Worker, Stop),
 ];
@@ -242,10 +235,6 @@ async fn bring(world: &mut World, how: How, leader: usize) {
         Stop => {
             world.lease().await;
             world.coordinators[leader].running().signal(Signal::TERM);
-        }
-        Wiped => {
-            world.lease().await;
-            world.redis.wipe().unwrap();
         }
         WorkerKilled => world.kill_a_prover().await,
         Reorg(depth) => {

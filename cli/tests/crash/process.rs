@@ -12,7 +12,7 @@ use testbed::process::{self, Signal};
 use crate::{
     eventually,
     proxy::Proxy,
-    world::{DEATH, Settings},
+    world::{DEATH, PREFIX, Settings},
 };
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_proofmill");
@@ -144,6 +144,7 @@ impl Seat {
         command.args(["--contract", &settings.contract, "--first-block", &settings.first_block.to_string()]);
         command.args(["--port", &self.port.to_string()]);
         command.args(["--redis-url", &through(&settings.redis_url, settings.redis_port, &self.to_redis)]);
+        command.args(["--redis-prefix", PREFIX]);
         let database = through(&settings.postgres_url, settings.postgres_port, &self.to_postgres);
         command.env("PROOFMILL_DATABASE_URL", database).env("PROOFMILL_OPERATOR_KEY", &settings.operator);
         self.start(settings, command, failpoint);
@@ -152,7 +153,8 @@ impl Seat {
     pub fn start_worker(&mut self, settings: &Settings, id: &str, failpoint: Option<&str>) {
         self.id = id.to_owned();
         let mut command = Command::new(BINARY);
-        command.args(["worker", "--backend", "cpu", "--id", id]).arg("--keys").arg(&settings.keys);
+        command.args(["worker", "--backend", "cpu", "--name", id]).arg("--keys").arg(&settings.keys);
+        command.args(["--redis-prefix", PREFIX]);
         command.args(["--redis-url", &through(&settings.worker_url, settings.redis_port, &self.to_redis)]);
         self.start(settings, command, failpoint);
     }

@@ -32,6 +32,8 @@ const DEPOSITS: &str = "SELECT id FROM operations WHERE kind = 'mint'";
 pub const SHALLOW: u64 = 2;
 pub const DEEP: u64 = 10;
 const BLOCK_TIME: Duration = Duration::from_millis(500);
+/// First part of the farm's keys in Redis.
+pub const PREFIX: &str = "pm:crash";
 
 /// What every process is started with.
 pub struct Settings {
@@ -94,7 +96,7 @@ impl World {
             postgres_url,
             postgres_port,
             redis_url: redis.url(),
-            worker_url: redis.worker_url(),
+            worker_url: redis.pool_url(PREFIX, "default").unwrap(),
             redis_port: redis.port(),
             anvil_port: anvil.port(),
         };
@@ -280,7 +282,7 @@ impl World {
         let mut found = None;
         let leased = eventually(DEATH, async || {
             let rows = self.query("SELECT batch_no, worker FROM jobs WHERE phase = 'leased'").await;
-            found = rows.first().map(|row| (row.get(0), row.get(1)));
+            found = rows.first().map(|row| (row.get(0), seat_of(row.get(1))));
             found.is_some()
         });
         if !leased.await {
@@ -288,6 +290,12 @@ impl World {
         }
         found.unwrap()
     }
+}
+
+/// What a worker was started as: its name without its pool and the number of its start.
+pub fn seat_of(worker: &str) -> String {
+    let instance = worker.split_once('/').map_or(worker, |(_, instance)| instance);
+    instance.rsplit_once('-').map_or(instance, |(name, _)| name).to_owned()
 }
 
 pub async fn ask_node(url: &str, method: &str, params: Value) -> Value {

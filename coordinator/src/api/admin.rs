@@ -14,7 +14,7 @@ use actix_web::{App, HttpServer, middleware::DefaultHeaders, web};
 use async_graphql::{
     Context, EmptySubscription, Error, ErrorExtensions, Object, Result, Schema, SchemaBuilder, SimpleObject,
 };
-use wire::WorkerId;
+use wire::{PoolName, WorkerId};
 
 use super::{
     ApiConfig, RateLimit,
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     Handle,
+    farm::MAX_POOLS,
     service::{self, Stage},
     state::{event::OperationId, rows::stage_name},
 };
@@ -97,10 +98,10 @@ impl Query {
     async fn jobs(
         &self,
         ctx: &Context<'_>,
-        #[graphql(default = false, desc = "Only those that wait for an operator")] poisoned: bool,
+        #[graphql(default = false, desc = "Only those that are poisoned or parked")] stuck: bool,
     ) -> Result<Vec<Job>> {
         let jobs = asked(handle(ctx)?.overview().await)?.jobs;
-        Ok(jobs.into_iter().filter(|job| !poisoned || job.phase == "poisoned").map(Job::from).collect())
+        Ok(jobs.into_iter().filter(|job| !stuck || matches!(job.phase, "poisoned" | "parked")).map(Job::from).collect())
     }
 
     /// What happened to a batch, what it waits for, and what of a poisoned one cannot be proved; null if it never was.
@@ -144,6 +145,10 @@ async fn payload(
     })
 }
 
+fn refused(code: &'static str, message: String, argument: &str) -> OpsPayload {
+    OpsPayload { status: None, user_errors: vec![UserError::new(code, message, &[argument])] }
+}
+
 pub struct Mutation;
 
 #[Object]
@@ -160,7 +165,7 @@ impl Mutation {
         payload(ctx, outcome).await
     }
 
-    /// Sends a poisoned batch out again, with a clean record; one that is on its way to a proof is left as it is. Refused for
+    /// Sends a poisoned or parked batch out again, with a clean record; one that is on its way to a proof is left as it is. Refused for
     /// a batch that is not sealed yet, or proven already.
     async fn requeue(
         &self,
@@ -168,9 +173,6 @@ impl Mutation {
         #[graphql(validator(maximum = 2147483647))] batch: u32,
     ) -> Result<OpsPayload> {
         let operator = handle(ctx)?;
-        let refused = |code, message| {
-            Ok(OpsPayload { status: None, user_errors: vec![UserError::new(code, message, &["batch"])] })
-        };
         let outcome = match operator.stage(batch).await {
             Ok(Some(Stage::Sealed | Stage::Proving)) => operator.requeue(batch).await,
             Ok(Some(stage)) => {
@@ -179,28 +181,54 @@ impl Mutation {
                      what it waits for",
                     stage_name(stage)
                 );
-                return refused("ALREADY_PROVEN", message);
+                return Ok(refused("ALREADY_PROVEN", message, "batch"));
             }
             Ok(None) => {
                 let message =
                     format!("batch {batch} is not sealed; `ops status` lists those that wait for a proof");
-                return refused("NO_SUCH_JOB", message);
+                return Ok(refused("NO_SUCH_JOB", message, "batch"));
             }
             Err(error) => Err(error),
         };
         payload(ctx, outcome).await
     }
 
-    /// The worker finishes what it proves, hands the rest back and gets nothing more until it starts again.
+    /// Opens a pool of workers; its credential is made beside this (`ops pool add`).
+    async fn add_pool(&self, ctx: &Context<'_>, name: String) -> Result<OpsPayload> {
+        let pool = match PoolName::new(name) {
+            Ok(pool) => pool,
+            Err(error) => return Ok(refused("BAD_NAME", error.to_string(), "name")),
+        };
+        let outcome = match handle(ctx)?.add_pool(pool).await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let message = format!("there are {MAX_POOLS} pools, which is the most; remove one first");
+                return Ok(refused("TOO_MANY_POOLS", message, "name"));
+            }
+            Err(error) => Err(error),
+        };
+        payload(ctx, outcome).await
+    }
+
+    /// Closes a pool of workers: it gets no more jobs, and what it reports is deleted unread.
+    async fn remove_pool(&self, ctx: &Context<'_>, name: String) -> Result<OpsPayload> {
+        let outcome = match PoolName::new(name) {
+            Ok(pool) => handle(ctx)?.remove_pool(pool).await,
+            Err(error) => return Ok(refused("BAD_NAME", error.to_string(), "name")),
+        };
+        payload(ctx, outcome).await
+    }
+
+    /// The worker finishes what it proves, hands the rest back, gets nothing more and leaves.
     async fn drain_worker(&self, ctx: &Context<'_>, id: String) -> Result<OpsPayload> {
         let operator = handle(ctx)?;
-        let unknown = || UserError::new("NO_SUCH_WORKER", format!("there is no worker {id}"), &["id"]);
-        let Ok(worker) = WorkerId::new(id.clone()) else {
-            return Ok(OpsPayload { status: None, user_errors: vec![unknown()] });
+        let unknown = || refused("NO_SUCH_WORKER", format!("there is no worker {id}"), "id");
+        let Ok(worker) = WorkerId::parse(&id) else {
+            return Ok(unknown());
         };
         let outcome = match operator.knows_worker(worker.clone()).await {
             Ok(true) => operator.drain_worker(worker).await,
-            Ok(false) => return Ok(OpsPayload { status: None, user_errors: vec![unknown()] }),
+            Ok(false) => return Ok(unknown()),
             Err(error) => Err(error),
         };
         payload(ctx, outcome).await

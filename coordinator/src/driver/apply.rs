@@ -1,11 +1,12 @@
 //! What each message does to the cores, and what follows from it once the round is durable.
 
 use tokio::sync::oneshot;
-use wire::Control;
+use queue::QueueWrite;
+use wire::{Control, Directive, JobId};
 
 use super::{AfterCommit, Committed, Driver, FromQueue, Message, OnChain, Round, Submit, ToQueue};
 use crate::{
-    farm::{FarmEffect, FarmEvent},
+    farm::{FarmCommand, FarmEffect},
     refusal,
     settlement::SettlementEffect,
     state::{State, StateError, event::ProofAccepted},
@@ -93,7 +94,7 @@ impl Driver {
                 for event in events {
                     self.worker_event(event, now, round)?;
                 }
-                round.to_queue.extend(up_to.map(ToQueue::Acknowledge));
+                round.to_queue.extend(up_to.map(|cursors| ToQueue::Write(QueueWrite::Acknowledge(cursors))));
             }
             Message::Ops(record, reply) => {
                 self.state.ops(record, now, &mut round.log)?;
@@ -106,6 +107,20 @@ impl Driver {
             }
             Message::Drain(worker, reply) => {
                 let effects = self.state.drain(worker, now, &mut round.log);
+                self.farm_effects(effects, round);
+                round.after.push(when_durable(reply));
+            }
+            Message::AddPool(pool, reply) => {
+                let (room, effects) = self.state.add_pool(pool, now, &mut round.log);
+                self.farm_effects(effects, round);
+                round.after.push(Box::new(move |_, committed| {
+                    if committed == Committed::Yes {
+                        let _ = reply.send(room);
+                    }
+                }));
+            }
+            Message::RemovePool(pool, reply) => {
+                let effects = self.state.remove_pool(pool, now, &mut round.log);
                 self.farm_effects(effects, round);
                 round.after.push(when_durable(reply));
             }
@@ -126,26 +141,40 @@ impl Driver {
 
     fn worker_event(&mut self, event: FromQueue, now: u64, round: &mut Round) -> Result<(), StateError> {
         let effects = match event {
-            FromQueue::Late { worker, job, attempt } => {
+            FromQueue::Late { worker, process, job, attempt } => {
                 if let Some(batch_no) = job.batch_no() {
-                    self.state.late_proof(batch_no, attempt.0, worker, now, &mut round.log);
+                    self.state.late_proof(batch_no, attempt.0, worker.clone(), now, &mut round.log);
                 }
-                return Ok(());
+                let answer = FarmCommand::Answer { worker, process, job, attempt };
+                self.state.farm_step(answer, now, &mut round.log)
             }
-            FromQueue::Lost => self.state.farm_step(FarmEvent::QueueLost, now, &mut round.log),
-            FromQueue::Event(event) => self.state.farm_step(FarmEvent::Worker(event), now, &mut round.log),
-            FromQueue::Proof { worker, job, attempt, valid: false, .. } => {
+            FromQueue::Report { worker, process, event } => {
+                let report = FarmCommand::Report { worker, process, event };
+                self.state.farm_step(report, now, &mut round.log)
+            }
+            FromQueue::Trouble { pool, entries } => {
+                self.state.farm_step(FarmCommand::Trouble { pool, entries }, now, &mut round.log)
+            }
+            FromQueue::Replayed { batch_no, unprovable } => {
+                let replayed = FarmCommand::Replayed { batch_no, unprovable };
+                self.state.farm_step(replayed, now, &mut round.log)
+            }
+            FromQueue::Proof { worker, process, job, attempt, valid: false, .. } => {
                 metrics::counter!("proofmill_proofs_refused_total").increment(1);
                 tracing::warn!(%worker, %job, %attempt, "PM-FARM-001: a proof does not verify; the job is tried again");
-                self.state.farm_step(FarmEvent::ProofRefused { worker, job, attempt }, now, &mut round.log)
+                let answer = FarmCommand::Answer { worker: worker.clone(), process, job, attempt };
+                let mut effects = self.state.farm_step(answer, now, &mut round.log);
+                let refused = FarmCommand::ProofRefused { worker, job, attempt };
+                effects.extend(self.state.farm_step(refused, now, &mut round.log));
+                effects
             }
-            FromQueue::Proof { worker, job, attempt, proof, timings, valid: true } => {
+            FromQueue::Proof { worker, process, job, attempt, proof, timings, valid: true } => {
                 let Some(batch_no) = job.batch_no() else { return Ok(()) };
                 if let Some(millijoules) =
                     timings.energy_millijoules.filter(|_| self.state.wants_proof(batch_no))
                 {
                     let (worker, payments) = (worker.clone(), self.state.slots_used(batch_no));
-                    let energy = FarmEvent::ProofEnergy { worker, millijoules, payments };
+                    let energy = FarmCommand::ProofEnergy { worker, millijoules, payments };
                     let effects = self.state.farm_step(energy, now, &mut round.log);
                     self.farm_effects(effects, round);
                 }
@@ -162,7 +191,11 @@ impl Driver {
                     prove_ms: u64::try_from(timings.total.as_millis()).unwrap_or(u64::MAX),
                     witness_ms: u64::try_from(timings.witness.as_millis()).unwrap_or(u64::MAX),
                 };
-                self.state.accept_proof(accepted, now, &mut round.log)?
+                let worker = accepted.worker.clone();
+                let mut effects = self.state.accept_proof(accepted, now, &mut round.log)?;
+                let answer = FarmCommand::Answer { worker, process, job, attempt };
+                effects.extend(self.state.farm_step(answer, now, &mut round.log));
+                effects
             }
         };
         self.farm_effects(effects, round);
@@ -170,20 +203,30 @@ impl Driver {
     }
 
     pub(super) fn farm_effects(&self, effects: Vec<FarmEffect>, round: &mut Round) {
-        round.to_queue.extend(effects.into_iter().filter_map(|effect| match effect {
-            FarmEffect::Record(_) => None,
-            FarmEffect::Publish { entry, priority } => {
-                let input = self.state.batch(entry.job.batch_no()?)?.input.clone()?;
-                Some(ToQueue::Publish { entry, input, priority })
-            }
-            FarmEffect::Control { worker, control } => {
-                if let Control::Refuse { shape, .. } = control {
-                    tracing::warn!(%worker, circuit = %shape, "PM-FARM-002: the worker's key is not the contract's; it gets no jobs of the circuit");
+        round.to_queue.extend(effects.into_iter().filter_map(|effect| {
+            let write = match effect {
+                FarmEffect::Record(_) => return None,
+                FarmEffect::Replay { batch_no } => {
+                    let evidence = self.state.evidence(batch_no)?;
+                    return Some(ToQueue::Replay { batch_no, evidence });
                 }
-                Some(ToQueue::Control { worker, control })
-            }
-            FarmEffect::Retire { job, attempt } => Some(ToQueue::Retire { job, attempt }),
-            FarmEffect::Remove { job } => Some(ToQueue::Remove { job }),
+                FarmEffect::Pools { open, closed } => QueueWrite::Pools { open, closed },
+                FarmEffect::Input { pool, batch_no } => {
+                    let input = self.state.batch(batch_no)?.input.clone()?;
+                    QueueWrite::Input { pool, job: JobId::of_batch(batch_no), input }
+                }
+                FarmEffect::RemoveInput { pool, batch_no } => {
+                    QueueWrite::RemoveInput { pool, job: JobId::of_batch(batch_no) }
+                }
+                FarmEffect::Send { worker, directive } => {
+                    if let Directive { control: Control::Refuse { shape, .. }, .. } = directive {
+                        tracing::warn!(%worker, circuit = %shape, "PM-FARM-002: the worker's key is not the contract's; it gets no jobs of the circuit");
+                    }
+                    QueueWrite::Directive { worker, directive }
+                }
+                FarmEffect::Forget { worker } => QueueWrite::Forget { worker },
+            };
+            Some(ToQueue::Write(write))
         }));
     }
 }

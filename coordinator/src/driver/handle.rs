@@ -435,6 +435,8 @@ impl Service for Handle {
         }
         let alarm = status
             .store_unreachable
+            .or(status.queue_unreachable)
+            .or(status.events_unreachable)
             .or(status.chain_unreachable)
             .or(status.intake_unreachable)
             .or(status.intake_alarm)

@@ -1,12 +1,8 @@
 //! What comes to the driver, and what it lets out to queue and chain.
 
-use std::sync::Arc;
-
 use tokio::sync::oneshot;
-use wire::{
-    Attempt, Control, JobEntry, JobId, ProofBytes, Timings, WorkerEvent, WorkerId,
-    queue::{EventCursor, Priority},
-};
+use queue::{Cursors, QueueWrite};
+use wire::{Attempt, JobId, PoolName, ProcessId, ProofBytes, Timings, WorkerEvent, WorkerId};
 
 use crate::{
     chain::{Fees, Logs, SignedTx, SubmitBatch},
@@ -16,6 +12,7 @@ use crate::{
     state::{
         State,
         event::{Cursor, IntakeRecord, KeyRegistered, OpsRecord},
+        explain::Evidence,
         intake::IntakeError,
         rows::Line,
     },
@@ -24,23 +21,27 @@ use crate::{
 
 /// Something from the queue, proofs already verified.
 pub(crate) enum FromQueue {
-    Event(Box<WorkerEvent>),
+    Report { worker: WorkerId, process: ProcessId, event: Box<WorkerEvent> },
     Proof {
         worker: WorkerId,
+        process: ProcessId,
         job: JobId,
         attempt: Attempt,
         proof: Box<ProofBytes>,
         timings: Timings,
         valid: bool,
     },
-    /// A proof that nobody waits for any more.
+    /// A proof of a batch that is proven already, or of an attempt that the worker never had.
     Late {
         worker: WorkerId,
+        process: ProcessId,
         job: JobId,
         attempt: Attempt,
     },
-    /// The queue was wiped.
-    Lost,
+    /// So many entries of the pool's stream could not be read.
+    Trouble { pool: PoolName, entries: u64 },
+    /// The input of a batch was replayed here: why it cannot be proved, if so.
+    Replayed { batch_no: u32, unprovable: Option<String> },
 }
 
 /// Something to be done on L1, with all it takes.
@@ -99,12 +100,15 @@ pub(crate) enum Message {
     },
     FromQueue {
         events: Vec<FromQueue>,
-        up_to: Option<EventCursor>,
+        up_to: Option<Cursors>,
     },
     /// An operator pauses or resumes.
     Ops(OpsRecord, oneshot::Sender<()>),
     Requeue(u32, oneshot::Sender<()>),
     Drain(WorkerId, oneshot::Sender<()>),
+    /// Answers whether there was room.
+    AddPool(PoolName, oneshot::Sender<bool>),
+    RemovePool(PoolName, oneshot::Sender<()>),
     /// The lines about a batch; the error in words.
     Lines(u32, oneshot::Sender<Result<Vec<Line>, String>>),
     /// Seals the open batch.
@@ -114,9 +118,7 @@ pub(crate) enum Message {
 
 /// Something for the queue, in order.
 pub(crate) enum ToQueue {
-    Publish { entry: JobEntry, input: Arc<[u8]>, priority: Priority },
-    Control { worker: WorkerId, control: Control },
-    Retire { job: JobId, attempt: Attempt },
-    Remove { job: JobId },
-    Acknowledge(EventCursor),
+    Write(QueueWrite),
+    /// Replay the input of a batch, and say what comes of it.
+    Replay { batch_no: u32, evidence: Evidence },
 }

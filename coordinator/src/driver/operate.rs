@@ -1,16 +1,17 @@
 //! What operators do to a running coordinator. Each call answers when its decision is durable, and may be repeated.
 
 use tokio::sync::oneshot;
-use wire::WorkerId;
+use wire::{PoolName, WorkerId};
 
 use super::{Handle, Message, handle::pooled, system_clock};
 use crate::{
+    farm::Pool,
     refusal,
     service::{OperationView, Service, Stage, SystemView, UserError, WorkerHealth, WorkerView},
     state::{
         bisect::Suspect,
         event::{OperationId, OpsRecord},
-        explain::{BatchFacts, JobFacts, Placed},
+        explain::{BatchFacts, JobFacts, Placed, phase_name},
         ops::Deadlines,
         rows::Line,
     },
@@ -50,7 +51,7 @@ pub struct Overview {
     /// The oldest jobs, and how many there are.
     pub jobs: Vec<JobFacts>,
     pub job_count: usize,
-    pub poisoned: Vec<u32>,
+    pub pools: Vec<(PoolName, Pool)>,
     pub draining: Vec<String>,
     pub workers: Vec<WorkerView>,
 }
@@ -81,7 +82,27 @@ impl Handle {
         self.decided(|reply| Message::Ops(OpsRecord::Resumed, reply)).await
     }
 
-    /// Sends a poisoned batch out again; one that is not poisoned is left as it is.
+    /// Opens a pool of workers. False if there are as many as there may be.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE`.
+    pub async fn add_pool(&self, pool: PoolName) -> Result<bool, UserError> {
+        let (reply, answer) = oneshot::channel();
+        if !self.link.send(Message::AddPool(pool, reply)) {
+            return Err(refusal::unavailable());
+        }
+        answer.await.map_err(|_| refusal::unavailable())
+    }
+
+    /// Closes a pool of workers: its events are deleted unread from now on.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE`.
+    pub async fn remove_pool(&self, pool: PoolName) -> Result<(), UserError> {
+        self.decided(|reply| Message::RemovePool(pool, reply)).await
+    }
+
+    /// Sends a poisoned or parked batch out again; any other is left as it is.
     ///
     /// # Errors
     /// `UNAVAILABLE`.
@@ -89,7 +110,7 @@ impl Handle {
         self.decided(|reply| Message::Requeue(batch_no, reply)).await
     }
 
-    /// The worker finishes what it proves, hands the rest back and gets nothing more until it starts again.
+    /// The worker finishes what it proves, hands the rest back, gets nothing more and leaves.
     ///
     /// # Errors
     /// `UNAVAILABLE`.
@@ -148,16 +169,19 @@ impl Handle {
                 state.deadlines(now),
                 state.batcher.open.operations.len(),
                 state.job_facts(JOBS, now),
-                state.farm.poisoned().map(|(batch_no, _)| batch_no).collect::<Vec<_>>(),
+                state.farm.stuck().map(|(batch_no, job, _)| (batch_no, phase_name(&job.phase))).collect::<Vec<_>>(),
                 state.farm.draining().iter().map(ToString::to_string).collect(),
+                state.farm.pools().map(|(name, pool)| (name.clone(), pool)).collect(),
             )
         });
-        let (paused, deadlines, open_operations, (jobs, job_count), poisoned, draining) =
+        let (paused, deadlines, open_operations, (jobs, job_count), stuck, draining, pools) =
             asked.await.ok_or_else(refusal::unavailable)?;
         let status = self.status();
         let mut alarms: Vec<String> = [
             status.fatal,
             status.store_unreachable.map(|reason| format!("the store does not answer: {reason}")),
+            status.queue_unreachable.map(|reason| format!("the queue does not take jobs: {reason}")),
+            status.events_unreachable.map(|reason| format!("the queue's events cannot be read: {reason}")),
             status.chain_unreachable,
             status.intake_unreachable.map(|reason| format!("deposits cannot be read: {reason}")),
             status.node_alarm,
@@ -175,8 +199,10 @@ impl Handle {
         alarms.extend(
             refused.filter_map(|worker| Some(format!("worker {}: {}", worker.id, worker.reason.as_ref()?))),
         );
-        let poison = |batch_no: &u32| format!("batch {batch_no} is poisoned; `ops explain batch {batch_no}`");
-        alarms.extend(poisoned.iter().map(poison));
+        let alarm = |(batch_no, phase): &(u32, &str)| {
+            format!("batch {batch_no} is {phase}; `ops explain batch {batch_no}`")
+        };
+        alarms.extend(stuck.iter().map(alarm));
         let term = status.term;
         Ok(Overview {
             system,
@@ -187,7 +213,7 @@ impl Handle {
             open_operations,
             jobs,
             job_count,
-            poisoned,
+            pools,
             draining,
             workers,
         })

@@ -31,9 +31,8 @@ fn name(event: &Event) -> Option<[&'static str; 2]> {
         Event::TakenIn { .. } => ["commit.before.take_in", "commit.after.take_in"],
         Event::ReadAgain(_) => ["commit.before.read_again", "commit.after.read_again"],
         Event::Proven(_) => ["commit.before.proven", "commit.after.proven"],
-        Event::Farm(FarmRecord::Published { .. }) => ["commit.before.publish", "commit.after.publish"],
         Event::Farm(FarmRecord::Granted { .. }) => ["commit.before.grant", "commit.after.grant"],
-        Event::Farm(FarmRecord::Ended { .. }) => ["commit.before.end", "commit.after.end"],
+        Event::Farm(FarmRecord::AttemptEnded { .. }) => ["commit.before.end", "commit.after.end"],
         Event::Settlement(SettlementRecord::Signed { .. }) => ["commit.before.sign", "commit.after.sign"],
         Event::Settlement(SettlementRecord::Mined { .. }) => ["commit.before.mined", "commit.after.mined"],
         Event::Settlement(SettlementRecord::Dropped { .. }) => {

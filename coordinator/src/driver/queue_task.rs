@@ -1,72 +1,117 @@
-//! Eyes and hands on the queue. A proof is verified here, in the blocking pool, before it becomes an event; events are
-//! acknowledged only after their effects are durable.
+//! Consumes what workers report, and publishes the farm's effects. A proof is verified here, in the blocking pool, before it
+//! becomes an event; events are acknowledged only after their effects are durable.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bn254::Fr;
 use circuits::shape::Shape;
+use queue::{CoordinatorQueue, EventBatch, PoolEvent, QueueError, QueueWrite, Trouble};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
-use wire::{
-    WorkerEvent,
-    queue::{CoordinatorQueue, EventBatch, QueueError},
+use wire::{Attempt, Control, JobId, WorkerEvent, WorkerId};
+
+use super::{
+    FromQueue, Message, SharedStatus, ToQueue,
+    handle::{Link, pooled as in_pool},
+};
+use crate::{
+    state::explain::Evidence,
+    verifier::{ProofVerifier, pooled},
 };
 
-use super::{FromQueue, Message, ToQueue, handle::Link};
-use crate::verifier::{ProofVerifier, pooled};
-
 const WAIT: Duration = Duration::from_millis(500);
-const RETRY: Duration = Duration::from_millis(200);
+const BACKOFF: Duration = Duration::from_millis(200);
+/// Effects that are carried out in one go.
+const AT_ONCE: usize = 256;
 
 /// Carries effects to the queue, in order, each until it succeeds.
 pub(super) async fn write(
     queue: Arc<dyn CoordinatorQueue>,
     mut effects: UnboundedReceiver<ToQueue>,
+    link: Link,
+    status: SharedStatus,
     cancel: CancellationToken,
 ) {
-    while let Some(effect) = next(&mut effects, &cancel).await {
-        let [before, after] = points(&effect);
-        wire::failpoint(before);
-        while let Err(error) = carry(queue.as_ref(), &effect).await {
-            tracing::warn!(%error, "the queue does not take an effect; it is tried again");
+    let mut waiting = Vec::with_capacity(AT_ONCE);
+    while next(&mut effects, &mut waiting, &cancel).await {
+        let replay = |batch_no, evidence| {
+            tokio::spawn(replay(batch_no, evidence, link.clone()));
+        };
+        let writes = split(waiting.drain(..), replay);
+        failpoints(&writes, 0);
+        loop {
+            match queue.write(&writes).await {
+                Ok(()) => break,
+                // Repeating does not help, and what is missing is sent again when heartbeats show it.
+                Err(error @ QueueError::Codec(_)) => {
+                    tracing::error!(%error, "an effect cannot be encoded; it is dropped");
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the queue does not take an effect; it is tried again");
+                    status.set(|status| status.queue_unreachable = Some(error.to_string()));
+                }
+            }
             tokio::select! {
                 () = cancel.cancelled() => return,
-                () = tokio::time::sleep(RETRY) => {}
+                () = tokio::time::sleep(BACKOFF) => {}
             }
         }
-        wire::failpoint(after);
+        status.set(|status| status.queue_unreachable = None);
+        failpoints(&writes, 1);
     }
+}
+
+/// Waits for effects; false once there will be none.
+async fn next(
+    effects: &mut UnboundedReceiver<ToQueue>,
+    waiting: &mut Vec<ToQueue>,
+    cancel: &CancellationToken,
+) -> bool {
+    tokio::select! {
+        () = cancel.cancelled() => false,
+        count = effects.recv_many(waiting, AT_ONCE) => count > 0,
+    }
+}
+
+/// The writes among the effects; replays are handed to the caller.
+pub(crate) fn split(
+    effects: impl Iterator<Item = ToQueue>,
+    mut replay: impl FnMut(u32, Evidence),
+) -> Vec<QueueWrite> {
+    let mut writes = Vec::new();
+    for effect in effects {
+        match effect {
+            ToQueue::Write(write) => writes.push(write),
+            ToQueue::Replay { batch_no, evidence } => replay(batch_no, evidence),
+        }
+    }
+    writes
+}
+
+/// Replays an input in the pool and tells the driver what came of it.
+async fn replay(batch_no: u32, evidence: Evidence, link: Link) {
+    // Without an answer the coordinator stops.
+    let Ok(suspects) = in_pool(move || evidence.bisect()).await else { return };
+    let unprovable = suspects.first().map(|suspect| suspect.reason.clone());
+    link.send(Message::FromQueue { events: vec![FromQueue::Replayed { batch_no, unprovable }], up_to: None });
 }
 
 /// Where a test may kill the process before and after an effect.
-fn points(effect: &ToQueue) -> [&'static str; 2] {
-    match effect {
-        ToQueue::Publish { .. } => ["queue.publish", "queue.published"],
-        ToQueue::Control { .. } => ["queue.control", "queue.controlled"],
-        ToQueue::Retire { .. } => ["queue.retire", "queue.retired"],
-        ToQueue::Remove { .. } => ["queue.remove", "queue.removed"],
-        ToQueue::Acknowledge(_) => ["queue.acknowledge", "queue.acknowledged"],
-    }
-}
-
-async fn next(effects: &mut UnboundedReceiver<ToQueue>, cancel: &CancellationToken) -> Option<ToQueue> {
-    tokio::select! {
-        () = cancel.cancelled() => None,
-        effect = effects.recv() => effect,
-    }
-}
-
-pub(crate) async fn carry(queue: &dyn CoordinatorQueue, effect: &ToQueue) -> Result<(), QueueError> {
-    match effect {
-        ToQueue::Publish { entry, input, priority } => queue.publish(entry, input, *priority).await,
-        // A control that finds no room costs a lease, not a job.
-        ToQueue::Control { worker, control } => match queue.control(worker, *control).await {
-            Err(QueueError::Full { .. }) => Ok(()),
-            other => other,
-        },
-        ToQueue::Retire { job, attempt } => queue.retire(*job, *attempt).await,
-        ToQueue::Remove { job } => queue.remove(*job).await,
-        ToQueue::Acknowledge(up_to) => queue.acknowledge(*up_to).await,
+fn failpoints(writes: &[QueueWrite], moment: usize) {
+    for write in writes {
+        let points = match write {
+            QueueWrite::Pools { .. } => ["queue.pools", "queue.pools_told"],
+            QueueWrite::Input { .. } => ["queue.input", "queue.input_laid"],
+            QueueWrite::Directive { directive, .. } => match directive.control {
+                Control::Job(_) => ["queue.dispatch", "queue.dispatched"],
+                _ => ["queue.control", "queue.controlled"],
+            },
+            QueueWrite::RemoveInput { .. } => ["queue.remove", "queue.removed"],
+            QueueWrite::Forget { .. } => ["queue.forget", "queue.forgotten"],
+            QueueWrite::Acknowledge(_) => ["queue.acknowledge", "queue.acknowledged"],
+        };
+        wire::failpoint(points[moment]);
     }
 }
 
@@ -75,18 +120,21 @@ pub(super) async fn read(
     queue: Arc<dyn CoordinatorQueue>,
     verifier: Arc<dyn ProofVerifier>,
     link: Link,
+    status: SharedStatus,
     cancel: CancellationToken,
 ) {
     while !cancel.is_cancelled() {
         match queue.next_events(WAIT).await {
             Ok(batch) => {
+                status.set(|status| status.events_unreachable = None);
                 if !deliver(batch, &verifier, &link).await {
                     return;
                 }
             }
             Err(error) => {
                 tracing::warn!(%error, "the queue's events cannot be read; they are asked for again");
-                tokio::time::sleep(RETRY).await;
+                status.set(|status| status.events_unreachable = Some(error.to_string()));
+                tokio::time::sleep(BACKOFF).await;
             }
         }
     }
@@ -94,45 +142,65 @@ pub(super) async fn read(
 
 /// Hands what was read to the driver; false once that has stopped.
 pub(crate) async fn deliver(batch: EventBatch, verifier: &Arc<dyn ProofVerifier>, link: &Link) -> bool {
-    if batch.malformed > 0 {
-        metrics::counter!("proofmill_queue_malformed_total").increment(batch.malformed as u64);
-    }
-    if batch.lost {
-        tracing::warn!("the queue was wiped; what was published is published again");
-        metrics::counter!("proofmill_queue_lost_total").increment(1);
-        wire::failpoint("queue.lost");
-    } else if batch.up_to.is_none() {
+    if batch.is_empty() {
         return true;
     }
     wire::failpoint("queue.read");
-    let mut events = Vec::with_capacity(batch.events.len() + 1);
-    events.extend(batch.lost.then_some(FromQueue::Lost));
+    let mut events = Vec::with_capacity(batch.events.len());
+    for (pool, trouble) in batch.troubles {
+        let entries = match trouble {
+            Trouble::Malformed { count, reason } => {
+                tracing::warn!(%pool, count, reason, "PM-FARM-003: a pool's events cannot be read; they are skipped");
+                metrics::counter!("proofmill_queue_malformed_total").increment(count as u64);
+                count as u64
+            }
+            Trouble::Replaced(why) => {
+                tracing::warn!(%pool, why = why.name(), "PM-FARM-004: a pool's stream of events was replaced by an empty one");
+                metrics::counter!("proofmill_queue_replaced_total", "why" => why.name()).increment(1);
+                0
+            }
+        };
+        events.push(FromQueue::Trouble { pool, entries });
+    }
+    let mut seen = BTreeSet::new();
     for event in batch.events {
-        events.extend(check(event, verifier, link).await);
+        events.extend(check(event, &mut seen, verifier, link).await);
     }
     link.send(Message::FromQueue { events, up_to: batch.up_to })
 }
 
-/// A proof is verified against the public inputs that were computed at sealing, whatever the worker says they are. One for
-/// a batch that is proven already is only noted.
-async fn check(event: WorkerEvent, verifier: &Arc<dyn ProofVerifier>, link: &Link) -> Option<FromQueue> {
-    let WorkerEvent::Proved { worker, job, attempt, proof, timings, .. } = event else {
-        return Some(FromQueue::Event(Box::new(event)));
+/// A proof is verified against the public inputs that were computed at sealing. One for a batch that is proven already, or
+/// of an attempt that the worker never had, is only answered: it costs no verification. `seen`: what was verified of this
+/// batch of events, since each attempt of a worker is worth one verification.
+async fn check(
+    event: PoolEvent,
+    seen: &mut BTreeSet<(WorkerId, JobId, Attempt)>,
+    verifier: &Arc<dyn ProofVerifier>,
+    link: &Link,
+) -> Option<FromQueue> {
+    let PoolEvent { worker, process, event } = event;
+    let WorkerEvent::Proved { job, attempt, proof, timings } = event else {
+        return Some(FromQueue::Report { worker, process, event: Box::new(event) });
     };
-    let batch_no = job.batch_no()?;
+    if !seen.insert((worker.clone(), job, attempt)) {
+        return None;
+    }
+    let asked = worker.clone();
     let wanted: Option<(Shape, [Fr; 3])> = link
         .ask(move |state| {
-            let batch = state.batch(batch_no).filter(|_| state.wants_proof(batch_no))?;
+            let batch_no = job.batch_no()?;
+            let wants = state.wants_proof(batch_no) && state.farm.was_granted(&asked, job, attempt);
+            let batch = state.batch(batch_no).filter(|_| wants)?;
             Some((batch.shape, batch.public_inputs))
         })
         .await
         .flatten();
     let Some((shape, public_inputs)) = wanted else {
-        return Some(FromQueue::Late { worker, job, attempt });
+        return Some(FromQueue::Late { worker, process, job, attempt });
     };
     let verifier = Arc::clone(verifier);
     let verified = pooled(move || verifier.verify(shape, &public_inputs, &proof.0)).await;
     let valid = verified.unwrap_or(false);
     wire::failpoint("queue.verified");
-    Some(FromQueue::Proof { worker, job, attempt, proof: Box::new(proof), timings, valid })
+    Some(FromQueue::Proof { worker, process, job, attempt, proof: Box::new(proof), timings, valid })
 }

@@ -9,7 +9,8 @@ use std::{
 
 use circuits::{public_data::domain, shape::Shape};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wire::{ecdsa::OperatorKey, eip712::SigningDomain, queue::CoordinatorQueue};
+use queue::CoordinatorQueue;
+use wire::{ecdsa::OperatorKey, eip712::SigningDomain};
 
 use super::{
     Driver, Handle, Replica, SharedStatus, Snapshotter,
@@ -172,8 +173,8 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
         signer: operator.address(),
     };
     tasks.spawn(chain_task.run(cancel.clone()));
-    tasks.spawn(queue_task::write(Arc::clone(&queue), to_queue, cancel.clone()));
-    tasks.spawn(queue_task::read(queue, verifier, link.clone(), cancel.clone()));
+    tasks.spawn(queue_task::write(Arc::clone(&queue), to_queue, link.clone(), status.clone(), cancel.clone()));
+    tasks.spawn(queue_task::read(queue, verifier, link.clone(), status.clone(), cancel.clone()));
     tasks.close();
     Ok(Arc::new(Handle::new(
         config, deployment, circuits, operator, chain, link, status, cancel, ended, tasks, thread,

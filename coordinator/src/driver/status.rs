@@ -21,6 +21,10 @@ pub(crate) struct Status {
     /// A node that is not used, since it contradicts the others.
     pub node_alarm: Option<String>,
     pub store_unreachable: Option<String>,
+    /// Effects cannot be written to the queue.
+    pub queue_unreachable: Option<String>,
+    /// Events cannot be read from the queue.
+    pub events_unreachable: Option<String>,
     /// Found in the background; the driver stops.
     pub damaged: Option<TreeError>,
     pub fatal: Option<String>,

@@ -3,7 +3,7 @@
 //! Each batch leaves three lines in the log (level info): sealed, proven, final.
 //!
 //! Nothing here decides anything, and nothing of it survives a restart. The spans are named `operation.accepted`,
-//! `batch.sealed`, `job.published`, `job.granted`, `batch.proven`, `batch.signed`, `batch.mined` and `batch.final`; those of
+//! `batch.sealed`, `job.granted`, `batch.proven`, `batch.signed`, `batch.mined` and `batch.final`; those of
 //! a batch name the requests whose operations it holds.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use metrics::{counter, gauge, histogram};
 use wire::{Timings, WorkerId};
 
 use crate::{
-    farm::{FarmRecord, Phase, RESTARTED, SILENT},
+    farm::FarmRecord,
     settlement::SettlementRecord,
     state::{
         State,
@@ -33,8 +33,8 @@ const DEADLINES_EVERY: u32 = 10;
 
 #[derive(Default)]
 pub(crate) struct Telemetry {
-    /// When the attempt of a batch was published that nobody has claimed yet.
-    published: BTreeMap<u32, u64>,
+    /// Since when a batch waits for a worker.
+    due: BTreeMap<u32, u64>,
     workers: BTreeSet<WorkerId>,
     /// Requests whose operations are in a batch that is not final.
     requests: BTreeMap<u32, BTreeSet<TraceId>>,
@@ -98,6 +98,7 @@ impl Telemetry {
             match &stamped.event {
                 Event::Accepted(accepted) => count_operation(accepted),
                 Event::Sealed(sealed) => {
+                    self.due.insert(sealed.batch_no, stamped.at);
                     counter!("proofmill_batches_sealed_total", "shape" => sealed.shape.name()).increment(1);
                     let (batch, circuit) = (sealed.batch_no, sealed.shape.name());
                     self.span(|requests| {
@@ -109,7 +110,7 @@ impl Telemetry {
                 Event::Farm(record) => self.farm(state, record, stamped.at),
                 Event::Proven(proof) => {
                     counter!("proofmill_proofs_accepted_total").increment(1);
-                    self.published.remove(&proof.batch_no);
+                    self.due.remove(&proof.batch_no);
                     let (batch, attempt, worker) = (proof.batch_no, proof.attempt, &proof.worker);
                     self.span(|requests| {
                         tracing::info_span!(
@@ -140,24 +141,11 @@ impl Telemetry {
 
     fn farm(&mut self, state: &State, record: &FarmRecord, at: u64) {
         match record {
-            FarmRecord::Published { batch_no, attempt } => {
-                self.published.insert(*batch_no, at);
-                let (batch, attempt) = (*batch_no, *attempt);
-                self.span(|requests| {
-                    tracing::info_span!(
-                        "job.published",
-                        batch,
-                        job = batch,
-                        attempt,
-                        trace_ids = requests(batch)
-                    )
-                });
-            }
             FarmRecord::Granted { batch_no, attempt, worker } => {
-                if let Some(since) = self.published.remove(batch_no) {
-                    let circuit = state.batch(*batch_no).map_or("?", |batch| batch.shape.name());
-                    histogram!("proofmill_queue_wait_seconds", "circuit" => circuit)
-                        .record(seconds(at.saturating_sub(since)));
+                let waited = self.due.remove(batch_no).map(|since| at.saturating_sub(since));
+                if let (Some(waited), Some(batch)) = (waited, state.batch(*batch_no)) {
+                    histogram!("proofmill_queue_wait_seconds", "circuit" => batch.shape.name())
+                        .record(seconds(waited));
                 }
                 let (batch, attempt) = (*batch_no, *attempt);
                 self.span(|requests| {
@@ -166,19 +154,24 @@ impl Telemetry {
                     )
                 });
             }
-            FarmRecord::Ended { charged, message, .. } => {
-                let reason = match message.as_str() {
-                    _ if *charged => "job",
-                    SILENT => "silent",
-                    RESTARTED => "restarted",
-                    _ => "worker",
-                };
-                counter!("proofmill_attempts_ended_total", "reason" => reason).increment(1);
+            FarmRecord::AttemptEnded { batch_no, end, .. } => {
+                self.due.insert(*batch_no, at);
+                counter!("proofmill_attempts_ended_total", "reason" => end.name()).increment(1);
             }
             FarmRecord::Poisoned { .. } => counter!("proofmill_jobs_poisoned_total").increment(1),
-            FarmRecord::Requeued { .. }
+            FarmRecord::Parked { batch_no, message } => {
+                counter!("proofmill_jobs_parked_total").increment(1);
+                tracing::error!(batch = batch_no, message, "PM-FARM-005: a job ended badly on several workers and alone; it is parked");
+            }
+            FarmRecord::Published { .. }
+            | FarmRecord::Ended { .. }
+            | FarmRecord::Quarantined { .. }
+            | FarmRecord::Unparked { .. }
+            | FarmRecord::Requeued { .. }
             | FarmRecord::Draining { .. }
             | FarmRecord::Admitted { .. }
+            | FarmRecord::PoolAdded { .. }
+            | FarmRecord::PoolRemoved { .. }
             | FarmRecord::Late { .. } => {}
         }
     }
@@ -247,14 +240,22 @@ impl Telemetry {
         }
         for (_, job) in state.farm.jobs() {
             *self.depths.entry((job.shape.name(), phase_name(&job.phase))).or_default() += 1;
-            if let Phase::Leased { until, .. } = &job.phase {
-                lease_age = lease_age.max((now + lease_ms).saturating_sub(*until));
+            for lease in &job.live {
+                lease_age = lease_age.max((now + lease_ms).saturating_sub(lease.until));
             }
         }
         for ((circuit, phase), count) in &self.depths {
             gauge!("proofmill_jobs", "circuit" => *circuit, "phase" => *phase).set(f64::from(*count));
         }
         gauge!("proofmill_lease_age_seconds").set(seconds(lease_age));
+        for (name, pool) in state.farm.pools() {
+            let name = name.to_string();
+            gauge!("proofmill_pool_workers", "pool" => name.clone()).set(pool.workers as f64);
+            gauge!("proofmill_pool_in_flight", "pool" => name.clone()).set(f64::from(pool.in_flight));
+            gauge!("proofmill_pool_window", "pool" => name.clone()).set(f64::from(pool.window));
+            counter!("proofmill_pool_bad_ends_total", "pool" => name.clone()).absolute(pool.bad_ends);
+            counter!("proofmill_pool_malformed_total", "pool" => name).absolute(pool.malformed);
+        }
         let behind = state.cursor().map_or(0, |cursor| head.saturating_sub(cursor.number));
         gauge!("proofmill_l1_lag_blocks").set(behind as f64);
         let tree = &state.tree;

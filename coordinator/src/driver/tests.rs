@@ -11,13 +11,13 @@ use std::{
 
 use circuits::{batch::Prepared, shape::Shape};
 use tokio::task::JoinHandle;
+use queue::{
+    CoordinatorQueue, WorkerQueue,
+    memory::{Limits, MemoryQueue},
+};
 use wire::{
-    CircuitSupport, Control, ProofBytes, Registration, Timings, WorkerEvent, WorkerId,
+    CircuitSupport, Control, JobEntry, ProcessId, ProofBytes, Registration, Timings, WorkerEvent, WorkerId,
     job::decode_batch_input,
-    queue::{
-        CoordinatorQueue, WorkerQueue,
-        memory::{Limits, MemoryQueue},
-    },
 };
 
 use super::*;
@@ -28,6 +28,7 @@ use crate::{
     state::rows::{Checkpoint, Line, Row},
     store::{Leadership, SqliteStore},
     testkit::{Holder, TagVerifier},
+    verifier::ProofVerifier,
 };
 
 fn config() -> Config {
@@ -117,51 +118,51 @@ impl Drop for World {
     }
 }
 
-fn registers(name: &WorkerId, verifying_key: [u8; 32]) -> WorkerEvent {
-    let circuits = vec![CircuitSupport { shape: Shape::S3M1, digest: [1; 32], verifying_key }];
-    let registration =
-        Registration { backend: "tag".to_owned(), version: "1".to_owned(), memory: 1, circuits };
-    WorkerEvent::Register { worker: name.clone(), registration, fresh: true }
+/// A registration with a verifying key of this first byte for each circuit.
+fn registers(verifying_key: impl Fn(Shape) -> [u8; 32]) -> WorkerEvent {
+    let circuit = |shape: Shape| CircuitSupport { shape, digest: [1; 32], verifying_key: verifying_key(shape) };
+    let registration = Registration {
+        backend: "tag".to_owned(),
+        version: "1".to_owned(),
+        memory: 1,
+        circuits: config().shapes.into_iter().map(circuit).collect(),
+        slots: 2,
+    };
+    WorkerEvent::Register { registration, in_flight: Vec::new() }
 }
 
-/// A worker whose proofs are tags, made from the input alone.
+/// A worker whose proofs are tags, made from the input alone. It registers again and again, which keeps it alive, too.
 async fn work(queue: MemoryQueue, bad_proofs: Arc<AtomicUsize>) {
-    let name = WorkerId::new("tagger").unwrap();
-    let queue = queue.worker(name.clone());
-    let wait = Duration::from_millis(20);
-    queue.emit(&registers(&name, [0x81; 32])).await.unwrap();
+    let queue = queue.worker(WorkerId::parse("tagger").unwrap(), ProcessId(1));
+    let mut registered = Instant::now() - Duration::from_secs(60);
     loop {
-        let Some(entry) = queue.claim(&Shape::ALL, wait).await.unwrap() else { continue };
-        let (job, attempt) = (entry.job, entry.attempt);
-        queue.emit(&WorkerEvent::Claimed { worker: name.clone(), job, attempt }).await.unwrap();
-        let granted = loop {
-            match queue.next_control(wait).await.unwrap() {
-                Some(Control::Grant { job: j, attempt: a }) if (j, a) == (job, attempt) => break true,
-                Some(Control::Cancel { job: j, attempt: a }) if (j, a) == (job, attempt) => break false,
-                _ => {}
-            }
-        };
-        if !granted {
-            continue;
+        if registered.elapsed() > Duration::from_millis(200) {
+            registered = Instant::now();
+            queue.emit(&registers(key)).await.unwrap();
         }
-        let input = decode_batch_input(&queue.input(job).await.unwrap()).unwrap();
-        let prepared = Prepared::new(input).unwrap();
-        prepared.check_signatures().unwrap();
-        let public_inputs = prepared.public_inputs();
-        let mut proof = TagVerifier::proof(&public_inputs);
-        if bad_proofs.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)).is_ok() {
-            proof[0] ^= 1;
+        if let Some(Control::Job(entry)) = queue.next_control(Duration::from_millis(20)).await.unwrap() {
+            prove(&queue, &entry, &bad_proofs).await;
         }
-        let proved = WorkerEvent::Proved {
-            worker: name.clone(),
-            job,
-            attempt,
-            proof: ProofBytes(proof),
-            public_inputs,
-            timings: Timings { energy_millijoules: Some(12_000), ..Timings::default() },
-        };
-        queue.emit(&proved).await.unwrap();
     }
+}
+
+/// The digest of the verifying key that `TagVerifier` has.
+fn key(shape: Shape) -> [u8; 32] {
+    TagVerifier.key_digest(shape).unwrap()
+}
+
+async fn prove(queue: &dyn WorkerQueue, entry: &JobEntry, bad_proofs: &AtomicUsize) {
+    let (job, attempt) = (entry.job, entry.attempt);
+    // Proven meanwhile.
+    let Ok(input) = queue.input(job).await else { return };
+    let prepared = Prepared::new(decode_batch_input(&input).unwrap()).unwrap();
+    prepared.check_signatures().unwrap();
+    let mut proof = TagVerifier::proof(&prepared.public_inputs());
+    if bad_proofs.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)).is_ok() {
+        proof[0] ^= 1;
+    }
+    let timings = Timings { energy_millijoules: Some(12_000), ..Timings::default() };
+    queue.emit(&WorkerEvent::Proved { job, attempt, proof: ProofBytes(proof), timings }).await.unwrap();
 }
 
 async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {

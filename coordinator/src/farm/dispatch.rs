@@ -1,128 +1,186 @@
-//! What goes out to the workers, and what comes back without an event: leases that end in silence, attempts that nobody claims.
-//!
-//! Invariant: a job is never kept for a worker that is gone. Who failed on a job is shut out of it only while somebody else
-//! is here, and one that started again is let in again where it was not to blame.
+//! Which job goes to which worker: the oldest job first, to the least busy worker that can prove it. Idle workers without a
+//! job take over what waits behind another proof, and make a second attempt of what takes much longer than usual.
 
 use std::collections::BTreeSet;
 
+use circuits::shape::Shape;
 use wire::{
-    Control,
-    job::{Attempt, JobEntry, JobId, WorkerId},
-    queue::Priority,
+    Control, Directive, Stage,
+    job::{Attempt, JobId, PoolName, WorkerId},
 };
 
-use super::{Farm, FarmEffect, FarmRecord, Phase};
+use super::{AttemptEnd, Farm, FarmEffect, FarmRecord, Job, timers::Timer};
 
-/// Entries published and not claimed, for each worker that is there, and at least.
-const ENTRIES_PER_WORKER: usize = 2;
-pub(super) const MIN_ENTRIES: usize = 4;
-/// A worker that was silent for so many leases is forgotten.
-pub(super) const FORGET_AFTER_LEASES: u64 = 10;
+/// Jobs that one step passes over because the free workers have failed on them.
+const PASSED_OVER: usize = 16;
+/// Attempts of one job in flight at most.
+const MAX_LIVE: usize = 3;
+/// Candidates for a second attempt that one step looks at.
+const LOOKED_AT: usize = 8;
+/// What waits behind another proof is not moved before this: its heartbeat may not have come yet.
+const SETTLED_MS: u64 = 1_000;
 
-/// Why a lease ended that nobody reported about.
-pub const SILENT: &str = "the worker fell silent";
-/// Why a lease ended whose worker is another process now.
-pub const RESTARTED: &str = "the worker started again";
+/// Who could take a job.
+enum Pick {
+    Worker(WorkerId),
+    /// There are free workers, but none that this job may go to.
+    NotThese,
+    /// No worker is free for the circuit.
+    NoneFree,
+}
+
+/// How good a candidate is: the smallest is taken.
+type Rank = (u8, u32, u64);
 
 impl Farm {
-    /// Workers that were heard of within a lease.
-    fn living(&self, now: u64) -> BTreeSet<WorkerId> {
-        let heard = self.crew.present().iter().filter(|(_, worker)| worker.seen + self.rules.lease_ms > now);
-        heard.map(|(name, _)| name.clone()).collect()
+    /// Hands out what can be handed out.
+    pub(super) fn dispatch(&mut self, now: u64, effects: &mut Vec<FarmEffect>) {
+        if !std::mem::take(&mut self.work.wants_dispatch) {
+            return;
+        }
+        for shape in Shape::ALL {
+            self.dispatch_due(shape, now, effects);
+            self.relieve(shape, now, effects);
+        }
     }
 
-    /// A worker that started again is another process: what its last one did not finish is not its fault.
-    pub(super) fn let_in_again(&mut self, worker: &WorkerId, effects: &mut Vec<FarmEffect>) {
-        for (batch_no, job) in &mut self.jobs {
-            let shut_out = job.excluded.iter().position(|name| name == worker);
-            let Some(place) = shut_out.filter(|_| !job.blamed_by.contains(worker)) else { continue };
-            job.excluded.remove(place);
-            // What is out already names whom it shuts out.
-            if matches!(job.phase, Phase::Published { .. }) {
-                let id = JobId::of_batch(*batch_no);
-                effects.push(FarmEffect::Retire { job: id, attempt: Attempt(job.attempt) });
-                job.phase = Phase::Due;
+    fn dispatch_due(&mut self, shape: Shape, now: u64, effects: &mut Vec<FarmEffect>) {
+        let (mut from, mut passed) = (0, 0);
+        while passed < PASSED_OVER {
+            let due = self.work.due.get(&shape).and_then(|due| due.range(from..).next().copied());
+            let Some(batch_no) = due else { return };
+            let Some(job) = self.jobs.get(&batch_no) else { return };
+            match self.pick(job) {
+                Pick::Worker(worker) => self.grant(batch_no, &worker, now, effects),
+                Pick::NotThese => {
+                    passed += 1;
+                    from = batch_no + 1;
+                }
+                Pick::NoneFree => return,
             }
         }
     }
 
-    /// Ends every attempt a worker holds, for no fault of the jobs.
-    pub(super) fn release(&mut self, worker: &WorkerId, message: &str, effects: &mut Vec<FarmEffect>) {
-        let held: Vec<(u32, u32)> = self
-            .jobs
-            .iter()
-            .filter(|(_, job)| matches!(&job.phase, Phase::Leased { worker: holder, .. } if holder == worker))
-            .map(|(batch_no, job)| (*batch_no, job.attempt))
-            .collect();
-        for (batch_no, attempt) in held {
-            let (id, attempt) = (JobId::of_batch(batch_no), Attempt(attempt));
-            self.end(id, attempt, worker, false, message.to_owned(), effects);
-            effects.push(FarmEffect::Retire { job: id, attempt });
-        }
-    }
-
-    pub(super) fn expire(&mut self, now: u64, effects: &mut Vec<FarmEffect>) {
-        let forget = self.rules.lease_ms.saturating_mul(FORGET_AFTER_LEASES);
-        if let Some(then) = now.checked_sub(forget) {
-            self.crew.forget_silent_since(then);
-        }
-        let living = self.living(now);
-        let mut expired = Vec::new();
-        for (batch_no, job) in &mut self.jobs {
-            match &job.phase {
-                Phase::Leased { worker, until } if *until <= now => {
-                    expired.push((*batch_no, job.attempt, worker.clone()));
-                }
-                Phase::Published { since } if since + self.rules.claim_ms <= now => {
-                    let id = JobId::of_batch(*batch_no);
-                    effects.push(FarmEffect::Retire { job: id, attempt: Attempt(job.attempt) });
-                    job.phase = Phase::Due;
-                }
-                // Whom it would let in has gone since, and those who are here it shuts out: it goes out anew, to all.
-                Phase::Published { .. }
-                    if !living.is_empty() && living.iter().all(|worker| job.excluded.contains(worker)) =>
-                {
-                    let id = JobId::of_batch(*batch_no);
-                    effects.push(FarmEffect::Retire { job: id, attempt: Attempt(job.attempt) });
-                    job.phase = Phase::Due;
-                }
-                _ => {}
+    /// The best free worker for a job: the least busy one of the pool with the most room.
+    fn pick(&self, job: &Job) -> Pick {
+        let free = self.work.registry.free(job.shape).filter(|pools| !pools.is_empty());
+        let Some(free) = free else { return Pick::NoneFree };
+        // Where each registered worker that could prove it has failed on it, they are tried again.
+        let failed = |id: &&WorkerId| self.is_able(id, job.shape);
+        let all_failed = self.work.registry.count_able(job.shape) <= job.failed_on.iter().filter(failed).count();
+        let elsewhere: BTreeSet<&PoolName> = match job.quarantined {
+            true => self.pools_without_failures(job),
+            false => BTreeSet::new(),
+        };
+        let mut best: Option<(Rank, &WorkerId)> = None;
+        for (name, workers) in free {
+            let Some(pool) = self.work.pools.get(name).filter(|pool| pool.has_room()) else { continue };
+            if !elsewhere.is_empty() && !elsewhere.contains(name) {
+                continue;
             }
-        }
-        for (batch_no, attempt, worker) in expired {
-            let (job, attempt) = (JobId::of_batch(batch_no), Attempt(attempt));
-            self.end(job, attempt, &worker, false, SILENT.to_owned(), effects);
-            effects.push(FarmEffect::Retire { job, attempt });
-            effects.push(FarmEffect::Control { worker, control: Control::Cancel { job, attempt } });
-        }
-    }
-
-    /// Publishes what is due, oldest batch first, and not much more than the workers can take: what waits in the queue can
-    /// neither be reordered nor kept from a worker.
-    pub(super) fn publish(&mut self, now: u64, effects: &mut Vec<FarmEffect>) {
-        let published = self.jobs.values().filter(|job| matches!(job.phase, Phase::Published { .. })).count();
-        let room =
-            (ENTRIES_PER_WORKER * self.crew.present().len()).max(MIN_ENTRIES).saturating_sub(published);
-        let living = self.living(now);
-        for (batch_no, job) in self.jobs.iter_mut().filter(|(_, job)| job.phase == Phase::Due).take(room) {
-            job.attempt += 1;
-            job.phase = Phase::Published { since: now };
-            // Nobody whom the job lets in is there: let everybody in.
-            if living.iter().all(|worker| job.excluded.contains(worker)) {
-                job.excluded.clear();
-            }
-            let record = FarmRecord::Published { batch_no: *batch_no, attempt: job.attempt };
-            effects.push(FarmEffect::Record(record));
-            let entry = JobEntry {
-                job: JobId::of_batch(*batch_no),
-                attempt: Attempt(job.attempt),
-                shape: job.shape,
-                circuit_digest: job.circuit_digest,
-                input_hash: job.input_hash,
-                excluded: job.excluded.clone(),
+            let allowed = |id: &WorkerId| {
+                !job.live.iter().any(|lease| lease.worker == *id)
+                    && (all_failed || job.quarantined || !job.failed_on.contains(id))
             };
-            let priority = if job.attempt == 1 { Priority::Normal } else { Priority::Urgent };
-            effects.push(FarmEffect::Publish { entry, priority });
+            let candidate = workers.iter().take(super::MAX_FAILED_ON + MAX_LIVE + 1).find(|(.., id)| allowed(id));
+            let Some((load, turn, id)) = candidate else { continue };
+            if job.quarantined && *load > 0 {
+                continue;
+            }
+            let rank = (*load, pool.in_flight.saturating_mul(1024) / pool.window, *turn);
+            if best.as_ref().is_none_or(|(least, _)| rank < *least) {
+                best = Some((rank, id));
+            }
         }
+        best.map_or(Pick::NotThese, |(_, id)| Pick::Worker(id.clone()))
+    }
+
+    /// Whether a worker is registered with the key of this circuit.
+    fn is_able(&self, id: &WorkerId, shape: Shape) -> bool {
+        self.work.registry.get(id).is_some_and(|worker| worker.circuits().any(|known| known == shape))
+    }
+
+    /// The pools that could prove a job and on which it has not ended badly.
+    fn pools_without_failures(&self, job: &Job) -> BTreeSet<&PoolName> {
+        let able = self.work.registry.able(job.shape).map(|(pool, _)| pool);
+        able.filter(|pool| !job.failed_on.iter().any(|worker| worker.pool == **pool)).collect()
+    }
+
+    fn grant(&mut self, batch_no: u32, worker: &WorkerId, now: u64, effects: &mut Vec<FarmEffect>) {
+        let Some((job, known)) = self.jobs.get(&batch_no).zip(self.work.registry.get_mut(worker)) else { return };
+        let (attempt, process) = (job.attempt + 1, known.process);
+        known.is_alone = job.quarantined;
+        let first_in_pool = !job.live.iter().any(|lease| lease.worker.pool == worker.pool);
+        if let Some(pool) = self.work.pools.get_mut(&worker.pool) {
+            pool.in_flight += 1;
+        }
+        self.record(FarmRecord::Granted { batch_no, attempt, worker: worker.clone() }, now, effects);
+        self.work.timers.at(now + self.rules.lease_ms, Timer::Attempt(batch_no, attempt));
+        self.refresh(worker);
+        if first_in_pool {
+            effects.push(FarmEffect::Input { pool: worker.pool.clone(), batch_no });
+        }
+        let Some(job) = self.jobs.get(&batch_no) else { return };
+        let control = Control::Job(Self::entry(batch_no, job, attempt));
+        effects.push(FarmEffect::Send { worker: worker.clone(), directive: Directive { process, control } });
+    }
+
+    /// Gives idle workers without a job something of others: what waits behind another proof, then what takes long.
+    fn relieve(&mut self, shape: Shape, now: u64, effects: &mut Vec<FarmEffect>) {
+        let has_due = self.work.due.get(&shape).is_some_and(|due| !due.is_empty());
+        if has_due || !self.has_idle(shape) {
+            return;
+        }
+        let behind = self.work.behind.get(&shape).into_iter().flatten().take(LOOKED_AT).copied();
+        for batch_no in behind.collect::<Vec<_>>() {
+            if !self.waits_behind(batch_no, now) || !self.has_idle(shape) {
+                continue;
+            }
+            let Some((lease, Pick::Worker(to))) =
+                self.jobs.get(&batch_no).and_then(|job| Some((job.live.first()?.clone(), self.pick(job))))
+            else {
+                continue;
+            };
+            if self.is_idle(&to) {
+                self.close(&lease.worker, batch_no, lease.attempt, effects);
+                let message = format!("{to} was idle");
+                self.end(batch_no, lease.attempt, AttemptEnd::Moved, &message, now, effects);
+                self.grant(batch_no, &to, now, effects);
+            }
+        }
+        let Some(granted_before) = now.checked_sub(self.work.pace.overdue_after_ms(shape)) else { return };
+        let in_flight = self.work.in_flight.get(&shape).into_iter().flatten();
+        let overdue = in_flight.take_while(|(granted, _)| *granted <= granted_before).take(LOOKED_AT);
+        for (_, batch_no) in overdue.copied().collect::<Vec<_>>() {
+            let Some(job) = self.jobs.get(&batch_no) else { continue };
+            if job.live.len() >= MAX_LIVE || job.quarantined {
+                continue;
+            }
+            if let Pick::Worker(to) = self.pick(job)
+                && self.is_idle(&to)
+            {
+                self.grant(batch_no, &to, now, effects);
+            }
+        }
+    }
+
+    /// Whether a job's only attempt has not begun to be proved.
+    fn waits_behind(&self, batch_no: u32, now: u64) -> bool {
+        let Some(job) = self.jobs.get(&batch_no) else { return false };
+        let [lease] = job.live.as_slice() else { return false };
+        let key = (JobId::of_batch(batch_no), Attempt(lease.attempt));
+        let stage = self.work.registry.get(&lease.worker).and_then(|worker| {
+            worker.in_flight.iter().find(|named| (named.job, named.attempt) == key).map(|named| named.stage)
+        });
+        lease.granted + SETTLED_MS <= now && stage.is_some_and(|stage| stage != Stage::Proving)
+    }
+
+    fn has_idle(&self, shape: Shape) -> bool {
+        let pools = self.work.registry.free(shape).into_iter().flatten();
+        pools.filter_map(|(_, workers)| workers.first()).any(|(load, ..)| *load == 0)
+    }
+
+    fn is_idle(&self, worker: &WorkerId) -> bool {
+        !self.work.leases_of.contains_key(worker)
     }
 }

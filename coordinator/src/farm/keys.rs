@@ -4,12 +4,9 @@
 use std::collections::BTreeMap;
 
 use circuits::shape::Shape;
-use wire::{
-    Control, Registration,
-    job::{Attempt, JobId, WorkerId},
-};
+use wire::{Control, ProcessId, Registration, job::WorkerId};
 
-use super::{Farm, FarmEffect, Phase};
+use super::{AttemptEnd, Farm, FarmEffect};
 
 /// Circuits whose keys are not the contract's, and why.
 pub(super) fn refused(
@@ -31,51 +28,25 @@ pub(super) fn refused(
 
 impl Farm {
     /// Tells a worker which of its keys are not the contract's, and takes back what it holds of their circuits.
-    pub(super) fn refuse(&mut self, name: &WorkerId, effects: &mut Vec<FarmEffect>) {
-        let refused = self.crew.present().get(name).map(|worker| worker.refused.clone()).unwrap_or_default();
+    pub(super) fn refuse(
+        &mut self,
+        worker: &WorkerId,
+        process: ProcessId,
+        now: u64,
+        effects: &mut Vec<FarmEffect>,
+    ) {
+        let refused = self.work.registry.get(worker).map(|known| known.refused.clone()).unwrap_or_default();
         for (shape, why) in refused {
-            self.tell_refused(name, shape, effects);
-            let held = self.jobs.iter().filter(|(_, job)| {
-                job.shape == shape && matches!(&job.phase, Phase::Leased { worker, .. } if worker == name)
-            });
-            let held: Vec<_> =
-                held.map(|(batch_no, job)| (JobId::of_batch(*batch_no), Attempt(job.attempt))).collect();
-            for (job, attempt) in held {
-                self.end(job, attempt, name, false, why.clone(), effects);
-                effects.push(FarmEffect::Retire { job, attempt });
+            let Some(wanted) = self.pinned.get(&shape) else { continue };
+            let control = Control::Refuse { shape, verifying_key: *wanted };
+            self.reply(worker, process, control, now, effects);
+            let held = self.work.leases_of.get(worker).cloned().unwrap_or_default();
+            for (batch_no, attempt) in held {
+                if self.jobs.get(&batch_no).is_some_and(|job| job.shape == shape) {
+                    self.close(worker, batch_no, attempt, effects);
+                    self.end(batch_no, attempt, AttemptEnd::HandedBack, &why, now, effects);
+                }
             }
         }
-    }
-
-    /// A claim of a circuit whose key the worker does not have goes to another one at once. Whether it was such a claim.
-    pub(super) fn refuse_claim(
-        &mut self,
-        name: &WorkerId,
-        id: JobId,
-        attempt: Attempt,
-        effects: &mut Vec<FarmEffect>,
-    ) -> bool {
-        let Some(job) = id.batch_no().and_then(|batch_no| self.jobs.get_mut(&batch_no)) else { return false };
-        let shape = job.shape;
-        let worker = self.crew.present().get(name);
-        if worker.is_none_or(|worker| !worker.refused.contains_key(&shape)) {
-            return false;
-        }
-        if job.attempt == attempt.0 && matches!(job.phase, Phase::Published { .. }) {
-            job.end(Some(name), false);
-            effects.push(FarmEffect::Retire { job: id, attempt });
-        }
-        self.tell_refused(name, shape, effects);
-        effects.push(FarmEffect::Control {
-            worker: name.clone(),
-            control: Control::Cancel { job: id, attempt },
-        });
-        true
-    }
-
-    fn tell_refused(&self, name: &WorkerId, shape: Shape, effects: &mut Vec<FarmEffect>) {
-        let Some(wanted) = self.pinned.get(&shape) else { return };
-        let control = Control::Refuse { shape, verifying_key: *wanted };
-        effects.push(FarmEffect::Control { worker: name.clone(), control });
     }
 }

@@ -21,8 +21,6 @@ pub struct Disk {
     /// What a row said of the last batch.
     checkpoint: Option<Checkpoint>,
     lines: Vec<Line>,
-    /// Who wrote the last event.
-    pub writer: Option<u64>,
     /// Who won the last term, if anybody did.
     pub leader: Option<u64>,
     pub term: u64,
@@ -101,11 +99,7 @@ impl SimStore {
 
 impl World {
     /// Makes events durable, and has the model follow them.
-    fn write(&mut self, holder: u64, events: &[Stamped]) {
-        // Leases live in the memory of who granted them; a leader that was deposed and wrote nothing since has its own still.
-        if self.disk.writer.replace(holder).is_some_and(|before| before != holder) {
-            self.model.leases_forgotten();
-        }
+    fn write(&mut self, events: &[Stamped]) {
         for stamped in events {
             let at = self.disk.log.len() + 1;
             self.say(|| format!("event {at}: {}", brief(&stamped.event)));
@@ -150,12 +144,8 @@ impl Store for SimStore {
         after: u64,
         each: &mut dyn FnMut(u64, Stamped) -> Result<(), StoreError>,
     ) -> Result<Option<Checkpoint>, StoreError> {
-        let mut world = self.world.lock();
+        let world = self.world.lock();
         self.reachable(&world)?;
-        // Who reads its own log anew has forgotten its leases.
-        if world.disk.writer == Some(self.holder) && after == 0 {
-            world.model.leases_forgotten();
-        }
         let forgets = world.bug == Some(Bug::KeysAreForgotten);
         let short = usize::from(world.bug == Some(Bug::ReplayStopsShort));
         let end = world.disk.log.len().saturating_sub(short);
@@ -199,9 +189,9 @@ impl Store for SimStore {
         }
         if world.bug == Some(Bug::CommitIsLate) {
             let before = std::mem::replace(&mut world.disk.late, events.to_vec());
-            world.write(self.holder, &before);
+            world.write(&before);
         } else {
-            world.write(self.holder, events);
+            world.write(events);
         }
         for row in rows {
             match row {

@@ -12,12 +12,12 @@ use circuits::{
     slot::ForcedKind,
     tree::{ARITY, DEPTH, empty_root},
 };
-use wire::{Attempt, JobEntry, JobId, WorkerId, job::input_hash};
+use wire::{JobEntry, JobId, WorkerId, job::input_hash};
 
 use super::node::{Node, tag};
 use crate::{
     chain::{Deposit, ForcedRequest, Hash32, SignedTx},
-    farm::FarmRecord,
+    farm::{AttemptEnd, FarmRecord},
     ledger::Verified,
     service::{Address, OperationView},
     settlement::SettlementRecord,
@@ -46,7 +46,8 @@ struct Past {
 #[derive(Default)]
 struct Dispatch {
     attempt: u32,
-    lease: Option<(u32, WorkerId)>,
+    /// Attempts in flight.
+    live: BTreeMap<u32, WorkerId>,
     granted: BTreeMap<u32, WorkerId>,
 }
 
@@ -150,11 +151,6 @@ impl Model {
 
     pub fn operation_of(&self, sender: Address, key: &str) -> Option<&Accepted> {
         self.operations.get(self.by_key.get(&(sender, key.to_owned()))?)
-    }
-
-    /// A process reads the log: the leases of the one before it are forgotten.
-    pub fn leases_forgotten(&mut self) {
-        self.dispatch.values_mut().for_each(|dispatch| dispatch.lease = None);
     }
 
     /// # Errors
@@ -416,60 +412,61 @@ impl Model {
 
     fn farm(&mut self, record: &FarmRecord) -> Verdict {
         match record {
-            FarmRecord::Published { batch_no, attempt } => {
-                let Some(job) = self.dispatch.get_mut(batch_no) else {
-                    return Err(format!("batch {batch_no} is published and needs no proof"));
-                };
-                holds(job.lease.is_none(), || format!("batch {batch_no} is published while it is leased"))?;
-                holds(*attempt > job.attempt, || {
-                    format!("attempt {attempt} of batch {batch_no} comes again")
-                })?;
-                job.attempt = *attempt;
-            }
             FarmRecord::Granted { batch_no, attempt, worker } => {
                 let Some(job) = self.dispatch.get_mut(batch_no) else {
                     return Err(format!("batch {batch_no} is granted and needs no proof"));
                 };
-                holds(job.lease.is_none() && job.attempt == *attempt, || {
-                    format!("batch {batch_no} attempt {attempt} is granted while {:?} is", job.lease)
+                holds(*attempt == job.attempt + 1, || {
+                    format!("attempt {attempt} of batch {batch_no} follows {}", job.attempt)
                 })?;
-                job.lease = Some((*attempt, worker.clone()));
+                holds(job.live.values().all(|other| other != worker), || {
+                    format!("{worker} holds batch {batch_no} twice")
+                })?;
+                holds(job.live.len() < 3, || format!("batch {batch_no} is with four workers"))?;
+                job.attempt = *attempt;
+                job.live.insert(*attempt, worker.clone());
                 job.granted.insert(*attempt, worker.clone());
             }
-            FarmRecord::Ended { batch_no, attempt, .. } => {
+            FarmRecord::AttemptEnded { batch_no, attempt, worker, end, .. } => {
                 if let Some(job) = self.dispatch.get_mut(batch_no) {
-                    let live = job.lease.as_ref().is_some_and(|(leased, _)| leased == attempt);
-                    holds(live, || format!("attempt {attempt} of batch {batch_no} ends twice"))?;
-                    job.lease = None;
+                    let granted = job.granted.get(attempt) == Some(worker);
+                    let live = job.live.remove(attempt).is_some();
+                    // A proof that comes late and does not verify ends its attempt once more.
+                    holds(granted && (live || *end == AttemptEnd::Refused), || {
+                        format!("attempt {attempt} of batch {batch_no} ends twice")
+                    })?;
                 }
             }
-            #[allow(unreachable_patterns, reason = "records that others add do not concern the model")]
+            FarmRecord::Poisoned { batch_no, message } => {
+                return Err(format!("batch {batch_no} is poisoned ({message}), and all can be proved"));
+            }
             _ => {}
         }
         Ok(())
     }
 
-    /// A job is published.
+    /// The input of a job is laid down.
     ///
     /// # Errors
     /// What does not hold.
-    pub fn publication(&self, entry: &JobEntry, input: &[u8]) -> Verdict {
-        let past = entry.job.batch_no().and_then(|batch_no| self.past.get(&batch_no));
-        let past = past.ok_or_else(|| format!("job {} is published before it is durable", entry.job))?;
-        let same = past.input_hash == entry.input_hash && past.shape == entry.shape;
-        holds(same && input_hash(input) == entry.input_hash, || format!("job {} is another batch", entry.job))
+    pub fn publication(&self, job: JobId, input: &[u8]) -> Verdict {
+        let past = job.batch_no().and_then(|batch_no| self.past.get(&batch_no));
+        let past = past.ok_or_else(|| format!("job {job} is published before it is durable"))?;
+        holds(input_hash(input) == past.input_hash, || format!("job {job} is another batch"))
     }
 
-    /// A lease is granted.
+    /// An attempt is handed to a worker.
     ///
     /// # Errors
     /// What does not hold.
-    pub fn grant(&self, job: JobId, attempt: Attempt, worker: &WorkerId) -> Verdict {
+    pub fn granted(&self, entry: &JobEntry, worker: &WorkerId) -> Verdict {
+        let JobEntry { job, attempt, .. } = entry;
         let batch_no = job.batch_no().unwrap_or(0);
-        let Some(dispatch) = self.dispatch.get(&batch_no) else {
-            // Proven since it was decided.
-            return holds(self.past.contains_key(&batch_no), || format!("job {job} is granted unsealed"));
-        };
+        let past = self.past.get(&batch_no).ok_or_else(|| format!("job {job} is granted unsealed"))?;
+        let same = past.input_hash == entry.input_hash && past.shape == entry.shape;
+        holds(same, || format!("job {job} is another batch"))?;
+        // Proven since it was decided.
+        let Some(dispatch) = self.dispatch.get(&batch_no) else { return Ok(()) };
         let recorded = dispatch.granted.get(&attempt.0);
         holds(recorded == Some(worker), || {
             format!("job {job} attempt {attempt} is granted to {worker}, recorded is {recorded:?}")

@@ -14,8 +14,9 @@ use std::{
 
 use bn254::Fr;
 use circuits::shape::Shape;
+use queue::CoordinatorQueue;
 use tokio::sync::mpsc::UnboundedReceiver;
-use wire::queue::CoordinatorQueue;
+use wire::PoolName;
 
 use super::{
     Bug,
@@ -30,7 +31,7 @@ use crate::{
     chain::Chain,
     config::{Config, Finality, Rules},
     driver::{
-        Driver, SharedStatus, ToQueue,
+        Driver, FromQueue, Message, SharedStatus, ToQueue,
         chain_task::{ChainTask, Noted},
         handle::Link,
         queue_task,
@@ -41,6 +42,7 @@ use crate::{
     state::{
         State,
         event::Stamped,
+        explain::Evidence,
         snapshot::{SnapshotError, Snapshots},
     },
     store::{Leadership, StoreError},
@@ -98,8 +100,8 @@ pub fn config(shapes: Vec<Shape>, confirmations: u64, (per_tx, in_flight): (u32,
         resend_after: Duration::from_secs(3),
         bump_after: Duration::from_secs(8),
         lease: Duration::from_secs(5),
-        claim_timeout: Duration::from_secs(8),
-        poison_after: u32::MAX,
+        quarantine_after: 3,
+        attempt_limit: Duration::from_secs(60),
         ..Config::default()
     }
 }
@@ -211,6 +213,7 @@ impl Process {
         let verifier: Arc<dyn ProofVerifier> = Arc::new(Tags { blind });
         let chain: Arc<dyn Chain> = Arc::new(SimChain { world: world.clone() });
         let queue: Arc<dyn CoordinatorQueue> = Arc::new(SimQueue::new(world.clone()));
+        let replays = link.clone();
         let looks = ChainTask {
             chain,
             verifier: Arc::clone(&verifier),
@@ -230,8 +233,18 @@ impl Process {
             skew,
             chain_task: Box::pin(look(looks)),
             reader: Box::pin(read(Arc::clone(&queue), verifier, link)),
-            writer: Box::pin(write(queue, to_queue)),
+            writer: Box::pin(write(queue, to_queue, replays)),
         }
+    }
+
+    /// An operator opens or closes a pool of workers.
+    pub fn set_pool(&self, pool: PoolName, is_open: bool) {
+        // Nobody waits for the answer.
+        let message = match is_open {
+            true => Message::AddPool(pool, tokio::sync::oneshot::channel().0),
+            false => Message::RemovePool(pool, tokio::sync::oneshot::channel().0),
+        };
+        self.link.send(message);
     }
 
     /// What the next start may begin with, and its last event.
@@ -310,9 +323,16 @@ async fn read(queue: Arc<dyn CoordinatorQueue>, verifier: Arc<dyn ProofVerifier>
     }
 }
 
-async fn write(queue: Arc<dyn CoordinatorQueue>, mut effects: UnboundedReceiver<ToQueue>) {
-    while let Some(effect) = effects.recv().await {
-        while queue_task::carry(queue.as_ref(), &effect).await.is_err() {
+async fn write(queue: Arc<dyn CoordinatorQueue>, mut effects: UnboundedReceiver<ToQueue>, link: Link) {
+    let mut waiting = Vec::new();
+    while effects.recv_many(&mut waiting, 16).await > 0 {
+        let replay = |batch_no, evidence: Evidence| {
+            let unprovable = evidence.bisect().first().map(|suspect| suspect.reason.clone());
+            let events = vec![FromQueue::Replayed { batch_no, unprovable }];
+            link.send(Message::FromQueue { events, up_to: None });
+        };
+        let writes = queue_task::split(waiting.drain(..), replay);
+        while queue.write(&writes).await.is_err() {
             turn().await;
         }
     }

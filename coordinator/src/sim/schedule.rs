@@ -8,7 +8,7 @@ use wire::eip712::SigningDomain;
 use super::{
     Plan, Report, Seen,
     chain::{CHAIN_ID, CONTRACT},
-    crew::Worker,
+    crew::{Worker, rack},
     disk::{Death, Disk},
     model::Model,
     node::Node,
@@ -123,6 +123,7 @@ impl Schedule {
         };
         self.follow();
         if let Some(leader) = self.processes.first() {
+            rack().into_iter().for_each(|pool| leader.set_pool(pool, true));
             self.users.iter_mut().for_each(|user| user.register(leader, &self.world));
         }
         (0..times).for_each(|_| self.quiet_step());
@@ -329,8 +330,13 @@ impl Schedule {
             }
             6 => {
                 world.seen.wipes += 1;
-                world.say(|| "the queue is wiped".to_owned());
-                world.streams.wipe();
+                if world.dice.one_in(2) {
+                    world.say(|| "the queue is wiped".to_owned());
+                    world.streams.wipe();
+                } else {
+                    world.say(|| "a key of the queue is deleted".to_owned());
+                    world.delete_a_key();
+                }
             }
             7 | 8 => {
                 let deep = self.deep && world.dice.one_in(2);
@@ -372,6 +378,13 @@ impl Schedule {
                 world.say(|| "the operator's key signs something else".to_owned());
                 world.seen.foreign += 1;
                 world.node.take_a_nonce();
+            }
+            14 => {
+                let is_open = world.dice.one_in(2);
+                world.say(|| format!("an operator opens (or closes) a pool: {is_open}"));
+                if let Some(pool) = rack() {
+                    self.processes[who].set_pool(pool, is_open);
+                }
             }
             _ => {
                 drop(guard);
@@ -456,6 +469,7 @@ impl Schedule {
             world.time.pass(700);
         }
         if let Some(leader) = self.processes.first() {
+            rack().into_iter().for_each(|pool| leader.set_pool(pool, true));
             self.users.iter_mut().for_each(|user| user.act(leader, &self.world));
         }
     }

@@ -1,151 +1,194 @@
-//! The queue: entries, inputs, events and controls that get lost, doubled and reordered, or wiped all at once.
+//! The queue: events, directives and inputs that get lost, doubled and reordered, or wiped, all at once or one key alone.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use circuits::shape::Shape;
-use wire::{
-    Attempt, Control, JobEntry, JobId, WorkerEvent, WorkerId,
-    queue::{CoordinatorQueue, Depth, EventBatch, EventCursor, Priority, QueueError},
-};
+use queue::{CoordinatorQueue, Cursors, EventBatch, EventCursor, PoolEvent, QueueError, QueueWrite};
+use wire::{Control, Directive, JobId, PoolName, ProcessId, WorkerEvent, WorkerId};
 
 use super::{
     Bug,
     world::{Shared, World, turn},
 };
 
-/// Events handed over at once.
+/// Events of a pool handed over at once.
 const BATCH: u64 = 8;
-/// Unread controls of one worker.
-const CONTROLS: usize = 16;
+/// Unread directives of one worker; the oldest give way.
+const DIRECTIVES: usize = 16;
 
 #[derive(Default)]
 pub struct Streams {
-    urgent: VecDeque<JobEntry>,
-    normal: VecDeque<JobEntry>,
-    inputs: BTreeMap<JobId, Arc<[u8]>>,
-    events: VecDeque<(u64, WorkerEvent)>,
+    open: BTreeSet<PoolName>,
+    inputs: BTreeMap<(PoolName, JobId), Arc<[u8]>>,
+    events: BTreeMap<PoolName, VecDeque<(u64, PoolEvent)>>,
     last_event: u64,
-    controls: BTreeMap<WorkerId, VecDeque<Control>>,
-    /// Counts how often everything was lost.
-    wipes: u64,
+    directives: BTreeMap<WorkerId, VecDeque<Directive>>,
 }
 
 impl Streams {
     pub fn wipe(&mut self) {
-        let (wipes, last_event) = (self.wipes + 1, self.last_event);
-        *self = Self { wipes, last_event, ..Self::default() };
+        let (last_event, open) = (self.last_event, std::mem::take(&mut self.open));
+        *self = Self { last_event, open, ..Self::default() };
     }
 
-    pub fn claim(&mut self, worker: &WorkerId) -> Option<JobEntry> {
-        for lane in [&mut self.urgent, &mut self.normal] {
-            if let Some(at) = lane.iter().position(|entry| !entry.excluded.contains(worker)) {
-                return lane.remove(at);
+    pub fn input(&self, pool: &PoolName, job: JobId) -> Option<Arc<[u8]>> {
+        self.inputs.get(&(pool.clone(), job)).cloned()
+    }
+
+    /// The next directive for this process of the worker.
+    pub fn next_control(&mut self, worker: &WorkerId, process: ProcessId) -> Option<Control> {
+        let stream = self.directives.get_mut(worker)?;
+        while let Some(directive) = stream.pop_front() {
+            if directive.process == process {
+                return Some(directive.control);
             }
         }
         None
-    }
-
-    pub fn input(&self, job: JobId) -> Option<Arc<[u8]>> {
-        self.inputs.get(&job).cloned()
-    }
-
-    pub fn next_control(&mut self, worker: &WorkerId) -> Option<Control> {
-        self.controls.get_mut(worker)?.pop_front()
     }
 }
 
 impl World {
     /// A worker writes an event.
-    pub fn emit(&mut self, event: WorkerEvent) {
+    pub fn emit(&mut self, worker: &WorkerId, process: ProcessId, event: WorkerEvent) {
         if self.fault(30) {
-            self.say(|| format!("lost: {}", brief(&event)));
+            self.say(|| format!("lost of {worker}: {}", brief(&event)));
             return;
         }
         let times = if self.fault(20) { 2 } else { 1 };
+        self.say(|| format!("{times} × {worker}: {}", brief(&event)));
+        let stream = self.streams.events.entry(worker.pool.clone()).or_default();
         for _ in 0..times {
             self.streams.last_event += 1;
-            let id = self.streams.last_event;
-            self.streams.events.push_back((id, event.clone()));
+            let event = PoolEvent { worker: worker.clone(), process, event: event.clone() };
+            stream.push_back((self.streams.last_event, event));
         }
-        let waiting = self.streams.events.len();
-        if waiting >= 2 && self.fault(20) {
+        let waiting = stream.len();
+        if waiting >= 2 && !self.quiet && self.dice.one_in(20) {
             let other = self.dice.index(waiting);
-            let (a, b) = (self.streams.events[waiting - 1].1.clone(), self.streams.events[other].1.clone());
-            self.streams.events[waiting - 1].1 = b;
-            self.streams.events[other].1 = a;
+            let (a, b) = (stream[waiting - 1].1.clone(), stream[other].1.clone());
+            stream[waiting - 1].1 = b;
+            stream[other].1 = a;
         }
-        self.say(|| format!("{times} × {}", brief(&event)));
     }
 
-    fn post(&mut self, worker: &WorkerId, control: Control) -> Result<(), QueueError> {
-        let letters = self.streams.controls.entry(worker.clone()).or_default();
-        if letters.len() >= CONTROLS {
-            return Err(QueueError::Full { what: "controls", limit: CONTROLS });
+    /// One key of the queue is deleted.
+    pub fn delete_a_key(&mut self) {
+        let streams = &mut self.streams;
+        match self.dice.below(3) {
+            0 => {
+                let pool = self.dice.index(streams.events.len().max(1));
+                if let Some(stream) = streams.events.values_mut().nth(pool) {
+                    stream.clear();
+                }
+            }
+            1 => {
+                let worker = self.dice.index(streams.directives.len().max(1));
+                if let Some(stream) = streams.directives.values_mut().nth(worker) {
+                    stream.clear();
+                }
+            }
+            _ => {
+                let input = self.dice.index(streams.inputs.len().max(1));
+                if let Some(key) = streams.inputs.keys().nth(input).cloned() {
+                    streams.inputs.remove(&key);
+                }
+            }
         }
-        letters.push_back(control);
-        Ok(())
+    }
+
+    fn post(&mut self, worker: &WorkerId, directive: Directive) {
+        let stream = self.streams.directives.entry(worker.clone()).or_default();
+        stream.push_back(directive);
+        if stream.len() > DIRECTIVES {
+            stream.pop_front();
+        }
+    }
+
+    fn carry_out(&mut self, write: &QueueWrite) {
+        match write {
+            QueueWrite::Pools { open, .. } => {
+                self.streams.events.retain(|pool, _| open.contains(pool));
+                self.streams.open = open.clone();
+            }
+            QueueWrite::Input { pool, job, input } => {
+                let known = self.model.publication(*job, input);
+                self.check(known);
+                self.streams.inputs.insert((pool.clone(), *job), Arc::clone(input));
+            }
+            QueueWrite::Directive { worker, directive } => {
+                self.say(|| format!("{:?} to {worker}", directive.control));
+                if let Control::Job(entry) = &directive.control {
+                    let granted = self.model.granted(entry, worker);
+                    self.check(granted);
+                    if self.bug == Some(Bug::GrantedTwice)
+                        && let Some(other) = self.streams.directives.keys().find(|other| *other != worker).cloned()
+                    {
+                        let granted = self.model.granted(entry, &other);
+                        self.check(granted);
+                        self.post(&other, directive.clone());
+                    }
+                }
+                if self.fault(30) {
+                    self.say(|| "the directive is lost".to_owned());
+                    return;
+                }
+                self.post(worker, directive.clone());
+            }
+            QueueWrite::RemoveInput { pool, job } => {
+                self.streams.inputs.remove(&(pool.clone(), *job));
+            }
+            QueueWrite::Forget { worker } => {
+                self.streams.directives.remove(worker);
+            }
+            QueueWrite::Acknowledge(cursors) => {
+                for (pool, cursor) in &cursors.0 {
+                    if let Some(stream) = self.streams.events.get_mut(pool) {
+                        stream.retain(|(id, _)| *id > cursor.0);
+                    }
+                }
+            }
+        }
     }
 }
 
 /// A coordinator's connection.
 pub struct SimQueue {
     world: Shared,
-    /// The last event handed over, and the wipes known of.
-    seen: Mutex<(u64, u64)>,
+    /// The last event of each pool that was handed over.
+    seen: Mutex<BTreeMap<PoolName, u64>>,
+}
+
+fn unreachable() -> QueueError {
+    QueueError::Unreachable("it does not answer".to_owned())
 }
 
 impl SimQueue {
     pub fn new(world: Shared) -> Self {
-        let wipes = world.lock().streams.wipes;
-        Self { world, seen: Mutex::new((0, wipes)) }
-    }
-
-    /// The call fails before or after it took effect, or not at all.
-    async fn call<T>(
-        &self,
-        effect: impl FnOnce(&mut World) -> Result<T, QueueError>,
-    ) -> Result<T, QueueError> {
-        self.world.pause().await;
-        let mut world = self.world.lock();
-        let unreachable = || QueueError::Unreachable("it does not answer".to_owned());
-        if world.fault(60) {
-            return Err(unreachable());
-        }
-        let done = effect(&mut world)?;
-        if world.fault(60) { Err(unreachable()) } else { Ok(done) }
+        Self { world, seen: Mutex::default() }
     }
 }
 
 #[async_trait]
 impl CoordinatorQueue for SimQueue {
-    async fn publish(&self, entry: &JobEntry, input: &[u8], priority: Priority) -> Result<(), QueueError> {
-        self.call(|world| {
-            world.say(|| format!("publish {} attempt {}", entry.job, entry.attempt));
-            let known = world.model.publication(entry, input);
-            world.check(known);
-            world.streams.inputs.insert(entry.job, Arc::from(input));
-            if world.fault(40) {
-                world.say(|| "the entry is lost".to_owned());
-                return Ok(());
+    /// Fails before, after, or in the middle of the writes, or not at all.
+    async fn write(&self, writes: &[QueueWrite]) -> Result<(), QueueError> {
+        self.world.pause().await;
+        let mut world = self.world.lock();
+        for write in writes {
+            if world.fault(60) {
+                return Err(unreachable());
             }
-            let times = if world.fault(30) { 2 } else { 1 };
-            let lane = match priority {
-                Priority::Urgent => &mut world.streams.urgent,
-                Priority::Normal => &mut world.streams.normal,
-            };
-            lane.extend((0..times).map(|_| entry.clone()));
-            Ok(())
-        })
-        .await
+            world.carry_out(write);
+        }
+        if world.fault(60) { Err(unreachable()) } else { Ok(()) }
     }
 
     async fn next_events(&self, _wait: Duration) -> Result<EventBatch, QueueError> {
-        let empty = self.world.lock().streams.events.is_empty();
+        let empty = self.world.lock().streams.events.values().all(VecDeque::is_empty);
         if empty {
             turn().await;
         }
@@ -153,85 +196,38 @@ impl CoordinatorQueue for SimQueue {
         let mut guard = self.world.lock();
         let world = &mut *guard;
         if world.fault(60) {
-            return Err(QueueError::Unreachable("it does not answer".to_owned()));
+            return Err(unreachable());
         }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let lost = seen.1 != world.streams.wipes;
-        seen.1 = world.streams.wipes;
         if world.fault(25) {
             // The connection is a new one: what was not acknowledged comes again.
-            seen.0 = 0;
+            seen.clear();
         }
         let most = world.dice.within(1, BATCH) as usize;
-        let fresh = world.streams.events.iter().filter(|(id, _)| *id > seen.0).take(most);
-        let fresh: Vec<(u64, WorkerEvent)> = fresh.cloned().collect();
-        let up_to = fresh.last().map(|(id, _)| EventCursor(*id, 0));
-        if let Some(up_to) = up_to {
-            seen.0 = up_to.0;
+        let mut batch = EventBatch::default();
+        let mut cursors = Cursors::default();
+        for (pool, stream) in &world.streams.events {
+            if !world.streams.open.contains(pool) {
+                continue;
+            }
+            let seen = seen.entry(pool.clone()).or_default();
+            let fresh: Vec<_> = stream.iter().filter(|(id, _)| *id > *seen).take(most).collect();
+            for (id, event) in fresh {
+                *seen = *id;
+                batch.events.push(event.clone());
+                cursors.0.insert(pool.clone(), EventCursor(*id, 0));
+            }
         }
-        let events = fresh.into_iter().map(|(_, event)| event).collect();
-        Ok(EventBatch { events, malformed: 0, up_to, lost })
-    }
-
-    async fn acknowledge(&self, up_to: EventCursor) -> Result<(), QueueError> {
-        self.call(|world| {
-            world.streams.events.retain(|(id, _)| *id > up_to.0);
-            Ok(())
-        })
-        .await
-    }
-
-    async fn control(&self, worker: &WorkerId, control: Control) -> Result<(), QueueError> {
-        self.call(|world| {
-            world.say(|| format!("{control:?} to {worker}"));
-            if let Control::Grant { job, attempt } = control {
-                let granted = world.model.grant(job, attempt, worker);
-                world.check(granted);
-                if world.bug == Some(Bug::GrantedTwice)
-                    && let Some(other) = world.streams.controls.keys().find(|other| *other != worker).cloned()
-                {
-                    let granted = world.model.grant(job, attempt, &other);
-                    world.check(granted);
-                    world.post(&other, control)?;
-                }
-            }
-            if world.fault(30) {
-                world.say(|| "the control is lost".to_owned());
-                return Ok(());
-            }
-            world.post(worker, control)
-        })
-        .await
-    }
-
-    async fn depth(&self, _shape: Shape) -> Result<Depth, QueueError> {
-        self.call(|world| {
-            let waiting = world.streams.urgent.len() + world.streams.normal.len();
-            Ok(Depth { waiting: waiting as u64, claimed: 0 })
-        })
-        .await
-    }
-
-    async fn retire(&self, _job: JobId, _attempt: Attempt) -> Result<(), QueueError> {
-        self.call(|_| Ok(())).await
-    }
-
-    async fn remove(&self, job: JobId) -> Result<(), QueueError> {
-        self.call(|world| {
-            world.streams.inputs.remove(&job);
-            Ok(())
-        })
-        .await
+        batch.up_to = (!cursors.0.is_empty()).then_some(cursors);
+        Ok(batch)
     }
 }
 
 /// An event in few words.
 fn brief(event: &WorkerEvent) -> String {
     match event {
-        WorkerEvent::Proved { worker, job, attempt, .. } => {
-            format!("{worker} proved {job} attempt {attempt}")
-        }
-        WorkerEvent::Register { worker, .. } => format!("{worker} registers"),
+        WorkerEvent::Proved { job, attempt, .. } => format!("proved {job} attempt {attempt}"),
+        WorkerEvent::Register { .. } => "registers".to_owned(),
         other => format!("{other:?}"),
     }
 }

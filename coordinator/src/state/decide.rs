@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     batcher::{Filled, Need, Room, SealReason},
-    farm::{FarmEffect, FarmEvent, FarmRecord},
+    farm::{FarmCommand, FarmEffect, FarmRecord},
     ledger::{Verified, accept::Placement, prepare::Outlook},
     refusal,
     service::{Draft, PrepareSend, PrepareWithdraw, UserError},
@@ -197,8 +197,8 @@ impl State {
     }
 
     /// One step of the farm; what it wants recorded is in the log.
-    pub fn farm_step(&mut self, event: FarmEvent, now: u64, log: &mut Vec<Stamped>) -> Vec<FarmEffect> {
-        let mut effects = self.farm.step(event, now);
+    pub fn farm_step(&mut self, command: FarmCommand, now: u64, log: &mut Vec<Stamped>) -> Vec<FarmEffect> {
+        let mut effects = self.farm.step(command, now);
         effects.retain(|effect| match effect {
             FarmEffect::Record(record) => {
                 self.note_farm(record, now);
@@ -227,10 +227,10 @@ impl State {
         log: &mut Vec<Stamped>,
     ) {
         let Some(batch) = self.batches.get(&batch_no).filter(|_| !self.wants_proof(batch_no)) else { return };
-        let early = self.early_proofs.get(&batch_no).map(|proof| proof.worker.as_str());
-        let prover = early.or(batch.worker.as_deref());
+        let early = self.early_proofs.get(&batch_no).map(|proof| proof.worker.to_string());
+        let prover = early.or(batch.worker.clone());
         let known = (1..=batch.attempts).contains(&attempt);
-        if !known || batch.late.contains(&attempt) || prover == Some(worker.as_str()) {
+        if !known || batch.late.contains(&attempt) || prover == Some(worker.to_string()) {
             return;
         }
         let record = FarmRecord::Late { batch_no, attempt, worker };

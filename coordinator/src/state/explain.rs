@@ -29,7 +29,7 @@ pub struct BatchFacts {
     /// What it waits for now.
     pub waits_for: String,
     pub operations: Vec<Placed>,
-    /// What a poisoned batch is bisected by.
+    /// What a poisoned or parked batch is bisected by.
     pub poisoned: Option<Evidence>,
 }
 
@@ -53,24 +53,24 @@ impl Evidence {
 pub struct JobFacts {
     pub batch_no: u32,
     pub shape: Shape,
-    /// `due`, `published`, `leased` or `poisoned`.
+    /// One of [`PHASES`].
     pub phase: &'static str,
     pub attempt: u32,
-    /// Attempts that ended by the job's own fault.
-    pub charged: u32,
+    /// Attempts that ended badly.
+    pub failures: u32,
     pub worker: Option<String>,
     pub waits_for: String,
 }
 
 /// The names of all phases.
-pub const PHASES: [&str; 4] = ["due", "published", "leased", "poisoned"];
+pub const PHASES: [&str; 4] = ["due", "leased", "parked", "poisoned"];
 
 /// The name of a job's phase.
 pub fn phase_name(phase: &Phase) -> &'static str {
     match phase {
         Phase::Due => "due",
-        Phase::Published { .. } => "published",
-        Phase::Leased { .. } => "leased",
+        Phase::Leased => "leased",
+        Phase::Parked { .. } => "parked",
         Phase::Poisoned { .. } => "poisoned",
     }
 }
@@ -80,11 +80,9 @@ impl State {
     pub fn batch_facts(&self, batch_no: u32, now: u64) -> Option<BatchFacts> {
         let waits_for = self.waits_for(batch_no, now)?;
         let batch = self.batches.get(&batch_no);
-        let is_poisoned = |job: &Job| matches!(job.phase, Phase::Poisoned { .. });
-        let poisoned = batch.filter(|_| self.farm.job(batch_no).is_some_and(is_poisoned)).and_then(|batch| {
-            let (input_hash, public_inputs) = (batch.input_hash, batch.public_inputs);
-            Some(Evidence { input: batch.input.clone()?, input_hash, public_inputs })
-        });
+        let is_poisoned = |job: &Job| matches!(job.phase, Phase::Poisoned { .. } | Phase::Parked { .. });
+        let poisoned =
+            self.farm.job(batch_no).filter(|job| is_poisoned(job)).and_then(|_| self.evidence(batch_no));
         Some(BatchFacts {
             batch_no,
             shape: batch.map(|batch| batch.shape),
@@ -93,6 +91,13 @@ impl State {
             operations: self.placed(batch_no),
             poisoned,
         })
+    }
+
+    /// What a batch can be bisected by, until it is proven.
+    pub fn evidence(&self, batch_no: u32) -> Option<Evidence> {
+        let batch = self.batches.get(&batch_no)?;
+        let (input_hash, public_inputs) = (batch.input_hash, batch.public_inputs);
+        Some(Evidence { input: batch.input.clone()?, input_hash, public_inputs })
     }
 
     /// The operations of a batch in the order of their slots, mints last.
@@ -149,13 +154,10 @@ impl State {
             shape: job.shape,
             phase: phase_name(&job.phase),
             attempt: job.attempt,
-            charged: job.charged,
-            worker: match &job.phase {
-                Phase::Leased { worker, .. } => Some(worker.to_string()),
-                _ => None,
-            },
+            failures: job.failures,
+            worker: job.live.last().map(|lease| lease.worker.to_string()),
             waits_for: self.waits_for(batch_no, now).unwrap_or_default(),
         };
-        (self.farm.jobs().take(limit).map(facts).collect(), self.farm.jobs().count())
+        (self.farm.jobs().take(limit).map(facts).collect(), self.farm.job_count())
     }
 }

@@ -63,6 +63,15 @@ fn farm(record: &FarmRecord) -> Option<(u32, String)> {
             let charged = if *charged { "charged to the batch" } else { "not charged" };
             format!("attempt {attempt}{who} ended, {charged}: {message}")
         }
+        FarmRecord::AttemptEnded { attempt, worker, end, message, .. } => {
+            let counts = if end.is_bad() { ", which counts against it" } else { "" };
+            format!("attempt {attempt} of {worker} ended ({}{counts}): {message}", end.name())
+        }
+        FarmRecord::Quarantined { .. } => {
+            "it ended badly on several workers and is tried alone from now on".to_owned()
+        }
+        FarmRecord::Parked { message, .. } => format!("parked, it ended badly alone, too: {message}"),
+        FarmRecord::Unparked { .. } => "tried again after a pause".to_owned(),
         FarmRecord::Poisoned { message, .. } => {
             format!("poisoned, it waits for an operator; the last failure: {message}")
         }
@@ -70,7 +79,10 @@ fn farm(record: &FarmRecord) -> Option<(u32, String)> {
         FarmRecord::Late { attempt, worker, .. } => {
             format!("a proof of {worker} (attempt {attempt}) came late: another was accepted already")
         }
-        FarmRecord::Draining { .. } | FarmRecord::Admitted { .. } => return None,
+        FarmRecord::Draining { .. }
+        | FarmRecord::Admitted { .. }
+        | FarmRecord::PoolAdded { .. }
+        | FarmRecord::PoolRemoved { .. } => return None,
     };
     Some((record.batch_no()?, text))
 }

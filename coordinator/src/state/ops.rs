@@ -4,14 +4,14 @@
 //! requests are taken in, since their deadlines run on L1 whatever happens here. Each decision may be repeated and changes
 //! nothing the second time.
 
-use wire::{JobId, WorkerId};
+use wire::{Attempt, JobId, PoolName, WorkerId};
 
 use super::{
     State, StateError,
     event::{Event, OperationId, OpsRecord, Stamped},
 };
 use crate::{
-    farm::{FarmEffect, FarmEvent, Phase},
+    farm::{FarmCommand, FarmEffect, MAX_POOLS, Phase},
     service::Stage,
 };
 
@@ -55,14 +55,26 @@ impl State {
         self.log(now, Event::Ops(OpsRecord::Led { term, batch_no }), log)
     }
 
-    /// Sends a poisoned job out again; any other job is left as it is.
+    /// Sends a poisoned or parked job out again; any other job is left as it is.
     pub fn requeue(&mut self, batch_no: u32, now: u64, log: &mut Vec<Stamped>) -> Vec<FarmEffect> {
-        self.farm_step(FarmEvent::Requeue { batch_no }, now, log)
+        self.farm_step(FarmCommand::Requeue { batch_no }, now, log)
     }
 
     /// Tells a worker to finish what it proves and to leave.
     pub fn drain(&mut self, worker: WorkerId, now: u64, log: &mut Vec<Stamped>) -> Vec<FarmEffect> {
-        self.farm_step(FarmEvent::Drain { worker }, now, log)
+        self.farm_step(FarmCommand::Drain { worker }, now, log)
+    }
+
+    /// Adds a pool of workers. False if there are as many as there may be.
+    pub fn add_pool(&mut self, pool: PoolName, now: u64, log: &mut Vec<Stamped>) -> (bool, Vec<FarmEffect>) {
+        let known = self.farm.pools().any(|(name, _)| *name == pool);
+        let room = known || self.farm.pools().count() < MAX_POOLS;
+        (room, self.farm_step(FarmCommand::AddPool { pool }, now, log))
+    }
+
+    /// Removes a pool of workers, if it is there.
+    pub fn remove_pool(&mut self, pool: PoolName, now: u64, log: &mut Vec<Stamped>) -> Vec<FarmEffect> {
+        self.farm_step(FarmCommand::RemovePool { pool }, now, log)
     }
 
     /// The batch that an operation is in.
@@ -122,49 +134,50 @@ impl State {
             let next = self.tree.proven_batch() + 1;
             return format!("Its proof is there and waits for the proof of batch {next}.");
         };
-        let ago = |then: u64| seconds(now.saturating_sub(then));
         match &job.phase {
-            Phase::Poisoned { message } => format!(
-                "It is poisoned after {} failed attempts by {} workers (the last: {message}); find out why, then requeue it.",
-                job.charged,
-                job.blamed_by.len()
-            ),
-            Phase::Leased { worker, until } => {
-                let held = self.farm.workers().find(|(id, _)| *id == worker);
-                let stage = held
-                    .and_then(|(_, known)| {
-                        known.holds.iter().find(|hold| hold.job == JobId::of_batch(batch_no))
-                    })
-                    .map_or_else(String::new, |hold| format!(", stage {:?}", hold.stage).to_lowercase());
-                let left = seconds(until.saturating_sub(now));
-                format!(
-                    "{worker} holds attempt {}{stage}; its lease ends in {left} without a heartbeat.",
-                    job.attempt
-                )
+            Phase::Poisoned { message } => {
+                format!("It is poisoned ({message}); find out why, then requeue it.")
             }
-            Phase::Due => "It is to be published; earlier batches fill the queue.".to_owned(),
-            Phase::Published { since } => {
+            Phase::Parked { message } => format!(
+                "It is parked after {} attempts that ended badly, the last of them alone ({message}); it is tried again after a \
+                 pause, or at once if it is requeued.",
+                job.failures
+            ),
+            Phase::Leased => {
+                let leases = job.live.iter().map(|lease| {
+                    let held = self.farm.worker(&lease.worker);
+                    let key = (JobId::of_batch(batch_no), Attempt(lease.attempt));
+                    let stage = held
+                        .and_then(|known| known.in_flight.iter().find(|named| (named.job, named.attempt) == key))
+                        .map_or_else(String::new, |named| format!(", stage {:?}", named.stage).to_lowercase());
+                    let left = seconds(lease.until.saturating_sub(now));
+                    format!(
+                        "{} holds attempt {}{stage}; its lease ends in {left} without a heartbeat.",
+                        lease.worker, lease.attempt
+                    )
+                });
+                leases.collect::<Vec<_>>().join(" ")
+            }
+            Phase::Due => {
                 let able = |known: &crate::farm::Worker| {
-                    let refused = known.refused.contains_key(&job.shape);
-                    !refused
+                    known.circuits().any(|shape| shape == job.shape)
                         && known.registration.as_ref().is_some_and(|known| {
                             known.circuits.iter().any(|circuit| circuit.digest == job.circuit_digest)
                         })
                 };
-                let workers = self.farm.workers().filter(|(_, worker)| able(worker));
-                let (mut able, mut free) = (0, 0);
-                for (id, _) in workers {
-                    able += 1;
-                    free += u32::from(!job.excluded.contains(id) && !self.farm.draining().contains(id));
-                }
-                let why = match (able, free) {
-                    (0, _) => format!("no worker holds the key of {}", job.shape.name()),
-                    (_, 0) => {
-                        format!("each of the {able} workers that could prove it has failed on it or drains")
-                    }
-                    (_, free) => format!("{free} workers could take it and are busy"),
+                let able: Vec<_> = self.farm.workers().filter(|(_, worker)| able(worker)).collect();
+                let takes = |id: &wire::WorkerId| {
+                    !job.failed_on.contains(id) && !self.farm.draining().contains(id)
                 };
-                format!("Attempt {} was published {} ago; {why}.", job.attempt, ago(*since))
+                let free = able.iter().filter(|(id, _)| takes(id)).count();
+                let alone = if job.quarantined { "It is tried alone. " } else { "" };
+                match (able.len(), free) {
+                    (0, _) => format!("{alone}No worker with the key of {} is alive.", job.shape.name()),
+                    (able, 0) => {
+                        format!("{alone}Each of the {able} workers that could prove it has failed on it or drains.")
+                    }
+                    (_, free) => format!("{alone}{free} workers could take it and are busy."),
+                }
             }
         }
     }
@@ -172,9 +185,9 @@ impl State {
 
 /// Whether new operations are paused, and what poisoned batches wait for a person.
 pub(crate) fn trouble(state: &State) -> (bool, Option<String>) {
-    let poisoned: Vec<String> = state.farm.poisoned().map(|(batch_no, _)| batch_no.to_string()).collect();
-    let alarm = (!poisoned.is_empty())
-        .then(|| format!("batches {} are poisoned; find out why, then requeue them", poisoned.join(", ")));
+    let stuck: Vec<String> = state.farm.stuck().map(|(batch_no, ..)| batch_no.to_string()).collect();
+    let alarm = (!stuck.is_empty())
+        .then(|| format!("batches {} cannot be proved; find out why (`ops explain`), then requeue them", stuck.join(", ")));
     (state.paused, alarm)
 }
 

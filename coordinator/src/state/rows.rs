@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use bn254::Fr;
 
-use super::{Batch, Operation, State, event::Cursor};
+use super::{Batch, Operation, State, event::Cursor, explain::phase_name};
 use crate::{
     chain::SignedTx,
-    farm::Phase,
     ledger::{Leaf, Remembered},
     service::{Address, Balances, DirectoryEntry, Stage},
 };
@@ -91,13 +90,8 @@ impl State {
         let batch = self.batches.get(&batch_no)?.clone();
         let transactions = self.settlement.transactions(batch_no).to_vec();
         let job = self.farm.job(batch_no).map(|job| {
-            let (phase, worker) = match &job.phase {
-                Phase::Due => ("due", None),
-                Phase::Published { .. } => ("published", None),
-                Phase::Leased { worker, .. } => ("leased", Some(worker.as_str().to_owned())),
-                Phase::Poisoned { .. } => ("poisoned", None),
-            };
-            JobRow { attempt: job.attempt, charged: job.charged, phase, worker }
+            let worker = job.live.last().map(|lease| lease.worker.to_string());
+            JobRow { attempt: job.attempt, charged: job.failures, phase: phase_name(&job.phase), worker }
         });
         Some(Row::Batch(Box::new(BatchRow { batch, transactions, job })))
     }

@@ -41,7 +41,7 @@ use crate::{
 
 mod columns;
 
-const MAGIC: &[u8; 8] = b"PM-SNAP\x04";
+const MAGIC: &[u8; 8] = b"PM-SNAP\x05";
 const EXTENSION: &str = "snapshot";
 /// Snapshots that are kept: the newest, and one before it in case the newest is damaged.
 const KEPT: usize = 2;

@@ -226,21 +226,16 @@ fn worker_view(id: &WorkerId, worker: &Worker, left: Option<&String>) -> WorkerV
     };
     let registration = worker.registration.as_ref();
     WorkerView {
-        id: id.as_str().to_owned(),
+        id: id.to_string(),
         health,
         reason: left.or(sick).cloned().or(refused),
         backend: registration.map(|known| known.backend.clone()),
         version: registration.map(|known| known.version.clone()),
         memory: registration.map(|known| known.memory),
-        circuits: registration
-            .into_iter()
-            .flat_map(|known| &known.circuits)
-            .map(|known| known.shape)
-            .filter(|shape| !worker.refused.contains_key(shape))
-            .collect(),
+        circuits: worker.circuits().collect(),
         refused: !worker.refused.is_empty(),
         seen: worker.seen,
-        holds: worker.holds.iter().map(|hold| (hold.job.0, hold.stage)).collect(),
+        holds: worker.in_flight.iter().map(|named| (named.job.0, named.stage)).collect(),
         card: worker.card.clone(),
         joules_per_proof: worker.energy.joules_per_proof(),
         joules_per_payment: worker.energy.joules_per_payment(),

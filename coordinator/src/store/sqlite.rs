@@ -31,6 +31,23 @@ pub struct SqliteStore {
     _lock: FolderLock,
 }
 
+/// A table of jobs that knows published ones is of an earlier version, and does not take parked ones.
+fn renew_jobs(connection: &Connection) -> Result<(), StoreError> {
+    let made: String =
+        connection.query_row("SELECT sql FROM sqlite_master WHERE name = 'jobs'", [], |row| row.get(0))?;
+    if !made.contains("'published'") {
+        return Ok(());
+    }
+    let new = made.replace("'published', 'leased', ", "'leased', 'parked', ");
+    connection.execute_batch(&format!(
+        "BEGIN; ALTER TABLE jobs RENAME TO jobs_before; {new};
+         INSERT INTO jobs (batch_no, attempt, charged, phase, worker)
+             SELECT batch_no, attempt, charged, CASE phase WHEN 'published' THEN 'due' ELSE phase END, worker FROM jobs_before;
+         DROP TABLE jobs_before; COMMIT;"
+    ))?;
+    Ok(())
+}
+
 impl SqliteStore {
     /// Opens or makes the store in a folder.
     ///
@@ -44,6 +61,7 @@ impl SqliteStore {
         connection.pragma_update(None, "foreign_keys", "ON")?;
         connection.set_prepared_statement_cache_capacity(64);
         connection.execute_batch(SCHEMA)?;
+        renew_jobs(&connection)?;
         let store = Self { connection, term: None, _lock: lock };
         let found = store.meta("version", &VERSION.to_string())?;
         if found != VERSION.to_string() {

@@ -22,11 +22,13 @@ use coordinator::{
     verifier::ProofVerifier,
 };
 use tokio::task::JoinHandle;
+use queue::{
+    WorkerQueue as _,
+    memory::{Limits, MemoryQueue},
+};
 use wire::{
-    CircuitSupport, Control, ProofBytes, Registration, Timings, WorkerEvent, WorkerId, WorkerQueue as _,
-    ecdsa::OperatorKey,
-    job::decode_batch_input,
-    queue::memory::{Limits, MemoryQueue},
+    CircuitSupport, Control, ProcessId, ProofBytes, Registration, Timings, WorkerEvent, WorkerId,
+    ecdsa::OperatorKey, job::decode_batch_input,
 };
 
 use crate::node::{Backend, DEV_CHAIN, Node, Trapdoor, alice, circuits, operator};
@@ -48,11 +50,9 @@ impl ProofVerifier for TrapdoorVerifier {
     }
 }
 
-/// A worker that proves with the known secrets.
+/// A worker that proves with the known secrets. It registers again and again, which keeps it alive, too.
 async fn work(queue: MemoryQueue) {
-    let name = WorkerId::new("trapdoor").unwrap();
-    let queue = queue.worker(name.clone());
-    let wait = Duration::from_millis(20);
+    let queue = queue.worker(WorkerId::parse("trapdoor").unwrap(), ProcessId(1));
     let circuits = Shape::ALL
         .map(|shape| CircuitSupport {
             shape,
@@ -61,34 +61,24 @@ async fn work(queue: MemoryQueue) {
         })
         .to_vec();
     let registration =
-        Registration { backend: "trapdoor".to_owned(), version: "1".to_owned(), memory: 1, circuits };
-    queue.emit(&WorkerEvent::Register { worker: name.clone(), registration, fresh: true }).await.unwrap();
+        Registration { backend: "trapdoor".to_owned(), version: "1".to_owned(), memory: 1, circuits, slots: 2 };
+    let register = WorkerEvent::Register { registration, in_flight: Vec::new() };
+    let mut registered = Instant::now() - Duration::from_secs(60);
     loop {
-        let Some(entry) = queue.claim(&Shape::ALL, wait).await.unwrap() else { continue };
-        let (job, attempt) = (entry.job, entry.attempt);
-        queue.emit(&WorkerEvent::Claimed { worker: name.clone(), job, attempt }).await.unwrap();
-        let granted = loop {
-            match queue.next_control(wait).await.unwrap() {
-                Some(Control::Grant { job: j, attempt: a }) if (j, a) == (job, attempt) => break true,
-                Some(Control::Cancel { job: j, attempt: a }) if (j, a) == (job, attempt) => break false,
-                _ => {}
-            }
-        };
-        if !granted {
-            continue;
+        if registered.elapsed() > Duration::from_millis(200) {
+            registered = Instant::now();
+            queue.emit(&register).await.unwrap();
         }
-        let input = decode_batch_input(&queue.input(job).await.unwrap()).unwrap();
-        let shape = input.shape;
-        let public_inputs = Prepared::new(input).unwrap().public_inputs();
-        let proved = WorkerEvent::Proved {
-            worker: name.clone(),
-            job,
-            attempt,
-            proof: ProofBytes(Trapdoor::of(shape).prove(&public_inputs)),
-            public_inputs,
-            timings: Timings::default(),
+        let Some(Control::Job(entry)) = queue.next_control(Duration::from_millis(20)).await.unwrap() else {
+            continue;
         };
-        queue.emit(&proved).await.unwrap();
+        // Proven meanwhile.
+        let Ok(input) = queue.input(entry.job).await else { continue };
+        let input = decode_batch_input(&input).unwrap();
+        let trapdoor = Trapdoor::of(input.shape);
+        let proof = ProofBytes(trapdoor.prove(&Prepared::new(input).unwrap().public_inputs()));
+        let (job, attempt, timings) = (entry.job, entry.attempt, Timings::default());
+        queue.emit(&WorkerEvent::Proved { job, attempt, proof, timings }).await.unwrap();
     }
 }
 

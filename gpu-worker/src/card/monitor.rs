@@ -137,7 +137,7 @@ impl Card {
             seen.energy.add(millijoules, payments);
             (seen.energy, seen.reading.uuid.clone().unwrap_or_default())
         };
-        let worker = self.0.worker.as_str();
+        let worker = self.0.worker.to_string();
         for (name, joules) in [
             ("proofmill_proof_energy_joules", energy.joules_per_proof()),
             ("proofmill_payment_energy_joules", energy.joules_per_payment()),
@@ -201,7 +201,7 @@ impl Card {
     fn export(&self, reading: &CardReading) {
         let uuid = reading.uuid.as_deref().unwrap_or_default();
         for (name, value) in reading.gauges() {
-            let worker = self.0.worker.as_str().to_owned();
+            let worker = self.0.worker.to_string();
             metrics::gauge!(name, "worker" => worker, "uuid" => uuid.to_owned()).set(value);
         }
     }

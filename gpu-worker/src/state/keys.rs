@@ -50,7 +50,7 @@ impl State {
             hex(wanted)
         );
         self.refused.push((shape, why.clone()));
-        self.hand_back(&why, |held| held.entry.shape == shape, effects);
+        self.hand_back(&why, |held| held.entry.shape == shape, now, effects);
         effects.push(Effect::GiveUp(shape, why.clone()));
         if self.refused.len() == self.registration.circuits.len() {
             self.drain(now, Some(why), effects);

@@ -25,7 +25,7 @@ fn settings(fake: &Fake) -> Settings {
 }
 
 fn start(settings: Settings) -> Result<Monitor, CardError> {
-    Monitor::start(WorkerId::new("under-test").unwrap(), settings)
+    Monitor::start(WorkerId::parse("under-test").unwrap(), settings)
 }
 
 fn watch(fake: &Fake) -> Monitor {

@@ -10,27 +10,17 @@ use gpu_worker::{
 };
 use wire::{
     Attempt, CircuitSupport, Control, FailureKind, JobEntry, JobId, ProofBytes, Registration, Stage,
-    WorkerEvent, WorkerId,
+    WorkerEvent,
 };
 
-const RULES: Rules = Rules {
-    grant_wait: Duration::from_secs(60),
-    claim_backoff: Duration::from_secs(1),
-    drain: Duration::from_secs(30),
-    rest: Duration::from_secs(20),
-    memory: 1000,
-};
+const RULES: Rules = Rules { drain: Duration::from_secs(30), rest: Duration::from_secs(20), memory: 1000 };
 
-fn at(seconds: u64) -> Duration {
+pub fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn id() -> WorkerId {
-    WorkerId::new("w").unwrap()
-}
-
-/// A worker that has started and looks for work.
-fn worker() -> State {
+/// A worker that has started and that the coordinator knows.
+pub fn worker() -> State {
     worker_on("cpu")
 }
 
@@ -39,46 +29,49 @@ fn worker_on(backend: &str) -> State {
 }
 
 fn worker_with(backend: &str, shapes: &[Shape]) -> State {
-    let support = |shape: &Shape| CircuitSupport { shape: *shape, digest: [1; 32], verifying_key: [2; 32] };
-    let circuits = shapes.iter().map(support).collect();
-    let registration = Registration { backend: backend.into(), version: "1".into(), memory: 1000, circuits };
-    let mut state = State::new(id(), RULES, registration);
+    let mut state = stranger(backend, shapes);
     let effects = state.step(Event::Started, at(0));
-    assert!(
-        matches!(effects[..], [Effect::Emit(WorkerEvent::Register { .. }), Effect::Claim]),
-        "{effects:?}"
-    );
+    assert!(matches!(effects[..], [Effect::Emit(WorkerEvent::Register { .. })]), "{effects:?}");
+    assert_eq!(state.step(Event::Control(Control::Registered), at(0)), []);
     state
 }
 
-fn entry(job: u64) -> JobEntry {
+/// One that has not started.
+pub fn stranger(backend: &str, shapes: &[Shape]) -> State {
+    let support = |shape: &Shape| CircuitSupport { shape: *shape, digest: [1; 32], verifying_key: [2; 32] };
+    let registration = Registration {
+        backend: backend.into(),
+        version: "1".into(),
+        memory: 1000,
+        circuits: shapes.iter().map(support).collect(),
+        slots: 2,
+    };
+    State::new(RULES, registration)
+}
+
+pub fn entry(job: u64) -> JobEntry {
     JobEntry {
         job: JobId(job),
         attempt: Attempt(1),
         shape: Shape::S3M1,
         circuit_digest: [1; 32],
         input_hash: [0; 32],
-        excluded: Vec::new(),
     }
 }
 
-fn key(job: u64) -> (JobId, Attempt) {
+pub fn key(job: u64) -> (JobId, Attempt) {
     (JobId(job), Attempt(1))
 }
 
-fn claimed(job: u64) -> Event {
-    Event::Claimed { entry: Some(entry(job)), memory_used: 100 }
+pub fn received(job: u64) -> Event {
+    Event::Job { entry: entry(job), memory_used: 100 }
 }
 
-fn grant(job: u64) -> Event {
-    Event::Control(Control::Grant { job: JobId(job), attempt: Attempt(1) })
+pub fn close(job: u64) -> Event {
+    Event::Control(Control::Close { job: JobId(job), attempt: Attempt(1) })
 }
 
-fn cancel(job: u64) -> Event {
-    Event::Control(Control::Cancel { job: JobId(job), attempt: Attempt(1) })
-}
-
-fn prove(job: u64) -> Effect {
+pub fn prove(job: u64) -> Effect {
     Effect::Prove(key(job), Shape::S3M1, Engine::Device)
 }
 
@@ -94,7 +87,7 @@ fn crash(job: u64) -> Event {
     Event::ProveFailed(key(job), ProveFailure::Device("signal 9".into()))
 }
 
-fn proof() -> Box<Proof> {
+pub fn proof() -> Box<Proof> {
     let zero = Duration::ZERO;
     let public_inputs = [Fr::from(1), Fr::from(2), Fr::from(3)];
     Box::new(Proof {
@@ -109,102 +102,77 @@ fn proof() -> Box<Proof> {
 }
 
 /// Takes job `job` until the backend proves it.
-fn proving(state: &mut State, job: u64) {
+pub fn proving(state: &mut State, job: u64) {
     proving_from(0, state, job);
 }
 
 /// As `proving`, so many seconds later.
 fn proving_from(start: u64, state: &mut State, job: u64) {
-    state.step(claimed(job), at(start + 1));
-    assert_eq!(state.step(grant(job), at(start + 2)), [Effect::Prepare(entry(job))]);
+    assert_eq!(state.step(received(job), at(start + 1)), [Effect::Prepare(entry(job))]);
     state.step(Event::Fetched(key(job)), at(start + 3));
-    assert_eq!(
-        state.step(Event::Prepared(key(job)), at(start + 5)),
-        [prove(job), Effect::Peek],
-        "the next entry is taken, if it is there, while the backend proves"
-    );
+    assert_eq!(state.step(Event::Prepared(key(job)), at(start + 5)), [prove(job)]);
 }
 
-fn ended(effects: &[Effect]) -> Vec<&WorkerEvent> {
+/// The events that end an attempt.
+pub fn ended(effects: &[Effect]) -> Vec<&WorkerEvent> {
     let events =
         effects.iter().filter_map(|effect| if let Effect::Emit(event) = effect { Some(event) } else { None });
     events.filter(|event| event.ends().is_some()).collect()
 }
 
+/// Without what is only said again.
+fn news(effects: Vec<Effect>) -> Vec<Effect> {
+    let said_again = |effect: &Effect| matches!(effect, Effect::Emit(WorkerEvent::Register { .. }));
+    effects.into_iter().filter(|effect| !said_again(effect)).collect()
+}
+
 #[test]
-fn an_attempt_is_timed_from_its_claim_to_its_proof() {
+fn an_attempt_is_timed_from_its_arrival_to_its_proof() {
     let mut state = worker();
-    proving(&mut state, 1);
-    let effects = state.step(Event::Proved(key(1), proof()), at(11));
+    assert_eq!(state.step(received(1), at(1)), [Effect::Prepare(entry(1))]);
+    assert_eq!(state.step(received(2), at(2)), [], "witnesses are made one at a time");
+    state.step(Event::Fetched(key(1)), at(3));
+    assert_eq!(state.step(Event::Prepared(key(1)), at(4)), [Effect::Prepare(entry(2)), prove(1)]);
+    state.step(Event::Fetched(key(2)), at(5));
+    state.step(Event::Prepared(key(2)), at(7));
+    assert!(state.step(Event::Proved(key(1), proof()), at(8)).contains(&prove(2)));
+    let effects = state.step(Event::Proved(key(2), proof()), at(12));
     let [WorkerEvent::Proved { timings, .. }] = ended(&effects)[..] else { panic!("{effects:?}") };
     assert_eq!(
         (timings.queue_wait, timings.fetch, timings.witness, timings.total),
-        (at(1), at(1), at(2), at(10))
+        (at(2), at(1), at(2), at(10))
     );
-    assert!(effects.contains(&Effect::Forget(key(1))));
+    assert!(effects.contains(&Effect::Forget(key(2))));
 }
 
 #[test]
-fn nothing_is_prepared_without_a_grant() {
-    let mut state = worker();
-    let effects = state.step(claimed(1), at(1));
-    assert!(matches!(effects[..], [Effect::Emit(WorkerEvent::Claimed { .. })]), "{effects:?}");
-    assert_eq!(state.step(grant(2), at(2)), [], "a grant of something else");
-    assert_eq!(state.step(Event::Tick, at(60)), []);
-    let effects = state.step(Event::Tick, at(61));
-    assert!(matches!(ended(&effects)[..], [WorkerEvent::HandedBack { .. }]), "{effects:?}");
-    assert_eq!(effects.last(), Some(&Effect::Claim));
-}
-
-#[test]
-fn at_most_two_attempts_are_held() {
+fn at_most_two_attempts_are_held_and_a_third_is_handed_back() {
     let mut state = worker();
     proving(&mut state, 1);
-    state.step(claimed(2), at(6));
-    state.step(grant(2), at(6));
+    assert_eq!(state.step(received(2), at(6)), [Effect::Prepare(entry(2))]);
+    let effects = state.step(received(3), at(6));
+    let [WorkerEvent::HandedBack { job: JobId(3), .. }] = ended(&effects)[..] else { panic!("{effects:?}") };
     let effects = state.step(Event::Prepared(key(2)), at(7));
+    assert_eq!(effects, [Effect::Stage(key(2), Shape::S3M1)], "the backend is busy: the witness moves ahead");
     assert_eq!(
-        effects,
-        [Effect::Stage(key(2), Shape::S3M1)],
-        "the backend is busy: the witness moves ahead, and nothing more is claimed"
-    );
-    assert_eq!(
-        state.holds().iter().map(|hold| hold.stage).collect::<Vec<_>>(),
-        [Stage::Proving, Stage::Ready]
+        state.in_flight().iter().map(|held| (held.job.0, held.stage)).collect::<Vec<_>>(),
+        [(1, Stage::Proving), (2, Stage::Ready)]
     );
     let effects = state.step(Event::Proved(key(1), proof()), at(8));
-    assert!(effects.contains(&prove(2)) && effects.contains(&Effect::Peek));
-}
-
-#[test]
-fn a_busy_worker_leaves_what_comes_to_idle_ones_for_a_while() {
-    let mut state = worker();
-    proving(&mut state, 1);
-    let nothing = || Event::Claimed { entry: None, memory_used: 0 };
-    assert_eq!(state.step(nothing(), at(6)), [], "no second look at once");
-    assert_eq!(state.step(Event::Tick, at(7)), [Effect::Peek]);
-    let effects = state.step(Event::Proved(key(1), proof()), at(7));
-    assert!(!effects.contains(&Effect::Claim), "one look at a time");
-    assert_eq!(state.step(nothing(), at(7)), [Effect::Claim], "an idle worker waits at the queue again");
-}
-
-#[test]
-fn a_worker_introduces_itself_again_when_asked_and_keeps_what_it_holds() {
-    let mut state = worker();
-    proving(&mut state, 1);
-    let effects = state.step(Event::Control(Control::Introduce), at(6));
-    assert!(matches!(effects[..], [Effect::Emit(WorkerEvent::Register { fresh: false, .. })]), "{effects:?}");
-    assert_eq!(state.holds().len(), 1);
+    assert!(effects.contains(&prove(2)));
+    assert_eq!(state.step(received(4), at(9)), [Effect::Prepare(entry(4))], "there is room again");
 }
 
 #[test]
 fn an_operator_drains_a_worker_as_a_signal_does() {
     let mut state = worker();
     proving(&mut state, 1);
-    state.step(claimed(2), at(6));
+    state.step(received(2), at(6));
+    state.step(Event::Prepared(key(2)), at(6));
     let effects = state.step(Event::Control(Control::Drain), at(7));
-    let [WorkerEvent::HandedBack { job, .. }] = ended(&effects)[..] else { panic!("{effects:?}") };
-    assert_eq!(*job, JobId(2));
+    let [WorkerEvent::HandedBack { job: JobId(2), .. }] = ended(&effects)[..] else { panic!("{effects:?}") };
+    let effects = state.step(received(3), at(7));
+    let [WorkerEvent::HandedBack { job: JobId(3), .. }] = ended(&effects)[..] else { panic!("{effects:?}") };
     let effects = state.step(Event::Proved(key(1), proof()), at(8));
     assert!(effects.contains(&Effect::Finish(None)), "{effects:?}");
 }
@@ -217,41 +185,31 @@ fn refuse(shape: Shape) -> Event {
 fn a_worker_whose_only_key_is_not_the_contracts_leaves_and_names_both() {
     let mut state = worker();
     let effects = state.step(refuse(Shape::S3M1), at(1));
-    assert!(matches!(&effects[..], [Effect::GiveUp(Shape::S3M1, _)]), "{effects:?}");
-    // The claim under way comes back first.
-    let effects = state.step(claimed(1), at(2));
-    let Some(Effect::Finish(Some(why))) = effects.last() else { panic!("{effects:?}") };
+    let [Effect::GiveUp(Shape::S3M1, reason), ..] = &effects[..] else { panic!("{effects:?}") };
+    let why = farewell(&effects).unwrap();
+    assert_eq!(why, reason);
     assert!(
         why.contains("PM-WORKER-013") && why.contains(&"02".repeat(32)) && why.contains(&"03".repeat(32)),
         "{why}"
-    );
-    assert!(effects.iter().any(|effect| matches!(effect, Effect::Emit(WorkerEvent::HandedBack { .. }))));
-    assert!(
-        effects.iter().any(
-            |effect| matches!(effect, Effect::Emit(WorkerEvent::Left { message, .. }) if message == why)
-        )
     );
 }
 
 #[test]
 fn a_worker_with_one_wrong_key_of_two_gives_up_that_circuit_only() {
     let mut state = worker_with("cpu", &[Shape::S3M1, Shape::S14M2]);
-    state.step(claimed(1), at(1));
-    state.step(grant(1), at(1));
+    state.step(received(1), at(1));
     let effects = state.step(refuse(Shape::S3M1), at(2));
     assert!(effects.iter().any(|effect| matches!(effect, Effect::GiveUp(Shape::S3M1, _))), "{effects:?}");
     assert!(matches!(ended(&effects)[..], [WorkerEvent::HandedBack { .. }]), "{effects:?}");
-    assert!(
-        !state.step(refuse(Shape::S3M1), at(2)).iter().any(|effect| matches!(effect, Effect::GiveUp(..))),
-        "once"
+    assert_eq!(state.step(refuse(Shape::S3M1), at(2)), [], "once");
+    assert_eq!(
+        state.step(Event::PrepareFailed(key(1), FailureKind::Input, "late".into()), at(2)),
+        [Effect::Forget(key(1))]
     );
     let other = JobEntry { shape: Shape::S14M2, ..entry(2) };
-    let effects = state.step(Event::Claimed { entry: Some(other), memory_used: 100 }, at(3));
-    assert!(
-        effects.iter().any(|effect| matches!(effect, Effect::Emit(WorkerEvent::Claimed { .. }))),
-        "{effects:?}"
-    );
-    let effects = state.step(claimed(3), at(4));
+    let effects = state.step(Event::Job { entry: other.clone(), memory_used: 100 }, at(3));
+    assert_eq!(effects, [Effect::Prepare(other)]);
+    let effects = state.step(received(3), at(4));
     let [WorkerEvent::Failed { kind: FailureKind::Infrastructure, message, .. }] = ended(&effects)[..] else {
         panic!("{effects:?}")
     };
@@ -259,38 +217,33 @@ fn a_worker_with_one_wrong_key_of_two_gives_up_that_circuit_only() {
 }
 
 #[test]
-fn a_cancelled_proof_keeps_the_backend_busy_until_it_stops() {
+fn a_closed_proof_keeps_the_backend_busy_until_it_stops() {
     let mut state = worker();
     proving(&mut state, 1);
-    state.step(claimed(2), at(6));
-    state.step(grant(2), at(6));
+    state.step(received(2), at(6));
     state.step(Event::Prepared(key(2)), at(7));
-    let effects = state.step(cancel(1), at(8));
-    assert!(effects.contains(&Effect::Forget(key(1))));
-    assert!(matches!(ended(&effects)[..], [WorkerEvent::HandedBack { .. }]));
-    assert!(!effects.contains(&prove(2)));
+    assert_eq!(state.step(close(1), at(8)), [Effect::Forget(key(1))], "nobody wants to know how it ends");
     let effects = state.step(Event::ProveFailed(key(1), ProveFailure::Cancelled), at(9));
     assert!(effects.contains(&prove(2)));
-    assert!(ended(&effects).is_empty(), "an attempt ends once");
+    assert!(ended(&effects).is_empty());
 }
 
 #[test]
-fn a_proof_that_finished_although_it_was_cancelled_is_dropped() {
+fn a_proof_that_finished_although_it_was_closed_is_dropped() {
     let mut state = worker();
     proving(&mut state, 1);
-    state.step(cancel(1), at(6));
+    state.step(close(1), at(6));
     assert!(ended(&state.step(Event::Proved(key(1), proof()), at(7))).is_empty());
-    assert_eq!(state.step(cancel(1), at(8)), [], "cancelling twice changes nothing");
+    assert_eq!(state.step(close(1), at(8)), [], "closing twice changes nothing");
 }
 
 #[test]
-fn a_witness_that_comes_after_its_cancellation_is_dropped() {
+fn a_witness_that_comes_after_its_attempt_was_closed_is_dropped() {
     let mut state = worker();
-    state.step(claimed(1), at(1));
-    state.step(grant(1), at(2));
-    state.step(cancel(1), at(3));
+    state.step(received(1), at(1));
+    state.step(close(1), at(3));
     assert_eq!(state.step(Event::Prepared(key(1)), at(4)), [Effect::Forget(key(1))]);
-    assert!(state.holds().is_empty());
+    assert!(state.in_flight().is_empty());
 }
 
 #[test]
@@ -303,13 +256,13 @@ fn entries_it_cannot_prove_are_refused_with_the_reason() {
         (entry(1), 1001, "PM-WORKER-012"),
     ] {
         let mut state = worker();
-        let effects = state.step(Event::Claimed { entry: Some(entry), memory_used }, at(1));
+        let effects = state.step(Event::Job { entry, memory_used }, at(1));
         let [WorkerEvent::Failed { kind: FailureKind::Infrastructure, message, .. }] = ended(&effects)[..]
         else {
             panic!("{effects:?}")
         };
         assert!(message.starts_with(code), "{message}");
-        assert_eq!(effects.last(), Some(&Effect::Claim), "it goes on");
+        proving(&mut state, 2);
     }
 }
 
@@ -324,7 +277,7 @@ fn on_the_processor_the_second_invalid_proof_fails_the_attempt() {
 }
 
 /// What a worker says when it leaves the farm on its own.
-fn farewell(effects: &[Effect]) -> Option<&str> {
+pub fn farewell(effects: &[Effect]) -> Option<&str> {
     let [.., Effect::Emit(WorkerEvent::Left { message, .. }), Effect::Finish(Some(why))] = effects else {
         return None;
     };
@@ -336,8 +289,7 @@ fn farewell(effects: &[Effect]) -> Option<&str> {
 fn the_processor_proves_what_a_card_gets_wrong_twice_and_the_card_is_suspect() {
     let mut state = worker_on("cuda");
     proving(&mut state, 1);
-    state.step(claimed(2), at(6));
-    state.step(grant(2), at(6));
+    state.step(received(2), at(6));
     state.step(Event::Prepared(key(2)), at(6));
     assert_eq!(state.step(invalid(1), at(7)), [prove(1)]);
     assert_eq!(state.step(invalid(1), at(8)), [prove_on_the_processor(1)]);
@@ -359,7 +311,6 @@ fn a_witness_that_the_processor_finds_false_is_not_held_against_the_card() {
         let unsatisfied = ProveFailure::Other(FailureKind::Input, "row 3".into());
         let effects = state.step(Event::ProveFailed(key(job), unsatisfied), at(8));
         assert!(matches!(ended(&effects)[..], [WorkerEvent::Failed { kind: FailureKind::Input, .. }]));
-        state.step(Event::Claimed { entry: None, memory_used: 0 }, at(9));
         assert_eq!(farewell(&effects), None);
     }
 }
@@ -381,12 +332,9 @@ fn a_card_that_is_wrong_now_and_then_is_suspect_at_the_third_time() {
     for job in 1..=3 {
         let at = |seconds| at(10 * job + seconds);
         proving_from(10 * job, &mut state, job);
-        state.step(Event::Claimed { entry: None, memory_used: 0 }, at(5));
-        state.step(Event::Claimed { entry: None, memory_used: 0 }, at(6));
         assert_eq!(state.step(invalid(job), at(6)), [prove(job)]);
         let effects = state.step(Event::Proved(key(job), proof()), at(7));
         assert!(matches!(ended(&effects)[..], [WorkerEvent::Proved { .. }]));
-        // No look into the queue is under way: it leaves at once.
         let why = farewell(&effects);
         assert_eq!(why.is_some_and(|why| why.contains("PM-WORKER-050")), job == 3, "{effects:?}");
     }
@@ -410,10 +358,8 @@ fn a_card_that_fails_three_times_in_a_row_rests_and_gets_another_chance() {
     proving(&mut state, 1);
     state.step(crash(1), at(6));
     state.step(crash(1), at(7));
-    state.step(Event::Claimed { entry: None, memory_used: 0 }, at(7));
     proving(&mut state, 2);
-    state.step(claimed(3), at(8));
-    state.step(grant(3), at(8));
+    state.step(received(3), at(8));
     state.step(Event::Prepared(key(3)), at(9));
     let effects = state.step(crash(2), at(10));
     let reasons: Vec<&str> = ended(&effects)
@@ -424,62 +370,47 @@ fn a_card_that_fails_three_times_in_a_row_rests_and_gets_another_chance() {
         })
         .collect();
     assert!(reasons.len() == 2 && reasons.iter().all(|why| why.contains("PM-WORKER-052")), "{reasons:?}");
-    assert_eq!(state.step(Event::Tick, at(29)), [], "20 seconds of rest");
-    assert_eq!(state.step(Event::Tick, at(30)), [Effect::Claim]);
+    let effects = state.step(received(4), Duration::from_millis(29_999));
+    assert!(
+        matches!(ended(&effects)[..], [WorkerEvent::HandedBack { .. }]),
+        "20 seconds of rest: {effects:?}"
+    );
     // One more failure is enough to rest again, and one proof to be well.
-    proving_from(30, &mut state, 4);
-    let effects = state.step(crash(4), at(36));
+    proving_from(30, &mut state, 5);
+    let effects = state.step(crash(5), at(36));
     assert!(matches!(ended(&effects)[..], [WorkerEvent::HandedBack { .. }]), "{effects:?}");
-    let effects = state.step(claimed(5), at(37));
-    assert!(matches!(ended(&effects)[..], [WorkerEvent::HandedBack { .. }]), "a claim that was under way");
-    assert_eq!(state.step(Event::Tick, at(56)), [Effect::Claim]);
+    assert!(state.sick(at(55)).is_some() && state.sick(at(56)).is_none());
     proving_from(60, &mut state, 6);
     state.step(Event::Proved(key(6), proof()), at(66));
-    state.step(Event::Claimed { entry: None, memory_used: 0 }, at(67));
     proving_from(70, &mut state, 7);
     assert_eq!(state.step(crash(7), at(76)), [prove(7)]);
 }
 
 #[test]
-fn a_sick_card_finishes_its_proof_and_claims_nothing_until_it_is_well() {
+fn a_sick_card_finishes_its_proof_and_hands_back_what_comes_until_it_is_well() {
     let mut state = worker_on("cuda");
     proving(&mut state, 1);
-    state.step(claimed(2), at(6));
+    state.step(received(2), at(6));
     let effects = state.step(Event::Condition(Condition::Sick("too hot".into())), at(7));
     let [WorkerEvent::HandedBack { job: JobId(2), message, .. }] = ended(&effects)[..] else {
         panic!("{effects:?}")
     };
     assert_eq!(message, "too hot");
+    state.step(Event::PrepareFailed(key(2), FailureKind::Input, "late".into()), at(7));
     let effects = state.step(Event::Proved(key(1), proof()), at(8));
     assert!(matches!(ended(&effects)[..], [WorkerEvent::Proved { .. }]));
-    assert!(!effects.contains(&Effect::Claim));
-    assert_eq!(state.step(Event::Tick, at(9999)), []);
-    assert_eq!(state.step(Event::Condition(Condition::Well), at(10_000)), [Effect::Claim]);
+    let effects = state.step(received(3), at(9999));
+    assert!(matches!(ended(&effects)[..], [WorkerEvent::HandedBack { .. }]), "{effects:?}");
+    assert_eq!(news(state.step(Event::Condition(Condition::Well), at(10_000))), []);
+    proving_from(10_000, &mut state, 4);
 }
 
 #[test]
-fn a_queue_that_cannot_be_reached_is_asked_again_after_a_pause() {
+fn an_idle_worker_leaves_at_once() {
     let mut state = worker();
-    assert_eq!(state.step(Event::ClaimFailed, at(5)), []);
-    assert_eq!(state.step(Event::Tick, Duration::from_millis(5999)), []);
-    assert_eq!(state.step(Event::Tick, at(6)), [Effect::Claim]);
-    assert_eq!(state.step(Event::Tick, at(7)), [], "one claim at a time");
-}
-
-#[test]
-fn an_idle_worker_leaves_when_its_last_look_into_the_queue_ends() {
-    let mut state = worker();
-    assert_eq!(state.step(Event::Drain, at(1)), []);
-    let effects = state.step(claimed(1), at(2));
+    let effects = state.step(Event::Drain, at(1));
     assert!(
-        matches!(
-            effects[..],
-            [
-                Effect::Emit(WorkerEvent::HandedBack { .. }),
-                Effect::Emit(WorkerEvent::Left { .. }),
-                Effect::Finish(None)
-            ]
-        ),
+        matches!(effects[..], [Effect::Emit(WorkerEvent::Left { .. }), Effect::Finish(None)]),
         "{effects:?}"
     );
 }
@@ -488,15 +419,13 @@ fn an_idle_worker_leaves_when_its_last_look_into_the_queue_ends() {
 fn a_draining_worker_finishes_its_proof_within_its_time() {
     let mut state = worker();
     proving(&mut state, 1);
-    state.step(Event::Claimed { entry: None, memory_used: 0 }, at(6));
     let mut slow = state.clone();
-    state.step(Event::Claimed { entry: None, memory_used: 0 }, at(6));
     state.step(Event::Drain, at(7));
     let effects = state.step(Event::Proved(key(1), proof()), at(8));
     assert!(matches!(ended(&effects)[..], [WorkerEvent::Proved { .. }]));
 
     slow.step(Event::Drain, at(7));
-    assert_eq!(slow.step(Event::Tick, at(36)), []);
+    assert_eq!(news(slow.step(Event::Tick, at(36))), []);
     let effects = slow.step(Event::Tick, at(37));
     assert!(matches!(ended(&effects)[..], [WorkerEvent::HandedBack { .. }]));
     assert_eq!(effects.last(), Some(&Effect::Finish(None)));

@@ -1,7 +1,7 @@
 //! The other side of the queue, and backends that misbehave.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, OnceLock,
@@ -16,19 +16,25 @@ use prover::{
     Backend, BackendError, Cancel, CpuBackend, DevTrapdoor, Key, KeyId, Matrices, NoProgress, Staged, Sums,
     Timings, Witness,
 };
+use queue::{
+    CoordinatorQueue, QueueWrite,
+    memory::{MemoryCoordinator, MemoryQueue},
+};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::{
-    Attempt, CardReading, Control, CoordinatorQueue, FailureKind, Hold, JobEntry, JobId, Priority, Stage,
+    Attempt, CardReading, Control, Directive, FailureKind, InFlight, JobEntry, JobId, ProcessId, Stage,
     WorkerEvent, WorkerId,
     job::{encode_batch_input, input_hash},
-    queue::memory::{MemoryCoordinator, MemoryQueue},
 };
 
 const SOON: Duration = Duration::from_secs(120);
 
+/// The process of the worker under test.
+pub const PROCESS: ProcessId = ProcessId(7);
+
 pub fn worker_id() -> WorkerId {
-    WorkerId::new("under-test").unwrap()
+    WorkerId::parse("rack/under-test").unwrap()
 }
 
 /// The `s3m1` circuit with its development key, which is made once per version of the circuit.
@@ -58,13 +64,13 @@ pub fn key_file() -> &'static Path {
 }
 
 pub fn config() -> Config {
-    let mut config = Config::new(worker_id(), key_file().parent().unwrap().to_owned(), vec![Shape::S3M1]);
+    let mut config = Config::new(key_file().parent().unwrap().to_owned(), vec![Shape::S3M1]);
     config.heartbeat = Duration::from_millis(20);
     config.poll = Duration::from_millis(50);
     config
 }
 
-/// A worker under test and the coordinator it talks to.
+/// A worker under test and the coordinator it talks to, which answers registrations.
 pub struct Farm {
     coordinator: MemoryCoordinator,
     shutdown: CancellationToken,
@@ -80,14 +86,17 @@ impl Farm {
 
     pub async fn with(backend: Arc<dyn Backend>, change: impl FnOnce(&mut Config)) -> Self {
         let queue = MemoryQueue::default();
+        let coordinator = queue.coordinator();
+        let open = BTreeSet::from([worker_id().pool]);
+        coordinator.write(&[QueueWrite::Pools { open, closed: BTreeSet::new() }]).await.unwrap();
         let mut config = config();
         change(&mut config);
         let circuits = [circuit().clone()];
-        let worker =
-            Worker::with_circuits(config, &circuits, backend, Arc::new(queue.worker(worker_id()))).unwrap();
+        let side = Arc::new(queue.worker(worker_id(), PROCESS));
+        let worker = Worker::with_circuits(config, &circuits, backend, side).unwrap();
         let shutdown = CancellationToken::new();
         let worker = tokio::spawn(worker.run(shutdown.clone()));
-        Self { coordinator: queue.coordinator(), shutdown, worker, seen: Mutex::default() }
+        Self { coordinator, shutdown, worker, seen: Mutex::default() }
     }
 
     pub fn entry(&self, job: JobId, input: &[u8]) -> JobEntry {
@@ -97,23 +106,35 @@ impl Farm {
             shape: Shape::S3M1,
             circuit_digest: circuit().matrices.digest(),
             input_hash: input_hash(input),
-            excluded: Vec::new(),
         }
     }
 
-    pub async fn publish(&self, input: &BatchInput) -> JobEntry {
+    /// Sends the job of this batch to the worker.
+    pub async fn send(&self, input: &BatchInput) -> JobEntry {
         let bytes = encode_batch_input(input).unwrap();
         let entry = self.entry(JobId::of_batch(input.batch_no), &bytes);
-        self.publish_bytes(&entry, &bytes).await;
+        self.send_bytes(&entry, &bytes).await;
         entry
     }
 
-    pub async fn publish_bytes(&self, entry: &JobEntry, input: &[u8]) {
-        self.coordinator.publish(entry, input, Priority::Normal).await.unwrap();
+    pub async fn send_bytes(&self, entry: &JobEntry, input: &[u8]) {
+        let input = QueueWrite::Input { pool: worker_id().pool, job: entry.job, input: input.into() };
+        self.coordinator.write(&[input]).await.unwrap();
+        self.control(Control::Job(entry.clone())).await;
     }
 
     pub async fn control(&self, control: Control) {
-        self.coordinator.control(&worker_id(), control).await.unwrap();
+        self.control_of(PROCESS, control).await;
+    }
+
+    /// To a process under the worker's name, which may be another one.
+    pub async fn control_of(&self, process: ProcessId, control: Control) {
+        let directive = Directive { process, control };
+        self.coordinator.write(&[QueueWrite::Directive { worker: worker_id(), directive }]).await.unwrap();
+    }
+
+    pub async fn close(&self, entry: &JobEntry) {
+        self.control(Control::Close { job: entry.job, attempt: entry.attempt }).await;
     }
 
     /// The next event, whatever it is.
@@ -122,7 +143,7 @@ impl Farm {
     }
 
     /// The first event that fits; those before it are passed over.
-    async fn find(&self, what: &str, fits: impl Fn(&WorkerEvent) -> bool) -> WorkerEvent {
+    pub async fn find(&self, what: &str, fits: impl Fn(&WorkerEvent) -> bool) -> WorkerEvent {
         let deadline = tokio::time::Instant::now() + SOON;
         loop {
             while let Some(event) = self.seen.lock().unwrap().pop_front() {
@@ -132,24 +153,25 @@ impl Farm {
             }
             assert!(tokio::time::Instant::now() < deadline, "{what} did not come");
             let batch = self.coordinator.next_events(Duration::from_secs(1)).await.unwrap();
-            if let Some(cursor) = batch.up_to {
-                self.coordinator.acknowledge(cursor).await.unwrap();
+            if let Some(cursors) = batch.up_to {
+                self.coordinator.write(&[QueueWrite::Acknowledge(cursors)]).await.unwrap();
             }
-            self.seen.lock().unwrap().extend(batch.events);
+            for found in batch.events {
+                assert_eq!((&found.worker, found.process), (&worker_id(), PROCESS));
+                if matches!(found.event, WorkerEvent::Register { .. }) {
+                    self.control(Control::Registered).await;
+                }
+                self.seen.lock().unwrap().push_back(found.event);
+            }
         }
     }
 
-    /// Waits for the claim and grants it.
-    pub async fn grant(&self, entry: &JobEntry) {
-        let (job, attempt) = (entry.job, entry.attempt);
-        let claimed = WorkerEvent::Claimed { worker: worker_id(), job, attempt };
-        self.find("the claim", |event| *event == claimed).await;
-        self.control(Control::Grant { job, attempt }).await;
-    }
-
-    /// The event that ends the attempt.
+    /// The event that ends the attempt, which is closed then.
     pub async fn end_of(&self, entry: &JobEntry) -> WorkerEvent {
-        self.find("the end", |event| event.ends() == Some((entry.job, entry.attempt))).await
+        let ended = (entry.job, entry.attempt);
+        let event = self.find("the end", |event| event.ends() == Some(ended)).await;
+        self.close(entry).await;
+        event
     }
 
     pub async fn expect_failure(&self, entry: &JobEntry, expected: FailureKind, reason: &str) {
@@ -160,11 +182,12 @@ impl Farm {
 
     /// Waits for a heartbeat that reports exactly these.
     pub async fn until_held(&self, expected: &[(JobId, Stage)]) {
-        let reports =
-            |holds: &[Hold]| holds.iter().map(|hold| (hold.job, hold.stage)).collect::<Vec<_>>() == expected;
+        let reports = |held: &[InFlight]| {
+            held.iter().map(|held| (held.job, held.stage)).collect::<Vec<_>>() == expected
+        };
         self.find(
             "that heartbeat",
-            |event| matches!(event, WorkerEvent::Heartbeat { holds, .. } if reports(holds)),
+            |event| matches!(event, WorkerEvent::Heartbeat { in_flight, .. } if reports(in_flight)),
         )
         .await;
     }
@@ -200,10 +223,10 @@ impl Farm {
         self.result().await.unwrap();
     }
 
-    /// Stops the worker, whatever it does; a proof that waits for ever is cancelled first.
+    /// Stops the worker, whatever it does; a proof that waits for ever is closed first.
     pub async fn stop(self) {
         for batch_no in 1..=3 {
-            self.control(Control::Cancel { job: JobId::of_batch(batch_no), attempt: Attempt(1) }).await;
+            self.control(Control::Close { job: JobId::of_batch(batch_no), attempt: Attempt(1) }).await;
         }
         self.shutdown();
         self.until_left().await;

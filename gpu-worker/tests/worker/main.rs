@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 mod batches;
+mod contact;
 mod decisions;
 #[path = "../card/fake.rs"]
 mod fake;
@@ -17,25 +18,23 @@ use std::{
 use batches::Ledger;
 use circuits::{batch::Prepared, shape::Shape};
 use fake::Fake;
-use farm::{Behaviour, Farm, FaultyBackend, circuit, worker_id};
+use farm::{Behaviour, Farm, FaultyBackend, PROCESS, circuit, worker_id};
 use gpu_worker::{
     LoadError, Worker, WorkerError,
     card::{Condition, Monitor, Settings},
 };
 use prover::{CpuBackend, PreparedVerifyingKey, verify};
 use wire::{
-    Attempt, Control, FailureKind, JobEntry, JobId, Stage, WorkerEvent,
+    Attempt, Control, FailureKind, JobEntry, JobId, ProcessId, Stage, WorkerEvent,
     job::{encode_batch_input, input_hash},
 };
 
-/// Publishes the batch, grants its claim, and checks the proof that comes.
+/// Sends the batch and checks the proof that comes.
 async fn prove_batch(farm: &Farm, input: circuits::batch::BatchInput) {
     let expected = Prepared::new(input.clone()).unwrap().public_inputs();
-    let entry = farm.publish(&input).await;
-    farm.grant(&entry).await;
+    let entry = farm.send(&input).await;
     let event = farm.end_of(&entry).await;
-    let WorkerEvent::Proved { proof, public_inputs, timings, .. } = event else { panic!("{event:?}") };
-    assert_eq!(public_inputs, expected);
+    let WorkerEvent::Proved { proof, timings, .. } = event else { panic!("{event:?}") };
     let key = PreparedVerifyingKey::new(circuit().key.verifying_key()).unwrap();
     verify(&key, &prover::Proof::from_bytes(&proof.0).unwrap(), &expected).unwrap();
     for (stage, time) in
@@ -75,7 +74,7 @@ async fn a_job_for_another_circuit_version_is_refused() {
     let farm = Farm::start(FaultyBackend::new(Behaviour::Wait)).await;
     let bytes = encode_batch_input(&Ledger::new().empty()).unwrap();
     let entry = JobEntry { circuit_digest: [9; 32], ..farm.entry(JobId(1), &bytes) };
-    farm.publish_bytes(&entry, &bytes).await;
+    farm.send_bytes(&entry, &bytes).await;
     farm.expect_failure(&entry, FailureKind::Infrastructure, "PM-WORKER-011").await;
     farm.stop().await;
 }
@@ -114,8 +113,7 @@ async fn damaged_inputs_are_refused_with_the_reason() {
     for (attempt, (bytes, hash, kind, code)) in (1..).zip(cases) {
         let job = JobId::of_batch(good.batch_no);
         let entry = JobEntry { input_hash: hash, attempt: Attempt(attempt), ..farm.entry(job, &bytes) };
-        farm.publish_bytes(&entry, &bytes).await;
-        farm.grant(&entry).await;
+        farm.send_bytes(&entry, &bytes).await;
         farm.expect_failure(&entry, kind, code).await;
     }
     farm.stop().await;
@@ -135,8 +133,7 @@ fn with_hash(
 async fn a_backend_that_panics_costs_the_attempt_and_not_the_worker() {
     let backend = FaultyBackend::new(Behaviour::Panic);
     let farm = Farm::start(backend.clone()).await;
-    let entry = farm.publish(&Ledger::new().empty()).await;
-    farm.grant(&entry).await;
+    let entry = farm.send(&Ledger::new().empty()).await;
     farm.expect_failure(&entry, FailureKind::Infrastructure, "the device is on fire").await;
 
     backend.now(Behaviour::Cpu);
@@ -187,8 +184,7 @@ async fn a_device_that_fails_once_is_tried_again_and_one_that_fails_twice_fails_
     prove_batch(&farm, Ledger::new().empty()).await;
     assert_eq!(backend.proofs(), 2);
     backend.now(Behaviour::DeviceFails);
-    let entry = farm.publish(&Ledger::new().empty_number(2)).await;
-    farm.grant(&entry).await;
+    let entry = farm.send(&Ledger::new().empty_number(2)).await;
     farm.expect_failure(&entry, FailureKind::Infrastructure, "out of memory").await;
     backend.now(Behaviour::Cpu);
     prove_batch(&farm, Ledger::new().empty_number(3)).await;
@@ -196,21 +192,26 @@ async fn a_device_that_fails_once_is_tried_again_and_one_that_fails_twice_fails_
 }
 
 #[tokio::test]
-async fn a_worker_whose_card_is_called_sick_claims_nothing_until_it_is_called_well() {
+async fn a_worker_whose_card_is_called_sick_hands_back_what_comes_until_it_is_called_well() {
     let (say, card) = tokio::sync::watch::channel(Condition::Well);
     let farm = Farm::with(FaultyBackend::new(Behaviour::Wait), |config| config.condition = Some(card)).await;
-    let first = farm.publish(&Ledger::new().empty()).await;
-    farm.grant(&first).await;
-    let second = farm.publish(&Ledger::new().empty_number(2)).await;
-    farm.grant(&second).await;
+    let first = farm.send(&Ledger::new().empty()).await;
+    let second = farm.send(&Ledger::new().empty_number(2)).await;
     farm.until_held(&[(first.job, Stage::Proving), (second.job, Stage::Ready)]).await;
     say.send(Condition::Sick("too hot".into())).unwrap();
     let event = farm.end_of(&second).await;
     assert!(matches!(&event, WorkerEvent::HandedBack { message, .. } if message == "too hot"), "{event:?}");
     farm.until_held(&[(first.job, Stage::Proving)]).await;
+    let again = JobEntry { attempt: Attempt(2), ..second };
+    let bytes = encode_batch_input(&Ledger::new().empty_number(2)).unwrap();
+    farm.send_bytes(&again, &bytes).await;
+    assert!(matches!(farm.end_of(&again).await, WorkerEvent::HandedBack { .. }));
     say.send(Condition::Well).unwrap();
-    let third = farm.publish(&Ledger::new().empty_number(3)).await;
-    farm.grant(&third).await;
+    let well = |event: &WorkerEvent| matches!(event, WorkerEvent::Heartbeat { card: None, .. });
+    farm.find("a heartbeat without a sick card", well).await;
+    farm.send_bytes(&JobEntry { attempt: Attempt(3), ..again.clone() }, &bytes).await;
+    farm.until_held(&[(first.job, Stage::Proving), (again.job, Stage::Ready)]).await;
+    farm.control(Control::Close { job: again.job, attempt: Attempt(3) }).await;
     farm.stop().await;
 }
 
@@ -223,8 +224,7 @@ async fn a_watched_card_shows_in_heartbeats_and_its_energy_in_reports() {
     let monitor = Monitor::start(worker_id(), settings).unwrap();
     let backend = FaultyBackend::new(Behaviour::Wait);
     let farm = Farm::with(backend.clone(), |config| *config = config.clone().watching(monitor.card())).await;
-    let entry = farm.publish(&Ledger::new().empty()).await;
-    farm.grant(&entry).await;
+    let entry = farm.send(&Ledger::new().empty()).await;
     farm.until_held(&[(entry.job, Stage::Proving)]).await;
     fake.card(0, &[("energy", "5007500")]);
     backend.now(Behaviour::Cpu);
@@ -245,8 +245,7 @@ async fn a_card_that_the_worker_itself_finds_sick_shows_in_heartbeats() {
     let farm = Farm::start(backend.clone()).await;
     // Each attempt is tried twice, and three failures in a row are too many.
     for number in [1, 2] {
-        let entry = farm.publish(&Ledger::new().empty_number(number)).await;
-        farm.grant(&entry).await;
+        farm.send(&Ledger::new().empty_number(number)).await;
     }
     let sick = farm.until_card(|card| card.sick.is_some()).await.sick.unwrap();
     assert!(sick.contains("PM-WORKER-052"), "{sick}");
@@ -257,10 +256,8 @@ async fn a_card_that_the_worker_itself_finds_sick_shows_in_heartbeats() {
 async fn the_next_witness_moves_to_the_device_while_it_proves() {
     let backend = FaultyBackend::new(Behaviour::Wait);
     let farm = Farm::start(backend.clone()).await;
-    let first = farm.publish(&Ledger::new().empty()).await;
-    farm.grant(&first).await;
-    let second = farm.publish(&Ledger::new().empty_number(2)).await;
-    farm.grant(&second).await;
+    let first = farm.send(&Ledger::new().empty()).await;
+    let second = farm.send(&Ledger::new().empty_number(2)).await;
     farm.until_held(&[(first.job, Stage::Proving), (second.job, Stage::Ready)]).await;
     while backend.staged() == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -276,25 +273,92 @@ async fn the_next_witness_moves_to_the_device_while_it_proves() {
 #[tokio::test]
 async fn the_next_witness_is_made_while_the_backend_proves_and_heartbeats_show_it() {
     let farm = Farm::start(FaultyBackend::new(Behaviour::Wait)).await;
-    let first = farm.publish(&Ledger::new().empty()).await;
-    farm.grant(&first).await;
-    let second = farm.publish(&Ledger::new().empty_number(2)).await;
-    farm.grant(&second).await;
+    let first = farm.send(&Ledger::new().empty()).await;
+    let second = farm.send(&Ledger::new().empty_number(2)).await;
     farm.until_held(&[(first.job, Stage::Proving), (second.job, Stage::Ready)]).await;
     farm.stop().await;
 }
 
 #[tokio::test]
-async fn a_cancelled_proof_stops_and_the_next_one_starts() {
+async fn a_closed_proof_stops_and_the_next_one_starts() {
     let farm = Farm::start(FaultyBackend::new(Behaviour::Wait)).await;
-    let first = farm.publish(&Ledger::new().empty()).await;
-    farm.grant(&first).await;
-    let second = farm.publish(&Ledger::new().empty_number(2)).await;
-    farm.grant(&second).await;
+    let first = farm.send(&Ledger::new().empty()).await;
+    let second = farm.send(&Ledger::new().empty_number(2)).await;
     farm.until_held(&[(first.job, Stage::Proving), (second.job, Stage::Ready)]).await;
-    farm.control(Control::Cancel { job: first.job, attempt: first.attempt }).await;
-    assert!(matches!(farm.end_of(&first).await, WorkerEvent::HandedBack { .. }));
+    farm.close(&first).await;
     farm.until_held(&[(second.job, Stage::Proving)]).await;
+    farm.stop().await;
+}
+
+#[tokio::test]
+async fn a_third_job_is_handed_back() {
+    let farm = Farm::start(FaultyBackend::new(Behaviour::Wait)).await;
+    let first = farm.send(&Ledger::new().empty()).await;
+    let second = farm.send(&Ledger::new().empty_number(2)).await;
+    let third = farm.send(&Ledger::new().empty_number(3)).await;
+    assert!(matches!(farm.end_of(&third).await, WorkerEvent::HandedBack { .. }));
+    farm.until_held(&[(first.job, Stage::Proving), (second.job, Stage::Ready)]).await;
+    farm.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_that_is_sent_twice_is_proved_once_and_its_end_is_said_until_it_is_closed() {
+    let backend = FaultyBackend::new(Behaviour::Wait);
+    let farm = Farm::start(backend.clone()).await;
+    let batch = Ledger::new().empty();
+    let entry = farm.send(&batch).await;
+    farm.send(&batch).await;
+    farm.until_held(&[(entry.job, Stage::Proving)]).await;
+    farm.send(&batch).await;
+    backend.now(Behaviour::Cpu);
+    let is_end = |event: &WorkerEvent| event.ends() == Some((entry.job, entry.attempt));
+    let end = farm.find("the end", is_end).await;
+    assert!(matches!(end, WorkerEvent::Proved { .. }), "{end:?}");
+    // Nobody answered: it comes again by itself, and when the job is sent again.
+    assert_eq!(farm.find("the end again", is_end).await, end);
+    farm.send(&batch).await;
+    assert_eq!(farm.find("the end again", is_end).await, end);
+    farm.close(&entry).await;
+    assert_eq!(backend.proofs(), 1);
+    farm.stop().await;
+}
+
+#[tokio::test]
+async fn directives_for_another_process_of_its_name_are_ignored() {
+    let farm = Farm::start(FaultyBackend::new(Behaviour::Wait)).await;
+    let entry = farm.send(&Ledger::new().empty()).await;
+    farm.until_held(&[(entry.job, Stage::Proving)]).await;
+    let close = Control::Close { job: entry.job, attempt: entry.attempt };
+    for control in [close, Control::Drain, Control::NameTaken] {
+        farm.control_of(ProcessId(8), control).await;
+    }
+    // What comes behind them is read.
+    let second = farm.send(&Ledger::new().empty_number(2)).await;
+    farm.until_held(&[(entry.job, Stage::Proving), (second.job, Stage::Ready)]).await;
+    farm.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_name_is_taken_leaves_with_the_reason() {
+    let farm = Farm::start(FaultyBackend::new(Behaviour::Wait)).await;
+    farm.control(Control::NameTaken).await;
+    let message = farm.until_left().await;
+    assert!(message.contains("PM-WORKER-014"), "{message}");
+    assert!(farm.result().await.unwrap_err().to_string().contains(&message));
+}
+
+#[tokio::test]
+async fn a_worker_that_the_coordinator_forgot_registers_again_with_what_it_holds() {
+    let farm = Farm::start(FaultyBackend::new(Behaviour::Wait)).await;
+    let entry = farm.send(&Ledger::new().empty()).await;
+    farm.until_held(&[(entry.job, Stage::Proving)]).await;
+    farm.control(Control::Reregister).await;
+    let event = farm.find("a registration", |event| matches!(event, WorkerEvent::Register { .. })).await;
+    let WorkerEvent::Register { in_flight, .. } = event else { panic!("{event:?}") };
+    assert_eq!(
+        in_flight.iter().map(|held| (held.job, held.stage)).collect::<Vec<_>>(),
+        [(entry.job, Stage::Proving)]
+    );
     farm.stop().await;
 }
 
@@ -302,10 +366,8 @@ async fn a_cancelled_proof_stops_and_the_next_one_starts() {
 async fn a_worker_that_is_stopped_finishes_its_proof_and_gives_the_rest_back() {
     let backend = FaultyBackend::new(Behaviour::Wait);
     let farm = Farm::start(backend.clone()).await;
-    let first = farm.publish(&Ledger::new().empty()).await;
-    farm.grant(&first).await;
-    let second = farm.publish(&Ledger::new().empty_number(2)).await;
-    farm.grant(&second).await;
+    let first = farm.send(&Ledger::new().empty()).await;
+    let second = farm.send(&Ledger::new().empty_number(2)).await;
     farm.until_held(&[(first.job, Stage::Proving), (second.job, Stage::Ready)]).await;
     farm.shutdown();
     assert!(matches!(farm.end_of(&second).await, WorkerEvent::HandedBack { .. }));
@@ -318,8 +380,7 @@ async fn a_worker_that_is_stopped_finishes_its_proof_and_gives_the_rest_back() {
 #[tokio::test]
 async fn a_worker_that_is_stopped_gives_a_proof_back_that_takes_too_long() {
     let farm = Farm::with(FaultyBackend::new(Behaviour::Wait), |config| config.drain = Duration::ZERO).await;
-    let entry = farm.publish(&Ledger::new().empty()).await;
-    farm.grant(&entry).await;
+    let entry = farm.send(&Ledger::new().empty()).await;
     farm.until_held(&[(entry.job, Stage::Proving)]).await;
     farm.shutdown();
     assert!(matches!(farm.end_of(&entry).await, WorkerEvent::HandedBack { .. }));
@@ -329,7 +390,7 @@ async fn a_worker_that_is_stopped_gives_a_proof_back_that_takes_too_long() {
 
 #[test]
 fn a_worker_does_not_start_without_memory_or_with_a_foreign_key() {
-    let queue = Arc::new(wire::queue::memory::MemoryQueue::default().worker(farm::worker_id()));
+    let queue = Arc::new(queue::memory::MemoryQueue::default().worker(worker_id(), PROCESS));
     let backend = || FaultyBackend::new(Behaviour::Wait);
     let mut config = farm::config();
     config.memory_limit = Some(1 << 20);

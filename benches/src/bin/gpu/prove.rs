@@ -102,7 +102,7 @@ fn prover(circuit: &Circuit, backend: Arc<dyn Backend>) -> eyre::Result<Prover> 
 /// The card through NVML; without it there is no energy to report.
 fn watch(backend: &CudaBackend) -> Option<(Monitor, Card)> {
     let device = backend.device()?;
-    let id = WorkerId::new("bench".to_owned()).ok()?;
+    let id = WorkerId::parse("bench").ok()?;
     match Monitor::start(id, CardSettings::for_device(&device)) {
         Ok(monitor) => {
             let card = monitor.card();

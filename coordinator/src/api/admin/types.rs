@@ -2,6 +2,7 @@
 
 use async_graphql::SimpleObject;
 use chrono::{DateTime, Utc};
+use wire::PoolName;
 
 use crate::{
     api::graphql::{
@@ -11,6 +12,7 @@ use crate::{
         time,
     },
     driver::{self, Overview},
+    farm::Pool,
     service::{WorkerHealth, WorkerView},
     state::explain::JobFacts,
 };
@@ -20,20 +22,20 @@ use crate::{
 pub struct Job {
     pub batch: u32,
     pub circuit: &'static str,
-    /// `due`, `published`, `leased` or `poisoned`.
+    /// `due`, `leased`, `parked` or `poisoned`.
     pub phase: &'static str,
     pub attempt: u32,
-    /// Attempts that ended by the job's own fault.
-    pub charged: u32,
-    /// Who holds it.
+    /// Attempts that ended badly.
+    pub failures: u32,
+    /// The worker of its last attempt in flight.
     pub worker: Option<String>,
     pub waits_for: String,
 }
 
 impl From<JobFacts> for Job {
     fn from(facts: JobFacts) -> Self {
-        let JobFacts { batch_no, shape, phase, attempt, charged, worker, waits_for } = facts;
-        Self { batch: batch_no, circuit: shape.name(), phase, attempt, charged, worker, waits_for }
+        let JobFacts { batch_no, shape, phase, attempt, failures, worker, waits_for } = facts;
+        Self { batch: batch_no, circuit: shape.name(), phase, attempt, failures, worker, waits_for }
     }
 }
 
@@ -71,6 +73,34 @@ impl StatusWorker {
     }
 }
 
+/// Workers that share a credential, and what is known of them since this coordinator leads.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct StatusPool {
+    pub name: String,
+    pub workers: usize,
+    /// Attempts in flight, and how many may be: proofs widen this window, attempts that end badly narrow it.
+    pub in_flight: u32,
+    pub window: u32,
+    pub proofs: BigInt,
+    pub bad_ends: BigInt,
+    /// Entries of its stream that could not be read.
+    pub malformed: BigInt,
+}
+
+impl StatusPool {
+    fn new((name, pool): (PoolName, Pool)) -> Self {
+        Self {
+            name: name.to_string(),
+            workers: pool.workers,
+            in_flight: pool.in_flight,
+            window: pool.window,
+            proofs: pool.proofs.into(),
+            bad_ends: pool.bad_ends.into(),
+            malformed: pool.malformed.into(),
+        }
+    }
+}
+
 /// How the whole service is.
 #[derive(Clone, Debug, SimpleObject)]
 pub struct Status {
@@ -97,6 +127,7 @@ pub struct Status {
     /// How many jobs wait for a proof; `jobs` names the oldest.
     pub job_count: usize,
     pub jobs: Vec<Job>,
+    pub pools: Vec<StatusPool>,
     pub workers: Vec<StatusWorker>,
 }
 
@@ -122,6 +153,7 @@ impl From<Overview> for Status {
             promises_missed: overview.deadlines.missed.into(),
             job_count: overview.job_count,
             jobs: overview.jobs.into_iter().map(Job::from).collect(),
+            pools: overview.pools.into_iter().map(StatusPool::new).collect(),
             workers: overview.workers.into_iter().map(|view| StatusWorker::new(view, &draining)).collect(),
         }
     }

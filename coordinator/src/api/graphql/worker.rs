@@ -22,7 +22,8 @@ pub enum WorkerHealth {
 #[graphql(remote = "wire::Stage")]
 pub enum HoldStage {
     /// Claimed, waiting for the grant.
-    Waiting,
+    /// Received; an earlier attempt is being prepared.
+    Queued,
     Fetching,
     Witness,
     /// Its witness is ready, another proof occupies the backend.

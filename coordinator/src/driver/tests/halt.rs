@@ -144,21 +144,20 @@ async fn a_foreign_root_and_a_signer_that_is_not_listed_stop_new_promises_with_n
 async fn a_worker_with_another_key_gets_no_jobs_and_operators_see_why() {
     let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
     let handle = world.start(folder.path()).await;
-    let name = WorkerId::new("stranger").unwrap();
-    let side = world.queue.worker(name.clone());
-    side.emit(&registers(&name, [0x55; 32])).await.unwrap();
-    let told = Control::Refuse { shape: Shape::S3M1, verifying_key: [0x81; 32] };
+    let side = world.queue.worker(WorkerId::parse("stranger").unwrap(), ProcessId(2));
+    side.emit(&registers(|_| [0x55; 32])).await.unwrap();
+    let told = Control::Refuse { shape: Shape::S3M1, verifying_key: key(Shape::S3M1) };
     eventually("it is told", async || {
-        side.next_control(Duration::from_millis(20)).await.unwrap() == Some(told)
+        side.next_control(Duration::from_millis(20)).await.unwrap().as_ref() == Some(&told)
     })
     .await;
-    let view = handle.workers().await.into_iter().find(|worker| worker.id == "stranger").unwrap();
+    let view = handle.workers().await.into_iter().find(|worker| worker.id == "default/stranger").unwrap();
     let reason = view.reason.unwrap();
     assert!(view.circuits.is_empty());
     assert!(
         reason.contains("PM-FARM-002")
             && reason.contains(&"55".repeat(32))
-            && reason.contains(&"81".repeat(32)),
+            && reason.contains(&hex::encode(key(Shape::S3M1))),
         "{reason}"
     );
     let alarms = handle.overview().await.unwrap().alarms;
@@ -177,7 +176,7 @@ async fn a_worker_with_another_key_gets_no_jobs_and_operators_see_why() {
     send(&handle, &alice, &bob, 100, "s").await.unwrap();
     settle(&handle).await;
     for batch in handle.batches(None, 10).await {
-        assert_ne!(batch.worker.as_deref(), Some("stranger"));
+        assert_ne!(batch.worker.as_deref(), Some("default/stranger"));
     }
     handle.shutdown().await;
 }

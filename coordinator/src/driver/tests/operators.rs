@@ -118,11 +118,10 @@ async fn a_batch_and_an_operation_explain_how_they_came_to_be_final() {
         "opened with",
         "a coordinator begins to lead, in term 1",
         "sealed as s3m1",
-        "attempt 1 published",
-        "attempt 1 granted to tagger",
-        "attempt 1 of tagger ended, charged to the batch: the proof does not verify",
-        "attempt 2 published",
-        "proof of tagger (attempt 2) accepted",
+        "attempt 1 granted to default/tagger",
+        "attempt 1 of default/tagger ended (refused, which counts against it): the proof does not verify",
+        "attempt 2 granted to default/tagger",
+        "proof of default/tagger (attempt 2) accepted",
         "signed with nonce 0",
         "mined in block",
         "final on L1",
@@ -149,21 +148,21 @@ async fn a_batch_and_an_operation_explain_how_they_came_to_be_final() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_poisoned_batch_raises_an_alarm_is_bisected_and_goes_out_again() {
+async fn a_parked_batch_raises_an_alarm_is_bisected_and_goes_out_again() {
     let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    // The first makes it tried alone, the second parks it.
     world.bad_proofs.store(2, Ordering::Release);
-    // One worker alone poisons with twice as many attempts.
-    let handle = world.start_as(Config { poison_after: 1, ..config() }, folder.path()).await;
+    let handle = world.start_as(Config { quarantine_after: 1, ..config() }, folder.path()).await;
     let (alice, _) = people();
     world.chain.deposit(alice.owner, alice.key_hash, 1_000);
     let admin = Admin::over(&handle, folder.path());
-    eventually("the batch is poisoned", async || {
-        let jobs = admin.ask("{ jobs(poisoned: true) { batch phase } }").await;
-        jobs["jobs"] == json!([{ "batch": 1, "phase": "poisoned" }])
+    eventually("the batch is parked", async || {
+        let jobs = admin.ask("{ jobs(stuck: true) { batch phase } }").await;
+        jobs["jobs"] == json!([{ "batch": 1, "phase": "parked" }])
     })
     .await;
     let status = admin.ask("{ status { alarms jobCount } }").await;
-    assert!(status["status"]["alarms"][0].as_str().unwrap().contains("batch 1 is poisoned"), "{status}");
+    assert!(status["status"]["alarms"][0].as_str().unwrap().contains("batch 1 is parked"), "{status}");
     assert!(handle.ready().await.is_err());
     let explained = admin.ask("{ explainBatch(number: 1) { waitsFor suspects { slot reason } } }").await;
     // The worker lied: nothing of the batch is wrong.
@@ -191,8 +190,8 @@ async fn a_worker_is_drained_by_its_name_and_an_unknown_one_is_refused() {
     let admin = Admin::over(&handle, folder.path());
     eventually("the worker is there", async || !handle.workers().await.is_empty()).await;
     let drained =
-        admin.ask("mutation { drainWorker(id: \"tagger\") { status { workers { id draining } } } }").await;
-    assert_eq!(drained["drainWorker"]["status"]["workers"][0], json!({ "id": "tagger", "draining": true }));
+        admin.ask("mutation { drainWorker(id: \"default/tagger\") { status { workers { id draining } } } }").await;
+    assert_eq!(drained["drainWorker"]["status"]["workers"][0], json!({ "id": "default/tagger", "draining": true }));
     for name in ["nobody", "no such name!"] {
         let refused = admin
             .ask(&format!("mutation {{ drainWorker(id: \"{name}\") {{ userErrors {{ code }} }} }}"))

@@ -73,7 +73,6 @@ async fn a_request_is_followed_by_its_id_to_the_transaction_that_settles_it() {
     let story = [
         ("operation.accepted", sent.id.as_str()),
         ("batch.sealed", "s3m1"),
-        ("job.published", "attempt=1"),
         ("job.granted", "tagger"),
         ("batch.proven", "tagger"),
         ("batch.signed", &tx),

@@ -6,7 +6,7 @@ use wire::WorkerId;
 use super::lines;
 use crate::{
     chain::ForcedRequest,
-    farm::FarmEvent,
+    farm::FarmCommand,
     state::tests::{exit_of, funded},
     testkit::Bench,
 };
@@ -27,9 +27,14 @@ fn sealed_because(bench: &Bench) -> String {
 fn a_batch_leaves_a_line_for_each_decision_and_says_what_it_waits_for() {
     let (mut bench, _, _) = funded(&[Shape::S3M1]);
     let waits = |bench: &Bench| bench.state.waits_for(1, bench.now).unwrap();
-    bench.state.farm_step(FarmEvent::Tick, bench.now, &mut bench.log);
+    bench.state.farm_step(FarmCommand::Tick, bench.now, &mut bench.log);
     bench.now += 12_000;
-    assert_eq!(waits(&bench), "Attempt 1 was published 12.0 s ago; no worker holds the key of s3m1.");
+    assert_eq!(waits(&bench), "No worker with the key of s3m1 is alive.");
+    bench.grant(1);
+    assert_eq!(
+        waits(&bench),
+        "default/w holds attempt 1; its lease ends in 4.0 s without a heartbeat."
+    );
     bench.prove(1);
     assert_eq!(waits(&bench), "It is proven and waits for its transaction to be signed.");
     assert_eq!(bench.state.waits_for(9, bench.now), None);
@@ -38,8 +43,8 @@ fn a_batch_leaves_a_line_for_each_decision_and_says_what_it_waits_for() {
         [
             "opened with 4 places",
             "sealed as s3m1 with 1 mints and 0 forced requests: deposits waited long enough or fill it",
-            "attempt 1 published",
-            "proof of w (attempt 1) accepted; it took 1 ms, of which 1 ms for the witness",
+            "attempt 1 granted to default/w",
+            "proof of default/w (attempt 1) accepted; it took 1 ms, of which 1 ms for the witness",
         ]
     );
 }
@@ -75,12 +80,13 @@ fn a_sealed_batch_says_why() {
 #[test]
 fn a_late_proof_is_noted_once_for_each_attempt_that_there_was() {
     let (mut bench, _, _) = funded(&[Shape::S3M1]);
-    bench.state.farm_step(FarmEvent::Tick, bench.now, &mut bench.log);
+    bench.state.farm_step(FarmCommand::Tick, bench.now, &mut bench.log);
     let late = |bench: &mut Bench, attempt, name: &str| {
-        let worker = WorkerId::new(name).unwrap();
+        let worker = WorkerId::parse(name).unwrap();
         bench.state.late_proof(1, attempt, worker, bench.now, &mut bench.log);
     };
     late(&mut bench, 1, "slow");
+    bench.grant(1);
     bench.prove(1);
     let before = lines_of(&bench, 1).len();
     // Its own prover again; an attempt that never was.
@@ -92,11 +98,11 @@ fn a_late_proof_is_noted_once_for_each_attempt_that_there_was() {
     late(&mut bench, 1, "slow");
     assert_eq!(
         lines_of(&bench, 1)[before..],
-        ["a proof of slow (attempt 1) came late: another was accepted already"]
+        ["a proof of default/slow (attempt 1) came late: another was accepted already"]
     );
     let mut again = bench.replayed();
     let mut log = Vec::new();
-    again.late_proof(1, 1, WorkerId::new("slow").unwrap(), bench.now, &mut log);
+    again.late_proof(1, 1, WorkerId::parse("slow").unwrap(), bench.now, &mut log);
     assert_eq!(log, [], "nor once more after a restart");
 }
 

@@ -2,7 +2,6 @@ use circuits::shape::Shape;
 
 use super::*;
 use crate::{
-    farm::FarmEvent,
     state::tests::{exit_of, funded},
     testkit::Bench,
 };
@@ -47,16 +46,17 @@ fn a_snapshot_and_the_events_after_it_give_the_state_that_the_log_gives() {
 }
 
 #[test]
-fn leases_do_not_survive_a_snapshot() {
+fn attempts_in_flight_survive_a_snapshot() {
     let folder = tempfile::tempdir().unwrap();
     let snapshots = snapshots(folder.path());
     let mut bench = lived();
     let rules = Arc::new(bench.state.rules().clone());
-    bench.state.farm_step(FarmEvent::Tick, bench.now, &mut bench.log);
-    assert!(bench.state.farm.jobs().any(|(_, job)| job.phase != crate::farm::Phase::Due));
+    let batch_no = bench.state.farm.jobs().next().unwrap().0;
+    bench.grant(batch_no);
     snapshots.save(&bench.state, 1).unwrap();
     let (loaded, _) = snapshots.load(&rules).unwrap();
-    assert!(loaded.farm.jobs().all(|(_, job)| job.phase == crate::farm::Phase::Due));
+    let job = loaded.farm.job(batch_no).unwrap();
+    assert_eq!((&job.phase, job.live.len()), (&crate::farm::Phase::Leased, 1));
 }
 
 #[test]

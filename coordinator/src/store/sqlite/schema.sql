@@ -59,7 +59,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     batch_no INTEGER PRIMARY KEY REFERENCES batches (batch_no),
     attempt  INTEGER NOT NULL,
     charged  INTEGER NOT NULL,
-    phase    TEXT    NOT NULL CHECK (phase IN ('due', 'published', 'leased', 'poisoned')),
+    phase    TEXT    NOT NULL CHECK (phase IN ('due', 'leased', 'parked', 'poisoned')),
     worker   TEXT
 ) STRICT;
 

@@ -1,0 +1,213 @@
+//! What each report of a worker does. The pool of a report is certain; everything else is what a stranger wrote, and costs at
+//! most that pool.
+
+use wire::{
+    Control, Directive, FailureKind, InFlight, ProcessId, Registration, Stage, WorkerEvent,
+    job::{Attempt, JobId, WorkerId},
+};
+
+use super::{
+    AttemptEnd, Farm, FarmEffect, FarmRecord, MAX_DRAINING,
+    attempt::SILENT,
+    keys,
+    registry::MAX_WORKERS_PER_POOL,
+    timers::Timer,
+};
+
+/// An entry that heartbeats do not name is sent again after this.
+const RESEND_MS: u64 = 1_500;
+
+impl Farm {
+    pub(super) fn report(
+        &mut self,
+        worker: &WorkerId,
+        process: ProcessId,
+        event: WorkerEvent,
+        now: u64,
+        effects: &mut Vec<FarmEffect>,
+    ) {
+        // What was read before the pool was removed.
+        if !self.pools.contains(&worker.pool) {
+            return;
+        }
+        let known = self.work.registry.get(worker).map(|known| known.process);
+        match (known, event) {
+            (_, WorkerEvent::Register { registration, in_flight }) => {
+                self.register(worker, process, registration, &in_flight, now, effects);
+            }
+            // Another process under a name that is taken, or one that is not known (any more).
+            (Some(known), _) if known != process => {
+                self.reply(worker, process, Control::NameTaken, now, effects);
+            }
+            (known, WorkerEvent::Heartbeat { in_flight, card }) => {
+                if known.is_none() {
+                    self.reply(worker, process, Control::Reregister, now, effects);
+                }
+                if let Some(worker) = self.work.registry.get_mut(worker) {
+                    worker.seen = now;
+                    worker.card = card;
+                }
+                self.heartbeat(worker, process, &in_flight, now, effects);
+            }
+            (_, WorkerEvent::Failed { job, attempt, kind, message }) => {
+                let end = match kind {
+                    FailureKind::Infrastructure => AttemptEnd::Failed,
+                    FailureKind::Input | FailureKind::Proof => AttemptEnd::Blamed,
+                };
+                self.end_reported(worker, job, attempt, end, &message, now, effects);
+                self.reply(worker, process, Control::Close { job, attempt }, now, effects);
+            }
+            (_, WorkerEvent::HandedBack { job, attempt, message }) => {
+                self.end_reported(worker, job, attempt, AttemptEnd::HandedBack, &message, now, effects);
+                self.reply(worker, process, Control::Close { job, attempt }, now, effects);
+            }
+            (_, WorkerEvent::Left { message }) => {
+                self.depart(worker, AttemptEnd::HandedBack, &message, now, effects);
+            }
+            // Verified first: a proof reaches the farm as `proven` or `ProofRefused`.
+            (_, WorkerEvent::Proved { .. }) => {}
+        }
+    }
+
+    fn register(
+        &mut self,
+        worker: &WorkerId,
+        process: ProcessId,
+        registration: Registration,
+        in_flight: &[InFlight],
+        now: u64,
+        effects: &mut Vec<FarmEffect>,
+    ) {
+        if let Some(known) = self.work.registry.get(worker) {
+            if known.process != process {
+                // A process that was killed is silent for a lease before its name is free.
+                if known.seen + self.rules.lease_ms > now {
+                    self.reply(worker, process, Control::NameTaken, now, effects);
+                    return;
+                }
+                self.depart(worker, AttemptEnd::Died, SILENT, now, effects);
+            }
+        }
+        if self.work.registry.get(worker).is_none() {
+            let pool = self.work.pools.entry(worker.pool.clone()).or_default();
+            if pool.workers >= MAX_WORKERS_PER_POOL {
+                return;
+            }
+            pool.workers += 1;
+            self.work.timers.at(now + self.rules.lease_ms, Timer::Worker(worker.clone()));
+        }
+        let refused = keys::refused(&self.pinned, &registration);
+        let is_draining = self.draining.contains(worker);
+        self.work.registry.register(worker, |known| {
+            known.registration = Some(registration);
+            known.refused = refused;
+            (known.process, known.seen, known.is_draining) = (process, now, is_draining);
+        });
+        self.reply(worker, process, Control::Registered, now, effects);
+        self.refuse(worker, process, now, effects);
+        if is_draining {
+            self.reply(worker, process, Control::Drain, now, effects);
+        }
+        self.heartbeat(worker, process, in_flight, now, effects);
+    }
+
+    /// Renews the leases that the worker names, closes what it works on in vain, and sends again what it does not name.
+    fn heartbeat(
+        &mut self,
+        worker: &WorkerId,
+        process: ProcessId,
+        in_flight: &[InFlight],
+        now: u64,
+        effects: &mut Vec<FarmEffect>,
+    ) {
+        let until = now + self.rules.lease_ms;
+        for InFlight { job: id, attempt, .. } in in_flight {
+            let job = id.batch_no().and_then(|batch_no| self.jobs.get_mut(&batch_no));
+            let lease = job.and_then(|job| {
+                job.live.iter_mut().find(|lease| lease.attempt == attempt.0 && lease.worker == *worker)
+            });
+            match lease {
+                Some(lease) => lease.until = until,
+                None => {
+                    let control = Control::Close { job: *id, attempt: *attempt };
+                    self.reply(worker, process, control, now, effects);
+                }
+            }
+        }
+        let held = self.work.leases_of.get(worker).cloned().unwrap_or_default();
+        let missing = held.into_iter().filter(|(batch_no, attempt)| {
+            let key = (JobId::of_batch(*batch_no), Attempt(*attempt));
+            !in_flight.iter().any(|named| (named.job, named.attempt) == key)
+        });
+        for (batch_no, attempt) in missing.collect::<Vec<_>>() {
+            let Some(job) = self.jobs.get_mut(&batch_no) else { continue };
+            let entry = Self::entry(batch_no, job, attempt);
+            let lease = job.live.iter_mut().find(|lease| lease.attempt == attempt);
+            if let Some(lease) = lease.filter(|lease| lease.sent + RESEND_MS <= now) {
+                lease.sent = now;
+                // The input may be lost as well.
+                effects.push(FarmEffect::Input { pool: worker.pool.clone(), batch_no });
+                let directive = Directive { process, control: Control::Job(entry) };
+                effects.push(FarmEffect::Send { worker: worker.clone(), directive });
+            }
+        }
+        if let Some(known) = self.work.registry.get_mut(worker) {
+            known.in_flight = in_flight.to_vec();
+            let waits = |named: &InFlight| named.stage != Stage::Proving;
+            self.work.wants_dispatch |= in_flight.len() > 1 && in_flight.iter().any(waits);
+            self.refresh(worker);
+        }
+    }
+
+    /// Answers a report that nobody asked for, within the pool's budget. What is dropped is asked for again.
+    pub(super) fn reply(
+        &mut self,
+        worker: &WorkerId,
+        process: ProcessId,
+        control: Control,
+        now: u64,
+        effects: &mut Vec<FarmEffect>,
+    ) {
+        let Some(pool) = self.work.pools.get_mut(&worker.pool) else { return };
+        if pool.may_reply(now) {
+            let directive = Directive { process, control };
+            effects.push(FarmEffect::Send { worker: worker.clone(), directive });
+        }
+    }
+
+    /// The worker is gone, and so are its attempts.
+    pub(super) fn depart(
+        &mut self,
+        worker: &WorkerId,
+        end: AttemptEnd,
+        message: &str,
+        now: u64,
+        effects: &mut Vec<FarmEffect>,
+    ) {
+        for (batch_no, attempt) in self.work.leases_of.get(worker).cloned().unwrap_or_default() {
+            self.end(batch_no, attempt, end, message, now, effects);
+        }
+        if self.work.registry.remove(worker, message).is_some() {
+            if let Some(pool) = self.work.pools.get_mut(&worker.pool) {
+                pool.workers = pool.workers.saturating_sub(1);
+            }
+            effects.push(FarmEffect::Forget { worker: worker.clone() });
+        }
+        if self.draining.contains(worker) {
+            self.record(FarmRecord::Admitted { worker: worker.clone() }, now, effects);
+        }
+    }
+
+    pub(super) fn drain(&mut self, worker: WorkerId, now: u64, effects: &mut Vec<FarmEffect>) {
+        if self.draining.contains(&worker) || self.draining.len() >= MAX_DRAINING {
+            return;
+        }
+        self.record(FarmRecord::Draining { worker: worker.clone() }, now, effects);
+        if let Some(known) = self.work.registry.get_mut(&worker) {
+            known.is_draining = true;
+            let directive = Directive { process: known.process, control: Control::Drain };
+            effects.push(FarmEffect::Send { worker: worker.clone(), directive });
+            self.refresh(&worker);
+        }
+    }
+}
