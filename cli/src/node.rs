@@ -13,7 +13,9 @@ use circuits::shape::Shape;
 use clap::Args;
 use coordinator::{
     Config, Finality, Handle, Parts, SnapshotSettings,
-    api::{self, ApiConfig, Origin, Server, admin::serve_admin, token::AdminToken},
+    api::{
+        self, ApiConfig, Network, Origin, Proxies, ProxyHeader, Server, admin::serve_admin, token::AdminToken,
+    },
     chain::evm::{self, AccountKey, Contract, EvmSettings, RemoteSigner, Signer, TransportLimits},
     http::{ClientIdentity, Endpoint, TlsOptions},
     service::Address,
@@ -111,6 +113,18 @@ pub struct Options {
     /// Whose pages may use the API from a browser, e.g. https://wallet.example; may be repeated, * stands for all
     #[arg(long, value_name = "URL")]
     cors_origin: Vec<Origin>,
+    /// Address or network of a proxy in front of the API, whose word about the client's address is taken; may be repeated.
+    /// Without it every client behind a proxy shares the proxy's limits
+    #[arg(long, value_name = "CIDR")]
+    trusted_proxy: Vec<Network>,
+    /// The header in which those proxies report the client; the other one is not read
+    #[arg(
+        long,
+        value_name = "x-forwarded-for|forwarded",
+        default_value = "x-forwarded-for",
+        requires = "trusted_proxy"
+    )]
+    proxy_header: ProxyHeader,
     /// Where operators ask and steer (`proofmill ops`), on a listener of its own behind the token in the data directory;
     /// port 0 takes any free one and writes it to `admin-url` there
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
@@ -161,6 +175,8 @@ pub struct Settings {
     pub port: u16,
     /// Whose pages may use the API from a browser.
     pub origins: Vec<Origin>,
+    /// Whose word about a client's address is taken.
+    pub proxies: Proxies,
     pub admin: SocketAddr,
     pub finality: Finality,
     /// How often the chain is asked.
@@ -267,6 +283,7 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
         bind: settings.bind,
         port: settings.port,
         allowed_origins: settings.origins,
+        proxies: settings.proxies,
         ..ApiConfig::default()
     };
     if !settings.limited {
@@ -372,6 +389,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         bind: options.bind,
         port: options.port,
         origins: options.cors_origin,
+        proxies: Proxies { trusted: options.trusted_proxy, header: options.proxy_header },
         admin: options.admin,
         finality: options.confirmations.map_or(Finality::Tag, Finality::Confirmations),
         poll: Duration::from_millis(options.poll),

@@ -103,10 +103,16 @@ impl Endpoint {
             .then(|| origin.clone())
     }
 
+    fn client(&self, request: &HttpRequest) -> IpAddr {
+        let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        self.config.proxies.client(peer, request.headers())
+    }
+
     fn check_rate(&self, request: &HttpRequest) -> Result<(), Refusal> {
         let Some(limiter) = &self.limiter else { return Ok(()) };
-        let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-        let taken = limiter.lock().unwrap_or_else(PoisonError::into_inner).take(peer, self.started.elapsed());
+        let client = self.client(request);
+        let taken =
+            limiter.lock().unwrap_or_else(PoisonError::into_inner).take(client, self.started.elapsed());
         taken.map_err(|wait| {
             let wait = Duration::from_secs(wait.as_secs_f64().ceil() as u64);
             let message = format!("too many requests; wait {} s", wait.as_secs().max(1));

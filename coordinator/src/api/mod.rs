@@ -12,7 +12,8 @@
 //! | `document` | bound depth and size before anything walks the document; the shape of the answer |
 //! | `origin` | whose pages may read the answers |
 //! | `refusal` | errors of the request, with their codes and statuses |
-//! | `rate_limit` | a token bucket for each peer |
+//! | `proxy` | who asks, behind proxies |
+//! | `rate_limit` | a token bucket for each client |
 //! | `graphql` | the schema |
 //! | `assets` | GraphiQL |
 //! | `admin` | the operators' GraphQL |
@@ -35,6 +36,7 @@ pub mod graphql;
 mod http;
 pub mod metrics;
 mod origin;
+mod proxy;
 mod rate_limit;
 mod refusal;
 mod request;
@@ -43,6 +45,7 @@ pub mod token;
 
 use document::Types;
 pub use origin::{BadOrigin, Origin};
+pub use proxy::{BadNetwork, Network, Proxies, ProxyHeader};
 pub use rate_limit::RateLimit;
 pub use server::{ApiError, Server, serve, serve_metrics};
 
@@ -74,8 +77,10 @@ pub struct ApiConfig {
     pub port: u16,
     /// Whether `/graphiql` is served.
     pub graphiql: bool,
-    /// For each IPv4 address or IPv6 /64; none: no limit. Behind a proxy, let the proxy limit.
+    /// For each IPv4 address or IPv6 /64; none: no limit.
     pub rate_limit: Option<RateLimit>,
+    /// Whose word about the client's address is taken.
+    pub proxies: Proxies,
     /// Whose pages may read the answers.
     pub allowed_origins: Vec<Origin>,
     /// The largest body of a request, in bytes.
@@ -93,6 +98,7 @@ impl Default for ApiConfig {
             port: 0,
             graphiql: true,
             rate_limit: Some(RateLimit { per_second: 200, burst: 1000 }),
+            proxies: Proxies::default(),
             allowed_origins: Vec::new(),
             max_body: 256 * 1024,
             timeout: Duration::from_secs(20),
