@@ -1,8 +1,10 @@
 //! The one loop that owns the cores: the single writer.
 //!
 //! A round: collect what waits (the group), decide and apply it, commit everything in **one** durable transaction, and only
-//! then answer, promise and let effects out. If the commit fails nobody hears of success: the state is read again from the
-//! store; if the store does not answer, everybody waits. Questions are answered in the same loop after the commit, so nobody sees what is not durable.
+//! then show it to readers, answer, promise and let effects out. If the commit fails nobody hears of success: the state is read again from the
+//! store; if the store does not answer, everybody waits. Readers look at views (`crate::views`) and
+//! at the store's projections, on threads of their own; the few questions that need the whole state are answered in the loop
+//! after the commit. Nobody sees what is not durable.
 //!
 //! The three flows of the design, by where their steps are:
 //!
@@ -21,6 +23,9 @@
 //! | `replica` | a state that follows the log: at a start, as a standby; and when it is kept as a snapshot |
 //! | `start` | from a store and adapters to a running coordinator |
 //! | `handle` | the `Service` |
+//! | `reads` | what readers ask |
+//! | `scribe` | keeps the signatures of promises |
+//! | `share` | questions that take the loop's time, and how much of it |
 //! | `operate` | what operators do |
 //! | `points` | where tests kill it around a commit |
 //! | `chain_task` | eyes and hands on L1 |
@@ -44,6 +49,7 @@ use crate::{
     },
     store::{Leadership, Store, StoreError},
     trace::TraceId,
+    views::Views,
 };
 
 mod apply;
@@ -53,7 +59,10 @@ mod messages;
 mod operate;
 mod points;
 pub(crate) mod queue_task;
+mod reads;
 pub(crate) mod replica;
+mod scribe;
+mod share;
 pub(crate) mod start;
 mod status;
 pub(crate) mod telemetry;
@@ -102,6 +111,9 @@ pub(crate) struct Driver {
     pub pause: Pause,
     pub last_now: u64,
     pub telemetry: Telemetry,
+    /// What readers see.
+    pub views: Arc<Views>,
+    pub looked_at_workers: Instant,
 }
 
 pub(crate) type Pause = Box<dyn Fn(Duration) + Send>;
@@ -238,7 +250,13 @@ impl Driver {
         let mut round = Round::default();
         let size = group.len();
         self.decide(group, now, &mut round)?;
-        let outcome = self.commit(&round.log)?;
+        let rows = self.take_rows(&round.log);
+        let outcome = self.commit(&round.log, &rows)?;
+        if outcome == Committed::Yes && !round.log.is_empty() {
+            // Whoever is answered below finds it there.
+            self.views.committed(&self.state, &rows);
+        }
+        self.views.look_at_workers(&self.state, &mut self.looked_at_workers);
         if outcome == Committed::Yes {
             for (request, id) in &round.requests {
                 self.telemetry.accepted(*request, id, &self.state);
@@ -277,11 +295,15 @@ impl Driver {
         Ok(())
     }
 
-    /// One durable transaction for the whole group. A store that does not answer is asked until it does: what waits is
-    /// answered then, and the state stays right. One that refuses leaves nothing of the round, and the state is read again.
-    fn commit(&mut self, log: &[Stamped]) -> Result<Committed, StartError> {
+    fn take_rows(&mut self, log: &[Stamped]) -> Vec<Row> {
         let mut rows = self.state.take_rows();
         rows.extend(log.iter().flat_map(lines::lines).map(Row::Line));
+        rows
+    }
+
+    /// One durable transaction for the whole group. A store that does not answer is asked until it does: what waits is
+    /// answered then, and the state stays right. One that refuses leaves nothing of the round, and the state is read again.
+    fn commit(&mut self, log: &[Stamped], rows: &[Row]) -> Result<Committed, StartError> {
         if log.is_empty() {
             return Ok(Committed::Yes);
         }
@@ -289,7 +311,7 @@ impl Driver {
         let mut outage = false;
         points::before_commit(log);
         loop {
-            match self.store.commit(self.sequence + 1, log, &rows) {
+            match self.store.commit(self.sequence + 1, log, rows) {
                 Ok(()) => break,
                 Err(StoreError::Unavailable(reason)) if !self.status.stopping() => {
                     if !outage {

@@ -18,6 +18,8 @@
 //! | [`driver`] | the loop that owns the cores, and the tasks at its sides |
 //! | [`chain`] | what is needed of an EVM chain |
 //! | [`http`] | clients of nodes, signers and APIs, with TLS |
+//! | `views` | what readers see of the durable state |
+//! | `cost` | what a request costs |
 //! | [`config`] | settings |
 //! | `sim` | the deterministic simulator; only with the feature `sim`, which nothing that is shipped has |
 
@@ -25,6 +27,7 @@ pub mod api;
 pub mod batcher;
 pub mod chain;
 pub mod config;
+mod cost;
 pub mod driver;
 pub mod farm;
 pub mod http;
@@ -40,6 +43,7 @@ pub mod store;
 pub mod trace;
 pub mod tree;
 pub mod verifier;
+mod views;
 
 #[cfg(test)]
 mod testkit;

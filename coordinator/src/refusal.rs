@@ -220,6 +220,15 @@ pub fn busy() -> UserError {
     retry("BUSY", "too many operations are waiting; try again in a moment", &[])
 }
 
+pub fn busy_reading() -> UserError {
+    retry("BUSY", "too many ask for this at once; try again in a moment", &[])
+}
+
+pub fn history_unavailable() -> UserError {
+    let message = "the history cannot be read now; balances, drafts and payments are not touched by that: ask again later";
+    retry("HISTORY_UNAVAILABLE", message, &[])
+}
+
 pub fn unavailable() -> UserError {
     let message = "the operation may or may not be recorded; send it again with the same idempotencyKey";
     retry("UNAVAILABLE", message, &[])

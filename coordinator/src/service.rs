@@ -10,6 +10,8 @@ use circuits::{baby_jubjub::Point, eddsa::Signature, leaf::CoinRange, message::S
 use serde::{Deserialize, Serialize};
 use wire::CardReading;
 
+pub use crate::{state::event::OperationId, store::history::ListOf};
+
 pub type Address = [u8; 20];
 
 /// A refusal that the caller can act on.
@@ -63,7 +65,6 @@ pub struct AccountView {
     pub balances: Balances,
     /// Unspent coins, spendable in the accepted state.
     pub coins: Vec<CoinView>,
-    pub operations: Vec<String>,
 }
 
 /// A directory entry as its owner signed it (EIP-712 `DirectoryEntry`); clients verify it themselves.
@@ -184,6 +185,7 @@ pub struct OperationView {
     pub batch_no: u32,
     pub stage: Stage,
     pub timeline: Vec<TimelineEntry>,
+    /// With the answer to its submission; ask `promises` for them at any other time.
     pub promises: Vec<PromiseView>,
     /// Forced kinds: whether the state let it happen.
     pub hit: Option<bool>,
@@ -208,7 +210,6 @@ pub struct BatchView {
     pub l1_tx: Option<[u8; 32]>,
     pub l1_block: Option<u64>,
     pub gas_used: Option<u64>,
-    pub operations: Vec<String>,
     pub timeline: Vec<TimelineEntry>,
 }
 
@@ -293,12 +294,28 @@ pub struct WorkerView {
 #[async_trait]
 pub trait Service: Send + Sync {
     async fn system(&self) -> SystemView;
-    async fn account(&self, address: Address) -> AccountView;
+    async fn balances(&self, address: Address) -> Balances;
+    /// Unspent coins by place, behind `after`.
+    async fn coins(&self, address: Address, after: Option<u64>, limit: usize) -> Vec<CoinView>;
+    /// Balances and all coins.
+    async fn account(&self, address: Address) -> AccountView {
+        let (balances, coins) = (self.balances(address).await, self.coins(address, None, usize::MAX).await);
+        AccountView { address, balances, coins }
+    }
     async fn directory_entry(&self, owner: Address) -> Option<DirectoryEntry>;
-    async fn operation(&self, id: &str) -> Option<OperationView>;
-    async fn batch(&self, batch_no: u32) -> Option<BatchView>;
+    async fn operation(&self, id: OperationId) -> Result<Option<OperationView>, UserError>;
+    /// A page of a list, behind `after`; nothing if that is not in the list.
+    async fn operations(
+        &self,
+        list: ListOf,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Option<Vec<OperationView>>, UserError>;
+    /// What was promised about an operation, as it was signed.
+    async fn promises(&self, id: OperationId) -> Result<Vec<PromiseView>, UserError>;
+    async fn batch(&self, batch_no: u32) -> Result<Option<BatchView>, UserError>;
     /// Newest first, below `before`.
-    async fn batches(&self, before: Option<u32>, limit: usize) -> Vec<BatchView>;
+    async fn batches(&self, before: Option<u32>, limit: usize) -> Result<Vec<BatchView>, UserError>;
     /// All workers by name, and those that left a while ago.
     async fn workers(&self) -> Vec<WorkerView>;
     /// Under `batch_no`, or the last batch that is final (else proven) by default.

@@ -9,7 +9,9 @@
 //! | `sqlite` | embedded, one process |
 //! | `postgres` | a server, one leading coordinator and any number of standbys |
 //!
-//! [`conformance`] is what both must do.
+//! [`History`] is what readers ask; [`conformance`] is what both must do.
+
+use std::sync::Arc;
 
 use crate::{
     service::OperationKind,
@@ -20,10 +22,12 @@ use crate::{
 };
 
 pub mod conformance;
+pub mod history;
 mod lock;
 mod postgres;
 mod sqlite;
 
+pub use history::History;
 pub use lock::FolderLock;
 pub use postgres::{Plaintext, PostgresSettings, PostgresStore};
 pub use sqlite::SqliteStore;
@@ -114,6 +118,15 @@ pub trait Store: Send {
     /// `Unavailable`: whether it was written is not known, call again. `Deposed`: it was not written and never will be.
     /// `Unusable`: it was not written.
     fn commit(&mut self, first: u64, events: &[Stamped], rows: &[Row]) -> Result<(), StoreError>;
+
+    /// The projections for readers, on connections of their own. Made once.
+    fn history(&self) -> Arc<dyn History>;
+
+    /// Whether rows of the history were written by a version that knew less about them. Who leads writes them again.
+    ///
+    /// # Errors
+    /// `Unusable`, `Unavailable`.
+    fn is_incomplete(&mut self) -> Result<bool, StoreError>;
 
     /// The lines about a batch, in the order in which they were written.
     ///

@@ -11,14 +11,16 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::{App, HttpServer, middleware::DefaultHeaders, web};
-use async_graphql::{
-    Context, EmptySubscription, Error, ErrorExtensions, Object, Result, Schema, SchemaBuilder, SimpleObject,
-};
+use async_graphql::{Context, EmptySubscription, Object, Result, Schema, SchemaBuilder, SimpleObject};
 use wire::WorkerId;
 
 use super::{
     ApiConfig, RateLimit,
-    graphql::{MAX_COMPLEXITY, refusal::UserError, scalars::Bytes32},
+    graphql::{
+        MAX_COMPLEXITY,
+        refusal::{UserError, asked},
+        scalars::Bytes32,
+    },
     http::{self, Endpoint},
     server::{ApiError, Server, started},
     token::AdminToken,
@@ -75,13 +77,6 @@ pub fn serve_admin(
 
 fn handle<'a>(ctx: &Context<'a>) -> Result<&'a Arc<Handle>> {
     ctx.data::<Arc<Handle>>()
-}
-
-/// A question that is not answered is an error of its field, with the code of the refusal.
-fn asked<T>(answer: std::result::Result<T, service::UserError>) -> Result<T> {
-    answer.map_err(|refused| {
-        Error::new(refused.message).extend_with(|_, extensions| extensions.set("code", refused.code))
-    })
 }
 
 pub struct Query;

@@ -16,6 +16,7 @@ use super::{
     chain_task::{ChainTask, unlisted},
     handle, queue_task,
     replica::SnapshotSettings,
+    scribe::{self, Scribe},
     system_clock,
     telemetry::Telemetry,
 };
@@ -25,10 +26,14 @@ use crate::{
     state::{State, StateError, snapshot::Snapshots},
     store::{Leadership, Store, StoreError},
     verifier::ProofVerifier,
+    views::Views,
 };
 
 /// A standby looks this often for new events and whether it leads.
 const FOLLOW_EVERY: Duration = Duration::from_millis(100);
+
+/// Rows of the history that are written again in one transaction.
+const ROWS_TOGETHER: usize = 2_000;
 
 /// A store that does not answer at the start is asked again after this.
 const BIND_EVERY: Duration = Duration::from_secs(1);
@@ -121,6 +126,7 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
     // What the contract refused before is refused until a look finds that it is not.
     status.set(|status| status.halted = state.settlement.refusal().map(str::to_owned));
     wire::failpoint("start.compared");
+    let (store, state) = complete_history(store, state, sequence).await?;
     tracing::info!(
         batch = state.tree.state_batch(),
         proven = state.tree.proven_batch(),
@@ -128,6 +134,8 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
         "the log is replayed"
     );
 
+    let (views, history) = (Arc::new(Views::of(&state)), store.history());
+    let (scribe, signed) = Scribe::new();
     let (sender, inbox) = crossbeam_channel::unbounded();
     let (outbox, to_queue) = tokio::sync::mpsc::unbounded_channel();
     let driver = Driver {
@@ -146,6 +154,8 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
         pause: Box::new(thread::sleep),
         last_now: 0,
         telemetry: Telemetry::default(),
+        views: Arc::clone(&views),
+        looked_at_workers: Instant::now(),
     };
     let cancel = CancellationToken::new();
     let ended = CancellationToken::new();
@@ -174,9 +184,21 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
     tasks.spawn(chain_task.run(cancel.clone()));
     tasks.spawn(queue_task::write(Arc::clone(&queue), to_queue, cancel.clone()));
     tasks.spawn(queue_task::read(queue, verifier, link.clone(), cancel.clone()));
+    tasks.spawn(scribe::write(Arc::clone(&history), signed, cancel.clone()));
     tasks.close();
     Ok(Arc::new(Handle::new(
-        config, deployment, circuits, operator, chain, link, status, cancel, ended, tasks, thread,
+        config,
+        deployment,
+        circuits,
+        operator,
+        chain,
+        link,
+        status,
+        cancel,
+        ended,
+        tasks,
+        thread,
+        handle::Readings { views, history, scribe },
     )))
 }
 
@@ -239,6 +261,31 @@ async fn follow(mut store: Box<dyn Store>, mut replica: Replica) -> Result<Led, 
         }
         tokio::time::sleep(FOLLOW_EVERY).await;
     }
+}
+
+/// Writes rows again that were written by a version that knew less about the history. It can be cut off at any time: the
+/// next start goes on with it.
+async fn complete_history(
+    mut store: Box<dyn Store>,
+    state: State,
+    sequence: u64,
+) -> Result<(Box<dyn Store>, State), StartError> {
+    let completed = blocking(move || {
+        if store.is_incomplete()? {
+            let batches = state.batcher.open.batch_no;
+            tracing::info!(batches, "the history in the store is completed for its readers");
+            let mut rows = Vec::new();
+            for batch_no in 1..=batches {
+                rows.extend(state.history_rows(batch_no));
+                if rows.len() >= ROWS_TOGETHER || batch_no == batches {
+                    store.commit(sequence + 1, &[], &rows)?;
+                    rows.clear();
+                }
+            }
+        }
+        Ok::<_, StoreError>((store, state))
+    });
+    Ok(completed.await??)
 }
 
 /// Follows the log and asks who leads; if it is this store, the replica knows all that was written before.

@@ -24,9 +24,12 @@ use super::*;
 use crate::{
     chain::{Chain, memory::MemoryChain},
     config::{Config, Finality},
-    service::{OperationView, PrepareSend, PrepareWithdraw, Service, Stage, UserError},
-    state::rows::{Checkpoint, Line, Row},
-    store::{Leadership, SqliteStore},
+    service::{ListOf, OperationView, PrepareSend, PrepareWithdraw, PromiseView, Service, Stage, UserError},
+    state::{
+        event::OperationId,
+        rows::{Checkpoint, Line, Row},
+    },
+    store::{History, Leadership, SqliteStore},
     testkit::{Holder, TagVerifier},
 };
 
@@ -174,6 +177,28 @@ async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     panic!("never came true: {what}");
 }
 
+async fn operation(handle: &Handle, id: &str) -> OperationView {
+    let view = handle.operation(OperationId::parse(id).unwrap()).await.unwrap();
+    view.unwrap_or_else(|| panic!("{id} was accepted and is lost"))
+}
+
+async fn promises(handle: &Handle, id: &str) -> Vec<PromiseView> {
+    handle.promises(OperationId::parse(id).unwrap()).await.unwrap()
+}
+
+/// All operations of a holder, page by page.
+async fn operations_of(handle: &Handle, holder: &Holder) -> Vec<OperationView> {
+    let mut all: Vec<OperationView> = Vec::new();
+    loop {
+        let after = all.last().and_then(|last| OperationId::parse(&last.id));
+        let page = handle.operations(ListOf::Address(holder.owner), after, 100).await.unwrap().unwrap();
+        if page.is_empty() {
+            return all;
+        }
+        all.extend(page);
+    }
+}
+
 async fn settle(handle: &Handle) {
     eventually("everything is final", async || handle.settled().await).await;
 }
@@ -218,6 +243,7 @@ mod halt;
 mod kill;
 mod operators;
 mod outage;
+mod reads;
 mod reorg;
 mod tracing;
 
@@ -254,7 +280,7 @@ async fn deposit_send_and_withdraw_go_all_the_way_and_end_final() {
     let withdrawn = handle.submit(bob.sign(&draft, "w")).await.unwrap();
     settle(&handle).await;
 
-    let view = handle.operation(&withdrawn.id).await.unwrap();
+    let view = operation(&handle, &withdrawn.id).await;
     assert_eq!(view.stage, Stage::Final);
     let stages: Vec<Stage> = view.timeline.iter().map(|entry| entry.stage).collect();
     assert!(stages.is_sorted(), "{stages:?}");
@@ -311,7 +337,7 @@ async fn a_restart_at_any_time_loses_and_doubles_nothing() {
     assert_eq!((balances.accepted, balances.finalized), (total, total));
     assert_eq!(handle.account(alice.owner).await.balances.finalized, 10_000 - total);
     for id in ids {
-        assert_eq!(handle.operation(&id).await.unwrap().stage, Stage::Final);
+        assert_eq!(operation(&handle, &id).await.stage, Stage::Final);
     }
     assert_eq!(handle.system().await.final_root, world.chain.contract().root);
     handle.shutdown().await;
@@ -325,7 +351,7 @@ async fn a_bad_proof_is_refused_and_its_job_goes_to_another_attempt() {
     let (alice, _) = people();
     fund(&world, &handle, &alice, 1_000).await;
     settle(&handle).await;
-    let batch = handle.batch(1).await.unwrap();
+    let batch = handle.batch(1).await.unwrap().unwrap();
     assert_eq!((batch.stage, batch.attempts), (Stage::Final, 3));
     assert_eq!(world.chain.sent(), 1, "no bad proof was broadcast");
     handle.shutdown().await;
@@ -341,7 +367,7 @@ async fn a_reorganisation_brings_a_submitted_batch_back() {
     world.chain.mine(3);
     eventually("the batch is broadcast", async || world.chain.sent() > 0).await;
     world.chain.mine(1);
-    let mined = async || handle.batch(1).await.is_some_and(|batch| batch.l1_block.is_some());
+    let mined = async || handle.batch(1).await.unwrap().is_some_and(|batch| batch.l1_block.is_some());
     eventually("the coordinator sees the batch mined", mined).await;
     world.chain.reorg(1);
     assert_eq!(world.chain.contract().batch_no, 0, "the batch's block is gone");
@@ -375,6 +401,14 @@ impl Store for Flaky {
         each: &mut dyn FnMut(u64, Stamped) -> Result<(), StoreError>,
     ) -> Result<Option<Checkpoint>, StoreError> {
         self.inner.replay(after, each)
+    }
+
+    fn history(&self) -> Arc<dyn History> {
+        self.inner.history()
+    }
+
+    fn is_incomplete(&mut self) -> Result<bool, StoreError> {
+        self.inner.is_incomplete()
     }
 
     fn lines(&mut self, batch_no: u32) -> Result<Vec<Line>, StoreError> {
@@ -420,7 +454,7 @@ async fn draining_refuses_new_operations_and_seals_what_is_open() {
     fund(&world, &handle, &alice, 1_000).await;
     let sent = send(&handle, &alice, &bob, 100, "k").await.unwrap();
     handle.drain().await;
-    assert!(handle.operation(&sent.id).await.unwrap().stage >= Stage::Sealed);
+    assert!(operation(&handle, &sent.id).await.stage >= Stage::Sealed);
     let refused = send(&handle, &alice, &bob, 100, "k2").await.unwrap_err();
     assert_eq!((refused.code, refused.retryable), ("DRAINING", true));
     handle.shutdown().await;

@@ -45,6 +45,7 @@ use crate::{
     },
     store::{Leadership, StoreError},
     verifier::ProofVerifier,
+    views::Views,
 };
 
 /// Messages that one round takes at most.
@@ -190,6 +191,7 @@ impl Process {
         let (status, link) = (SharedStatus::default(), Link { sender });
         let (skew, time) = (Arc::new(AtomicI64::new(0)), world.lock().time.clone());
         let (seen, pause) = (Arc::clone(&skew), time.clone());
+        let views = Arc::new(Views::of(&state));
         let driver = Driver {
             state,
             store: Box::new(store),
@@ -205,6 +207,8 @@ impl Process {
             pause: Box::new(move |wait| pause.pass(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))),
             clock: Box::new(move || time.now().saturating_add_signed(seen.load(Ordering::Relaxed))),
             last_now: 0,
+            views,
+            looked_at_workers: Instant::now(),
             telemetry: Telemetry::default(),
         };
         let blind = world.lock().bug == Some(Bug::VerifierIsBlind);

@@ -7,7 +7,11 @@ use super::{
 use crate::{
     batcher::{Filled, Need, Room, SealReason},
     farm::{FarmEffect, FarmEvent, FarmRecord},
-    ledger::{Verified, accept::Placement, prepare::Outlook},
+    ledger::{
+        Verified,
+        accept::Placement,
+        prepare::{Book, Outlook},
+    },
     refusal,
     service::{Draft, PrepareSend, PrepareWithdraw, UserError},
     settlement::{ChainView, SettlementEffect, SettlementRecord},

@@ -3,7 +3,7 @@
 //! For tests: a broken promise panics with the promise's name in the backtrace. [`projections`] writes rows of every kind
 //! and hands them back, so that two engines can be compared.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bn254::Fr;
 use circuits::{baby_jubjub::Point, leaf::CoinRange, shape::Shape};
@@ -16,7 +16,7 @@ use crate::{
     state::{
         Batch, Operation,
         event::{Cursor, Event, OperationId, Stamped},
-        rows::{BatchRow, Checkpoint, JobRow, Line, Row},
+        rows::{BatchRow, Checkpoint, JobRow, Line, OperationRow, PER_BATCH, Row},
     },
 };
 
@@ -197,7 +197,8 @@ fn the_checkpoint_is_the_last_batch(fixture: &impl Fixture) -> Outcome {
 
 fn the_last_of_several_rows_with_one_key_counts(fixture: &impl Fixture) -> Outcome {
     let mut store = leading(fixture)?;
-    let rows = [balance(1, 5), leaf(7, 1_000), balance(1, 4), Row::Leaf(7, None), leaf(8, 10), leaf(8, 20)];
+    let rows =
+        [balance(1, 5), leaf(7, 1_000), balance(1, 4), Row::Leaf(7, [1; 20], None), leaf(8, 10), leaf(8, 20)];
     store.commit(1, &events(1..=1), &rows)?;
     let column = |table: &str, column: &str| -> Vec<Option<String>> {
         fixture.table(table).into_iter().map(|mut row| row.remove(column).flatten()).collect()
@@ -313,7 +314,7 @@ pub fn projections(fixture: &impl Fixture) -> Result<BTreeMap<&'static str, Vec<
         &[
             balance(1, 400),
             balance(2, 100),
-            Row::Leaf(1, None),
+            Row::Leaf(1, [1; 20], None),
             operation(1, 1, Some(true)),
             batch(1, Stage::Proven),
             Row::Directory(Box::new(entry(1))),
@@ -351,7 +352,7 @@ fn leaf(place: u64, high: u64) -> Row {
         range,
         batch_no: 1,
     };
-    Row::Leaf(place, range.map(leaf))
+    Row::Leaf(place, [1; 20], range.map(leaf))
 }
 
 fn line(batch_no: u32, text: &str) -> Row {
@@ -359,7 +360,8 @@ fn line(batch_no: u32, text: &str) -> Row {
 }
 
 fn operation(id: u8, batch_no: u32, hit: Option<bool>) -> Row {
-    Row::Operation(std::sync::Arc::new(Operation {
+    let number = u64::from(batch_no) * PER_BATCH + u64::from(id);
+    let operation = Arc::new(Operation {
         id: OperationId([id; 32]),
         kind: if id == 2 { OperationKind::Mint } else { OperationKind::Send },
         sender: (id != 2).then_some([1; 20]),
@@ -370,7 +372,8 @@ fn operation(id: u8, batch_no: u32, hit: Option<bool>) -> Row {
         deadline: 9,
         promised: Vec::new(),
         hit,
-    }))
+    });
+    Row::Operation(Box::new(OperationRow { operation, number }))
 }
 
 fn entry(key_epoch: u32) -> DirectoryEntry {

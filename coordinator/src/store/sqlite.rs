@@ -1,18 +1,35 @@
 //! SQLite, embedded: one file in a locked data folder, write-ahead log, `synchronous = FULL` (a commit is on the disk when
-//! it returns).
+//! it returns). Readers have connections of their own (`history`).
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bn254::{Fr, fr_from_be_bytes, fr_to_be_bytes};
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::{FolderLock, Leadership, Store, StoreError, kind_name};
+use super::{
+    FolderLock, History, Leadership, Store, StoreError,
+    history::{promised_bytes, timeline_text},
+    kind_name,
+};
 use crate::state::{
     event::{Stamped, VERSION},
     rows::{BatchRow, Checkpoint, Line, Row, stage_name},
 };
 
+mod history;
+
+use history::SqliteHistory;
+
 const SCHEMA: &str = include_str!("sqlite/schema.sql");
+/// From layout 1 to layout 2 of the projections.
+const HISTORY: &str = include_str!("sqlite/history.sql");
+const LAYOUT: i64 = 2;
+
+const INCOMPLETE: &str = "SELECT EXISTS (SELECT 1 FROM operations WHERE number IS NULL) \
+    OR EXISTS (SELECT 1 FROM batches WHERE timeline IS NULL)";
 
 const NEXT_TERM: &str = "INSERT INTO meta (name, value) VALUES ('term', '1')
     ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)
@@ -25,6 +42,7 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 pub struct SqliteStore {
+    path: PathBuf,
     connection: Connection,
     /// Taken with the first `lead`: each process that leads on this folder has its own, as on PostgreSQL.
     term: Option<u64>,
@@ -38,13 +56,18 @@ impl SqliteStore {
     /// `Locked` if another process has it, `Version`, `Unusable`.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let lock = FolderLock::take(folder, "coordinator.lock")?;
-        let connection = Connection::open(folder.join("coordinator.sqlite"))?;
+        let path = folder.join("coordinator.sqlite");
+        let connection = Connection::open(&path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
         connection.set_prepared_statement_cache_capacity(64);
         connection.execute_batch(SCHEMA)?;
-        let store = Self { connection, term: None, _lock: lock };
+        let layout: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if layout < LAYOUT {
+            connection.execute_batch(&format!("BEGIN; {HISTORY} COMMIT;"))?;
+        }
+        let store = Self { path, connection, term: None, _lock: lock };
         let found = store.meta("version", &VERSION.to_string())?;
         if found != VERSION.to_string() {
             return Err(StoreError::Version { found, expected: VERSION });
@@ -116,7 +139,8 @@ impl Store for SqliteStore {
     fn commit(&mut self, first: u64, events: &[Stamped], rows: &[Row]) -> Result<(), StoreError> {
         let bodies: Result<Vec<_>, _> = events.iter().map(postcard::to_stdvec).collect();
         let bodies = bodies.map_err(StoreError::unexpected)?;
-        let transaction = self.connection.transaction()?;
+        // Another connection writes too (signatures of promises): whoever comes second waits.
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let last: Option<i64> =
             transaction.query_row("SELECT max(sequence) FROM events", [], |row| row.get(0))?;
         let next = last.map_or(1, |last| last as u64 + 1);
@@ -137,6 +161,14 @@ impl Store for SqliteStore {
             write(&transaction, row)?;
         }
         Ok(transaction.commit()?)
+    }
+
+    fn history(&self) -> Arc<dyn History> {
+        Arc::new(SqliteHistory::of(&self.path))
+    }
+
+    fn is_incomplete(&mut self) -> Result<bool, StoreError> {
+        Ok(self.connection.query_row(INCOMPLETE, [], |row| row.get(0))?)
     }
 
     fn lines(&mut self, batch_no: u32) -> Result<Vec<Line>, StoreError> {
@@ -176,7 +208,7 @@ fn write(transaction: &Transaction<'_>, row: &Row) -> Result<(), StoreError> {
              UPDATE SET balance = ?2, proven = ?3, final = ?4",
             params![address, balances.accepted as i64, balances.proven as i64, balances.finalized as i64],
         ),
-        Row::Leaf(place, Some(leaf)) => run(
+        Row::Leaf(place, _, Some(leaf)) => run(
             "INSERT OR REPLACE INTO leaves (place, owner, account, key_hash, low, high, batch_no) VALUES (?1, ?2, ?3, ?4, \
              ?5, ?6, ?7)",
             params![
@@ -189,21 +221,28 @@ fn write(transaction: &Transaction<'_>, row: &Row) -> Result<(), StoreError> {
                 leaf.batch_no
             ],
         ),
-        Row::Leaf(place, None) => run("DELETE FROM leaves WHERE place = ?1", params![*place as i64]),
-        Row::Operation(operation) => run(
-            "INSERT OR REPLACE INTO operations (id, kind, sender, recipient, amount, batch_no, at, hit) VALUES (?1, ?2, ?3, \
-             ?4, ?5, ?6, ?7, ?8)",
-            params![
-                operation.id.0,
-                kind_name(operation.kind),
-                operation.sender,
-                operation.recipient,
-                operation.amount as i64,
-                operation.batch_no,
-                operation.at as i64,
-                operation.hit
-            ],
-        ),
+        Row::Leaf(place, _, None) => run("DELETE FROM leaves WHERE place = ?1", params![*place as i64]),
+        Row::Operation(row) => {
+            let (operation, number) = (&row.operation, row.number);
+            run(
+                "INSERT INTO operations (id, kind, sender, recipient, amount, batch_no, at, hit, number, deadline, promised) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (id) DO UPDATE SET batch_no = ?6, \
+                 at = ?7, hit = ?8, number = ?9, deadline = ?10, promised = ?11",
+                params![
+                    operation.id.0,
+                    kind_name(operation.kind),
+                    operation.sender,
+                    operation.recipient,
+                    operation.amount as i64,
+                    operation.batch_no,
+                    operation.at as i64,
+                    operation.hit,
+                    number as i64,
+                    operation.deadline as i64,
+                    promised_bytes(&operation.promised)
+                ],
+            )
+        }
         Row::Batch(row) => write_batch(transaction, row),
         Row::Directory(entry) => run(
             "INSERT OR REPLACE INTO directory (owner, ax, ay, key_epoch, signature) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -229,8 +268,9 @@ fn write_batch(transaction: &Transaction<'_>, row: &BatchRow) -> Result<(), Stor
     transaction
         .prepare_cached(
             "INSERT INTO batches (batch_no, shape, stage, start, old_root, mid_root, new_root, input_hash, input, l1_tx, \
-             l1_block, gas_used) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (batch_no) DO UPDATE \
-             SET stage = ?3, input = ?9, l1_tx = ?10, l1_block = ?11, gas_used = ?12",
+             l1_block, gas_used, public_inputs, worker, attempts, timeline) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
+             ?11, ?12, ?13, ?14, ?15, ?16) ON CONFLICT (batch_no) DO UPDATE SET stage = ?3, input = ?9, l1_tx = ?10, \
+             l1_block = ?11, gas_used = ?12, public_inputs = ?13, worker = ?14, attempts = ?15, timeline = ?16",
         )?
         .execute(params![
             batch.batch_no,
@@ -244,7 +284,11 @@ fn write_batch(transaction: &Transaction<'_>, row: &BatchRow) -> Result<(), Stor
             batch.input.as_deref(),
             batch.l1_tx,
             batch.l1_block.map(|block| block as i64),
-            batch.gas_used.map(|gas| gas as i64)
+            batch.gas_used.map(|gas| gas as i64),
+            batch.public_inputs.map(|input| word(&input)).concat(),
+            batch.worker,
+            batch.attempts,
+            timeline_text(&batch.timeline)
         ])?;
     if let Some(proof) = &batch.proof {
         transaction

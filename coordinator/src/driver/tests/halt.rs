@@ -50,7 +50,7 @@ async fn a_contract_that_refuses_batches_stops_new_promises_until_it_takes_them(
     };
     let draft = handle.prepare_send(ask).await.unwrap();
     assert_eq!(handle.submit(alice.sign(&draft, "fresh")).await.unwrap_err().code, "HALTED");
-    assert_eq!(handle.operation(&accepted.id).await.unwrap().promises.len(), 1);
+    assert_eq!(promises(&handle, &accepted.id).await.len(), 1);
 
     // A restart does not forget it.
     handle.shutdown().await;
@@ -176,7 +176,7 @@ async fn a_worker_with_another_key_gets_no_jobs_and_operators_see_why() {
     fund(&world, &handle, &alice, 1_000).await;
     send(&handle, &alice, &bob, 100, "s").await.unwrap();
     settle(&handle).await;
-    for batch in handle.batches(None, 10).await {
+    for batch in handle.batches(None, 10).await.unwrap() {
         assert_ne!(batch.worker.as_deref(), Some("stranger"));
     }
     handle.shutdown().await;

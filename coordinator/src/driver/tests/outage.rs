@@ -59,6 +59,14 @@ impl Store for Remote {
         Ok(())
     }
 
+    fn history(&self) -> Arc<dyn History> {
+        self.inner.history()
+    }
+
+    fn is_incomplete(&mut self) -> Result<bool, StoreError> {
+        self.inner.is_incomplete()
+    }
+
     fn lines(&mut self, batch_no: u32) -> Result<Vec<Line>, StoreError> {
         self.inner.lines(batch_no)
     }

@@ -62,7 +62,7 @@ async fn a_request_is_followed_by_its_id_to_the_transaction_that_settles_it() {
     // Gauges are set once a second; that of promises is set last, and by the coordinators of other tests less often.
     eventually("the gauges are there", async || metrics.render().contains("proofmill_promises_missed "))
         .await;
-    let batch = handle.batch(sent.batch_no).await.unwrap();
+    let batch = handle.batch(sent.batch_no).await.unwrap().unwrap();
     let tx = hex::encode(batch.l1_tx.unwrap());
     handle.shutdown().await;
 

@@ -31,6 +31,15 @@ fn settings_error(problem: impl Into<String>) -> StoreError {
 
 /// The pool for work, and one of a single connection for keeping the lead.
 pub(super) fn pools(settings: &PostgresSettings, session: &str) -> Result<(Pool, Pool), StoreError> {
+    Ok((pool(settings, session, settings.connections.max(1))?, pool(settings, session, 1)?))
+}
+
+/// The pool of readers, under a name of its own: a coordinator that takes over ends the sessions of the one before.
+pub(super) fn readers(settings: &PostgresSettings) -> Result<Pool, StoreError> {
+    pool(settings, "proofmill readers", settings.readers.max(1))
+}
+
+fn pool(settings: &PostgresSettings, session: &str, connections: usize) -> Result<Pool, StoreError> {
     if settings.holder.is_empty() {
         return Err(settings_error("the name of this coordinator is empty; give each one its own"));
     }
@@ -55,24 +64,21 @@ pub(super) fn pools(settings: &PostgresSettings, session: &str) -> Result<(Pool,
     }
     config.options(options.trim_start());
     let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let pool = |connections: usize| -> Result<Pool, StoreError> {
-        let manager = match config.get_ssl_mode() {
-            SslMode::Disable => Manager::from_config(config.clone(), NoTls, manager_config.clone()),
-            _ => {
-                let tls = MakeRustlsConnect::new(tls(ca_file.as_deref())?);
-                Manager::from_config(config.clone(), tls, manager_config.clone())
-            }
-        };
-        Pool::builder(manager)
-            .max_size(connections)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(settings.patience()))
-            .create_timeout(Some(CONNECT_PATIENCE * 2))
-            .recycle_timeout(Some(CONNECT_PATIENCE))
-            .build()
-            .map_err(|error| settings_error(error.to_string()))
+    let manager = match config.get_ssl_mode() {
+        SslMode::Disable => Manager::from_config(config, NoTls, manager_config),
+        _ => {
+            let tls = MakeRustlsConnect::new(tls(ca_file.as_deref())?);
+            Manager::from_config(config, tls, manager_config)
+        }
     };
-    Ok((pool(settings.connections.max(1))?, pool(1)?))
+    Pool::builder(manager)
+        .max_size(connections)
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(settings.patience()))
+        .create_timeout(Some(CONNECT_PATIENCE * 2))
+        .recycle_timeout(Some(CONNECT_PATIENCE))
+        .build()
+        .map_err(|error| settings_error(error.to_string()))
 }
 
 /// What a URL says.

@@ -83,6 +83,17 @@ pub(super) async fn lines(pool: &Pool, batch_no: u32, patience: Duration) -> Res
     timeout(patience, asked).await.unwrap_or_else(|_| Err(late()))
 }
 
+/// Whether rows of the history lack what readers ask for.
+pub(super) async fn is_incomplete(pool: &Pool, patience: Duration) -> Result<bool, StoreError> {
+    let incomplete = "SELECT EXISTS (SELECT FROM operations WHERE number IS NULL) \
+        OR EXISTS (SELECT FROM batches WHERE timeline IS NULL)";
+    let asked = async {
+        let client = pool.get().await?;
+        Ok(client.query_one(incomplete, &[]).await?.get(0))
+    };
+    timeout(patience, asked).await.unwrap_or_else(|_| Err(late()))
+}
+
 /// The values of settings, written now where they were not there.
 pub(super) async fn bind(
     pool: &Pool,
