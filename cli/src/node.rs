@@ -14,7 +14,7 @@ use clap::Args;
 use coordinator::{
     Config, Finality, Handle, Parts, SnapshotSettings,
     api::{
-        self, ApiConfig, Network, Origin, Proxies, ProxyHeader, Server, admin::serve_admin, token::AdminToken,
+        self, ApiConfig, Budget, Network, Origin, Proxies, ProxyHeader, Server, admin::serve_admin, token::AdminToken,
     },
     chain::evm::{self, AccountKey, Contract, EvmSettings, RemoteSigner, Signer, TransportLimits},
     http::{ClientIdentity, Endpoint, TlsOptions},
@@ -125,6 +125,12 @@ pub struct Options {
         requires = "trusted_proxy"
     )]
     proxy_header: ProxyHeader,
+    /// Milliseconds of processor time that one client's queries may take in a second; payments have a budget of their own
+    #[arg(long, value_name = "MS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    read_budget: u64,
+    /// Milliseconds of processor time that one client's payments may take in a second, refused ones included
+    #[arg(long, value_name = "MS", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    send_budget: u64,
     /// Where operators ask and steer (`proofmill ops`), on a listener of its own behind the token in the data directory;
     /// port 0 takes any free one and writes it to `admin-url` there
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
@@ -187,8 +193,25 @@ pub struct Settings {
     pub log_range: u64,
     /// What the worker in this process proves on, if there is one, and its card.
     pub local_worker: Option<(Choice, u32)>,
-    /// Requests per second for each peer; none for the demo's own process.
-    pub limited: bool,
+    /// What a client may use; everything in the demo's own process.
+    pub limits: Option<ClientLimits>,
+}
+
+/// Milliseconds of processor time that a client may use in a second.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientLimits {
+    pub reads: u64,
+    pub sends: u64,
+}
+
+impl ClientLimits {
+    /// So many seconds' worth at once: a page of a wallet asks for much, and then for little.
+    const BURST: u32 = 50;
+
+    fn budget(milliseconds: u64) -> Budget {
+        let per_second = Duration::from_millis(milliseconds);
+        Budget { per_second, burst: (per_second * Self::BURST).min(Duration::from_secs(2)) }
+    }
 }
 
 /// A running coordinator with its API and workers.
@@ -286,8 +309,12 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
         proxies: settings.proxies,
         ..ApiConfig::default()
     };
-    if !settings.limited {
-        api_config.rate_limit = None;
+    match settings.limits {
+        Some(ClientLimits { reads, sends }) => {
+            api_config.read_budget = Some(ClientLimits::budget(reads));
+            api_config.send_budget = Some(ClientLimits::budget(sends));
+        }
+        None => (api_config.rate_limit, api_config.read_budget, api_config.send_budget) = (None, None, None),
     }
     let api = api::serve(Arc::clone(&handle) as _, api_config).await?;
     let token = AdminToken::at(&settings.data_dir.join(ops::TOKEN_FILE))?;
@@ -396,7 +423,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         max_fee: u128::from(options.max_fee) * 1_000_000_000,
         log_range: options.log_range,
         local_worker: (!options.no_local_worker).then_some((options.backend, options.device)),
-        limited: true,
+        limits: Some(ClientLimits { reads: options.read_budget, sends: options.send_budget }),
     });
     let node = tokio::select! {
         node = starting => node?,

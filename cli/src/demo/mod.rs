@@ -139,7 +139,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         max_fee: coordinator::Config::default().max_fee,
         log_range: coordinator::Config::default().log_range,
         local_worker: (!options.no_local_worker).then_some((Choice::Only(Kind::Cpu), 0)),
-        limited: false,
+        limits: None,
     })
     .await?;
     spinner.done("coordinator and worker are up");

@@ -60,9 +60,14 @@ pub fn serve_admin(
 ) -> std::result::Result<Server, ApiError> {
     let schema = builder().data(handle).finish();
     // Bisecting a large batch takes its time.
-    let config =
-        ApiConfig { rate_limit: Some(RATE), timeout: Duration::from_secs(120), ..ApiConfig::default() };
-    let endpoint = web::Data::new(Endpoint::new(schema, config).guarded(token));
+    let config = ApiConfig {
+        rate_limit: Some(RATE),
+        read_budget: None,
+        send_budget: None,
+        timeout: Duration::from_secs(120),
+        ..ApiConfig::default()
+    };
+    let endpoint = web::Data::new(Endpoint::new(schema, config, None).guarded(token));
     let app = move || {
         App::new()
             .wrap(DefaultHeaders::new().add(("x-content-type-options", "nosniff")))

@@ -24,6 +24,20 @@ const GAS: [f64; 8] = [90e3, 120e3, 160e3, 220e3, 280e3, 400e3, 800e3, 1.6e6];
 const HELP: &[(&str, &str)] = &[
     ("proofmill_api_requests_total", "Requests to /graphql by HTTP status."),
     ("proofmill_api_request_seconds", "Time to answer a request to /graphql."),
+    ("proofmill_api_cost_seconds", "Processor time of a request, by kind."),
+    (
+        "proofmill_api_over_budget_total",
+        "Requests refused because their client had used up its processor time, by kind.",
+    ),
+    ("proofmill_history_failures_total", "Questions to the history that the store did not answer."),
+    (
+        "proofmill_promises_signed_total",
+        "Promises signed; each once, unless a death came before its signature was kept.",
+    ),
+    (
+        "proofmill_promises_unkept_total",
+        "Operations whose signatures were not kept; they are signed again when asked for.",
+    ),
     ("proofmill_operations_accepted_total", "Durable sends and withdrawals."),
     ("proofmill_commit_seconds", "Time of a durable commit."),
     ("proofmill_commit_group_size", "Messages that a commit took together."),

@@ -13,7 +13,9 @@
 //! | `origin` | whose pages may read the answers |
 //! | `refusal` | errors of the request, with their codes and statuses |
 //! | `proxy` | who asks, behind proxies |
-//! | `rate_limit` | a token bucket for each client |
+//! | `rate_limit` | buckets of requests and of processor time for each client |
+//! | `execution` | runs what was asked at the cost of who asks |
+//! | `readers` | the threads of queries |
 //! | `graphql` | the schema |
 //! | `assets` | GraphiQL |
 //! | `admin` | the operators' GraphQL |
@@ -32,12 +34,14 @@ pub mod admin;
 mod assets;
 pub mod client;
 mod document;
+mod execution;
 pub mod graphql;
 mod http;
 pub mod metrics;
 mod origin;
 mod proxy;
 mod rate_limit;
+mod readers;
 mod refusal;
 mod request;
 mod server;
@@ -46,7 +50,7 @@ pub mod token;
 use document::Types;
 pub use origin::{BadOrigin, Origin};
 pub use proxy::{BadNetwork, Network, Proxies, ProxyHeader};
-pub use rate_limit::RateLimit;
+pub use rate_limit::{Budget, RateLimit};
 pub use server::{ApiError, Server, serve, serve_metrics};
 
 /// Reads a body of a POST as `/graphql` does, up to the execution.
@@ -79,6 +83,12 @@ pub struct ApiConfig {
     pub graphiql: bool,
     /// For each IPv4 address or IPv6 /64; none: no limit.
     pub rate_limit: Option<RateLimit>,
+    /// Processor time of a client's queries; none: no limit.
+    pub read_budget: Option<Budget>,
+    /// … and of its mutations, which have one of their own: whoever reads much can still pay.
+    pub send_budget: Option<Budget>,
+    /// Threads on which queries are executed.
+    pub read_threads: usize,
     /// Whose word about the client's address is taken.
     pub proxies: Proxies,
     /// Whose pages may read the answers.
@@ -98,6 +108,15 @@ impl Default for ApiConfig {
             port: 0,
             graphiql: true,
             rate_limit: Some(RateLimit { per_second: 200, burst: 1000 }),
+            read_budget: Some(Budget {
+                per_second: Duration::from_millis(10),
+                burst: Duration::from_millis(500),
+            }),
+            send_budget: Some(Budget {
+                per_second: Duration::from_millis(200),
+                burst: Duration::from_secs(2),
+            }),
+            read_threads: 2,
             proxies: Proxies::default(),
             allowed_origins: Vec::new(),
             max_body: 256 * 1024,

@@ -20,6 +20,7 @@ use super::{
     graphql::{self, Units},
     http::{self, Endpoint},
     metrics,
+    readers::Readers,
 };
 use crate::service::Service;
 
@@ -30,6 +31,8 @@ pub enum ApiError {
     Bind { address: SocketAddr, source: std::io::Error },
     #[error("PM-API-002: no metrics recorder: {0}; let `api::metrics::handle` install the only one")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    #[error("PM-API-006: the readers' threads cannot be started ({0}); raise the limit on processes")]
+    Threads(std::io::Error),
     #[error("PM-API-003: the contract reports a quantum of 0 wei; check its address and chain")]
     NoQuantum,
 }
@@ -116,7 +119,8 @@ pub async fn serve(service: Arc<dyn Service>, config: ApiConfig) -> Result<Serve
     let address = SocketAddr::new(config.bind, config.port);
     let graphiql = config.graphiql;
     let threads = config.threads.max(1);
-    let endpoint = web::Data::new(Endpoint::new(schema, config));
+    let readers = Readers::new(config.read_threads).map_err(ApiError::Threads)?;
+    let endpoint = web::Data::new(Endpoint::new(schema, config, Some(readers)));
     let app = move || {
         App::new()
             .wrap(Compress::default())

@@ -20,6 +20,8 @@ use crate::{
     },
 };
 
+mod history;
+
 /// A row of a projection: columns by name, as text; bytes in hexadecimal, nothing for NULL.
 pub type TextRow = BTreeMap<String, Option<String>>;
 
@@ -71,6 +73,9 @@ pub fn check_all<F: Fixture>(mut fresh: impl FnMut() -> F) -> Outcome {
     the_checkpoint_is_the_last_batch(&fresh())?;
     the_last_of_several_rows_with_one_key_counts(&fresh())?;
     lines_come_back_in_the_order_they_were_written(&fresh())?;
+    history::readers_find_what_was_committed_at_once_and_whole(&fresh())?;
+    history::lists_are_read_page_by_page_to_their_end(&fresh())?;
+    history::signatures_are_kept_once(&fresh())?;
     a_store_stays_with_its_deployment(&fresh())?;
     whoever_leads_still_leads_in_the_same_term(&fresh())?;
     each_leader_has_a_term_of_its_own(&fresh())?;
@@ -370,7 +375,7 @@ fn operation(id: u8, batch_no: u32, hit: Option<bool>) -> Row {
         batch_no,
         at: 5,
         deadline: 9,
-        promised: Vec::new(),
+        promised: history::promised().into_iter().collect(),
         hit,
     });
     Row::Operation(Box::new(OperationRow { operation, number }))

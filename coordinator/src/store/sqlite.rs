@@ -64,6 +64,12 @@ impl SqliteStore {
         connection.set_prepared_statement_cache_capacity(64);
         connection.execute_batch(SCHEMA)?;
         let layout: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if layout > LAYOUT {
+            return Err(StoreError::Version {
+                found: format!("{layout} of the projections"),
+                expected: LAYOUT as u32,
+            });
+        }
         if layout < LAYOUT {
             connection.execute_batch(&format!("BEGIN; {HISTORY} COMMIT;"))?;
         }
