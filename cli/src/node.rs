@@ -14,7 +14,8 @@ use clap::Args;
 use coordinator::{
     Config, Finality, Handle, Parts, SnapshotSettings,
     api::{
-        self, ApiConfig, Budget, Network, Origin, Proxies, ProxyHeader, Server, admin::serve_admin, token::AdminToken,
+        self, ApiConfig, Budget, Network, Origin, Proxies, ProxyHeader, Server, admin::serve_admin,
+        token::AdminToken,
     },
     chain::evm::{self, AccountKey, Contract, EvmSettings, RemoteSigner, Signer, TransportLimits},
     http::{ClientIdentity, Endpoint, TlsOptions},
