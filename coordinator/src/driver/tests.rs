@@ -291,6 +291,11 @@ async fn deposit_send_and_withdraw_go_all_the_way_and_end_final() {
     assert_eq!(system.final_batch, world.chain.contract().batch_no);
     assert_eq!(handle.ready().await, Ok(()));
     // Every proof cost 12 J, whatever its batch held.
+    // Workers are looked at a few times a second.
+    eventually("readers see what a proof cost", async || {
+        handle.workers().await.iter().any(|worker| worker.joules_per_proof.is_some())
+    })
+    .await;
     let workers = handle.workers().await;
     let [tagger] = workers.as_slice() else { panic!("{workers:?}") };
     assert_eq!((tagger.id.as_str(), tagger.backend.as_deref()), ("tagger", Some("tag")));

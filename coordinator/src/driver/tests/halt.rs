@@ -152,7 +152,11 @@ async fn a_worker_with_another_key_gets_no_jobs_and_operators_see_why() {
         side.next_control(Duration::from_millis(20)).await.unwrap() == Some(told)
     })
     .await;
-    let view = handle.workers().await.into_iter().find(|worker| worker.id == "stranger").unwrap();
+    let find =
+        async || handle.workers().await.into_iter().find(|worker| worker.id == "stranger" && worker.refused);
+    // Workers are looked at a few times a second.
+    eventually("readers see the worker", async || find().await.is_some()).await;
+    let view = find().await.unwrap();
     let reason = view.reason.unwrap();
     assert!(view.circuits.is_empty());
     assert!(
