@@ -16,6 +16,7 @@ use coordinator::{
     api::{self, ApiConfig, Origin, Server, admin::serve_admin, token::AdminToken},
     chain::evm::{self, AccountKey, Contract, EvmSettings, RemoteSigner, Signer, TransportLimits},
     http::{ClientIdentity, Endpoint, TlsOptions},
+    mark::{Loss, Marks},
     service::Address,
     store::{FolderLock, Store},
     verifier::Groth16Verifier,
@@ -75,6 +76,9 @@ pub struct Options {
     operator_key: Option<PathBuf>,
     #[command(flatten)]
     database: Database,
+    /// Start on a database that lacks what was promised: it is lost for good, and those who hold the promises can claim it
+    #[arg(long)]
+    accept_loss: bool,
     #[command(flatten)]
     redis: redis::Options,
     /// A signer of L1 transactions that speaks `eth_signTransaction` (web3signer's kind), https://host:port/path; the key
@@ -150,6 +154,8 @@ pub struct Settings {
     pub database: Database,
     /// The store, if it is open already.
     pub store: Option<Box<dyn Store>>,
+    /// Whether a database that lacks what was promised is used all the same.
+    pub loss: Loss,
     /// What the keys must be, where a deployment file says it.
     pub deployment: Option<Deployment>,
     /// Where the workers' queue is; in this process without it.
@@ -227,7 +233,9 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
     let (chain, contract) = evm::connect(nodes.collect(), signer).await?;
     check_pinned(&contract, &circuits).await?;
 
-    let queue = FarmQueue::choose(settings.redis.as_ref(), &chain.deployment().await?)?;
+    let deployment = chain.deployment().await?;
+    let queue = FarmQueue::choose(settings.redis.as_ref(), &deployment)?;
+    let marks = Marks::open(&settings.data_dir, &deployment.name(), queue.marks()?, settings.loss)?;
     let verifier =
         Groth16Verifier::new(circuits.iter().map(|c| (c.shape, c.key.circuit(), c.key.verifying_key())))?;
     let config = Config {
@@ -242,10 +250,11 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
     let parts = Parts {
         store,
         snapshots: Some(SnapshotSettings::new(settings.data_dir.join("snapshots"))),
-        queue: queue.coordinator().await?,
+        queue: queue.wait_for_coordinator().await?,
         chain,
         verifier: Arc::new(verifier),
         operator: OperatorKey::from_hex(&settings.operator_key)?,
+        marks,
     };
     let handle = coordinator::start(config, parts).await?;
     let stop = CancellationToken::new();
@@ -361,6 +370,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         operator_key: found.operator_key,
         database: options.database,
         store: found.store,
+        loss: if options.accept_loss { Loss::Accept } else { Loss::Refuse },
         deployment: found.place.file,
         redis: options.redis.redis_url.is_some().then_some(options.redis),
         remote_signer: options.remote_signer.zip(options.operator_address).map(|(url, address)| {

@@ -14,6 +14,7 @@
 //! | [`settlement`] | from a proven batch to a final one |
 //! | [`state`] | the cores as one, moved by the event log |
 //! | [`store`] | where the log and its projections live |
+//! | [`mark`] | how far the log was when something was promised, kept outside the store |
 //! | [`verifier`] | which proofs are believed |
 //! | [`driver`] | the loop that owns the cores, and the tasks at its sides |
 //! | [`chain`] | what is needed of an EVM chain |
@@ -30,6 +31,7 @@ pub mod farm;
 pub mod http;
 mod layered;
 pub mod ledger;
+pub mod mark;
 pub mod refusal;
 pub mod service;
 pub mod settlement;

@@ -4,6 +4,8 @@
 //! Amounts are coins (quanta), never wei: the API converts with `SystemView::quantum_wei`. Everything returned is a copy
 //! that belongs to the caller.
 
+use std::fmt;
+
 use async_trait::async_trait;
 use bn254::Fr;
 use circuits::{baby_jubjub::Point, eddsa::Signature, leaf::CoinRange, message::SignedKind, shape::Shape};
@@ -254,6 +256,39 @@ pub struct SystemView {
     pub draining: bool,
 }
 
+/// The codes of all reasons against being ready.
+pub const REASONS: [&str; 14] = [
+    "STOPPED",
+    "LOOP_STUCK",
+    "LOOP_BUSY",
+    "DRAINING",
+    "STORE_AWAY",
+    "STORE_REFUSES",
+    "CLOCK",
+    "CHAIN_UNREACHABLE",
+    "INTAKE_UNREACHABLE",
+    "INTAKE_STOPPED",
+    "SETTLEMENT",
+    "HALTED",
+    "PAUSED",
+    "POISONED",
+];
+
+/// Why the service is not ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// Stable, e.g. `STORE_AWAY`.
+    pub code: &'static str,
+    /// What is wrong, and what to do.
+    pub text: String,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.text)
+    }
+}
+
 /// How a worker is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkerHealth {
@@ -316,6 +351,15 @@ pub trait Service: Send + Sync {
         entry: DirectoryEntry,
         idempotency_key: String,
     ) -> Result<DirectoryEntry, UserError>;
-    /// `Ok` when the service takes operations; else why not.
-    async fn ready(&self) -> Result<(), String>;
+    /// Every reason why it cannot accept, prove and settle within the promised deadline; without any it is ready.
+    async fn reasons(&self) -> Vec<Reason>;
+    /// `Ok` without a reason; else all of them, as text.
+    async fn ready(&self) -> Result<(), String> {
+        match self.reasons().await {
+            none if none.is_empty() => Ok(()),
+            reasons => Err(reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+        }
+    }
+    /// Whether its loop turns, also while it waits for others; else why not.
+    fn live(&self) -> Result<(), String>;
 }

@@ -9,6 +9,8 @@
 //! | `sqlite` | embedded, one process |
 //! | `postgres` | a server, one leading coordinator and any number of standbys |
 //!
+//! `values` says what neither takes.
+//!
 //! [`conformance`] is what both must do.
 
 use crate::{
@@ -23,6 +25,7 @@ pub mod conformance;
 mod lock;
 mod postgres;
 mod sqlite;
+mod values;
 
 pub use lock::FolderLock;
 pub use postgres::{Plaintext, PostgresSettings, PostgresStore};
@@ -55,6 +58,13 @@ pub enum StoreError {
     Deposed { holder: String },
     #[error("PM-STORE-008: {0}")]
     Settings(String),
+    #[error(
+        "PM-STORE-009: the store has no room ({0}), so nothing of this was written; make room on its disk: then it goes on by itself"
+    )]
+    Full(String),
+    /// Nothing of the commit was written. The same commit without this value succeeds.
+    #[error("PM-STORE-010: the store refuses a value ({0}); report it, the rest goes on without it")]
+    Value(String),
     #[error("{0}")]
     Replay(String),
 }
@@ -112,8 +122,16 @@ pub trait Store: Send {
     ///
     /// # Errors
     /// `Unavailable`: whether it was written is not known, call again. `Deposed`: it was not written and never will be.
-    /// `Unusable`: it was not written.
+    /// `Unusable`, `Full`, `Value`: it was not written.
     fn commit(&mut self, first: u64, events: &[Stamped], rows: &[Row]) -> Result<(), StoreError>;
+
+    /// The time of the server, Unix milliseconds; nothing where the store has no clock but this machine's.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    fn now(&mut self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
 
     /// The lines about a batch, in the order in which they were written.
     ///

@@ -17,6 +17,7 @@ use coordinator::{
     Finality,
     api::client::Client,
     chain::evm::{self, AccountKey},
+    mark::Loss,
     service::Address,
 };
 use devchain::{DEV_ACCOUNTS, DevAccount, DevChain, Mining};
@@ -125,6 +126,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         operator_key: operator.to_owned(),
         database: options.database.clone(),
         store: None,
+        loss: Loss::Refuse,
         deployment: None,
         redis: options.redis.redis_url.is_some().then(|| options.redis.clone()),
         remote_signer: None,

@@ -97,6 +97,8 @@ pub const POINTS: &[Point] = &[
     fast("store.commit.sent", Leader, Business),
     point("store.commit.before", Leader, Business),
     point("store.commit.after", Leader, Business),
+    point("mark.before", Leader, Business),
+    point("mark.after", Leader, Business),
     point("round.answered", Leader, Business),
     point("queue.publish", Leader, Business),
     fast("queue.published", Leader, Business),

@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -21,7 +22,7 @@ use wire::{
     eip712::{self, SigningDomain, TypedMessage},
 };
 
-use super::{Message, SharedStatus};
+use super::{Message, SharedStatus, health};
 use crate::{
     chain::{Chain, Deployment},
     config::Config,
@@ -32,7 +33,7 @@ use crate::{
     refusal,
     service::{
         AccountView, Address, BatchView, DirectoryEntry, Draft, OperationView, OwnershipProofView,
-        PrepareSend, PrepareWithdraw, Service, SubmitRequest, SystemView, UserError, WorkerView,
+        PrepareSend, PrepareWithdraw, Reason, Service, SubmitRequest, SystemView, UserError, WorkerView,
     },
     state::{
         State,
@@ -41,6 +42,9 @@ use crate::{
     },
     trace::TraceId,
 };
+
+/// A question about health that is not answered in this time says something by itself.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// The way into the driver.
 #[derive(Clone)]
@@ -153,6 +157,9 @@ impl Handle {
         if self.draining.load(Ordering::Acquire) {
             return Err(refusal::draining());
         }
+        if self.status.takes_nothing() {
+            return Err(refusal::store_takes_nothing());
+        }
         let place = Place(&self.waiting);
         if self.waiting.fetch_add(1, Ordering::AcqRel) >= self.config.waiting_max {
             return Err(refusal::busy());
@@ -192,6 +199,11 @@ impl Handle {
         .await
     }
 
+    /// Whether the driver's loop does not turn.
+    pub(super) fn stuck(&self) -> bool {
+        self.status.stuck()
+    }
+
     pub(super) fn status(&self) -> super::Status {
         self.status.get()
     }
@@ -209,7 +221,7 @@ impl Handle {
     pub async fn drain(&self) {
         self.draining.store(true, Ordering::Release);
         while self.waiting.load(Ordering::Acquire) > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let (reply, sealed) = oneshot::channel();
         if self.link.send(Message::Seal(reply)) {
@@ -419,30 +431,15 @@ impl Service for Handle {
         Ok(entry)
     }
 
-    async fn ready(&self) -> Result<(), String> {
-        let status = self.status.get();
-        if let Some(reason) = status.fatal {
-            return Err(reason);
-        }
-        if self.draining.load(Ordering::Acquire) {
-            return Err("draining".to_owned());
-        }
-        let Some((paused, poisoned)) = self.link.ask(ops::trouble).await else {
-            return Err("the driver has stopped; look at the log and restart".to_owned());
-        };
-        if paused {
-            return Err("an operator has paused new operations; `ops resume` ends it".to_owned());
-        }
-        let alarm = status
-            .store_unreachable
-            .or(status.chain_unreachable)
-            .or(status.intake_unreachable)
-            .or(status.intake_alarm)
-            .or(status.settlement_alarm)
-            .or(status.halted);
-        match alarm.or(poisoned) {
-            Some(reason) => Err(reason),
-            None => Ok(()),
-        }
+    async fn reasons(&self) -> Vec<Reason> {
+        // While the loop waits for its store it answers nobody; that it waits is told by the status.
+        let asked = tokio::time::timeout(ANSWER_WITHIN, self.link.ask(ops::trouble)).await;
+        let trouble = asked.ok().flatten();
+        let draining = self.draining.load(Ordering::Acquire);
+        health::reasons(&self.status.get(), draining, self.status.stuck(), trouble.as_ref())
+    }
+
+    fn live(&self) -> Result<(), String> {
+        if self.status.stuck() { Err("the coordinator's loop does not turn".to_owned()) } else { Ok(()) }
     }
 }

@@ -23,6 +23,7 @@ use crate::{
 };
 
 /// Something from the queue, proofs already verified.
+#[derive(Clone, Debug)]
 pub(crate) enum FromQueue {
     Event(Box<WorkerEvent>),
     Proof {

@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 use wire::WorkerId;
 
-use super::{Handle, Message, handle::pooled, system_clock};
+use super::{Handle, Message, handle::pooled, health, system_clock};
 use crate::{
     refusal,
     service::{OperationView, Service, Stage, SystemView, UserError, WorkerHealth, WorkerView},
@@ -11,7 +11,7 @@ use crate::{
         bisect::Suspect,
         event::{OperationId, OpsRecord},
         explain::{BatchFacts, JobFacts, Placed},
-        ops::Deadlines,
+        ops::{Deadlines, Trouble},
         rows::Line,
     },
 };
@@ -155,19 +155,10 @@ impl Handle {
         let (paused, deadlines, open_operations, (jobs, job_count), poisoned, draining) =
             asked.await.ok_or_else(refusal::unavailable)?;
         let status = self.status();
-        let mut alarms: Vec<String> = [
-            status.fatal,
-            status.store_unreachable.map(|reason| format!("the store does not answer: {reason}")),
-            status.chain_unreachable,
-            status.intake_unreachable.map(|reason| format!("deposits cannot be read: {reason}")),
-            status.node_alarm,
-            status.intake_alarm,
-            status.halted.filter(|halted| status.settlement_alarm.as_ref() != Some(halted)),
-            status.settlement_alarm,
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
+        // What the state says is told below, with what to do.
+        let against = health::reasons(&status, system.draining, self.stuck(), Some(&Trouble::default()));
+        let mut alarms: Vec<String> =
+            against.into_iter().chain(health::warnings(&status)).map(|reason| reason.to_string()).collect();
         if deadlines.missed > 0 {
             alarms.push(format!("{} promises are past their deadline", deadlines.missed));
         }

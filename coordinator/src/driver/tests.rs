@@ -4,7 +4,7 @@
 use std::{
     path::Path,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
@@ -24,6 +24,7 @@ use super::*;
 use crate::{
     chain::{Chain, memory::MemoryChain},
     config::{Config, Finality},
+    mark::Marks,
     service::{OperationView, PrepareSend, PrepareWithdraw, Service, Stage, UserError},
     state::rows::{Checkpoint, Line, Row},
     store::{Leadership, SqliteStore},
@@ -89,6 +90,16 @@ impl World {
         store: Box<dyn Store>,
         snapshots: Option<SnapshotSettings>,
     ) -> Result<Arc<Handle>, StartError> {
+        self.start_marked(config, store, snapshots, Marks::default()).await
+    }
+
+    async fn start_marked(
+        &self,
+        config: Config,
+        store: Box<dyn Store>,
+        snapshots: Option<SnapshotSettings>,
+        marks: Marks,
+    ) -> Result<Arc<Handle>, StartError> {
         let parts = Parts {
             store,
             snapshots,
@@ -96,6 +107,7 @@ impl World {
             chain: Arc::clone(&self.chain) as Arc<dyn Chain>,
             verifier: Arc::new(TagVerifier),
             operator: Holder::new(200).ethereum,
+            marks,
         };
         start(config, parts).await
     }
@@ -218,7 +230,9 @@ mod halt;
 mod kill;
 mod operators;
 mod outage;
+mod refusals;
 mod reorg;
+mod restored;
 mod tracing;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -405,7 +419,7 @@ async fn a_failed_commit_answers_nobody_with_success_and_nothing_of_it_stays() {
     assert_eq!((refused.code, refused.retryable), ("UNAVAILABLE", true));
     broken.store(false, Ordering::Release);
     assert_eq!(handle.account(bob.owner).await.balances.accepted, 0);
-    send(&handle, &alice, &bob, 100, "k").await.unwrap();
+    eventually("it is taken again", async || send(&handle, &alice, &bob, 100, "k").await.is_ok()).await;
     assert_eq!(handle.account(bob.owner).await.balances.accepted, 100);
     handle.shutdown().await;
 }

@@ -117,6 +117,11 @@ impl World {
 }
 
 impl Store for SimStore {
+    /// The disk is a server: its clock is right.
+    fn now(&mut self) -> Result<Option<u64>, StoreError> {
+        Ok(Some(self.world.lock().time.now()))
+    }
+
     fn bind(&mut self, _deployment: &str) -> Result<(), StoreError> {
         Ok(())
     }

@@ -30,7 +30,7 @@ use crate::{
     chain::Chain,
     config::{Config, Finality, Rules},
     driver::{
-        Driver, SharedStatus, ToQueue,
+        Clocks, Driver, SharedStatus, Time, ToQueue,
         chain_task::{ChainTask, Noted},
         handle::Link,
         queue_task,
@@ -38,6 +38,7 @@ use crate::{
         start::{StartError, compare_with_contract, follow_once},
         telemetry::Telemetry,
     },
+    mark::{HighWater, Kept},
     state::{
         State,
         event::Stamped,
@@ -155,7 +156,7 @@ impl Standby {
             Err(error) => return Err(error),
         };
         let snapshot = self.replica.snapshot;
-        let (state, sequence) = self.replica.into_state();
+        let (state, reached, _) = self.replica.into_state();
         let contract = {
             let mut world = world.lock();
             let checked = world.time.now().is_multiple_of(4) || snapshot > 0;
@@ -166,7 +167,7 @@ impl Standby {
         };
         compare_with_contract(&state, &contract)?;
         let Self { holder, store, .. } = self;
-        Ok(Looked::Leads(Box::new(Process::start(holder, store, (state, sequence, term), world, config))))
+        Ok(Looked::Leads(Box::new(Process::start(holder, store, (state, reached, term), world, config))))
     }
 }
 
@@ -183,13 +184,23 @@ fn snapshots() -> Snapshots {
 }
 
 impl Process {
-    fn start(holder: u64, store: SimStore, led: (State, u64, u64), world: &Shared, config: &Config) -> Self {
-        let (state, sequence, term) = led;
+    fn start(
+        holder: u64,
+        store: SimStore,
+        led: (State, HighWater, u64),
+        world: &Shared,
+        config: &Config,
+    ) -> Self {
+        let (state, reached, term) = led;
         let (sender, inbox) = crossbeam_channel::unbounded();
         let (outbox, to_queue) = tokio::sync::mpsc::unbounded_channel();
         let (status, link) = (SharedStatus::default(), Link { sender });
         let (skew, time) = (Arc::new(AtomicI64::new(0)), world.lock().time.clone());
-        let (seen, pause) = (Arc::clone(&skew), time.clone());
+        let (seen, pause, steady) = (Arc::clone(&skew), time.clone(), time.clone());
+        let clocks = Clocks {
+            wall: Box::new(move || time.now().saturating_add_signed(seen.load(Ordering::Relaxed))),
+            monotonic: Box::new(move || Duration::from_millis(steady.now())),
+        };
         let driver = Driver {
             state,
             store: Box::new(store),
@@ -199,13 +210,15 @@ impl Process {
             commit_max: config.commit_max,
             commit_window: config.commit_window,
             snapshots: None,
-            sequence,
+            reached,
+            marks: Kept::default(),
+            lost: None,
             asked_to_lead: Instant::now(),
             term,
             pause: Box::new(move |wait| pause.pass(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))),
-            clock: Box::new(move || time.now().saturating_add_signed(seen.load(Ordering::Relaxed))),
-            last_now: 0,
+            time: Time::new(clocks, config.tolerance()),
             telemetry: Telemetry::default(),
+            refusing: None,
         };
         let blind = world.lock().bug == Some(Bug::VerifierIsBlind);
         let verifier: Arc<dyn ProofVerifier> = Arc::new(Tags { blind });
@@ -239,7 +252,7 @@ impl Process {
     /// # Errors
     /// Why it cannot be written.
     pub fn snapshot(&self) -> Result<(Vec<u8>, u64), SnapshotError> {
-        let sequence = self.driver.sequence;
+        let sequence = self.driver.reached.sequence;
         Ok((snapshots().encode(&self.driver.state, sequence)?.concat(), sequence))
     }
 

@@ -55,6 +55,30 @@ impl State {
         self.log(now, Event::Ops(OpsRecord::Led { term, batch_no }), log)
     }
 
+    /// The smallest thing that can be written: whether a store that refused takes it.
+    ///
+    /// # Errors
+    /// `StateError` never.
+    pub fn probe(&mut self, now: u64, log: &mut Vec<Stamped>) -> Result<(), StateError> {
+        let batch_no = self.batcher.open.batch_no;
+        self.log(now, Event::Ops(OpsRecord::StoreBack { batch_no }), log)
+    }
+
+    /// Notes that an operator has given up what was promised behind event `found`.
+    ///
+    /// # Errors
+    /// `StateError` never.
+    pub fn loss_accepted(
+        &mut self,
+        known: u64,
+        found: u64,
+        now: u64,
+        log: &mut Vec<Stamped>,
+    ) -> Result<(), StateError> {
+        let batch_no = self.batcher.open.batch_no;
+        self.log(now, Event::Ops(OpsRecord::LossAccepted { batch_no, known, found }), log)
+    }
+
     /// Sends a poisoned job out again; any other job is left as it is.
     pub fn requeue(&mut self, batch_no: u32, now: u64, log: &mut Vec<Stamped>) -> Vec<FarmEffect> {
         self.farm_step(FarmEvent::Requeue { batch_no }, now, log)
@@ -170,12 +194,17 @@ impl State {
     }
 }
 
-/// Whether new operations are paused, and what poisoned batches wait for a person.
-pub(crate) fn trouble(state: &State) -> (bool, Option<String>) {
-    let poisoned: Vec<String> = state.farm.poisoned().map(|(batch_no, _)| batch_no.to_string()).collect();
-    let alarm = (!poisoned.is_empty())
-        .then(|| format!("batches {} are poisoned; find out why, then requeue them", poisoned.join(", ")));
-    (state.paused, alarm)
+/// What the state says against new operations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    pub paused: bool,
+    /// Batches that wait for a person.
+    pub poisoned: Vec<u32>,
+}
+
+pub(crate) fn trouble(state: &State) -> Trouble {
+    let poisoned = state.farm.poisoned().map(|(batch_no, _)| batch_no).collect();
+    Trouble { paused: state.paused, poisoned }
 }
 
 /// A duration for people.

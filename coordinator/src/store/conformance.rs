@@ -68,6 +68,7 @@ pub fn check_all<F: Fixture>(mut fresh: impl FnMut() -> F) -> Outcome {
     the_same_commit_again_is_success_and_changes_nothing(&fresh())?;
     other_events_under_used_numbers_are_refused(&fresh())?;
     a_commit_is_written_whole_or_not_at_all(&fresh())?;
+    values_are_taken_as_they_are_or_refused(&fresh())?;
     the_checkpoint_is_the_last_batch(&fresh())?;
     the_last_of_several_rows_with_one_key_counts(&fresh())?;
     lines_come_back_in_the_order_they_were_written(&fresh())?;
@@ -170,17 +171,60 @@ fn other_events_under_used_numbers_are_refused(fixture: &impl Fixture) -> Outcom
 
 fn a_commit_is_written_whole_or_not_at_all(fixture: &impl Fixture) -> Outcome {
     let mut store = leading(fixture)?;
-    // The schema refuses a negative balance, which comes after rows that are good.
-    let overflow = Balances { accepted: u64::MAX, proven: 0, finalized: 0 };
-    let rows = [leaf(1, 1_000), balance(1, 5), Row::Balance([2; 20], overflow), line(1, "never")];
+    // The schema refuses a proof of the wrong length, which comes after rows that are good.
+    let rows = [leaf(1, 1_000), balance(1, 5), short_proof(), line(1, "never")];
     let refused = store.commit(1, &events(1..=4), &rows);
-    assert!(matches!(refused, Err(StoreError::Unusable(_))), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Value(_))), "{refused:?}");
     assert_eq!(stored(store.as_mut(), 0)?, []);
     for table in TABLES {
         assert_eq!(fixture.table(table), [], "{table}");
     }
     store.commit(1, &events(1..=4), &rows[..2])?;
     assert_eq!(fixture.table("user_balance").len(), 1);
+    Ok(())
+}
+
+/// Every text and number that a row can hold: both engines take the same ones, and give back what they took.
+fn values_are_taken_as_they_are_or_refused(fixture: &impl Fixture) -> Outcome {
+    let mut store = leading(fixture)?;
+    let refused: [(&str, Row); 7] = [
+        ("a NUL in a line", line(1, "before\0after")),
+        ("a NUL in a key", idempotency("\0")),
+        ("a NUL in a worker's name", named_worker("wor\0ker")),
+        (
+            "a balance beyond 63 bits",
+            Row::Balance([1; 20], Balances { accepted: 1 << 63, ..Balances::default() }),
+        ),
+        ("a place beyond 63 bits", leaf(1 << 63, 1_000)),
+        ("a block beyond 63 bits", Row::Cursor(Cursor { number: u64::MAX, hash: [4; 32] })),
+        ("a proof of another length", short_proof()),
+    ];
+    for (what, row) in refused {
+        let outcome = store.commit(1, &events(1..=1), &[balance(1, 5), row]);
+        assert!(matches!(outcome, Err(StoreError::Value(_))), "{what}: {outcome:?}");
+    }
+    let late = Stamped { at: u64::MAX, ..event(1) };
+    let outcome = store.commit(1, &[late], &[]);
+    assert!(matches!(outcome, Err(StoreError::Value(_))), "a time beyond 63 bits: {outcome:?}");
+    assert_eq!(stored(store.as_mut(), 0)?, []);
+    assert_eq!(fixture.table("user_balance"), []);
+    // Everything else that a text can be.
+    let texts = [
+        "".to_owned(),
+        "'; DROP TABLE events; --".to_owned(),
+        "\u{1}\u{7f}\u{80}\r\n\t".to_owned(),
+        "\u{fffd}\u{feff}\u{202e}\u{10ffff}\u{e000}é漢🪙".to_owned(),
+        "\\x00 \\u0000 %s $1".to_owned(),
+        "long ".repeat(50_000),
+    ];
+    let most = i64::MAX as u64;
+    let mut rows: Vec<Row> = texts.iter().map(|text| line(1, text)).collect();
+    rows.extend(texts.iter().map(|text| idempotency(&text.chars().take(64).collect::<String>())));
+    rows.push(Row::Balance([9; 20], Balances { accepted: most, proven: most, finalized: most }));
+    store.commit(1, &events(1..=1), &rows)?;
+    let lines: Vec<String> = store.lines(1)?.into_iter().map(|line| line.text).collect();
+    assert_eq!(lines, texts);
+    assert_eq!(fixture.table("idempotency").len(), texts.len());
     Ok(())
 }
 
@@ -356,6 +400,25 @@ fn leaf(place: u64, high: u64) -> Row {
 
 fn line(batch_no: u32, text: &str) -> Row {
     Row::Line(Line { batch_no, at: 5, text: text.to_owned() })
+}
+
+fn idempotency(key: &str) -> Row {
+    Row::Idempotency([1; 20], key.to_owned(), Remembered { request_hash: [3; 32], operation: None })
+}
+
+/// A batch that is not as [`batch`] makes it.
+fn changed_batch(stage: Stage, change: impl FnOnce(&mut BatchRow)) -> Row {
+    let Row::Batch(mut row) = batch(1, stage) else { return batch(1, stage) };
+    change(&mut row);
+    Row::Batch(row)
+}
+
+fn short_proof() -> Row {
+    changed_batch(Stage::Proven, |row| row.batch.proof = Some(vec![9; 10]))
+}
+
+fn named_worker(name: &str) -> Row {
+    changed_batch(Stage::Proven, |row| row.batch.worker = Some(name.to_owned()))
 }
 
 fn operation(id: u8, batch_no: u32, hit: Option<bool>) -> Row {

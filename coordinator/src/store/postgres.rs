@@ -9,6 +9,7 @@
 //!
 //! | file | concept |
 //! |---|---|
+//! | `session` | a connection for one call, and when it is dropped |
 //! | `connect` | from settings to pools of connections: TLS, limits, timeouts |
 //! | `migrate` | the schema, under an advisory lock |
 //! | `leader` | winning and keeping the term |
@@ -32,7 +33,7 @@ use deadpool_postgres::Pool;
 use tokio::{runtime::Runtime, task::AbortHandle};
 use wire::failpoint;
 
-use super::{Leadership, Store, StoreError};
+use super::{Leadership, Store, StoreError, values};
 use crate::state::{
     event::{Stamped, VERSION},
     rows::{Checkpoint, Line, Row},
@@ -45,6 +46,7 @@ mod leader;
 mod migrate;
 mod read;
 mod rows;
+mod session;
 
 use leader::Claim;
 
@@ -245,6 +247,7 @@ impl Store for PostgresStore {
             let holder = self.wait(async move { leader::holder(&pool, patience).await })?;
             return Err(StoreError::Deposed { holder });
         };
+        values::check(events, rows)?;
         let group = commit::Group::encode(first, events, rows, &self.stored_inputs, Arc::clone(claim))?;
         let (pool, patience) = (self.pool.clone(), self.settings.patience());
         failpoint("store.commit.before");
@@ -258,6 +261,11 @@ impl Store for PostgresStore {
             };
         }
         Ok(())
+    }
+
+    fn now(&mut self) -> Result<Option<u64>, StoreError> {
+        let (pool, patience) = (self.pool.clone(), self.settings.patience());
+        self.wait(async move { read::now(&pool, patience).await.map(Some) })
     }
 
     fn lines(&mut self, batch_no: u32) -> Result<Vec<Line>, StoreError> {

@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use bn254::{Fr, fr_from_be_bytes, fr_to_be_bytes};
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 
-use super::{FolderLock, Leadership, Store, StoreError, kind_name};
+use super::{FolderLock, Leadership, Store, StoreError, kind_name, values};
 use crate::state::{
     event::{Stamped, VERSION},
     rows::{BatchRow, Checkpoint, Line, Row, stage_name},
@@ -20,7 +20,13 @@ const NEXT_TERM: &str = "INSERT INTO meta (name, value) VALUES ('term', '1')
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        StoreError::folder(error)
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => StoreError::Full(error.to_string()),
+            Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => {
+                StoreError::Value(error.to_string())
+            }
+            _ => StoreError::folder(error),
+        }
     }
 }
 
@@ -114,6 +120,7 @@ impl Store for SqliteStore {
     }
 
     fn commit(&mut self, first: u64, events: &[Stamped], rows: &[Row]) -> Result<(), StoreError> {
+        values::check(events, rows)?;
         let bodies: Result<Vec<_>, _> = events.iter().map(postcard::to_stdvec).collect();
         let bodies = bodies.map_err(StoreError::unexpected)?;
         let transaction = self.connection.transaction()?;
@@ -249,7 +256,7 @@ fn write_batch(transaction: &Transaction<'_>, row: &BatchRow) -> Result<(), Stor
     if let Some(proof) = &batch.proof {
         transaction
             .prepare_cached(
-                "INSERT OR IGNORE INTO proofs (batch_no, proof, worker, prove_ms, witness_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO proofs (batch_no, proof, worker, prove_ms, witness_ms) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
             )?
             .execute(params![
                 batch.batch_no,
@@ -272,8 +279,8 @@ fn write_batch(transaction: &Transaction<'_>, row: &BatchRow) -> Result<(), Stor
     for tx in transactions {
         transaction
             .prepare_cached(
-                "INSERT OR IGNORE INTO transactions (hash, batch_no, nonce, raw, max_fee, max_priority) VALUES (?1, ?2, ?3, \
-                 ?4, ?5, ?6)",
+                "INSERT INTO transactions (hash, batch_no, nonce, raw, max_fee, max_priority) VALUES (?1, ?2, ?3, \
+                 ?4, ?5, ?6) ON CONFLICT DO NOTHING",
             )?
             .execute(params![
                 tx.hash,

@@ -57,6 +57,7 @@ pub struct Double {
     pub submitted: Mutex<Vec<SubmitRequest>>,
     pub registered: Mutex<Vec<DirectoryEntry>>,
     pub draining: AtomicBool,
+    pub stuck: AtomicBool,
     /// Whether the worker with the card has left.
     pub carded_left: AtomicBool,
 }
@@ -364,7 +365,15 @@ impl Service for Double {
         Ok(entry)
     }
 
-    async fn ready(&self) -> Result<(), String> {
-        if self.draining.load(Ordering::SeqCst) { Err("it is draining".to_owned()) } else { Ok(()) }
+    async fn reasons(&self) -> Vec<Reason> {
+        let reason = |code, text: &str| Reason { code, text: text.to_owned() };
+        match self.draining.load(Ordering::SeqCst) {
+            true => vec![reason("DRAINING", "it is draining"), reason("STORE_AWAY", "nobody answers")],
+            false => Vec::new(),
+        }
+    }
+
+    fn live(&self) -> Result<(), String> {
+        if self.stuck.load(Ordering::SeqCst) { Err("it does not turn".to_owned()) } else { Ok(()) }
     }
 }

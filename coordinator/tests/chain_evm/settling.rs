@@ -16,6 +16,7 @@ use coordinator::{
         Chain as _,
         evm::{Deployed, EvmChain, EvmSettings, Signer, Wallet, deploy},
     },
+    mark::Marks,
     service::Service as _,
     start,
     store::SqliteStore,
@@ -134,6 +135,7 @@ impl Scene {
             chain: Arc::new(EvmChain::connect(settings, signer).await.unwrap()),
             verifier: Arc::new(TrapdoorVerifier),
             operator: promises(),
+            marks: Marks::default(),
         };
         start(config, parts).await.unwrap()
     }

@@ -33,6 +33,7 @@ async fn start_in(folder: &Path) -> (Arc<Handle>, JoinHandle<()>) {
         chain: chain(),
         verifier: Arc::new(TagVerifier),
         operator: Holder::new(200).ethereum,
+        marks: Marks::default(),
     };
     (start(config(), parts).await.unwrap(), worker)
 }

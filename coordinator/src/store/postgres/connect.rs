@@ -1,6 +1,6 @@
 //! From settings to pools of connections.
 //!
-//! Invariant: every connection has a statement timeout, ends a transaction that its client left open, commits to the disk
+//! Invariant: every connection is to a server that takes writes, has a statement timeout, ends a transaction that its client left open, commits to the disk
 //! and, to another machine, is encrypted with a verified certificate.
 
 use std::{
@@ -16,7 +16,7 @@ use rustls::{
 };
 use tokio_postgres::{
     Config, NoTls,
-    config::{Host, SslMode},
+    config::{Host, SslMode, TargetSessionAttrs},
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -40,6 +40,8 @@ pub(super) fn pools(settings: &PostgresSettings, session: &str) -> Result<(Pool,
     config.application_name(session);
     config.connect_timeout(CONNECT_PATIENCE);
     config.tcp_user_timeout(settings.patience());
+    // A replica answers too, and would keep answering after the master moved elsewhere.
+    config.target_session_attrs(TargetSessionAttrs::ReadWrite);
     let ours = [
         ("statement_timeout", settings.statement_timeout.as_millis().to_string()),
         // What a frozen coordinator left open must not stop the next one.
