@@ -9,7 +9,7 @@ use clap::Args;
 use coordinator::{
     api::client::{Client, System},
     chain::evm::{self, Contract},
-    http::Endpoint,
+    http::{Endpoint, HttpClient, HttpLimits},
 };
 use eyre::WrapErr;
 use gpu_worker::{
@@ -21,6 +21,7 @@ use queue::{
     QueueError,
     redis::{Finding, Verdict, inspect, inspect_pool},
 };
+use serde_json::Value;
 use wire::{CardReading, PoolName};
 
 use crate::{keys, redis, tls::Trust, ui::hex};
@@ -123,11 +124,45 @@ pub async fn run(options: Options) -> eyre::Result<()> {
             Err(error) => line(false, "coordinator", error.to_string()),
         };
     }
+    if let Some(url) = &options.api {
+        good &= health(url, &options.trust).await;
+    }
     if options.redis.redis_url.is_some() {
         good &= queue(&options).await?;
     }
     eyre::ensure!(good, "something needs attention, see above");
     Ok(())
+}
+
+/// One line for each reason why the coordinator is not ready.
+async fn health(url: &str, trust: &Trust) -> bool {
+    let base = url.trim_end_matches('/');
+    let ask = async |path: &str| -> eyre::Result<(u16, Value)> {
+        let http = HttpClient::new(&trust.endpoint(&format!("{base}{path}")), HttpLimits::default())?;
+        let answer = http.get().await?;
+        Ok((answer.status.as_u16(), serde_json::from_slice(&answer.body).unwrap_or_default()))
+    };
+    let mut good = match ask("/health/live").await {
+        Ok((200, _)) => true,
+        Ok((_, body)) => line(false, "live", body["reason"].as_str().unwrap_or("it does not say why not")),
+        Err(error) => return line(false, "health", format!("{error:#}")),
+    };
+    good &= match ask("/health/ready").await {
+        Ok((200, _)) => line(true, "ready", "it accepts, proves and settles"),
+        Ok((_, body)) => {
+            let reasons = body["reasons"].as_array().cloned().unwrap_or_default();
+            for reason in &reasons {
+                let of = |name: &str| reason[name].as_str().unwrap_or_default().to_owned();
+                line(false, "not ready", format!("{}: {}", of("code"), of("text")));
+            }
+            if reasons.is_empty() {
+                line(false, "not ready", "it does not say why");
+            }
+            false
+        }
+        Err(error) => line(false, "health", format!("{error:#}")),
+    };
+    good
 }
 
 /// Whether the coordinator speaks of what the node has: a wallet that believed one of them would pay into another contract.

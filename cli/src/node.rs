@@ -13,9 +13,13 @@ use circuits::shape::Shape;
 use clap::Args;
 use coordinator::{
     Config, Finality, Handle, Parts, SnapshotSettings,
-    api::{self, ApiConfig, Origin, Server, admin::serve_admin, token::AdminToken},
+    api::{
+        self, ApiConfig, Budget, Network, Origin, Proxies, ProxyHeader, Server, admin::serve_admin,
+        token::AdminToken,
+    },
     chain::evm::{self, AccountKey, Contract, EvmSettings, RemoteSigner, Signer, TransportLimits},
     http::{ClientIdentity, Endpoint, TlsOptions},
+    mark::{Loss, Marks},
     service::Address,
     store::{FolderLock, Store},
     verifier::Groth16Verifier,
@@ -30,12 +34,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::{InstanceName, PoolName, ProcessId, WorkerId, ecdsa::OperatorKey};
 
-mod preflight;
 mod farm_queue;
+mod preflight;
 mod store;
 
-pub use preflight::is_free;
 use farm_queue::FarmQueue;
+pub use preflight::is_free;
 pub use store::Database;
 
 use crate::{
@@ -75,6 +79,9 @@ pub struct Options {
     operator_key: Option<PathBuf>,
     #[command(flatten)]
     database: Database,
+    /// Start on a database that lacks what was promised: it is lost for good, and those who hold the promises can claim it
+    #[arg(long)]
+    accept_loss: bool,
     #[command(flatten)]
     redis: redis::Options,
     /// A signer of L1 transactions that speaks `eth_signTransaction` (web3signer's kind), https://host:port/path; the key
@@ -111,6 +118,24 @@ pub struct Options {
     /// Whose pages may use the API from a browser, e.g. https://wallet.example; may be repeated, * stands for all
     #[arg(long, value_name = "URL")]
     cors_origin: Vec<Origin>,
+    /// Address or network of a proxy in front of the API, whose word about the client's address is taken; may be repeated.
+    /// Without it every client behind a proxy shares the proxy's limits
+    #[arg(long, value_name = "CIDR")]
+    trusted_proxy: Vec<Network>,
+    /// The header in which those proxies report the client; the other one is not read
+    #[arg(
+        long,
+        value_name = "x-forwarded-for|forwarded",
+        default_value = "x-forwarded-for",
+        requires = "trusted_proxy"
+    )]
+    proxy_header: ProxyHeader,
+    /// Milliseconds of processor time that one client's queries may take in a second; payments have a budget of their own
+    #[arg(long, value_name = "MS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    read_budget: u64,
+    /// Milliseconds of processor time that one client's payments may take in a second, refused ones included
+    #[arg(long, value_name = "MS", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    send_budget: u64,
     /// Where operators ask and steer (`proofmill ops`), on a listener of its own behind the token in the data directory;
     /// port 0 takes any free one and writes it to `admin-url` there
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
@@ -150,6 +175,8 @@ pub struct Settings {
     pub database: Database,
     /// The store, if it is open already.
     pub store: Option<Box<dyn Store>>,
+    /// Whether a database that lacks what was promised is used all the same.
+    pub loss: Loss,
     /// What the keys must be, where a deployment file says it.
     pub deployment: Option<Deployment>,
     /// Where the workers' queue is; in this process without it.
@@ -161,6 +188,8 @@ pub struct Settings {
     pub port: u16,
     /// Whose pages may use the API from a browser.
     pub origins: Vec<Origin>,
+    /// Whose word about a client's address is taken.
+    pub proxies: Proxies,
     pub admin: SocketAddr,
     pub finality: Finality,
     /// How often the chain is asked.
@@ -171,8 +200,25 @@ pub struct Settings {
     pub log_range: u64,
     /// What the worker in this process proves on, if there is one, and its card.
     pub local_worker: Option<(Choice, u32)>,
-    /// Requests per second for each peer; none for the demo's own process.
-    pub limited: bool,
+    /// What a client may use; everything in the demo's own process.
+    pub limits: Option<ClientLimits>,
+}
+
+/// Milliseconds of processor time that a client may use in a second.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientLimits {
+    pub reads: u64,
+    pub sends: u64,
+}
+
+impl ClientLimits {
+    /// So many seconds' worth at once: a page of a wallet asks for much, and then for little.
+    const BURST: u32 = 50;
+
+    fn budget(milliseconds: u64) -> Budget {
+        let per_second = Duration::from_millis(milliseconds);
+        Budget { per_second, burst: (per_second * Self::BURST).min(Duration::from_secs(2)) }
+    }
 }
 
 /// A running coordinator with its API and workers.
@@ -227,7 +273,12 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
     let (chain, contract) = evm::connect(nodes.collect(), signer).await?;
     check_pinned(&contract, &circuits).await?;
 
-    let queue = FarmQueue::choose(settings.redis.as_ref(), &chain.deployment().await?)?;
+    let deployment = chain.deployment().await?;
+    let queue = FarmQueue::choose(settings.redis.as_ref(), &deployment)?;
+    if let FarmQueue::Redis(redis) = &queue {
+        say!("  workers join with --redis-prefix {}", redis.prefix);
+    }
+    let marks = Marks::open(&settings.data_dir, &deployment.name(), queue.marks()?, settings.loss)?;
     let verifier =
         Groth16Verifier::new(circuits.iter().map(|c| (c.shape, c.key.circuit(), c.key.verifying_key())))?;
     let config = Config {
@@ -242,10 +293,11 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
     let parts = Parts {
         store,
         snapshots: Some(SnapshotSettings::new(settings.data_dir.join("snapshots"))),
-        queue: queue.coordinator().await?,
+        queue: queue.wait_for_coordinator().await?,
         chain,
         verifier: Arc::new(verifier),
         operator: OperatorKey::from_hex(&settings.operator_key)?,
+        marks,
     };
     let handle = coordinator::start(config, parts).await?;
     let stop = CancellationToken::new();
@@ -268,10 +320,15 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
         bind: settings.bind,
         port: settings.port,
         allowed_origins: settings.origins,
+        proxies: settings.proxies,
         ..ApiConfig::default()
     };
-    if !settings.limited {
-        api_config.rate_limit = None;
+    match settings.limits {
+        Some(ClientLimits { reads, sends }) => {
+            api_config.read_budget = Some(ClientLimits::budget(reads));
+            api_config.send_budget = Some(ClientLimits::budget(sends));
+        }
+        None => (api_config.rate_limit, api_config.read_budget, api_config.send_budget) = (None, None, None),
     }
     let api = api::serve(Arc::clone(&handle) as _, api_config).await?;
     let token = AdminToken::at(&settings.data_dir.join(ops::TOKEN_FILE))?;
@@ -362,6 +419,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         operator_key: found.operator_key,
         database: options.database,
         store: found.store,
+        loss: if options.accept_loss { Loss::Accept } else { Loss::Refuse },
         deployment: found.place.file,
         redis: options.redis.redis_url.is_some().then_some(options.redis),
         remote_signer: options.remote_signer.zip(options.operator_address).map(|(url, address)| {
@@ -373,13 +431,14 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         bind: options.bind,
         port: options.port,
         origins: options.cors_origin,
+        proxies: Proxies { trusted: options.trusted_proxy, header: options.proxy_header },
         admin: options.admin,
         finality: options.confirmations.map_or(Finality::Tag, Finality::Confirmations),
         poll: Duration::from_millis(options.poll),
         max_fee: u128::from(options.max_fee) * 1_000_000_000,
         log_range: options.log_range,
         local_worker: (!options.no_local_worker).then_some((options.backend, options.device)),
-        limited: true,
+        limits: Some(ClientLimits { reads: options.read_budget, sends: options.send_budget }),
     });
     let node = tokio::select! {
         node = starting => node?,

@@ -57,7 +57,9 @@ impl Options {
     /// As `settings`; if the deployment is not named.
     pub fn of_worker(&self) -> eyre::Result<Settings> {
         let prefix = self.redis_prefix.as_ref().ok_or_else(|| {
-            eyre::eyre!("which deployment? pass --redis-prefix, which `ops pool add` and the coordinator print")
+            eyre::eyre!(
+                "which deployment? pass --redis-prefix, which `ops pool add` and the coordinator print"
+            )
         })?;
         self.settings(prefix)
     }

@@ -13,8 +13,8 @@ use gpu_worker::{
     card::{self, Monitor},
 };
 use prover::Backend;
-use tokio_util::sync::CancellationToken;
 use queue::{WorkerQueue, redis::RedisWorker};
+use tokio_util::sync::CancellationToken;
 use wire::{InstanceName, PoolName, ProcessId, WorkerId};
 
 use crate::redis;

@@ -211,10 +211,10 @@ fn worker(data: &Path, redis: &Redis, name: &str) -> Child {
 /// A demo that leaves proving to worker processes, the Redis where they get their jobs, and what it prints.
 fn farm(data: &Path) -> (Child, Redis, JoinHandle<String>) {
     let redis = Redis::with(Settings::default()).unwrap();
-    let mut coordinator =
-        demo(data)
-            .args(["--no-local-worker", "--redis-url", &redis.url(), "--redis-prefix", PREFIX])
-            .spawn().unwrap();
+    let mut coordinator = demo(data)
+        .args(["--no-local-worker", "--redis-url", &redis.url(), "--redis-prefix", PREFIX])
+        .spawn()
+        .unwrap();
     let lines = BufReader::new(coordinator.stdout.take().unwrap()).lines();
     let printed = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>().join("\n"));
     (coordinator, redis, printed)

@@ -189,7 +189,10 @@ fn everything_dies_once_and_every_operation_becomes_final_once() {
     assert!(world.ops(&["pause"]).contains("new operations are refused"));
     assert!(!world.ops(&["resume"]).contains("new operations are refused"));
     let explained = world.ops(&["explain", "batch", "1"]);
-    assert!(explained.contains("sealed as s3m1") && explained.contains("attempt 1 granted to default/"), "{explained}");
+    assert!(
+        explained.contains("sealed as s3m1") && explained.contains("attempt 1 granted to default/"),
+        "{explained}"
+    );
     nap(3);
     first.kill();
     world.redis.kill().unwrap();
@@ -198,7 +201,30 @@ fn everything_dies_once_and_every_operation_becomes_final_once() {
     world.postgres.kill().unwrap();
     nap(1);
     world.postgres.restart().unwrap();
-    let third = world.worker("third");
+    // A pool of its own: made with a user that may change users, joined with the password that was kept.
+    let (admin, url) = (world.redis.admin_url(), world.redis.url());
+    let added = world.ops(&["pool", "add", "rack", "--redis-url", &admin, "--redis-prefix", PREFIX]);
+    assert!(added.contains("pm-farm-test-pool-rack is made and saved"), "{added}");
+    let password = world.data.path().join("pools/rack.password");
+    assert!(!added.contains(fs::read_to_string(&password).unwrap().trim()), "it is not printed");
+    let mut command = Command::new(BINARY);
+    command.args([
+        "worker",
+        "--backend",
+        "cpu",
+        "--name",
+        "third",
+        "--pool",
+        "rack",
+        "--redis-prefix",
+        PREFIX,
+    ]);
+    let host = url.split('@').nth(1).unwrap();
+    command.args(["--redis-url", &format!("redis://pm-farm-test-pool-rack@{host}"), "--redis-password-file"]);
+    command.arg(&password).arg("--keys").arg(world.data.path().join("keys"));
+    let third = Process::spawn(&mut command);
+    let listed = world.ops(&["pool", "list"]);
+    assert!(listed.contains("default") && listed.contains("rack"), "{listed}");
     check_table(&coordinator.finish());
     // Once more on the same database: nothing is done twice.
     check_table(&world.coordinator().finish());

@@ -83,9 +83,18 @@ fn a_worker_says_why_redis_does_not_let_it_in() {
     let keys = tempfile::tempdir().unwrap();
     let worker = |url: &str| {
         refusal(
-            proofmill(&["worker", "--backend", "cpu", "--circuits", "s3m1", "--redis-url", url, "--redis-prefix"])
-                .args(["pm:1:0x00", "--keys"])
-                .arg(keys.path()),
+            proofmill(&[
+                "worker",
+                "--backend",
+                "cpu",
+                "--circuits",
+                "s3m1",
+                "--redis-url",
+                url,
+                "--redis-prefix",
+            ])
+            .args(["pm:1:0x00", "--keys"])
+            .arg(keys.path()),
         )
     };
     let url = redis.pool_url("pm:1:0x00", "default").unwrap();

@@ -2,11 +2,11 @@
 //! sealing. The clients' own signing is done before and not counted; proving and L1 are not part of it.
 //!
 //! `cargo run --release -p proofmill-coordinator --example accept -- [--sends N] [--senders N] [--rate N] [--json]
-//! [--circuits s4m60,s1020m4] [--postgres | --database-url URL]`
+//! [--circuits s4m60,s1020m4] [--postgres | --database-url URL] [--without-mark]`
 //!
 //! Without `--rate` every sender sends again as soon as it has its promise: the most that can be accepted. With it sends
 //! arrive at fixed times, N a second, and a latency counts from the time at which the send was due, so that waiting before
-//! it is not hidden. The log is in SQLite, in a PostgreSQL of its own (`--postgres`, on the same cores), or in the empty
+//! it is not hidden. `--without-mark` leaves out the high-water mark, to see what it costs. The log is in SQLite, in a PostgreSQL of its own (`--postgres`, on the same cores), or in the empty
 //! database of a URL.
 
 use std::{
@@ -27,13 +27,14 @@ use circuits::{
 use coordinator::{
     Config, Parts,
     chain::memory::MemoryChain,
+    mark::{Loss, Marks},
     service::{DirectoryEntry, Service, SpendRequest, SubmitRequest},
     start,
     store::{Leadership, PostgresSettings, PostgresStore, SqliteStore, Store},
     verifier::ProofVerifier,
 };
-use testbed::postgres::{Postgres, Settings};
 use queue::memory::{Limits, MemoryQueue};
+use testbed::postgres::{Postgres, Settings};
 use wire::{
     ecdsa::OperatorKey,
     eip712::{self, SigningDomain, TypedMessage},
@@ -78,6 +79,8 @@ struct Options {
     /// What batches are sealed with; sealing a large one holds up those who wait behind it.
     circuits: Vec<Shape>,
     json: bool,
+    /// Whether what is promised is noted outside the store.
+    marked: bool,
 }
 
 fn options() -> Result<Options, Box<dyn Error>> {
@@ -88,6 +91,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
         database: Database::Sqlite,
         circuits: vec![Shape::S4M60, Shape::S1020M4],
         json: false,
+        marked: true,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -104,6 +108,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
             }
             "--database-url" => options.database = Database::Postgres(value()?),
             "--json" => options.json = true,
+            "--without-mark" => options.marked = false,
             other => return Err(format!("unknown argument {other}").into()),
         }
     }
@@ -173,6 +178,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         chain: chain.clone(),
         verifier: Arc::new(NoProofs),
         operator: OperatorKey::random(),
+        marks: match options.marked {
+            true => Marks::open(folder.path(), "accept", Vec::new(), Loss::Refuse)?,
+            false => Marks::default(),
+        },
     };
     let handle = start(config, parts).await?;
     let system = handle.system().await;

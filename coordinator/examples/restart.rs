@@ -24,6 +24,7 @@ use circuits::{
 use coordinator::{
     Config, Parts, SnapshotSettings,
     chain::{Chain, Deposit, Logs, memory::MemoryChain},
+    mark::Marks,
     settlement::SettlementRecord,
     start,
     state::{
@@ -99,6 +100,7 @@ async fn begin(folder: &Path, queue: &MemoryQueue) -> Result<Arc<coordinator::Ha
         chain: Arc::new(MemoryChain::default()),
         verifier: Arc::new(NoProofs),
         operator: OperatorKey::from_bytes(&[7; 32])?,
+        marks: Marks::default(),
     };
     Ok(start(config(), parts).await?)
 }

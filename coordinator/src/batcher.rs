@@ -290,6 +290,14 @@ impl Batcher {
         replace_from(&mut self.forced, request, forced, |entry| entry.id, now);
     }
 
+    /// The clock was set back: what waits does so from now on, not from a time that is still to come.
+    pub fn not_later_than(&mut self, now: u64) {
+        let earlier = |at: &mut u64| *at = (*at).min(now);
+        self.open.first_at.iter_mut().for_each(earlier);
+        self.deposits.iter_mut().for_each(|waiting| waiting.since = waiting.since.min(now));
+        self.forced.iter_mut().for_each(|waiting| waiting.since = waiting.since.min(now));
+    }
+
     /// How to seal now and why, if it is time: full, old, or L1's queues have waited long enough.
     pub fn due(&self, now: u64) -> Option<(SealPlan, SealReason)> {
         let used = self.open.slots.len();

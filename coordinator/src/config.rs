@@ -7,7 +7,8 @@ use circuits::shape::{MAX_RECORDS, Shape};
 use wire::eip712::SigningDomain;
 
 use crate::{
-    batcher::SealRules, chain::evm::TX_GAS_CAP, farm::FarmRules, ledger::Limits, settlement::SettlementRules,
+    batcher::SealRules, chain::evm::TX_GAS_CAP, driver::Tolerance, farm::FarmRules, ledger::Limits,
+    settlement::SettlementRules,
 };
 
 /// Promises with deadlines further away are refused by wallets.
@@ -68,6 +69,9 @@ pub struct Config {
     pub commit_window: Duration,
     /// Requests waiting at most; more are answered `BUSY`.
     pub waiting_max: usize,
+    /// How far this machine's time may be from the database's, and L1's head ahead of it, for anything to be promised.
+    pub clock_tolerance: Duration,
+    pub l1_ahead: Duration,
     /// Whether the verifier keys come from a public seed.
     pub dev_key: bool,
 }
@@ -101,6 +105,8 @@ impl Default for Config {
             commit_max: 512,
             commit_window: Duration::from_millis(2),
             waiting_max: 8_192,
+            clock_tolerance: Duration::from_secs(30),
+            l1_ahead: Duration::from_secs(900),
             dev_key: true,
         }
     }
@@ -151,7 +157,16 @@ impl Config {
         check(self.quarantine_after >= 1, "quarantine_after", "is 0; a job needs at least one attempt")?;
         check(self.commit_max >= 1, "commit_max", "is 0; commit at least one request at a time")?;
         check(self.commit_window < self.lease, "commit_window", "is longer than a lease")?;
-        check(self.waiting_max >= self.commit_max, "waiting_max", "is below commit_max")
+        check(self.waiting_max >= self.commit_max, "waiting_max", "is below commit_max")?;
+        check(
+            self.clock_tolerance >= Duration::from_secs(1),
+            "clock_tolerance",
+            "is under a second; clocks of two machines are never equal",
+        )
+    }
+
+    pub(crate) fn tolerance(&self) -> Tolerance {
+        Tolerance { database: self.clock_tolerance, l1: self.l1_ahead }
     }
 
     /// The part of the settings that the cores know, with what the deployment and the verifiers add.

@@ -1,8 +1,10 @@
 //! The one loop that owns the cores: the single writer.
 //!
 //! A round: collect what waits (the group), decide and apply it, commit everything in **one** durable transaction, and only
-//! then answer, promise and let effects out. If the commit fails nobody hears of success: the state is read again from the
-//! store; if the store does not answer, everybody waits. Questions are answered in the same loop after the commit, so nobody sees what is not durable.
+//! then show it to readers, answer, promise and let effects out. If the commit fails nobody hears of success; if the store
+//! does not answer, everybody waits. Readers look at views (`crate::views`) and at the store's projections, on threads of
+//! their own; the few questions that need the whole state are answered in the loop after the commit. Nobody sees what is not
+//! durable.
 //!
 //! The three flows of the design, by where their steps are:
 //!
@@ -17,10 +19,16 @@
 //! | `driver` | the loop, on a thread of its own |
 //! | `messages` | what comes in, and what goes out to queue and chain |
 //! | `apply` | what each message does to the cores |
+//! | `commit` | a round to the store, and what follows when that is away, full, or refuses a value |
+//! | `time` | what time it is, and whether other clocks agree |
 //! | `status` | what goes wrong without stopping it |
+//! | `health` | whether it is ready, and every reason why not |
 //! | `replica` | a state that follows the log: at a start, as a standby; and when it is kept as a snapshot |
 //! | `start` | from a store and adapters to a running coordinator |
 //! | `handle` | the `Service` |
+//! | `reads` | what readers ask |
+//! | `scribe` | keeps the signatures of promises |
+//! | `share` | questions that take the loop's time, and how much of it |
 //! | `operate` | what operators do |
 //! | `points` | where tests kill it around a commit |
 //! | `chain_task` | eyes and hands on L1 |
@@ -36,6 +44,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
     farm::FarmCommand,
+    mark::{HighWater, Kept, digest},
     state::{
         State, StateError,
         event::{OperationId, Stamped},
@@ -44,20 +53,28 @@ use crate::{
     },
     store::{Leadership, Store, StoreError},
     trace::TraceId,
+    views::Views,
 };
 
 mod apply;
 pub(crate) mod chain_task;
+mod commit;
 pub(crate) mod handle;
+pub(crate) mod health;
 mod messages;
 mod operate;
 mod points;
 pub(crate) mod queue_task;
+mod reads;
 pub(crate) mod replica;
+mod scribe;
+mod share;
 pub(crate) mod start;
 mod status;
 pub(crate) mod telemetry;
+pub(crate) mod time;
 
+pub(crate) use commit::Refusing;
 pub use handle::Handle;
 pub(crate) use messages::{FromQueue, Message, OnChain, Submit, ToQueue};
 pub use operate::{Explanation, OperationExplanation, Overview};
@@ -66,6 +83,7 @@ use replica::{Replica, Snapshotter};
 pub use start::{Parts, StartError, start};
 pub(crate) use status::{SharedStatus, Status};
 use telemetry::Telemetry;
+pub(crate) use time::{Clocks, Compared, Time, Tolerance};
 
 /// The loop looks at its clocks at least this often.
 const TICK: Duration = Duration::from_millis(50);
@@ -74,13 +92,17 @@ const LEAD_EVERY: Duration = Duration::from_secs(1);
 /// A store that does not answer is asked again after this.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// What happens after the commit, told whether it succeeded.
-type AfterCommit = Box<dyn FnOnce(&State, Committed)>;
+/// What happens after the commit, told whether it succeeded. What may be tried again alone is handed back.
+type AfterCommit = Box<dyn FnOnce(&State, Committed) -> Vec<Message>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Committed {
     Yes,
     No,
+    /// The store refuses a value of the round: nothing of it is durable, and its messages are tried one by one.
+    NotAValue,
+    /// It is a value of this message.
+    Refused,
 }
 
 pub(crate) struct Driver {
@@ -92,26 +114,40 @@ pub(crate) struct Driver {
     pub status: SharedStatus,
     pub commit_max: usize,
     pub commit_window: Duration,
-    /// The number of the last event in the store.
-    pub sequence: u64,
+    /// The last event in the store.
+    pub reached: HighWater,
+    /// Where that is kept besides.
+    pub marks: Kept,
+    /// An operator accepted that what lay behind `found` is lost; to be noted in the log.
+    pub lost: Option<Lost>,
     pub asked_to_lead: Instant,
     /// The term in which the state was read.
     pub term: u64,
-    pub clock: Clock,
+    pub time: Time,
     /// Waits before a store that does not answer is asked again.
     pub pause: Pause,
-    pub last_now: u64,
     pub telemetry: Telemetry,
+    /// What readers see.
+    pub views: Arc<Views>,
+    pub looked_at_workers: Instant,
+    /// While the store refuses what is written.
+    pub refusing: Option<Refusing>,
 }
 
 pub(crate) type Pause = Box<dyn Fn(Duration) + Send>;
 
-/// Unix milliseconds; injected, so that a simulation can have its own time.
-pub(crate) type Clock = Box<dyn Fn() -> u64 + Send>;
-
 pub(crate) fn system_clock() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What an operator has given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lost {
+    /// The last event that was promised.
+    pub known: u64,
+    /// The last one that is there.
+    pub found: u64,
 }
 
 /// One group on its way to the store.
@@ -129,7 +165,11 @@ impl Driver {
     /// trusted.
     pub fn run(mut self) {
         self.status.set(|status| status.term = self.term);
+        if let Err(error) = self.look_at_clocks() {
+            tracing::warn!(%error, "the clocks are not compared");
+        }
         loop {
+            self.status.turns();
             let (group, stop) = self.collect();
             let ran = self.round(group).and_then(|()| self.keep_leading());
             if let Err(error) = ran {
@@ -141,11 +181,11 @@ impl Driver {
                 break;
             }
             if let Some(snapshots) = &mut self.snapshots {
-                snapshots.look(&self.state, self.sequence);
+                snapshots.look(&self.state, self.reached.sequence);
             }
         }
         if let Some(snapshots) = self.snapshots {
-            snapshots.finish(&self.state, self.sequence);
+            snapshots.finish(&self.state, self.reached.sequence);
         }
     }
 
@@ -159,14 +199,19 @@ impl Driver {
         }
         self.asked_to_lead = Instant::now();
         self.tell();
+        // Beyond what is promised as well. Nobody waits for that.
+        if let Err(error) = self.marks.raise(&[], &self.reached) {
+            tracing::warn!(%error, "the high-water mark stays behind");
+        }
         match self.store.lead() {
             Ok(Leadership::Leading { term }) => {
-                self.status.set(|status| status.store_unreachable = None);
-                self.in_term(term)
+                self.status.store_back();
+                self.in_term(term)?;
+                self.look_at_clocks()
             }
             Ok(Leadership::Following { holder }) => Err(StoreError::Deposed { holder }.into()),
             Err(StoreError::Unavailable(reason)) => {
-                self.status.set(|status| status.store_unreachable = Some(reason));
+                self.status.store_away(reason);
                 Ok(())
             }
             Err(error) => Err(error.into()),
@@ -175,15 +220,30 @@ impl Driver {
 
     /// Tells how things are.
     fn tell(&mut self) {
-        let (now, status) = (self.now(), self.status.get());
+        let (now, status) = (self.time.now(), self.status.get());
         let lease = self.state.rules().farm.lease_ms;
         self.telemetry.look(&self.state, lease, status.head, self.term, now);
     }
 
-    /// Unix milliseconds, never running backwards.
-    fn now(&mut self) -> u64 {
-        self.last_now = self.last_now.max((self.clock)());
-        self.last_now
+    /// Compares this machine's time with the database's and L1's: what is promised by a wrong one could not be kept.
+    pub(crate) fn look_at_clocks(&mut self) -> Result<(), StartError> {
+        let database = match self.store.now() {
+            Ok(database) => database,
+            // It says so itself, and nothing is promised without it.
+            Err(StoreError::Unavailable(_)) => return Ok(()),
+            Err(error) => {
+                tracing::warn!(%error, "the store does not say what time it is");
+                None
+            }
+        };
+        let head = self.status.head_time();
+        let Compared { refuse, alarm, stepped } = self.time.compare(database, head);
+        self.status.set(|status| (status.clock, status.clock_alarm) = (refuse, alarm));
+        if stepped {
+            let now = self.time.now();
+            self.state.batcher.not_later_than(now);
+        }
+        Ok(())
     }
 
     /// A term that was lost and won again may lie behind the term of another, whose events this state does not know.
@@ -191,12 +251,16 @@ impl Driver {
         if term == self.term {
             return Ok(());
         }
-        let mut foreign = false;
-        let read = self.store.replay(self.sequence, &mut |_, _| {
-            foreign = true;
+        let (mut foreign, reached) = (false, self.reached);
+        let mut there = reached.sequence == 0;
+        let read = self.store.replay(reached.sequence.saturating_sub(1), &mut |number, stamped| {
+            there |= number == reached.sequence && digest(&stamped) == reached.digest;
+            foreign |= number > reached.sequence;
             Ok(())
         });
         match read {
+            // Another server, which lacks what was promised here.
+            Ok(_) if !there => Err(self.behind()?),
             Ok(_) if foreign => Err(StoreError::Deposed { holder: format!("before term {term}") }.into()),
             Ok(_) => {
                 self.term = term;
@@ -234,11 +298,24 @@ impl Driver {
     }
 
     pub(crate) fn round(&mut self, group: Vec<Message>) -> Result<(), StartError> {
-        let now = self.now();
+        let Some((group, probe)) = self.admitted(group) else { return Ok(()) };
+        let now = self.time.now();
         let mut round = Round::default();
         let size = group.len();
+        if probe.is_some() {
+            self.state.probe(now, &mut round.log)?;
+        }
         self.decide(group, now, &mut round)?;
-        let outcome = self.commit(&round.log)?;
+        let rows = self.take_rows(&round.log);
+        let outcome = self.commit(&round.log, &rows, probe)?;
+        if outcome == Committed::NotAValue {
+            return self.one_by_one(round.after, size);
+        }
+        if outcome == Committed::Yes && !round.log.is_empty() {
+            // Whoever is answered below finds it there.
+            self.views.committed(&self.state, &rows);
+        }
+        self.views.look_at_workers(&self.state, &mut self.looked_at_workers);
         if outcome == Committed::Yes {
             for (request, id) in &round.requests {
                 self.telemetry.accepted(*request, id, &self.state);
@@ -249,7 +326,8 @@ impl Driver {
             self.telemetry.committed(&self.state, &round.log);
         }
         for after in round.after {
-            after(&self.state, outcome);
+            // Only what is not a value is handed back.
+            let _ = after(&self.state, outcome);
         }
         if outcome == Committed::Yes {
             if !round.to_queue.is_empty() {
@@ -264,10 +342,13 @@ impl Driver {
     }
 
     fn decide(&mut self, group: Vec<Message>, now: u64, round: &mut Round) -> Result<(), StateError> {
-        if self.sequence == 0 {
+        if self.reached.sequence == 0 {
             self.state.begin(now, &mut round.log)?;
         }
         self.state.led(self.term, now, &mut round.log)?;
+        if let Some(Lost { known, found }) = self.lost {
+            self.state.loss_accepted(known, found, now, &mut round.log)?;
+        }
         for message in group {
             self.message(message, now, round)?;
         }
@@ -277,68 +358,10 @@ impl Driver {
         Ok(())
     }
 
-    /// One durable transaction for the whole group. A store that does not answer is asked until it does: what waits is
-    /// answered then, and the state stays right. One that refuses leaves nothing of the round, and the state is read again.
-    fn commit(&mut self, log: &[Stamped]) -> Result<Committed, StartError> {
+    fn take_rows(&mut self, log: &[Stamped]) -> Vec<Row> {
         let mut rows = self.state.take_rows();
         rows.extend(log.iter().flat_map(lines::lines).map(Row::Line));
-        if log.is_empty() {
-            return Ok(Committed::Yes);
-        }
-        let began = Instant::now();
-        let mut outage = false;
-        points::before_commit(log);
-        loop {
-            match self.store.commit(self.sequence + 1, log, &rows) {
-                Ok(()) => break,
-                Err(StoreError::Unavailable(reason)) if !self.status.stopping() => {
-                    if !outage {
-                        tracing::warn!(
-                            reason,
-                            "the store does not answer; the commit is repeated until it does"
-                        );
-                        outage = true;
-                    }
-                    metrics::counter!("proofmill_commit_retries_total").increment(1);
-                    self.status.set(|status| status.store_unreachable = Some(reason));
-                    (self.pause)(RETRY);
-                    self.win_again()?;
-                }
-                Err(error @ (StoreError::Deposed { .. } | StoreError::Unavailable(_))) => {
-                    return Err(error.into());
-                }
-                Err(error) => {
-                    tracing::error!(%error, "nothing of this round is durable; the state is read again");
-                    metrics::counter!("proofmill_commit_failures_total").increment(1);
-                    self.reload()?;
-                    return Ok(Committed::No);
-                }
-            }
-        }
-        points::after_commit(log);
-        self.sequence += log.len() as u64;
-        self.status.set(|status| status.store_unreachable = None);
-        metrics::histogram!("proofmill_commit_seconds").record(began.elapsed().as_secs_f64());
-        Ok(Committed::Yes)
-    }
-
-    /// While the store was away the lease may have run out. Winning it again is safe: had another written in between, the
-    /// numbers of the events would not fit.
-    fn win_again(&mut self) -> Result<(), StartError> {
-        match self.store.lead() {
-            Ok(Leadership::Leading { .. }) | Err(StoreError::Unavailable(_)) => Ok(()),
-            Ok(Leadership::Following { holder }) => Err(StoreError::Deposed { holder }.into()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn reload(&mut self) -> Result<(), StartError> {
-        let rules = Arc::new(self.state.rules().clone());
-        let snapshots = self.snapshots.as_ref().map(Snapshotter::snapshots);
-        let mut replica = Replica::load(snapshots, rules);
-        replica.catch_up_to_lead(self.store.as_mut())?;
-        (self.state, self.sequence) = replica.into_state();
-        Ok(())
+        rows
     }
 }
 

@@ -55,8 +55,8 @@ pub use pace::Capacity;
 use pace::Pace;
 pub use pool::Pool;
 pub use record::{AttemptEnd, FarmRecord};
-pub use registry::{Departed, Worker};
 use registry::Registry;
+pub use registry::{Departed, Worker};
 use timers::Timers;
 
 /// Pools at most.
@@ -128,23 +128,54 @@ pub struct Job {
 #[derive(Clone, Debug)]
 pub enum FarmCommand {
     /// Anything a worker reports but a proof, which is verified first.
-    Report { worker: WorkerId, process: ProcessId, event: Box<WorkerEvent> },
+    Report {
+        worker: WorkerId,
+        process: ProcessId,
+        event: Box<WorkerEvent>,
+    },
     /// A proof was dealt with, whatever came of it: the worker need not repeat it.
-    Answer { worker: WorkerId, process: ProcessId, job: JobId, attempt: Attempt },
+    Answer {
+        worker: WorkerId,
+        process: ProcessId,
+        job: JobId,
+        attempt: Attempt,
+    },
     /// A proof of this attempt does not verify.
-    ProofRefused { worker: WorkerId, job: JobId, attempt: Attempt },
+    ProofRefused {
+        worker: WorkerId,
+        job: JobId,
+        attempt: Attempt,
+    },
     /// A proof with so many used slots was accepted, and this is what the card used for it.
-    ProofEnergy { worker: WorkerId, millijoules: u64, payments: u32 },
+    ProofEnergy {
+        worker: WorkerId,
+        millijoules: u64,
+        payments: u32,
+    },
     /// The coordinator replayed the input of a job: why it cannot be proved, if so.
-    Replayed { batch_no: u32, unprovable: Option<String> },
+    Replayed {
+        batch_no: u32,
+        unprovable: Option<String>,
+    },
     /// A pool's stream was bad or was replaced; how many entries it concerns.
-    Trouble { pool: PoolName, entries: u64 },
-    AddPool { pool: PoolName },
-    RemovePool { pool: PoolName },
+    Trouble {
+        pool: PoolName,
+        entries: u64,
+    },
+    AddPool {
+        pool: PoolName,
+    },
+    RemovePool {
+        pool: PoolName,
+    },
     /// An operator sends a poisoned or parked job out again, with a clean record.
-    Requeue { batch_no: u32 },
+    Requeue {
+        batch_no: u32,
+    },
     /// An operator wants a worker to finish what it holds and leave.
-    Drain { worker: WorkerId },
+    Drain {
+        worker: WorkerId,
+    },
     Tick,
 }
 
@@ -154,15 +185,31 @@ pub enum FarmEffect {
     /// To be recorded before anything else happens.
     Record(FarmRecord),
     /// These pools' events are read; what is written to the closed ones is deleted.
-    Pools { open: BTreeSet<PoolName>, closed: BTreeSet<PoolName> },
+    Pools {
+        open: BTreeSet<PoolName>,
+        closed: BTreeSet<PoolName>,
+    },
     /// The pool needs the input of this job.
-    Input { pool: PoolName, batch_no: u32 },
-    RemoveInput { pool: PoolName, batch_no: u32 },
-    Send { worker: WorkerId, directive: Directive },
+    Input {
+        pool: PoolName,
+        batch_no: u32,
+    },
+    RemoveInput {
+        pool: PoolName,
+        batch_no: u32,
+    },
+    Send {
+        worker: WorkerId,
+        directive: Directive,
+    },
     /// The worker is gone.
-    Forget { worker: WorkerId },
+    Forget {
+        worker: WorkerId,
+    },
     /// Replay the input of this job and say what comes of it (`FarmCommand::Replayed`).
-    Replay { batch_no: u32 },
+    Replay {
+        batch_no: u32,
+    },
 }
 
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -186,8 +233,11 @@ pub struct Farm {
 struct Work {
     /// Whether this farm hands out: set by its first step, unset in a replica.
     is_active: bool,
-    /// Jobs to be handed out, oldest first.
+    /// Jobs to be handed out, oldest first, and those of them that are tried alone.
     due: BTreeMap<Shape, BTreeSet<u32>>,
+    alone: BTreeMap<Shape, BTreeSet<u32>>,
+    /// The worker that gets nothing more until it is idle and takes a job alone.
+    reserved: BTreeMap<Shape, WorkerId>,
     /// Jobs in flight by the time of their last grant: candidates for a second attempt.
     in_flight: BTreeMap<Shape, BTreeSet<(u64, u32)>>,
     /// Jobs that wait behind another proof of their worker.
@@ -268,7 +318,9 @@ impl Farm {
     /// Jobs that wait for an operator or a later try, with the last failure of each.
     pub fn stuck(&self) -> impl Iterator<Item = (u32, &Job, &str)> {
         self.jobs.iter().filter_map(|(batch_no, job)| match &job.phase {
-            Phase::Poisoned { message } | Phase::Parked { message } => Some((*batch_no, job, message.as_str())),
+            Phase::Poisoned { message } | Phase::Parked { message } => {
+                Some((*batch_no, job, message.as_str()))
+            }
             Phase::Due | Phase::Leased => None,
         })
     }
@@ -429,7 +481,8 @@ impl Farm {
         let Some(job) = self.jobs.get(&batch_no) else { return };
         match job.phase {
             Phase::Due => {
-                self.work.due.entry(job.shape).or_default().insert(batch_no);
+                let due = if job.quarantined { &mut self.work.alone } else { &mut self.work.due };
+                due.entry(job.shape).or_default().insert(batch_no);
                 self.work.wants_dispatch = true;
             }
             Phase::Leased => {
@@ -444,8 +497,10 @@ impl Farm {
     /// Takes a job out of all indexes, before it changes.
     fn unindex(&mut self, batch_no: u32) {
         let Some(job) = self.jobs.get(&batch_no) else { return };
-        if let Some(due) = self.work.due.get_mut(&job.shape) {
-            due.remove(&batch_no);
+        for due in [&mut self.work.due, &mut self.work.alone] {
+            if let Some(due) = due.get_mut(&job.shape) {
+                due.remove(&batch_no);
+            }
         }
         if let (Some(last), Some(in_flight)) = (job.live.last(), self.work.in_flight.get_mut(&job.shape)) {
             in_flight.remove(&(last.granted, batch_no));

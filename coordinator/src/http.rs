@@ -201,9 +201,25 @@ impl HttpClient {
         body: Vec<u8>,
         headers: &[(HeaderName, HeaderValue)],
     ) -> Result<HttpAnswer, HttpError> {
-        let mut request = Request::post(&self.uri)
-            .header(CONTENT_TYPE, "application/json")
-            .header(ACCEPT, "application/json");
+        let request = Request::post(&self.uri).header(CONTENT_TYPE, "application/json");
+        self.send(request, body, headers).await
+    }
+
+    /// Reads the whole answer to a GET.
+    ///
+    /// # Errors
+    /// All but `Settings`.
+    pub async fn get(&self) -> Result<HttpAnswer, HttpError> {
+        self.send(Request::get(&self.uri), Vec::new(), &[]).await
+    }
+
+    async fn send(
+        &self,
+        request: hyper::http::request::Builder,
+        body: Vec<u8>,
+        headers: &[(HeaderName, HeaderValue)],
+    ) -> Result<HttpAnswer, HttpError> {
+        let mut request = request.header(ACCEPT, "application/json");
         if let Some(map) = request.headers_mut() {
             map.extend(self.authorization.clone().map(|value| (AUTHORIZATION, value)));
             headers.iter().for_each(|(name, value)| drop(map.insert(name, value.clone())));

@@ -24,6 +24,13 @@ impl<K, V> Past<K, V> {
     }
 }
 
+impl<K: Eq + Hash, V> Past<K, V> {
+    /// A value, if the part has arrived.
+    pub fn if_arrived(&self, key: &K) -> Option<&V> {
+        self.0.get()?.get(key)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Layered<K, V> {
     recent: HashMap<K, V>,
@@ -43,6 +50,11 @@ impl<K: Eq + Hash, V> Layered<K, V> {
 
     fn past(&self) -> Option<&HashMap<K, V>> {
         self.past.as_ref().map(|past| past.0.wait())
+    }
+
+    /// What is recent, and the old part.
+    pub fn layers(&self) -> (&HashMap<K, V>, Option<&Arc<Past<K, V>>>) {
+        (&self.recent, self.past.as_ref())
     }
 
     pub fn get(&self, key: &K) -> Option<&V> {

@@ -97,7 +97,7 @@ pub struct Ledger {
     quotas: HashMap<Address, Quota>,
     changes: BTreeMap<u32, BatchChanges>,
     #[serde(skip)]
-    touched_leaves: BTreeSet<u64>,
+    touched_leaves: BTreeMap<u64, Address>,
     #[serde(skip)]
     touched_addresses: BTreeSet<Address>,
 }
@@ -159,7 +159,10 @@ impl Ledger {
             self.owned.entry(new.owner).or_default().insert((new.range.amount(), index));
             self.move_coins(batch_no, new.owner, new.range.amount() as i64);
         }
-        self.touched_leaves.insert(index);
+        // A place is written for one owner: a re-key keeps it.
+        if let Some(either) = leaf.or(old) {
+            self.touched_leaves.insert(index, either.owner);
+        }
     }
 
     /// Amounts are below 2^63, so they fit the signed type.
@@ -223,16 +226,21 @@ impl Ledger {
         for index in unknown {
             let Some(leaf) = self.leaves.get_mut(&index) else { continue };
             leaf.key_hash = self.directory.key_hash_of(owner, &leaf.account);
-            self.touched_leaves.insert(index);
+            self.touched_leaves.insert(index, *owner);
         }
     }
 
-    /// Leaves and addresses changed since the last call, for the projections.
-    pub fn take_touched(&mut self) -> (BTreeSet<u64>, BTreeSet<Address>) {
+    /// Leaves, with whose they are or were, and addresses changed since the last call, for the projections.
+    pub fn take_touched(&mut self) -> (BTreeMap<u64, Address>, BTreeSet<Address>) {
         (std::mem::take(&mut self.touched_leaves), std::mem::take(&mut self.touched_addresses))
     }
 
-    /// All leaves, for checks.
+    /// Everybody who ever held coins.
+    pub fn all_balances(&self) -> impl Iterator<Item = (&Address, &Balances)> {
+        self.balances.iter()
+    }
+
+    /// All leaves.
     pub fn leaves(&self) -> impl Iterator<Item = (u64, &Leaf)> {
         self.leaves.iter().map(|(index, leaf)| (*index, leaf))
     }

@@ -14,10 +14,13 @@
 //! | [`settlement`] | from a proven batch to a final one |
 //! | [`state`] | the cores as one, moved by the event log |
 //! | [`store`] | where the log and its projections live |
+//! | [`mark`] | how far the log was when something was promised, kept outside the store |
 //! | [`verifier`] | which proofs are believed |
 //! | [`driver`] | the loop that owns the cores, and the tasks at its sides |
 //! | [`chain`] | what is needed of an EVM chain |
 //! | [`http`] | clients of nodes, signers and APIs, with TLS |
+//! | `views` | what readers see of the durable state |
+//! | `cost` | what a request costs |
 //! | [`config`] | settings |
 //! | `sim` | the deterministic simulator; only with the feature `sim`, which nothing that is shipped has |
 
@@ -25,11 +28,13 @@ pub mod api;
 pub mod batcher;
 pub mod chain;
 pub mod config;
+mod cost;
 pub mod driver;
 pub mod farm;
 pub mod http;
 mod layered;
 pub mod ledger;
+pub mod mark;
 pub mod refusal;
 pub mod service;
 pub mod settlement;
@@ -40,6 +45,7 @@ pub mod store;
 pub mod trace;
 pub mod tree;
 pub mod verifier;
+mod views;
 
 #[cfg(test)]
 mod testkit;

@@ -159,7 +159,11 @@ pub fn idempotency_conflict() -> UserError {
 }
 
 pub fn idempotency_key(most: usize) -> UserError {
-    refuse("IDEMPOTENCY_KEY_INVALID", format!("an idempotencyKey has 1 to {most} bytes; take a UUID"), KEY)
+    refuse(
+        "IDEMPOTENCY_KEY_INVALID",
+        format!("an idempotencyKey has 1 to {most} bytes and no NUL; take a UUID"),
+        KEY,
+    )
 }
 
 pub fn invalid_key(error: &SignatureError) -> UserError {
@@ -216,13 +220,43 @@ pub fn halted(reason: &str) -> UserError {
     refuse("HALTED", message, &[])
 }
 
+pub fn clock(reason: &str) -> UserError {
+    let message = format!(
+        "the operator's clocks disagree, so no deadline can be promised and nothing of this was recorded; send it again later. \
+         The operator sees: {reason}"
+    );
+    retry("CLOCK", &message, &[])
+}
+
 pub fn busy() -> UserError {
     retry("BUSY", "too many operations are waiting; try again in a moment", &[])
+}
+
+pub fn busy_reading() -> UserError {
+    retry("BUSY", "too many ask for this at once; try again in a moment", &[])
+}
+
+pub fn history_unavailable() -> UserError {
+    let message = "the history cannot be read now; balances, drafts and payments are not touched by that: ask again later";
+    retry("HISTORY_UNAVAILABLE", message, &[])
 }
 
 pub fn unavailable() -> UserError {
     let message = "the operation may or may not be recorded; send it again with the same idempotencyKey";
     retry("UNAVAILABLE", message, &[])
+}
+
+/// Refused before anything was tried, unlike `unavailable`.
+pub fn store_takes_nothing() -> UserError {
+    let message = "the operator's store takes nothing at the moment and nothing of this was recorded; send it again later with \
+                   the same idempotencyKey";
+    retry("UNAVAILABLE", message, &[])
+}
+
+pub fn value_refused() -> UserError {
+    let message = "a value of this request cannot be stored, so nothing of it was recorded; send it without unusual characters \
+                   in its texts";
+    refuse("VALUE_REFUSED", message.into(), &["input"])
 }
 
 pub fn chain_unavailable() -> UserError {

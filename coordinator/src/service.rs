@@ -4,11 +4,15 @@
 //! Amounts are coins (quanta), never wei: the API converts with `SystemView::quantum_wei`. Everything returned is a copy
 //! that belongs to the caller.
 
+use std::fmt;
+
 use async_trait::async_trait;
 use bn254::Fr;
 use circuits::{baby_jubjub::Point, eddsa::Signature, leaf::CoinRange, message::SignedKind, shape::Shape};
 use serde::{Deserialize, Serialize};
 use wire::CardReading;
+
+pub use crate::{state::event::OperationId, store::history::ListOf};
 
 pub type Address = [u8; 20];
 
@@ -63,7 +67,6 @@ pub struct AccountView {
     pub balances: Balances,
     /// Unspent coins, spendable in the accepted state.
     pub coins: Vec<CoinView>,
-    pub operations: Vec<String>,
 }
 
 /// A directory entry as its owner signed it (EIP-712 `DirectoryEntry`); clients verify it themselves.
@@ -184,6 +187,7 @@ pub struct OperationView {
     pub batch_no: u32,
     pub stage: Stage,
     pub timeline: Vec<TimelineEntry>,
+    /// With the answer to its submission; ask `promises` for them at any other time.
     pub promises: Vec<PromiseView>,
     /// Forced kinds: whether the state let it happen.
     pub hit: Option<bool>,
@@ -208,7 +212,6 @@ pub struct BatchView {
     pub l1_tx: Option<[u8; 32]>,
     pub l1_block: Option<u64>,
     pub gas_used: Option<u64>,
-    pub operations: Vec<String>,
     pub timeline: Vec<TimelineEntry>,
 }
 
@@ -254,6 +257,40 @@ pub struct SystemView {
     pub draining: bool,
 }
 
+/// The codes of all reasons against being ready.
+pub const REASONS: [&str; 15] = [
+    "STOPPED",
+    "LOOP_STUCK",
+    "LOOP_BUSY",
+    "DRAINING",
+    "STORE_AWAY",
+    "STORE_REFUSES",
+    "CLOCK",
+    "QUEUE_AWAY",
+    "CHAIN_UNREACHABLE",
+    "INTAKE_UNREACHABLE",
+    "INTAKE_STOPPED",
+    "SETTLEMENT",
+    "HALTED",
+    "PAUSED",
+    "UNPROVED",
+];
+
+/// Why the service is not ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// Stable, e.g. `STORE_AWAY`.
+    pub code: &'static str,
+    /// What is wrong, and what to do.
+    pub text: String,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.text)
+    }
+}
+
 /// How a worker is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkerHealth {
@@ -293,12 +330,28 @@ pub struct WorkerView {
 #[async_trait]
 pub trait Service: Send + Sync {
     async fn system(&self) -> SystemView;
-    async fn account(&self, address: Address) -> AccountView;
+    async fn balances(&self, address: Address) -> Balances;
+    /// Unspent coins by place, behind `after`.
+    async fn coins(&self, address: Address, after: Option<u64>, limit: usize) -> Vec<CoinView>;
+    /// Balances and all coins.
+    async fn account(&self, address: Address) -> AccountView {
+        let (balances, coins) = (self.balances(address).await, self.coins(address, None, usize::MAX).await);
+        AccountView { address, balances, coins }
+    }
     async fn directory_entry(&self, owner: Address) -> Option<DirectoryEntry>;
-    async fn operation(&self, id: &str) -> Option<OperationView>;
-    async fn batch(&self, batch_no: u32) -> Option<BatchView>;
+    async fn operation(&self, id: OperationId) -> Result<Option<OperationView>, UserError>;
+    /// A page of a list, behind `after`; nothing if that is not in the list.
+    async fn operations(
+        &self,
+        list: ListOf,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Option<Vec<OperationView>>, UserError>;
+    /// What was promised about an operation, as it was signed.
+    async fn promises(&self, id: OperationId) -> Result<Vec<PromiseView>, UserError>;
+    async fn batch(&self, batch_no: u32) -> Result<Option<BatchView>, UserError>;
     /// Newest first, below `before`.
-    async fn batches(&self, before: Option<u32>, limit: usize) -> Vec<BatchView>;
+    async fn batches(&self, before: Option<u32>, limit: usize) -> Result<Vec<BatchView>, UserError>;
     /// All workers by name, and those that left a while ago.
     async fn workers(&self) -> Vec<WorkerView>;
     /// Under `batch_no`, or the last batch that is final (else proven) by default.
@@ -316,6 +369,15 @@ pub trait Service: Send + Sync {
         entry: DirectoryEntry,
         idempotency_key: String,
     ) -> Result<DirectoryEntry, UserError>;
-    /// `Ok` when the service takes operations; else why not.
-    async fn ready(&self) -> Result<(), String>;
+    /// Every reason why it cannot accept, prove and settle within the promised deadline; without any it is ready.
+    async fn reasons(&self) -> Vec<Reason>;
+    /// `Ok` without a reason; else all of them, as text.
+    async fn ready(&self) -> Result<(), String> {
+        match self.reasons().await {
+            none if none.is_empty() => Ok(()),
+            reasons => Err(reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+        }
+    }
+    /// Whether its loop turns, also while it waits for others; else why not.
+    fn live(&self) -> Result<(), String>;
 }

@@ -254,6 +254,7 @@ impl State {
             }
             Event::Settlement(record) => self.settle(record, at)?,
             Event::Ops(OpsRecord::Led { term, .. }) => self.term = *term,
+            Event::Ops(OpsRecord::StoreBack { .. } | OpsRecord::LossAccepted { .. }) => {}
             Event::Ops(record) => self.paused = *record == OpsRecord::Paused,
         }
         Ok(())

@@ -9,7 +9,9 @@
 //! | `sqlite` | embedded, one process |
 //! | `postgres` | a server, one leading coordinator and any number of standbys |
 //!
-//! [`conformance`] is what both must do.
+//! [`History`] is what readers ask; `values` says what no store takes; [`conformance`] is what both must do.
+
+use std::sync::Arc;
 
 use crate::{
     service::OperationKind,
@@ -20,10 +22,13 @@ use crate::{
 };
 
 pub mod conformance;
+pub mod history;
 mod lock;
 mod postgres;
 mod sqlite;
+mod values;
 
+pub use history::History;
 pub use lock::FolderLock;
 pub use postgres::{Plaintext, PostgresSettings, PostgresStore};
 pub use sqlite::SqliteStore;
@@ -55,6 +60,13 @@ pub enum StoreError {
     Deposed { holder: String },
     #[error("PM-STORE-008: {0}")]
     Settings(String),
+    #[error(
+        "PM-STORE-009: the store has no room ({0}), so nothing of this was written; make room on its disk: then it goes on by itself"
+    )]
+    Full(String),
+    /// Nothing of the commit was written. The same commit without this value succeeds.
+    #[error("PM-STORE-010: the store refuses a value ({0}); report it, the rest goes on without it")]
+    Value(String),
     #[error("{0}")]
     Replay(String),
 }
@@ -112,8 +124,25 @@ pub trait Store: Send {
     ///
     /// # Errors
     /// `Unavailable`: whether it was written is not known, call again. `Deposed`: it was not written and never will be.
-    /// `Unusable`: it was not written.
+    /// `Unusable`, `Full`, `Value`: it was not written.
     fn commit(&mut self, first: u64, events: &[Stamped], rows: &[Row]) -> Result<(), StoreError>;
+
+    /// The projections for readers, on connections of their own. Made once.
+    fn history(&self) -> Arc<dyn History>;
+
+    /// Whether rows of the history were written by a version that knew less about them. Who leads writes them again.
+    ///
+    /// # Errors
+    /// `Unusable`, `Unavailable`.
+    fn is_incomplete(&mut self) -> Result<bool, StoreError>;
+
+    /// The time of the server, Unix milliseconds; nothing where the store has no clock but this machine's.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    fn now(&mut self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
 
     /// The lines about a batch, in the order in which they were written.
     ///

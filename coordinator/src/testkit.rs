@@ -18,14 +18,14 @@ use wire::{
 };
 
 use crate::{
-    farm::FarmRecord,
     chain::{Deposit, ForcedRequest, Logs},
     config::{Config, Rules},
+    farm::FarmRecord,
     ledger::{KnownKeys, accept::verify},
     service::{Address, DirectoryEntry, Draft, SpendRequest, SubmitRequest, UserError},
     state::{
         State,
-        event::{Cursor, KeyRegistered, OperationId, ProofAccepted, Stamped},
+        event::{Cursor, Event, KeyRegistered, OperationId, ProofAccepted, Stamped},
     },
     verifier::ProofVerifier,
 };

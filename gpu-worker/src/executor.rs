@@ -9,8 +9,8 @@ use std::{
 
 use circuits::shape::Shape;
 use prover::{BackendError, Cancel, ProveError, Prover, Staged};
-use tokio::sync::mpsc;
 use queue::WorkerQueue;
+use tokio::sync::mpsc;
 use wire::{FailureKind, JobEntry, ProofBytes, WorkerEvent};
 
 use crate::{
@@ -65,7 +65,9 @@ impl Executor {
     pub async fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Rewind => {
-                tracing::warn!("the coordinator does not answer; its directives are read from their start again");
+                tracing::warn!(
+                    "the coordinator does not answer; its directives are read from their start again"
+                );
                 self.queue.rewind();
             }
             Effect::Prepare(entry) => self.prepare(entry),

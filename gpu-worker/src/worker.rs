@@ -10,12 +10,12 @@ use std::{
 
 use circuits::shape::Shape;
 use prover::Backend;
+use queue::{QueueError, WorkerQueue};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
-use queue::{QueueError, WorkerQueue};
 use wire::{Attempt, CardReading, Control, JobId, Registration, WorkerEvent};
 
 use crate::{
@@ -150,11 +150,7 @@ impl Worker {
             circuits,
             slots: SLOTS,
         };
-        let rules = Rules {
-            drain: config.drain,
-            rest: config.rest,
-            memory,
-        };
+        let rules = Rules { drain: config.drain, rest: config.rest, memory };
         let state = State::new(rules, registration);
         Ok(Self { config, queue, provers, state })
     }

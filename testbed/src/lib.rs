@@ -9,6 +9,7 @@
 //! | [`postgres`] | PostgreSQL over a unix socket and a loopback port |
 //! | [`redis`] | Redis with the configuration the farm asks for |
 //! | [`anvil`] | an Ethereum node for development |
+//! | [`small_disk`] | a disk that can be filled |
 //! | [`process`] | any other child process of a test |
 //!
 //! And [`bend`]: files that lie, for the tests of all that reads files.
@@ -19,3 +20,4 @@ mod keeper;
 pub mod postgres;
 pub mod process;
 pub mod redis;
+pub mod small_disk;

@@ -9,6 +9,7 @@
 //! | file | concept |
 //! |---|---|
 //! | `postgres` | the server and what can be done to it |
+//! | `replica` | a second server that follows the first, and its promotion |
 //! | `binaries` | where the programs are, and the user to run them as |
 //! | `sql` | statements from a test |
 //! | `tree` | signals to a server and all its processes |
@@ -31,6 +32,7 @@ use tempfile::TempDir;
 use crate::keeper::{self, Signal};
 
 mod binaries;
+mod replica;
 mod sql;
 mod tree;
 
@@ -376,7 +378,7 @@ impl Server {
         let Ok(text) = fs::read_to_string(self.data().join("postmaster.pid")) else { return false };
         let mut lines = text.lines();
         let own = lines.next().is_some_and(|line| line.trim() == pid.to_string());
-        own && lines.next_back().is_some_and(|line| line.trim() == "ready")
+        own && lines.next_back().is_some_and(|line| ["ready", "standby"].contains(&line.trim()))
     }
 
     fn signal(&self, signal: Signal) -> Result<(), PostgresError> {

@@ -156,18 +156,37 @@ impl Message for Report {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WorkerEvent {
     /// The worker introduces itself; repeated until `Control::Registered` comes.
-    Register { registration: Registration, in_flight: Vec<InFlight> },
+    Register {
+        registration: Registration,
+        in_flight: Vec<InFlight>,
+    },
     Heartbeat {
         in_flight: Vec<InFlight>,
         /// The last reading of the worker's card, if it has one that can be monitored.
         card: Option<Box<CardReading>>,
     },
-    Proved { job: JobId, attempt: Attempt, proof: ProofBytes, timings: Timings },
-    Failed { job: JobId, attempt: Attempt, kind: FailureKind, message: String },
+    Proved {
+        job: JobId,
+        attempt: Attempt,
+        proof: ProofBytes,
+        timings: Timings,
+    },
+    Failed {
+        job: JobId,
+        attempt: Attempt,
+        kind: FailureKind,
+        message: String,
+    },
     /// The worker gives the attempt back unproved, for no fault of the job.
-    HandedBack { job: JobId, attempt: Attempt, message: String },
+    HandedBack {
+        job: JobId,
+        attempt: Attempt,
+        message: String,
+    },
     /// The worker takes no more work.
-    Left { message: String },
+    Left {
+        message: String,
+    },
 }
 
 impl WorkerEvent {

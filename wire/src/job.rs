@@ -43,8 +43,7 @@ impl fmt::Display for Attempt {
 
 /// Characters of the names below: they are parts of Redis keys and metric labels.
 fn is_name(text: &str, max: usize) -> bool {
-    (1..=max).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    (1..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

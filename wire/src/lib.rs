@@ -27,8 +27,8 @@ pub mod spend_key;
 
 pub use card::{CardReading, EnergyAverage, Throttle};
 pub use event::{
-    CircuitSupport, Control, Directive, FailureKind, InFlight, ProofBytes, Registration, Report, Stage, Timings,
-    WorkerEvent,
+    CircuitSupport, Control, Directive, FailureKind, InFlight, ProofBytes, Registration, Report, Stage,
+    Timings, WorkerEvent,
 };
 pub use failpoint::failpoint;
 pub use job::{Attempt, InstanceName, JobEntry, JobId, PoolName, ProcessId, WorkerId};

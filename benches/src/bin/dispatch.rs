@@ -26,8 +26,8 @@ use serde_json::json;
 use testbed::redis::Redis;
 use tokio::task::JoinSet;
 use wire::{
-    CircuitSupport, Control, InFlight, InstanceName, JobId, PoolName, ProcessId, ProofBytes, Registration, Stage, Timings,
-    WorkerEvent, WorkerId,
+    CircuitSupport, Control, InFlight, InstanceName, JobId, PoolName, ProcessId, ProofBytes, Registration,
+    Stage, Timings, WorkerEvent, WorkerId,
 };
 
 const SHAPE: Shape = Shape::S3M1;
@@ -318,7 +318,8 @@ async fn heartbeats(settings: &Settings, count: usize, seconds: u64) -> eyre::Re
                 // A few connections for all: the server sees the same commands.
                 workers.push((id, process));
             }
-            let mut connection = redis::Client::open(beats.url.as_str())?.get_multiplexed_async_connection().await?;
+            let mut connection =
+                redis::Client::open(beats.url.as_str())?.get_multiplexed_async_connection().await?;
             let mut sent = 0;
             let mut first = true;
             while !stopped.load(Ordering::Relaxed) {

@@ -17,6 +17,7 @@ use coordinator::{
     Finality,
     api::client::Client,
     chain::evm::{self, AccountKey},
+    mark::Loss,
     service::Address,
 };
 use devchain::{DEV_ACCOUNTS, DevAccount, DevChain, Mining};
@@ -125,6 +126,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         operator_key: operator.to_owned(),
         database: options.database.clone(),
         store: None,
+        loss: Loss::Refuse,
         deployment: None,
         redis: options.redis.redis_url.is_some().then(|| options.redis.clone()),
         remote_signer: None,
@@ -132,13 +134,14 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
         port: options.port,
         origins: Vec::new(),
+        proxies: coordinator::api::Proxies::default(),
         admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         finality: Finality::Confirmations(CONFIRMATIONS),
         poll: Duration::from_millis(250),
         max_fee: coordinator::Config::default().max_fee,
         log_range: coordinator::Config::default().log_range,
         local_worker: (!options.no_local_worker).then_some((Choice::Only(Kind::Cpu), 0)),
-        limited: false,
+        limits: None,
     })
     .await?;
     spinner.done("coordinator and worker are up");

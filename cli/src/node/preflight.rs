@@ -21,7 +21,7 @@ use coordinator::{
 };
 use eyre::{WrapErr, bail};
 use gpu_worker::key_path;
-use queue::redis::ping;
+use queue::{QueueError, redis::ping};
 
 use super::{KEY_VARIABLE, Options, store};
 use crate::{
@@ -94,13 +94,24 @@ pub async fn look(options: &Options) -> eyre::Result<Found> {
     if options.no_local_worker && options.redis.redis_url.is_none() {
         missing.note("workers", "nothing would be proved: with --no-local-worker pass --redis-url");
     }
+    let mut redis_away = None;
     if options.redis.redis_url.is_some() {
         let asked = async { eyre::Ok(ping(&options.redis.settings("")?).await?) };
-        missing.take("redis", asked.await);
+        match asked.await {
+            Ok(_) => {}
+            Err(error) => match error.downcast_ref::<QueueError>() {
+                // An outage, not a mistake: it is waited for if all else is there.
+                Some(QueueError::Unreachable(_)) => redis_away = Some(sentence(&error)),
+                _ => missing.note("redis", sentence(&error)),
+            },
+        }
     }
     missing.take("port", is_free(SocketAddr::new(options.bind, options.port), "--port"));
     missing.take("port", is_free(options.admin, "--admin"));
     let store = database(&mut missing, options).await?;
+    if let Some(away) = redis_away.filter(|_| !missing.0.is_empty()) {
+        missing.note("redis", away);
+    }
     if let (true, Some(operator_key), Some(place)) = (missing.0.is_empty(), operator_key, place) {
         return Ok(Found { operator_key, rpc, place, store });
     }

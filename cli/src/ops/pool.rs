@@ -69,7 +69,10 @@ pub(super) async fn run(admin: &Admin, data_dir: &Path, command: &Command) -> ey
             match outcome {
                 Some(Ok(SetUser::Saved)) => say!("  Redis user {} is made and saved", user.name),
                 Some(Ok(SetUser::UntilRestart)) => {
-                    say!("  Redis user {} is made, but the server keeps no file of its users: it is gone after a restart", user.name);
+                    say!(
+                        "  Redis user {} is made, but the server keeps no file of its users: it is gone after a restart",
+                        user.name
+                    );
                     by_hand(&user.acl_line(&password), &user.name, &user.rules);
                 }
                 None => by_hand(&user.acl_line(&password), &user.name, &user.rules),
@@ -79,7 +82,10 @@ pub(super) async fn run(admin: &Admin, data_dir: &Path, command: &Command) -> ey
                 }
                 Some(Err(error)) => return Err(error.into()),
             }
-            say!("  its password is in {}; copy it to the pool's machines, readable by the worker only", file.display());
+            say!(
+                "  its password is in {}; copy it to the pool's machines, readable by the worker only",
+                file.display()
+            );
             say!("  start its workers with:");
             say!(
                 "    proofmill worker --pool {} --redis-url rediss://{}@HOST:6380 --redis-password-file FILE --redis-prefix {prefix} --keys KEYS",
@@ -97,7 +103,9 @@ pub(super) async fn run(admin: &Admin, data_dir: &Path, command: &Command) -> ey
                 Some(settings) => match remove_pool_user(&settings, &change.name).await {
                     Ok(_) => say!("  Redis user {user} is deleted"),
                     Err(QueueError::Refused(reason)) => {
-                        say!("  this Redis user may not change users ({reason}); delete the user {user} where the server reads its users");
+                        say!(
+                            "  this Redis user may not change users ({reason}); delete the user {user} where the server reads its users"
+                        );
                     }
                     Err(error) => return Err(error.into()),
                 },

@@ -141,7 +141,7 @@ impl Audit {
         for person in &people.all {
             let owner = person.address();
             let told = book.balances.get(&owner).copied().unwrap_or_default();
-            let replayed = state.account(owner).balances;
+            let replayed = state.ledger.balances(&owner);
             assert_eq!(
                 [replayed.accepted, replayed.proven, replayed.finalized],
                 [told; 3],

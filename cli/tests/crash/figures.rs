@@ -15,7 +15,11 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use coordinator::{farm::{AttemptEnd, FarmRecord}, state::event::Event, store::Store as _};
+use coordinator::{
+    farm::{AttemptEnd, FarmRecord},
+    state::event::Event,
+    store::Store as _,
+};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -149,7 +153,11 @@ impl Figures {
         let read = store.replay(0, &mut |_, stamped| {
             match stamped.event {
                 Event::Farm(FarmRecord::Granted { batch_no, worker, .. }) => {
-                    grants.push((stamped.at, i32::try_from(batch_no).unwrap(), world::seat_of(&worker.to_string())));
+                    grants.push((
+                        stamped.at,
+                        i32::try_from(batch_no).unwrap(),
+                        world::seat_of(&worker.to_string()),
+                    ));
                 }
                 Event::Farm(FarmRecord::AttemptEnded { worker, end: AttemptEnd::Died, .. }) => {
                     silent.push((stamped.at, world::seat_of(&worker.to_string())));

@@ -203,7 +203,8 @@ async fn two_prove_one_job(world: &mut World) {
     seat.to_redis.set(Network::Silent);
     let doubled = eventually(DEATH, async || {
         let jobs = "SELECT 1 FROM jobs WHERE phase = 'leased' AND batch_no = ";
-        let rows = world.query(&format!("{jobs}{batch} AND worker NOT LIKE 'default/{holder}-________'")).await;
+        let rows =
+            world.query(&format!("{jobs}{batch} AND worker NOT LIKE 'default/{holder}-________'")).await;
         !rows.is_empty()
     });
     assert!(doubled.await, "nobody else proves batch {batch}");

@@ -93,6 +93,8 @@ pub const POINTS: &[Point] = &[
     fast("store.commit.sent", Leader, Business),
     point("store.commit.before", Leader, Business),
     point("store.commit.after", Leader, Business),
+    point("mark.before", Leader, Business),
+    point("mark.after", Leader, Business),
     point("round.answered", Leader, Business),
     point("queue.input", Leader, Business),
     point("queue.input_laid", Leader, Business),
@@ -278,7 +280,7 @@ async fn worker_dies(world: &mut World, point: &Point, turn: u32) -> Died {
         if turn.is_multiple_of(2) {
             let same = world.workers[0].name.clone();
             world.workers[0].start_worker(&world.settings, &same, None);
-            return Died::at(at, world, "started again under its name").await;
+            return Died::at(at, world, "started again").await;
         }
         world.workers[1].start_worker(&world.settings, &other, None);
         Died::at(at, world, "another worker went on").await

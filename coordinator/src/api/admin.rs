@@ -11,14 +11,16 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::{App, HttpServer, middleware::DefaultHeaders, web};
-use async_graphql::{
-    Context, EmptySubscription, Error, ErrorExtensions, Object, Result, Schema, SchemaBuilder, SimpleObject,
-};
+use async_graphql::{Context, EmptySubscription, Object, Result, Schema, SchemaBuilder, SimpleObject};
 use wire::{PoolName, WorkerId};
 
 use super::{
     ApiConfig, RateLimit,
-    graphql::{MAX_COMPLEXITY, refusal::UserError, scalars::Bytes32},
+    graphql::{
+        MAX_COMPLEXITY,
+        refusal::{UserError, asked},
+        scalars::Bytes32,
+    },
     http::{self, Endpoint},
     server::{ApiError, Server, started},
     token::AdminToken,
@@ -59,9 +61,14 @@ pub fn serve_admin(
 ) -> std::result::Result<Server, ApiError> {
     let schema = builder().data(handle).finish();
     // Bisecting a large batch takes its time.
-    let config =
-        ApiConfig { rate_limit: Some(RATE), timeout: Duration::from_secs(120), ..ApiConfig::default() };
-    let endpoint = web::Data::new(Endpoint::new(schema, config).guarded(token));
+    let config = ApiConfig {
+        rate_limit: Some(RATE),
+        read_budget: None,
+        send_budget: None,
+        timeout: Duration::from_secs(120),
+        ..ApiConfig::default()
+    };
+    let endpoint = web::Data::new(Endpoint::new(schema, config, None).guarded(token));
     let app = move || {
         App::new()
             .wrap(DefaultHeaders::new().add(("x-content-type-options", "nosniff")))
@@ -76,13 +83,6 @@ pub fn serve_admin(
 
 fn handle<'a>(ctx: &Context<'a>) -> Result<&'a Arc<Handle>> {
     ctx.data::<Arc<Handle>>()
-}
-
-/// A question that is not answered is an error of its field, with the code of the refusal.
-fn asked<T>(answer: std::result::Result<T, service::UserError>) -> Result<T> {
-    answer.map_err(|refused| {
-        Error::new(refused.message).extend_with(|_, extensions| extensions.set("code", refused.code))
-    })
 }
 
 pub struct Query;
@@ -101,7 +101,11 @@ impl Query {
         #[graphql(default = false, desc = "Only those that are poisoned or parked")] stuck: bool,
     ) -> Result<Vec<Job>> {
         let jobs = asked(handle(ctx)?.overview().await)?.jobs;
-        Ok(jobs.into_iter().filter(|job| !stuck || matches!(job.phase, "poisoned" | "parked")).map(Job::from).collect())
+        Ok(jobs
+            .into_iter()
+            .filter(|job| !stuck || matches!(job.phase, "poisoned" | "parked"))
+            .map(Job::from)
+            .collect())
     }
 
     /// What happened to a batch, what it waits for, and what of a poisoned one cannot be proved; null if it never was.

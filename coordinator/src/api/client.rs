@@ -62,7 +62,9 @@ impl ClientError {
             }
             ClientError::Unreadable { status, .. } => *status >= 500,
             ClientError::TooLong { .. } => false,
-            ClientError::Request { code, .. } => code == "RATE_LIMITED" || code == "UNAVAILABLE",
+            ClientError::Request { code, .. } => {
+                ["RATE_LIMITED", "UNAVAILABLE", "BUSY", "HISTORY_UNAVAILABLE"].contains(&code.as_str())
+            }
             ClientError::Refused(error) => error.retryable,
         }
     }

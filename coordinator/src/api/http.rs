@@ -1,13 +1,12 @@
 //! `/graphql`: from an HTTP request to an HTTP response, by GraphQL-over-HTTP.
 //!
-//! The steps, in order: media type, rate, token, method, body, parameters, document, execution. Each can refuse, and none
+//! The steps, in order: media type, rate, token, method, body, parameters, document, budget, execution. Each can refuse, and none
 //! before execution touches the service.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    panic::AssertUnwindSafe,
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use actix_web::{
@@ -19,10 +18,9 @@ use actix_web::{
     web,
 };
 use async_graphql::{
-    EmptySubscription, ObjectType, Request, Response, Schema, Value as ConstValue, Variables,
-    parser::types::OperationType,
+    EmptySubscription, ObjectType, Request, Schema, Variables, parser::types::OperationType,
 };
-use futures::{FutureExt, StreamExt, future::BoxFuture};
+use futures::StreamExt;
 use serde_json::Value;
 use tokio::time::timeout;
 use tracing::Instrument;
@@ -30,20 +28,22 @@ use tracing::Instrument;
 use super::{
     ApiConfig,
     accept::{self, MediaType},
-    document::{self, Bounded, Shape, Types},
-    graphql::{MAX_COMPLEXITY, argument_hint},
+    document::{Bounded, Documents, Types},
+    execution::{Execution, Kind},
     metrics,
     rate_limit::RateLimiter,
-    refusal::{Fault, Refusal},
+    readers::Readers,
+    refusal::Refusal,
     request::{self, Parameters},
     token::AdminToken,
 };
-use crate::trace::TraceId;
+use crate::{cost::Meter, trace::TraceId};
 
 /// What every request shares.
 pub struct Endpoint {
-    execute: Execute,
+    execution: Execution,
     types: Types,
+    documents: Documents,
     /// What a caller must show, if not everybody may call.
     guard: Option<AdminToken>,
     config: ApiConfig,
@@ -54,28 +54,31 @@ pub struct Endpoint {
 /// Answers with the id under which logs and spans tell of the request.
 const REQUEST_ID: &str = "x-request-id";
 
-/// A schema, whatever its roots are.
-type Execute = Box<dyn Fn(Request) -> BoxFuture<'static, Response> + Send + Sync>;
-
-/// Errors of one request that are told: a short document can be wrong in thousands of places.
-const MAX_FAULTS: usize = 20;
-
 /// How much of a body that is too large is read on, so that its sender gets to see the answer.
 const DRAIN_FACTOR: usize = 16;
 
 impl Endpoint {
-    pub fn new<Q, M>(schema: Schema<Q, M, EmptySubscription>, config: ApiConfig) -> Self
+    /// Queries run on the threads of the readers, or where they come in without them.
+    pub fn new<Q, M>(
+        schema: Schema<Q, M, EmptySubscription>,
+        config: ApiConfig,
+        readers: Option<Readers>,
+    ) -> Self
     where
         Q: ObjectType + 'static,
         M: ObjectType + 'static,
     {
         let limiter = config.rate_limit.map(|limit| Mutex::new(RateLimiter::new(limit)));
         let types = Types::of(&schema.sdl());
-        let execute = move |request| {
-            let schema = schema.clone();
-            async move { schema.execute(request).await }.boxed()
-        };
-        Self { execute: Box::new(execute), types, guard: None, config, limiter, started: Instant::now() }
+        Self {
+            execution: Execution::new(schema, &config, readers),
+            types,
+            documents: Documents::default(),
+            guard: None,
+            config,
+            limiter,
+            started: Instant::now(),
+        }
     }
 
     /// Answers only those who show the token.
@@ -103,16 +106,16 @@ impl Endpoint {
             .then(|| origin.clone())
     }
 
-    fn check_rate(&self, request: &HttpRequest) -> Result<(), Refusal> {
-        let Some(limiter) = &self.limiter else { return Ok(()) };
+    fn client(&self, request: &HttpRequest) -> IpAddr {
         let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-        let taken = limiter.lock().unwrap_or_else(PoisonError::into_inner).take(peer, self.started.elapsed());
-        taken.map_err(|wait| {
-            let wait = Duration::from_secs(wait.as_secs_f64().ceil() as u64);
-            let message = format!("too many requests; wait {} s", wait.as_secs().max(1));
-            let refusal = Refusal::http(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message);
-            Refusal { retry_after: Some(wait), ..refusal }
-        })
+        self.config.proxies.client(peer, request.headers())
+    }
+
+    fn check_rate(&self, client: IpAddr) -> Result<(), Refusal> {
+        let Some(limiter) = &self.limiter else { return Ok(()) };
+        let taken =
+            limiter.lock().unwrap_or_else(PoisonError::into_inner).take(client, self.started.elapsed());
+        taken.map_err(|wait| Refusal::rate_limited("too many requests", wait))
     }
 
     async fn read_body(&self, request: &HttpRequest, mut payload: web::Payload) -> Result<Vec<u8>, Refusal> {
@@ -150,8 +153,10 @@ impl Endpoint {
         Ok(body)
     }
 
-    async fn answer(&self, request: &HttpRequest, payload: web::Payload) -> Result<Response, Refusal> {
-        self.check_rate(request)?;
+    /// The body of the answer.
+    async fn answer(&self, request: &HttpRequest, payload: web::Payload) -> Result<Vec<u8>, Refusal> {
+        let client = self.client(request);
+        self.check_rate(client)?;
         self.check_token(request)?;
         let parameters = match *request.method() {
             Method::GET => request::from_query_string(request.query_string())?,
@@ -159,8 +164,11 @@ impl Endpoint {
             _ => return Err(Refusal::method_not_allowed("GET, POST", "send the request by POST")),
         };
         let Parameters { query, operation_name, variables } = parameters;
-        let bounded = document::bound(&query, operation_name.as_deref(), variables, &self.types)?;
-        let Bounded { document, operation, variables, shape } = bounded;
+        let meter = Meter::default();
+        let bounded =
+            meter.measure(|| self.documents.bound(&query, operation_name.as_deref(), variables, &self.types));
+        let Bounded { document, operation, variables, shape } =
+            bounded.inspect_err(|_| self.execution.charge(Kind::Query, client, &meter))?;
         match operation {
             OperationType::Query => {}
             OperationType::Mutation if request.method() == Method::GET => {
@@ -178,62 +186,10 @@ impl Endpoint {
         let mut execution = Request::new(query).variables(Variables::from_json(Value::Object(variables)));
         execution.operation_name = operation_name;
         execution.set_parsed_query(document);
-        let execution = AssertUnwindSafe((self.execute)(execution)).catch_unwind();
-        match timeout(self.config.timeout, execution).await {
-            Ok(Ok(response)) => sort_errors(response, &shape),
-            Ok(Err(_)) => {
-                tracing::error!("a resolver panicked");
-                let message = "an internal error; the operators see it in their log";
-                Err(Refusal::http(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", message))
-            }
-            Err(_) => {
-                let message = "no answer in time; repeat the call with the same idempotency key";
-                let refusal = Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message);
-                Err(Refusal { retry_after: Some(Duration::from_secs(1)), ..refusal })
-            }
-        }
-    }
-}
-
-/// Tells errors of the request, which have no path and no data, from errors of fields, and gives each its code.
-fn sort_errors(mut response: Response, shape: &Shape) -> Result<Response, Refusal> {
-    if !response.errors.is_empty()
-        && response.data == ConstValue::Null
-        && response.errors.iter().all(|error| error.path.is_empty())
-    {
-        let faults = response.errors.into_iter().take(MAX_FAULTS).map(|error| {
-            let (code, message) = classify(&error.message);
-            Fault { code, message, locations: error.locations }
-        });
-        return Err(Refusal::graphql_errors(faults.collect()));
-    }
-    let data = std::mem::take(&mut response.data);
-    response.data = shape.arrange(data, &mut response.errors);
-    for error in &mut response.errors {
-        let extensions = error.extensions.get_or_insert_default();
-        if extensions.get("code").is_none() {
-            // Resolvers give their errors a code; what has none is an argument that could not be read.
-            extensions.set("code", "BAD_USER_INPUT");
-        }
-    }
-    Ok(response)
-}
-
-/// The code of a validation error, and its message with advice where the library gives none.
-fn classify(message: &str) -> (&'static str, String) {
-    if message == "Query is too complex." {
-        let advice = format!(
-            "the query costs more than {} (a field costs 1, a connection `first` times its nodes); ask for less at once",
-            MAX_COMPLEXITY
-        );
-        ("QUERY_TOO_COMPLEX", advice)
-    } else if message.starts_with("The recursion depth of the query") {
-        ("QUERY_TOO_DEEP", message.to_owned())
-    } else if message.starts_with("Invalid value for argument") {
-        let hint = argument_hint(message).map(|hint| format!("; {hint}")).unwrap_or_default();
-        ("BAD_USER_INPUT", format!("{message}{hint}"))
-    } else {
-        ("GRAPHQL_VALIDATION_FAILED", message.to_owned())
+        let kind = if operation == OperationType::Query { Kind::Query } else { Kind::Mutation };
+        let tab = self.execution.open(kind, client, meter)?;
+        let answer = self.execution.run(kind, tab, execution, shape).await?;
+        Ok(answer)
     }
 }
 
@@ -261,7 +217,7 @@ pub async fn graphql(
                 refusal.respond(MediaType::GraphqlResponse)
             }
             Some(media) => match id.scope(endpoint.answer(&request, payload)).instrument(span).await {
-                Ok(response) => HttpResponse::Ok().content_type(media.content_type()).json(response),
+                Ok(body) => HttpResponse::Ok().content_type(media.content_type()).body(body),
                 Err(refusal) => refusal.respond(media),
             },
         }

@@ -12,7 +12,10 @@
 //! | `document` | bound depth and size before anything walks the document; the shape of the answer |
 //! | `origin` | whose pages may read the answers |
 //! | `refusal` | errors of the request, with their codes and statuses |
-//! | `rate_limit` | a token bucket for each peer |
+//! | `proxy` | who asks, behind proxies |
+//! | `rate_limit` | buckets of requests and of processor time for each client |
+//! | `execution` | runs what was asked at the cost of who asks |
+//! | `readers` | the threads of queries |
 //! | `graphql` | the schema |
 //! | `assets` | GraphiQL |
 //! | `admin` | the operators' GraphQL |
@@ -31,11 +34,14 @@ pub mod admin;
 mod assets;
 pub mod client;
 mod document;
+mod execution;
 pub mod graphql;
 mod http;
 pub mod metrics;
 mod origin;
+mod proxy;
 mod rate_limit;
+mod readers;
 mod refusal;
 mod request;
 mod server;
@@ -43,7 +49,8 @@ pub mod token;
 
 use document::Types;
 pub use origin::{BadOrigin, Origin};
-pub use rate_limit::RateLimit;
+pub use proxy::{BadNetwork, Network, Proxies, ProxyHeader};
+pub use rate_limit::{Budget, RateLimit};
 pub use server::{ApiError, Server, serve, serve_metrics};
 
 /// Reads a body of a POST as `/graphql` does, up to the execution.
@@ -74,8 +81,16 @@ pub struct ApiConfig {
     pub port: u16,
     /// Whether `/graphiql` is served.
     pub graphiql: bool,
-    /// For each IPv4 address or IPv6 /64; none: no limit. Behind a proxy, let the proxy limit.
+    /// For each IPv4 address or IPv6 /64; none: no limit.
     pub rate_limit: Option<RateLimit>,
+    /// Processor time of a client's queries; none: no limit.
+    pub read_budget: Option<Budget>,
+    /// … and of its mutations, which have one of their own: whoever reads much can still pay.
+    pub send_budget: Option<Budget>,
+    /// Threads on which queries are executed.
+    pub read_threads: usize,
+    /// Whose word about the client's address is taken.
+    pub proxies: Proxies,
     /// Whose pages may read the answers.
     pub allowed_origins: Vec<Origin>,
     /// The largest body of a request, in bytes.
@@ -93,6 +108,16 @@ impl Default for ApiConfig {
             port: 0,
             graphiql: true,
             rate_limit: Some(RateLimit { per_second: 200, burst: 1000 }),
+            read_budget: Some(Budget {
+                per_second: Duration::from_millis(10),
+                burst: Duration::from_millis(500),
+            }),
+            send_budget: Some(Budget {
+                per_second: Duration::from_millis(200),
+                burst: Duration::from_secs(2),
+            }),
+            read_threads: 2,
+            proxies: Proxies::default(),
             allowed_origins: Vec::new(),
             max_body: 256 * 1024,
             timeout: Duration::from_secs(20),

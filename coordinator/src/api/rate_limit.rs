@@ -1,4 +1,4 @@
-//! A token bucket for each peer. Pure: the caller brings the time.
+//! Token buckets for each client: of requests, and of processor time. Pure: the caller brings the time.
 
 use std::{
     collections::HashMap,
@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-/// Requests that a peer may send.
+/// Requests that a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     /// On average, at least 1.
@@ -15,24 +15,38 @@ pub struct RateLimit {
     pub burst: u32,
 }
 
-/// Peers that are remembered at once. One bucket is about 40 bytes.
-const MAX_PEERS: usize = 65_536;
+/// Processor time that a client's requests may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// On average.
+    pub per_second: Duration,
+    /// At once.
+    pub burst: Duration,
+}
+
+/// Clients that are remembered at once. One bucket is about 40 bytes.
+const MAX_CLIENTS: usize = 65_536;
+/// What a request is taken to cost while it runs, so that many at once do not all find the same budget untouched.
+const RESERVED: Duration = Duration::from_millis(1);
+/// A debt is forgiven down to what so many seconds bring in: nobody is locked out for longer than that by one request.
+const LONGEST_DEBT: f64 = 30.0;
 
 struct Bucket {
     tokens: f64,
     at: Duration,
 }
 
-/// The buckets. Peers whose bucket is full again are forgotten when room is needed; with no such peer, all are.
-pub struct RateLimiter {
-    limit: RateLimit,
-    peers: HashMap<IpAddr, Bucket>,
+/// Buckets of one kind. Clients whose bucket is full again are forgotten when room is needed; with no such client, all are.
+struct Buckets {
+    rate: f64,
+    burst: f64,
+    clients: HashMap<IpAddr, Bucket>,
 }
 
 /// Who is limited: an IPv4 address, or the /64 that an IPv6 subscriber has to himself.
-fn subscriber(peer: IpAddr) -> IpAddr {
-    match peer {
-        IpAddr::V4(_) => peer,
+fn subscriber(client: IpAddr) -> IpAddr {
+    match client {
+        IpAddr::V4(_) => client,
         IpAddr::V6(address) => match address.to_ipv4_mapped() {
             Some(mapped) => mapped.into(),
             None => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
@@ -40,28 +54,44 @@ fn subscriber(peer: IpAddr) -> IpAddr {
     }
 }
 
-impl RateLimiter {
-    pub fn new(limit: RateLimit) -> Self {
-        let limit = RateLimit { per_second: limit.per_second.max(1), burst: limit.burst.max(1) };
-        Self { limit, peers: HashMap::new() }
+impl Buckets {
+    fn new(rate: f64, burst: f64) -> Self {
+        Self { rate, burst, clients: HashMap::new() }
     }
 
-    /// Takes a token of a peer; `now` since any fixed moment.
+    /// The bucket of a client as it is now.
+    fn of(&mut self, client: IpAddr, now: Duration) -> &mut Bucket {
+        let (rate, burst) = (self.rate, self.burst);
+        let refilled = |bucket: &Bucket| bucket.tokens + now.saturating_sub(bucket.at).as_secs_f64() * rate;
+        let client = subscriber(client);
+        if self.clients.len() >= MAX_CLIENTS && !self.clients.contains_key(&client) {
+            self.clients.retain(|_, bucket| refilled(bucket) < burst);
+            if self.clients.len() >= MAX_CLIENTS {
+                self.clients.clear();
+            }
+        }
+        let bucket = self.clients.entry(client).or_insert(Bucket { tokens: burst, at: now });
+        bucket.tokens = refilled(bucket).min(burst);
+        bucket.at = now;
+        bucket
+    }
+}
+
+/// Counts requests.
+pub struct RateLimiter(Buckets);
+
+impl RateLimiter {
+    pub fn new(limit: RateLimit) -> Self {
+        Self(Buckets::new(f64::from(limit.per_second.max(1)), f64::from(limit.burst.max(1))))
+    }
+
+    /// Takes a token of a client; `now` since any fixed moment.
     ///
     /// # Errors
     /// How long to wait for the next token.
-    pub fn take(&mut self, peer: IpAddr, now: Duration) -> Result<(), Duration> {
-        let (rate, burst) = (f64::from(self.limit.per_second), f64::from(self.limit.burst));
-        let peer = subscriber(peer);
-        if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(&peer) {
-            self.peers.retain(|_, bucket| refilled(bucket, now, rate) < burst);
-            if self.peers.len() >= MAX_PEERS {
-                self.peers.clear();
-            }
-        }
-        let bucket = self.peers.entry(peer).or_insert(Bucket { tokens: burst, at: now });
-        bucket.tokens = refilled(bucket, now, rate).min(burst);
-        bucket.at = now;
+    pub fn take(&mut self, client: IpAddr, now: Duration) -> Result<(), Duration> {
+        let rate = self.0.rate;
+        let bucket = self.0.of(client, now);
         if bucket.tokens >= 1.0 {
             bucket.tokens -= 1.0;
             Ok(())
@@ -71,8 +101,47 @@ impl RateLimiter {
     }
 }
 
-fn refilled(bucket: &Bucket, now: Duration, rate: f64) -> f64 {
-    bucket.tokens + now.saturating_sub(bucket.at).as_secs_f64() * rate
+/// Counts seconds of processor time. What a request costs is known when it has ended: it begins if anything is left, and
+/// what it took beyond that is a debt.
+pub struct Spending(Buckets);
+
+impl Spending {
+    pub fn new(budget: Budget) -> Self {
+        let least = RESERVED.as_secs_f64();
+        let rate = budget.per_second.as_secs_f64().max(least);
+        Self(Buckets::new(rate, budget.burst.as_secs_f64().max(least)))
+    }
+
+    /// Lets a request begin.
+    ///
+    /// # Errors
+    /// How long to wait until something is left.
+    pub fn begin(&mut self, client: IpAddr, now: Duration) -> Result<(), Duration> {
+        let rate = self.0.rate;
+        let bucket = self.0.of(client, now);
+        if bucket.tokens > 0.0 {
+            bucket.tokens -= RESERVED.as_secs_f64();
+            Ok(())
+        } else {
+            Err(Duration::from_secs_f64((RESERVED.as_secs_f64() - bucket.tokens) / rate))
+        }
+    }
+
+    /// Says what a request that had begun took.
+    pub fn end(&mut self, client: IpAddr, took: Duration, now: Duration) {
+        self.charge(client, took.as_secs_f64() - RESERVED.as_secs_f64(), now);
+    }
+
+    /// Charges what was done for a request that never began.
+    pub fn add(&mut self, client: IpAddr, took: Duration, now: Duration) {
+        self.charge(client, took.as_secs_f64(), now);
+    }
+
+    fn charge(&mut self, client: IpAddr, seconds: f64, now: Duration) {
+        let (most, burst) = (self.0.rate * LONGEST_DEBT, self.0.burst);
+        let bucket = self.0.of(client, now);
+        bucket.tokens = (bucket.tokens - seconds).clamp(-most, burst);
+    }
 }
 
 #[cfg(test)]
@@ -81,16 +150,20 @@ mod tests {
 
     const LIMIT: RateLimit = RateLimit { per_second: 2, burst: 3 };
 
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
     #[test]
     fn a_burst_passes_then_the_average_counts() {
         let mut limiter = RateLimiter::new(LIMIT);
-        let peer = IpAddr::from([10, 0, 0, 1]);
+        let client = IpAddr::from([10, 0, 0, 1]);
         for _ in 0..LIMIT.burst {
-            assert_eq!(limiter.take(peer, Duration::ZERO), Ok(()));
+            assert_eq!(limiter.take(client, Duration::ZERO), Ok(()));
         }
-        assert_eq!(limiter.take(peer, Duration::ZERO), Err(Duration::from_millis(500)));
-        assert_eq!(limiter.take(peer, Duration::from_millis(500)), Ok(()));
-        assert!(limiter.take(peer, Duration::from_millis(500)).is_err());
+        assert_eq!(limiter.take(client, Duration::ZERO), Err(ms(500)));
+        assert_eq!(limiter.take(client, ms(500)), Ok(()));
+        assert!(limiter.take(client, ms(500)).is_err());
         assert_eq!(limiter.take(IpAddr::from([10, 0, 0, 2]), Duration::ZERO), Ok(()));
     }
 
@@ -108,9 +181,42 @@ mod tests {
     #[test]
     fn memory_is_bounded_whoever_asks() {
         let mut limiter = RateLimiter::new(LIMIT);
-        for host in 0..(MAX_PEERS as u32 + 10) {
+        for host in 0..(MAX_CLIENTS as u32 + 10) {
             let _ = limiter.take(IpAddr::from(host.to_be_bytes()), Duration::ZERO);
         }
-        assert!(limiter.peers.len() <= MAX_PEERS);
+        assert!(limiter.0.clients.len() <= MAX_CLIENTS);
+    }
+
+    #[test]
+    fn time_that_was_used_comes_back_at_the_rate_and_a_debt_is_paid_first() {
+        let mut spending = Spending::new(Budget { per_second: ms(10), burst: ms(100) });
+        let client = IpAddr::from([10, 0, 0, 1]);
+        assert_eq!(spending.begin(client, ms(0)), Ok(()));
+        spending.end(client, ms(120), ms(0));
+        // 20 ms of debt, and the least that a request begins with.
+        let wait = spending.begin(client, ms(0)).unwrap_err();
+        assert!((ms(2_099)..=ms(2_101)).contains(&wait), "{wait:?}");
+        assert_eq!(spending.begin(IpAddr::from([10, 0, 0, 2]), ms(0)), Ok(()));
+        assert!(spending.begin(client, ms(1_900)).is_err());
+        assert_eq!(spending.begin(client, ms(2_101)), Ok(()));
+    }
+
+    #[test]
+    fn requests_that_run_at_once_do_not_find_the_same_budget_untouched() {
+        let mut spending = Spending::new(Budget { per_second: ms(10), burst: ms(5) });
+        let client = IpAddr::from([10, 0, 0, 1]);
+        let begun = (0..100).filter(|_| spending.begin(client, ms(0)).is_ok()).count();
+        assert_eq!(begun, 5);
+        // They cost next to nothing, so nearly all of it is there again.
+        (0..begun).for_each(|_| spending.end(client, Duration::from_micros(10), ms(0)));
+        assert_eq!((0..100).filter(|_| spending.begin(client, ms(0)).is_ok()).count(), 5);
+    }
+
+    #[test]
+    fn one_request_locks_nobody_out_for_ever() {
+        let mut spending = Spending::new(Budget { per_second: ms(10), burst: ms(100) });
+        let client = IpAddr::from([10, 0, 0, 1]);
+        spending.add(client, Duration::from_secs(3_600), ms(0));
+        assert!(spending.begin(client, ms(0)).unwrap_err() <= Duration::from_secs(31));
     }
 }

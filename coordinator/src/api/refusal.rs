@@ -48,6 +48,14 @@ impl Refusal {
         Self { status: StatusCode::BAD_REQUEST, well_formed: true, errors, retry_after: None, allow: None }
     }
 
+    /// A client has used up what it may.
+    pub fn rate_limited(what: &str, wait: Duration) -> Self {
+        let wait = Duration::from_secs((wait.as_secs_f64().ceil() as u64).max(1));
+        let message = format!("{what}; wait {} s", wait.as_secs());
+        let refusal = Self::http(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message);
+        Self { retry_after: Some(wait), ..refusal }
+    }
+
     pub fn method_not_allowed(allow: &'static str, message: &str) -> Self {
         let refusal = Self::http(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message);
         Self { allow: Some(allow), ..refusal }

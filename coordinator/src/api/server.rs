@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use actix_web::{
@@ -20,8 +21,9 @@ use super::{
     graphql::{self, Units},
     http::{self, Endpoint},
     metrics,
+    readers::Readers,
 };
-use crate::service::Service;
+use crate::service::{REASONS, Service};
 
 /// Why the API does not start.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +32,8 @@ pub enum ApiError {
     Bind { address: SocketAddr, source: std::io::Error },
     #[error("PM-API-002: no metrics recorder: {0}; let `api::metrics::handle` install the only one")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    #[error("PM-API-006: the readers' threads cannot be started ({0}); raise the limit on processes")]
+    Threads(std::io::Error),
     #[error("PM-API-003: the contract reports a quantum of 0 wei; check its address and chain")]
     NoQuantum,
 }
@@ -50,23 +54,37 @@ impl Server {
     }
 }
 
+/// Longest that a scrape waits for the workers.
+const WORKERS_WITHIN: Duration = Duration::from_secs(1);
+
 struct Health {
     service: Arc<dyn Service>,
     metrics: PrometheusHandle,
     workers: metrics::Workers,
 }
 
-async fn live() -> HttpResponse {
+async fn live(health: web::Data<Health>) -> HttpResponse {
+    match health.service.live() {
+        Ok(()) => alive().await,
+        Err(reason) => {
+            HttpResponse::ServiceUnavailable().json(json!({ "status": "not live", "reason": reason }))
+        }
+    }
+}
+
+/// A process that answers, and has no loop to look at.
+async fn alive() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "live" }))
 }
 
 async fn ready(health: web::Data<Health>) -> HttpResponse {
-    match health.service.ready().await {
-        Ok(()) => HttpResponse::Ok().json(json!({ "status": "ready" })),
-        Err(reason) => {
-            HttpResponse::ServiceUnavailable().json(json!({ "status": "not ready", "reason": reason }))
-        }
+    let reasons = health.service.reasons().await;
+    if reasons.is_empty() {
+        return HttpResponse::Ok().json(json!({ "status": "ready", "reasons": [] }));
     }
+    let reasons: Vec<_> =
+        reasons.iter().map(|reason| json!({ "code": reason.code, "text": reason.text })).collect();
+    HttpResponse::ServiceUnavailable().json(json!({ "status": "not ready", "reasons": reasons }))
 }
 
 fn exposition(metrics: &PrometheusHandle) -> HttpResponse {
@@ -75,7 +93,15 @@ fn exposition(metrics: &PrometheusHandle) -> HttpResponse {
 }
 
 async fn prometheus(health: web::Data<Health>) -> HttpResponse {
-    health.workers.update(&health.service.workers().await);
+    // While the coordinator waits for its store it tells nothing about workers, and everything else all the same.
+    if let Ok(workers) = tokio::time::timeout(WORKERS_WITHIN, health.service.workers()).await {
+        health.workers.update(&workers);
+    }
+    let reasons = health.service.reasons().await;
+    for code in REASONS {
+        let told = reasons.iter().any(|reason| reason.code == code);
+        ::metrics::gauge!("proofmill_not_ready", "reason" => code).set(u8::from(told));
+    }
     exposition(&health.metrics)
 }
 
@@ -116,7 +142,8 @@ pub async fn serve(service: Arc<dyn Service>, config: ApiConfig) -> Result<Serve
     let address = SocketAddr::new(config.bind, config.port);
     let graphiql = config.graphiql;
     let threads = config.threads.max(1);
-    let endpoint = web::Data::new(Endpoint::new(schema, config));
+    let readers = Readers::new(config.read_threads).map_err(ApiError::Threads)?;
+    let endpoint = web::Data::new(Endpoint::new(schema, config, Some(readers)));
     let app = move || {
         App::new()
             .wrap(Compress::default())
@@ -146,7 +173,7 @@ pub async fn serve_metrics(address: SocketAddr) -> Result<Server, ApiError> {
     let app = move || {
         App::new()
             .app_data(metrics.clone())
-            .route("/health/live", web::get().to(live))
+            .route("/health/live", web::get().to(alive))
             .route("/metrics", web::get().to(prometheus_alone))
     };
     let failed = |source| ApiError::Bind { address, source };

@@ -1,7 +1,7 @@
 //! What each message does to the cores, and what follows from it once the round is durable.
 
+use queue::{Cursors, QueueWrite};
 use tokio::sync::oneshot;
-use queue::QueueWrite;
 use wire::{Control, Directive, JobId};
 
 use super::{AfterCommit, Committed, Driver, FromQueue, Message, OnChain, Round, Submit, ToQueue};
@@ -18,7 +18,29 @@ fn when_durable(reply: oneshot::Sender<()>) -> AfterCommit {
         if committed == Committed::Yes {
             let _ = reply.send(());
         }
+        Vec::new()
     })
+}
+
+/// What workers reported, event by event when the store refused a value of it. The event with the value is dropped: it was
+/// verified to say nothing that the log needs, or its job ends by its lease.
+fn again(events: Vec<FromQueue>, up_to: Option<Cursors>, committed: Committed) -> Vec<Message> {
+    let alone = |event| Message::FromQueue { events: vec![event], up_to: None };
+    let acknowledged = |up_to: Cursors| Message::FromQueue { events: Vec::new(), up_to: Some(up_to) };
+    match committed {
+        Committed::Yes | Committed::No => Vec::new(),
+        Committed::NotAValue if events.len() == 1 => vec![Message::FromQueue { events, up_to }],
+        Committed::Refused if events.len() <= 1 => {
+            tracing::error!(
+                ?events,
+                "PM-STORE-010: an event of a worker is dropped, since the store refuses a value of it"
+            );
+            up_to.map(acknowledged).into_iter().collect()
+        }
+        Committed::NotAValue | Committed::Refused => {
+            events.into_iter().map(alone).chain(up_to.map(acknowledged)).collect()
+        }
+    }
 }
 
 impl Driver {
@@ -30,8 +52,10 @@ impl Driver {
     ) -> Result<(), StateError> {
         match message {
             Message::Submit(operation, request, reply) => {
-                let halted = self.status.halted();
-                let outcome = self.state.submit(&operation, halted.as_deref(), now, &mut round.log)?;
+                let stop = self.status.halted().map(|reason| refusal::halted(&reason));
+                let clocks = || self.status.clock().or_else(|| self.time.doubt());
+                let stop = stop.or_else(|| clocks().map(|reason| refusal::clock(&reason)));
+                let outcome = self.state.submit(&operation, stop, now, &mut round.log)?;
                 if let (Ok(id), Some(request)) = (&outcome, request) {
                     round.requests.push((request, *id));
                 }
@@ -39,20 +63,31 @@ impl Driver {
                     let view = |id| state.operation(&id).ok_or_else(refusal::unavailable);
                     let answer = match committed {
                         Committed::Yes => outcome.and_then(view),
-                        Committed::No => Err(refusal::unavailable()),
+                        Committed::No => Err(refusal::store_takes_nothing()),
+                        Committed::NotAValue => return vec![Message::Submit(operation, request, reply)],
+                        Committed::Refused => Err(refusal::value_refused()),
                     };
                     let _ = reply.send(answer);
+                    Vec::new()
                 }));
             }
             Message::Register(entry, reply) => {
-                let outcome = self.state.register_key(*entry, now, &mut round.log)?;
+                let outcome = self.state.register_key((*entry).clone(), now, &mut round.log)?;
                 round.after.push(Box::new(move |_, committed| {
-                    let answer =
-                        if committed == Committed::Yes { outcome } else { Err(refusal::unavailable()) };
+                    let answer = match committed {
+                        Committed::Yes => outcome,
+                        Committed::No => Err(refusal::store_takes_nothing()),
+                        Committed::NotAValue => return vec![Message::Register(entry, reply)],
+                        Committed::Refused => Err(refusal::value_refused()),
+                    };
                     let _ = reply.send(answer);
+                    Vec::new()
                 }));
             }
-            Message::Ask(question) => round.after.push(Box::new(move |state, _| question(state))),
+            Message::Ask(question) => round.after.push(Box::new(move |state, _| {
+                question(state);
+                Vec::new()
+            })),
             Message::TakeIn { to, logs, reply } => {
                 let outcome = self.state.take_in(to, *logs, now, &mut round.log)?;
                 round.after.push(Box::new(move |_, committed| {
@@ -60,6 +95,7 @@ impl Driver {
                     if committed == Committed::Yes {
                         let _ = reply.send(outcome);
                     }
+                    Vec::new()
                 }));
             }
             Message::ReadAgain { kept, to, logs, reply } => {
@@ -68,6 +104,7 @@ impl Driver {
                     if committed == Committed::Yes {
                         let _ = reply.send(outcome);
                     }
+                    Vec::new()
                 }));
             }
             Message::Intake(record) => self.state.note_intake(record, now, &mut round.log)?,
@@ -79,6 +116,7 @@ impl Driver {
                             effects.into_iter().filter_map(|effect| on_chain(state, effect)).collect();
                         let _ = reply.send(wanted);
                     }
+                    Vec::new()
                 }));
             }
             Message::Hold { contract_at } => self.state.settlement.hold(contract_at),
@@ -88,13 +126,16 @@ impl Driver {
                     if committed == Committed::Yes {
                         let _ = reply.send(());
                     }
+                    Vec::new()
                 }));
             }
             Message::FromQueue { events, up_to } => {
-                for event in events {
+                for event in events.clone() {
                     self.worker_event(event, now, round)?;
                 }
+                let acknowledged = up_to.clone();
                 round.to_queue.extend(up_to.map(|cursors| ToQueue::Write(QueueWrite::Acknowledge(cursors))));
+                round.after.push(Box::new(move |_, committed| again(events, acknowledged, committed)));
             }
             Message::Ops(record, reply) => {
                 self.state.ops(record, now, &mut round.log)?;
@@ -117,6 +158,7 @@ impl Driver {
                     if committed == Committed::Yes {
                         let _ = reply.send(room);
                     }
+                    Vec::new()
                 }));
             }
             Message::RemovePool(pool, reply) => {
@@ -132,6 +174,7 @@ impl Driver {
                 self.state.seal_now(now, &mut round.log)?;
                 round.after.push(Box::new(move |_, _| {
                     let _ = reply.send(());
+                    Vec::new()
                 }));
             }
             Message::Stop => {}

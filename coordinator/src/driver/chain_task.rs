@@ -154,7 +154,7 @@ impl ChainTask {
             Finality::Tag => self.chain.finalized().await?.map(|block| block.number),
         };
         self.status.set(|status| {
-            status.head = head.number;
+            (status.head, status.head_at) = (head.number, head.timestamp);
             status.final_block = final_block.unwrap_or(0);
         });
         Ok(Heights { head: head.number, final_block })

@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -21,26 +22,34 @@ use wire::{
     eip712::{self, SigningDomain, TypedMessage},
 };
 
-use super::{Message, SharedStatus};
+use super::{Message, SharedStatus, health, reads::read, scribe::Scribe, share::Share};
 use crate::{
     chain::{Chain, Deployment},
     config::Config,
+    cost,
     ledger::{
         KnownKeys, Limits,
         accept::{check_idempotency_key, verify},
+        prepare::Book,
     },
     refusal,
     service::{
-        AccountView, Address, BatchView, DirectoryEntry, Draft, OperationView, OwnershipProofView,
-        PrepareSend, PrepareWithdraw, Service, SubmitRequest, SystemView, UserError, WorkerView,
+        Address, Balances, BatchView, CoinView, DirectoryEntry, Draft, ListOf, OperationView,
+        OwnershipProofView, PrepareSend, PrepareWithdraw, PromiseView, Reason, Service, SubmitRequest,
+        SystemView, UserError, WorkerView,
     },
     state::{
         State,
         event::{KeyRegistered, OperationId},
         ops,
     },
+    store::History,
     trace::TraceId,
+    views::Views,
 };
+
+/// A question about health that is not answered in this time says something by itself.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// The way into the driver.
 #[derive(Clone)]
@@ -71,23 +80,34 @@ impl Link {
 
 /// A running coordinator.
 pub struct Handle {
-    config: Config,
-    deployment: Deployment,
-    circuits: BTreeMap<Shape, [u8; 32]>,
-    domain: Fr,
-    signing: SigningDomain,
-    limits: Limits,
+    pub(super) config: Config,
+    pub(super) deployment: Deployment,
+    pub(super) circuits: BTreeMap<Shape, [u8; 32]>,
+    pub(super) domain: Fr,
+    pub(super) signing: SigningDomain,
+    pub(super) limits: Limits,
     keys: Arc<KnownKeys>,
-    operator: OperatorKey,
+    pub(super) operator: OperatorKey,
     chain: Arc<dyn Chain>,
     pub(super) link: Link,
-    status: SharedStatus,
+    pub(super) status: SharedStatus,
     cancel: CancellationToken,
     ended: CancellationToken,
     tasks: TaskTracker,
     thread: Mutex<Option<JoinHandle<()>>>,
     waiting: AtomicUsize,
-    draining: AtomicBool,
+    pub(super) draining: AtomicBool,
+    pub(super) views: Arc<Views>,
+    pub(super) history: Arc<dyn History>,
+    pub(super) scribe: Scribe,
+    share: Share,
+}
+
+/// What readers use.
+pub(super) struct Readings {
+    pub views: Arc<Views>,
+    pub history: Arc<dyn History>,
+    pub scribe: Scribe,
 }
 
 /// A place among the waiting requests, given back when it is dropped.
@@ -99,15 +119,19 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Runs costly pure work in the pool.
+/// Runs costly pure work in the pool, at the cost of the request.
 pub(super) async fn pooled<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, UserError> {
     let (reply, answer) = oneshot::channel();
     rayon::spawn(move || {
-        let _ = reply.send(work());
+        let begun = cost::thread_time();
+        let done = work();
+        let _ = reply.send((done, cost::thread_time().saturating_sub(begun)));
     });
-    answer.await.map_err(|_| refusal::unavailable())
+    let (done, took) = answer.await.map_err(|_| refusal::unavailable())?;
+    cost::charge(took);
+    Ok(done)
 }
 
 impl Handle {
@@ -124,6 +148,7 @@ impl Handle {
         ended: CancellationToken,
         tasks: TaskTracker,
         thread: JoinHandle<()>,
+        Readings { views, history, scribe }: Readings,
     ) -> Self {
         let domain = domain(deployment.chain_id, &deployment.contract);
         let signing = SigningDomain { chain_id: deployment.chain_id, contract: deployment.contract };
@@ -146,12 +171,19 @@ impl Handle {
             thread: Mutex::new(Some(thread)),
             waiting: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            views,
+            history,
+            scribe,
+            share: Share::default(),
         }
     }
 
     fn enter(&self) -> Result<Place<'_>, UserError> {
         if self.draining.load(Ordering::Acquire) {
             return Err(refusal::draining());
+        }
+        if self.status.takes_nothing() {
+            return Err(refusal::store_takes_nothing());
         }
         let place = Place(&self.waiting);
         if self.waiting.fetch_add(1, Ordering::AcqRel) >= self.config.waiting_max {
@@ -160,36 +192,13 @@ impl Handle {
         Ok(place)
     }
 
-    async fn ask<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&State) -> T + Send + 'static,
-    ) -> Result<T, UserError> {
-        self.link.ask(question).await.ok_or_else(refusal::unavailable)
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
     }
 
-    /// Signs the promises of an operation that is durable. The same promise always has the same signature (RFC 6979).
-    async fn promise(&self, mut view: OperationView) -> Result<OperationView, UserError> {
-        if view.promises.is_empty() {
-            return Ok(view);
-        }
-        let (operator, signing) = (self.operator.clone(), self.signing);
-        pooled(move || {
-            for promise in &mut view.promises {
-                let message = eip712::Promise {
-                    operation_id: promise.operation_id,
-                    kind: promise.kind,
-                    batch_no: promise.batch_no,
-                    index: promise.index,
-                    account: promise.account,
-                    range: promise.range,
-                    deadline: promise.deadline,
-                };
-                promise.signature = message.sign(&signing, &operator).to_vec();
-                promise.signer = operator.address();
-            }
-            view
-        })
-        .await
+    /// Whether the driver's loop does not turn.
+    pub(super) fn stuck(&self) -> bool {
+        self.status.stuck()
     }
 
     pub(super) fn status(&self) -> super::Status {
@@ -205,11 +214,17 @@ impl Handle {
         self.link.ask(question).await.unwrap()
     }
 
+    /// Keys that a signature was verified with.
+    #[cfg(test)]
+    pub(crate) fn keys_known(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Refuses new operations, waits for those under way, and seals the open batch.
     pub async fn drain(&self) {
         self.draining.store(true, Ordering::Release);
         while self.waiting.load(Ordering::Acquire) > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let (reply, sealed) = oneshot::channel();
         if self.link.send(Message::Seal(reply)) {
@@ -286,73 +301,48 @@ impl Drop for Handle {
 #[async_trait]
 impl Service for Handle {
     async fn system(&self) -> SystemView {
-        let view = self.link.ask(|state| {
-            let tree = &state.tree;
-            let root_of = |batch_no| tree.root_after(batch_no).unwrap_or_default();
-            (
-                state.batcher.open.batch_no,
-                (tree.state_batch(), tree.proven_batch(), tree.final_batch()),
-                (tree.root(), root_of(tree.proven_batch()), root_of(tree.final_batch())),
-            )
-        });
-        let (open_batch, batches, roots) = view.await.unwrap_or_default();
-        let status = self.status.get();
-        SystemView {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            chain_id: self.deployment.chain_id,
-            contract: self.deployment.contract,
-            domain: self.domain,
-            operator: self.deployment.operator,
-            promise_signer: self.operator.address(),
-            quantum_wei: self.deployment.quantum_wei,
-            min_amount: self.limits.min_amount,
-            max_leaves_per_operation: self.limits.max_leaves,
-            shapes: self.circuits.iter().map(|(shape, digest)| (*shape, *digest)).collect(),
-            dev_key: self.config.dev_key,
-            l1_head: status.head,
-            l1_finalized: status.final_block,
-            open_batch,
-            sealed_batch: batches.0,
-            proven_batch: batches.1,
-            final_batch: batches.2,
-            state_root: roots.0,
-            proven_root: roots.1,
-            final_root: roots.2,
-            intake_alarm: status.intake_alarm,
-            draining: self.draining.load(Ordering::Acquire),
-        }
+        self.system_view()
     }
 
-    async fn account(&self, address: Address) -> AccountView {
-        let view = self.link.ask(move |state| state.account(address)).await;
-        view.unwrap_or(AccountView {
-            address,
-            balances: Default::default(),
-            coins: Vec::new(),
-            operations: Vec::new(),
-        })
+    async fn balances(&self, address: Address) -> Balances {
+        self.views.balances(&address)
+    }
+
+    async fn coins(&self, address: Address, after: Option<u64>, limit: usize) -> Vec<CoinView> {
+        self.views.coins(&address, after, limit)
     }
 
     async fn directory_entry(&self, owner: Address) -> Option<DirectoryEntry> {
-        self.link.ask(move |state| state.directory_entry(&owner)).await.flatten()
+        self.views.directory_entry(&owner)
     }
 
-    async fn operation(&self, id: &str) -> Option<OperationView> {
-        let id = OperationId::parse(id)?;
-        let view = self.link.ask(move |state| state.operation(&id)).await.flatten()?;
-        self.promise(view).await.ok()
+    async fn operation(&self, id: OperationId) -> Result<Option<OperationView>, UserError> {
+        read(self.history.operation(id).await)
     }
 
-    async fn batch(&self, batch_no: u32) -> Option<BatchView> {
-        self.link.ask(move |state| state.batch_view(batch_no)).await.flatten()
+    async fn operations(
+        &self,
+        list: ListOf,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Option<Vec<OperationView>>, UserError> {
+        read(self.history.operations(list, after, limit).await)
     }
 
-    async fn batches(&self, before: Option<u32>, limit: usize) -> Vec<BatchView> {
-        self.link.ask(move |state| state.batches(before, limit)).await.unwrap_or_default()
+    async fn promises(&self, id: OperationId) -> Result<Vec<PromiseView>, UserError> {
+        self.kept_promises(id).await
+    }
+
+    async fn batch(&self, batch_no: u32) -> Result<Option<BatchView>, UserError> {
+        self.batch_view(batch_no).await
+    }
+
+    async fn batches(&self, before: Option<u32>, limit: usize) -> Result<Vec<BatchView>, UserError> {
+        self.batch_views(before, limit).await
     }
 
     async fn workers(&self) -> Vec<WorkerView> {
-        self.link.ask(State::workers).await.unwrap_or_default()
+        self.views.workers().to_vec()
     }
 
     async fn ownership_proof(
@@ -360,19 +350,25 @@ impl Service for Handle {
         index: u64,
         batch_no: Option<u32>,
     ) -> Result<OwnershipProofView, UserError> {
-        self.ask(move |state| state.ownership_proof(index, batch_no)).await?
+        self.share.ask(&self.link, move |state| state.ownership_proof(index, batch_no)).await?
     }
 
     async fn prepare_send(&self, request: PrepareSend) -> Result<Draft, UserError> {
-        self.ask(move |state| state.prepare_send(&request)).await?
+        let outlook = self.views.outlook(self.domain, self.config.valid_for);
+        self.views.prepare_send(&request, &self.limits, &outlook)
     }
 
     async fn prepare_withdraw(&self, request: PrepareWithdraw) -> Result<Draft, UserError> {
-        self.ask(move |state| state.prepare_withdraw(&request)).await?
+        let outlook = self.views.outlook(self.domain, self.config.valid_for);
+        self.views.prepare_withdraw(&request, &self.limits, &outlook)
     }
 
     async fn submit(&self, request: SubmitRequest) -> Result<OperationView, UserError> {
         let _place = self.enter()?;
+        // A repeat, or another request under its key, is answered before anything is verified.
+        if let Some(answer) = self.submitted_before(&request).await {
+            return answer;
+        }
         let (domain, limits, keys) = (self.domain, self.limits, Arc::clone(&self.keys));
         // Check signatures, in the pool.
         let operation = pooled(move || verify(&domain, &limits, &keys, request)).await??;
@@ -385,7 +381,7 @@ impl Service for Handle {
         let view = answer.await.map_err(|_| refusal::unavailable())??;
         // Durable now: promise.
         wire::failpoint("submit.durable");
-        let promised = self.promise(view).await;
+        let promised = self.promised(view).await;
         wire::failpoint("submit.promised");
         promised
     }
@@ -419,32 +415,15 @@ impl Service for Handle {
         Ok(entry)
     }
 
-    async fn ready(&self) -> Result<(), String> {
-        let status = self.status.get();
-        if let Some(reason) = status.fatal {
-            return Err(reason);
-        }
-        if self.draining.load(Ordering::Acquire) {
-            return Err("draining".to_owned());
-        }
-        let Some((paused, poisoned)) = self.link.ask(ops::trouble).await else {
-            return Err("the driver has stopped; look at the log and restart".to_owned());
-        };
-        if paused {
-            return Err("an operator has paused new operations; `ops resume` ends it".to_owned());
-        }
-        let alarm = status
-            .store_unreachable
-            .or(status.queue_unreachable)
-            .or(status.events_unreachable)
-            .or(status.chain_unreachable)
-            .or(status.intake_unreachable)
-            .or(status.intake_alarm)
-            .or(status.settlement_alarm)
-            .or(status.halted);
-        match alarm.or(poisoned) {
-            Some(reason) => Err(reason),
-            None => Ok(()),
-        }
+    async fn reasons(&self) -> Vec<Reason> {
+        // While the loop waits for its store it answers nobody; that it waits is told by the status.
+        let asked = tokio::time::timeout(ANSWER_WITHIN, self.link.ask(ops::trouble)).await;
+        let trouble = asked.ok().flatten();
+        let draining = self.draining.load(Ordering::Acquire);
+        health::reasons(&self.status.get(), draining, self.status.stuck(), trouble.as_ref())
+    }
+
+    fn live(&self) -> Result<(), String> {
+        if self.status.stuck() { Err("the coordinator's loop does not turn".to_owned()) } else { Ok(()) }
     }
 }

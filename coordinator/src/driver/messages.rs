@@ -1,7 +1,7 @@
 //! What comes to the driver, and what it lets out to queue and chain.
 
-use tokio::sync::oneshot;
 use queue::{Cursors, QueueWrite};
+use tokio::sync::oneshot;
 use wire::{Attempt, JobId, PoolName, ProcessId, ProofBytes, Timings, WorkerEvent, WorkerId};
 
 use crate::{
@@ -20,8 +20,13 @@ use crate::{
 };
 
 /// Something from the queue, proofs already verified.
+#[derive(Clone, Debug)]
 pub(crate) enum FromQueue {
-    Report { worker: WorkerId, process: ProcessId, event: Box<WorkerEvent> },
+    Report {
+        worker: WorkerId,
+        process: ProcessId,
+        event: Box<WorkerEvent>,
+    },
     Proof {
         worker: WorkerId,
         process: ProcessId,
@@ -39,9 +44,15 @@ pub(crate) enum FromQueue {
         attempt: Attempt,
     },
     /// So many entries of the pool's stream could not be read.
-    Trouble { pool: PoolName, entries: u64 },
+    Trouble {
+        pool: PoolName,
+        entries: u64,
+    },
     /// The input of a batch was replayed here: why it cannot be proved, if so.
-    Replayed { batch_no: u32, unprovable: Option<String> },
+    Replayed {
+        batch_no: u32,
+        unprovable: Option<String>,
+    },
 }
 
 /// Something to be done on L1, with all it takes.
@@ -120,5 +131,8 @@ pub(crate) enum Message {
 pub(crate) enum ToQueue {
     Write(QueueWrite),
     /// Replay the input of a batch, and say what comes of it.
-    Replay { batch_no: u32, evidence: Evidence },
+    Replay {
+        batch_no: u32,
+        evidence: Evidence,
+    },
 }

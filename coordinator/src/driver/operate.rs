@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 use wire::{PoolName, WorkerId};
 
-use super::{Handle, Message, handle::pooled, system_clock};
+use super::{Handle, Message, handle::pooled, health, system_clock};
 use crate::{
     farm::Pool,
     refusal,
@@ -12,7 +12,7 @@ use crate::{
         bisect::Suspect,
         event::{OperationId, OpsRecord},
         explain::{BatchFacts, JobFacts, Placed, phase_name},
-        ops::Deadlines,
+        ops::{Deadlines, Trouble},
         rows::Line,
     },
 };
@@ -169,7 +169,11 @@ impl Handle {
                 state.deadlines(now),
                 state.batcher.open.operations.len(),
                 state.job_facts(JOBS, now),
-                state.farm.stuck().map(|(batch_no, job, _)| (batch_no, phase_name(&job.phase))).collect::<Vec<_>>(),
+                state
+                    .farm
+                    .stuck()
+                    .map(|(batch_no, job, _)| (batch_no, phase_name(&job.phase)))
+                    .collect::<Vec<_>>(),
                 state.farm.draining().iter().map(ToString::to_string).collect(),
                 state.farm.pools().map(|(name, pool)| (name.clone(), pool)).collect(),
             )
@@ -177,21 +181,10 @@ impl Handle {
         let (paused, deadlines, open_operations, (jobs, job_count), stuck, draining, pools) =
             asked.await.ok_or_else(refusal::unavailable)?;
         let status = self.status();
-        let mut alarms: Vec<String> = [
-            status.fatal,
-            status.store_unreachable.map(|reason| format!("the store does not answer: {reason}")),
-            status.queue_unreachable.map(|reason| format!("the queue does not take jobs: {reason}")),
-            status.events_unreachable.map(|reason| format!("the queue's events cannot be read: {reason}")),
-            status.chain_unreachable,
-            status.intake_unreachable.map(|reason| format!("deposits cannot be read: {reason}")),
-            status.node_alarm,
-            status.intake_alarm,
-            status.halted.filter(|halted| status.settlement_alarm.as_ref() != Some(halted)),
-            status.settlement_alarm,
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
+        // What the state says is told below, with what to do.
+        let against = health::reasons(&status, system.draining, self.stuck(), Some(&Trouble::default()));
+        let mut alarms: Vec<String> =
+            against.into_iter().chain(health::warnings(&status)).map(|reason| reason.to_string()).collect();
         if deadlines.missed > 0 {
             alarms.push(format!("{} promises are past their deadline", deadlines.missed));
         }

@@ -11,6 +11,7 @@ use std::{
 use super::StartError;
 use crate::{
     config::Rules,
+    mark::{Behind, HighWater, Recent, digest},
     state::{State, rows::Checkpoint, snapshot::Snapshots},
     store::{Store, StoreError},
     tree::TreeError,
@@ -18,8 +19,11 @@ use crate::{
 
 pub(crate) struct Replica {
     state: State,
-    /// The number of the last event that it knows.
-    sequence: u64,
+    /// The last event that it knows. Its digest is none until it was read once: a snapshot does not hold it.
+    reached: HighWater,
+    known: bool,
+    /// What the events that it read promised.
+    recent: Recent,
     stored: Option<Checkpoint>,
     /// The last event of the snapshot that it began with.
     pub snapshot: u64,
@@ -34,7 +38,8 @@ impl Replica {
     /// A state and its last event, or nothing at all.
     pub fn from(loaded: Option<(State, u64)>, rules: Arc<Rules>) -> Self {
         let (state, sequence) = loaded.unwrap_or_else(|| (State::new(rules), 0));
-        Self { state, sequence, stored: None, snapshot: sequence }
+        let reached = HighWater { sequence, ..HighWater::default() };
+        Self { state, reached, known: false, recent: Recent::default(), stored: None, snapshot: sequence }
     }
 
     /// Hashes the whole tree again, on a copy, and calls `wrong` if a node differs.
@@ -56,15 +61,31 @@ impl Replica {
     /// `StartError` if the store cannot be read or its log does not fit the state.
     pub fn catch_up(&mut self, store: &mut dyn Store) -> Result<(), StartError> {
         let mut failed = None;
-        let Self { state, sequence, .. } = self;
-        let stored = store.replay(*sequence, &mut |number, stamped| {
-            *sequence = number;
+        let Self { state, reached, known, recent, .. } = self;
+        // The last event that is known is read again: a log that does not hold it any more is not the one that was followed.
+        let last = reached.sequence;
+        let (mut there, mut replaced) = (last == 0, false);
+        let stored = store.replay(last.saturating_sub(1), &mut |number, stamped| {
+            if number == last {
+                let found = digest(&stamped);
+                there = true;
+                replaced = *known && reached.digest != found;
+                (reached.digest, *known) = (found, true);
+                return if replaced { Err(StoreError::Replay(String::new())) } else { Ok(()) };
+            }
             state.apply(&stamped).map_err(|error| {
                 let text = error.to_string();
                 failed = Some(error);
                 StoreError::Replay(text)
-            })
+            })?;
+            let promised = reached.move_over(std::slice::from_ref(&stamped));
+            promised.into_iter().for_each(|promised| recent.push(promised));
+            *known = true;
+            Ok(())
         });
+        if replaced || (stored.is_ok() && !there) {
+            return Err(self.behind(store, replaced));
+        }
         if let Some(error) = failed {
             return Err(StartError::State(error));
         }
@@ -72,6 +93,21 @@ impl Replica {
         // The projections already hold all this.
         self.state.take_rows();
         Ok(())
+    }
+
+    /// The log lacks what this one knows of it.
+    fn behind(&self, store: &mut dyn Store, replaced: bool) -> StartError {
+        let place = match self.snapshot == self.reached.sequence {
+            true => "a snapshot in the data directory",
+            false => "this coordinator, which followed the log,",
+        };
+        match last_event(store) {
+            Ok(found) => {
+                let behind = Behind::new(place.to_owned(), self.reached, found, replaced);
+                StartError::Behind(Box::new(behind.with(Some(&self.recent))))
+            }
+            Err(error) => error.into(),
+        }
     }
 
     /// As `catch_up`, for a store that leads: nobody else writes behind it. It can be asked again.
@@ -92,10 +128,25 @@ impl Replica {
         Err(StartError::Checkpoint { stored, replayed: replayed.batch_no })
     }
 
-    /// The state to lead with and its last event.
-    pub fn into_state(self) -> (State, u64) {
-        (self.state, self.sequence)
+    /// How far it is.
+    pub fn reached(&self) -> &HighWater {
+        &self.reached
     }
+
+    /// The state to lead with, how far it is, and what was promised lately.
+    pub fn into_state(self) -> (State, HighWater, Recent) {
+        (self.state, self.reached, self.recent)
+    }
+}
+
+/// The number of the last event of a log.
+pub(super) fn last_event(store: &mut dyn Store) -> Result<u64, StoreError> {
+    let mut last = 0;
+    store.replay(0, &mut |number, _| {
+        last = number;
+        Ok(())
+    })?;
+    Ok(last)
 }
 
 /// When snapshots are made, and where.

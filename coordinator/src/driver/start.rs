@@ -8,28 +8,36 @@ use std::{
 };
 
 use circuits::{public_data::domain, shape::Shape};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use queue::CoordinatorQueue;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wire::{ecdsa::OperatorKey, eip712::SigningDomain};
 
 use super::{
-    Driver, Handle, Replica, SharedStatus, Snapshotter,
+    Clocks, Driver, Handle, Lost, Replica, SharedStatus, Snapshotter, Time,
     chain_task::{ChainTask, unlisted},
     handle, queue_task,
     replica::SnapshotSettings,
+    scribe::{self, Scribe},
     system_clock,
     telemetry::Telemetry,
 };
 use crate::{
     chain::{Chain, ChainError, ContractState},
     config::{Config, ConfigError, Rules},
+    mark::{Behind, Compared, HighWater, Kept, Loss, Mark, MarkError, Marks},
     state::{State, StateError, snapshot::Snapshots},
     store::{Leadership, Store, StoreError},
     verifier::ProofVerifier,
+    views::Views,
 };
 
 /// A standby looks this often for new events and whether it leads.
 const FOLLOW_EVERY: Duration = Duration::from_millis(100);
+
+/// Rows of the history that are written again in one transaction.
+const ROWS_TOGETHER: usize = 2_000;
+/// A standby raises the mark in its data directory this often.
+const RAISE_EVERY: Duration = Duration::from_secs(1);
 
 /// A store that does not answer at the start is asked again after this.
 const BIND_EVERY: Duration = Duration::from_secs(1);
@@ -44,6 +52,8 @@ pub struct Parts {
     pub verifier: Arc<dyn ProofVerifier>,
     /// Signs promises.
     pub operator: OperatorKey,
+    /// What was promised, kept outside the store.
+    pub marks: Marks,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -66,12 +76,16 @@ pub enum StartError {
     )]
     Checkpoint { stored: u32, replayed: u32 },
     #[error(
-        "PM-START-003: the contract stands at batch {contract}, this store proved {proven} (or another root); the data \
-         folder is old or of another deployment: find the current one"
+        "PM-START-003: the contract stands at batch {contract}, this store proved {proven} (or another root): the database is an \
+         old copy or of another deployment. What L1 has settled cannot be given up: restore the newest copy"
     )]
     Contract { contract: u32, proven: u32 },
     #[error("PM-START-006: {0}")]
     Signer(String),
+    #[error("PM-START-007: {0}")]
+    Behind(Box<Behind>),
+    #[error(transparent)]
+    Mark(#[from] MarkError),
     #[error("PM-START-004: the driver's thread cannot be started ({0})")]
     Thread(String),
     #[error("PM-START-005: the folder for snapshots cannot be made ({0}); check the permissions")]
@@ -85,7 +99,7 @@ pub enum StartError {
 /// `StartError` when the settings cannot work, the store cannot be trusted, or it does not fit the contract.
 pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartError> {
     config.validate()?;
-    let Parts { store, snapshots, queue, chain, verifier, operator } = parts;
+    let Parts { store, snapshots, queue, chain, verifier, operator, marks } = parts;
     let deployment = chain.deployment().await?;
     let (mut circuits, mut keys) = (BTreeMap::new(), BTreeMap::new());
     for shape in &config.shapes {
@@ -103,9 +117,10 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
         .map_err(|error: std::io::Error| StartError::Snapshots(error.to_string()))?;
     let kept = snapshots.as_ref().map(|(snapshots, _)| snapshots.clone());
     let store = bind(store, bound).await?;
+    let (loads, knows) = (kept.clone(), Arc::clone(&rules));
     let loaded = blocking(move || {
         wire::failpoint("start.bound");
-        Replica::load(kept.as_ref(), rules)
+        Replica::load(loads.as_ref(), knows)
     });
     let replica = loaded.await?;
     let newest = replica.snapshot;
@@ -114,7 +129,8 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
     replica.scrub(move |error| {
         damaged.set(|status| status.damaged = Some(error));
     });
-    let Led { store, state, sequence, term } = follow(store, replica).await?;
+    let Led { store, state, reached, term, marks, lost } =
+        follow(store, replica, marks, kept, rules, &status).await?;
     compare_with_contract(&state, &chain.contract_state().await?)?;
     if !chain.is_promise_signer(operator.address()).await? {
         return Err(StartError::Signer(unlisted(&operator.address())));
@@ -122,6 +138,7 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
     // What the contract refused before is refused until a look finds that it is not.
     status.set(|status| status.halted = state.settlement.refusal().map(str::to_owned));
     wire::failpoint("start.compared");
+    let (store, state) = complete_history(store, state, reached.sequence).await?;
     tracing::info!(
         batch = state.tree.state_batch(),
         proven = state.tree.proven_batch(),
@@ -129,8 +146,12 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
         "the log is replayed"
     );
 
+    let (views, history) = (Arc::new(Views::of(&state)), store.history());
+    let (scribe, signed) = Scribe::new();
     let (sender, inbox) = crossbeam_channel::unbounded();
     let (outbox, to_queue) = tokio::sync::mpsc::unbounded_channel();
+    let began = Instant::now();
+    let clocks = Clocks { wall: Box::new(system_clock), monotonic: Box::new(move || began.elapsed()) };
     let driver = Driver {
         state,
         store,
@@ -140,13 +161,17 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
         status: status.clone(),
         commit_max: config.commit_max,
         commit_window: config.commit_window,
-        sequence,
+        reached,
+        marks,
+        lost,
         asked_to_lead: Instant::now(),
         term,
-        clock: Box::new(system_clock),
+        time: Time::new(clocks, config.tolerance()),
         pause: Box::new(thread::sleep),
-        last_now: 0,
         telemetry: Telemetry::default(),
+        views: Arc::clone(&views),
+        looked_at_workers: Instant::now(),
+        refusing: None,
     };
     let cancel = CancellationToken::new();
     let ended = CancellationToken::new();
@@ -173,11 +198,29 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
         signer: operator.address(),
     };
     tasks.spawn(chain_task.run(cancel.clone()));
-    tasks.spawn(queue_task::write(Arc::clone(&queue), to_queue, link.clone(), status.clone(), cancel.clone()));
+    tasks.spawn(queue_task::write(
+        Arc::clone(&queue),
+        to_queue,
+        link.clone(),
+        status.clone(),
+        cancel.clone(),
+    ));
     tasks.spawn(queue_task::read(queue, verifier, link.clone(), status.clone(), cancel.clone()));
+    tasks.spawn(scribe::write(Arc::clone(&history), signed, cancel.clone()));
     tasks.close();
     Ok(Arc::new(Handle::new(
-        config, deployment, circuits, operator, chain, link, status, cancel, ended, tasks, thread,
+        config,
+        deployment,
+        circuits,
+        operator,
+        chain,
+        link,
+        status,
+        cancel,
+        ended,
+        tasks,
+        thread,
+        handle::Readings { views, history, scribe },
     )))
 }
 
@@ -206,26 +249,119 @@ async fn bind(mut store: Box<dyn Store>, deployment: String) -> Result<Box<dyn S
 struct Led {
     store: Box<dyn Store>,
     state: State,
-    sequence: u64,
+    reached: HighWater,
     term: u64,
+    marks: Kept,
+    lost: Option<Lost>,
+}
+
+/// One that follows, and what it needs to begin anew.
+struct Follower {
+    store: Box<dyn Store>,
+    replica: Replica,
+    marks: Marks,
+    snapshots: Option<Snapshots>,
+    rules: Arc<Rules>,
+    lost: Option<Lost>,
+    /// When the mark in the data directory was raised last.
+    raised: Instant,
+}
+
+impl Follower {
+    /// One look at the log and at who leads; with the lead, the log is compared with all that was promised.
+    fn look(&mut self, status: &SharedStatus) -> Result<Leadership, StartError> {
+        let looked = follow_once(self.store.as_mut(), &mut self.replica);
+        let looked = looked.and_then(|led| {
+            if matches!(led, Leadership::Leading { .. }) {
+                self.compare(status)?;
+            } else if self.raised.elapsed() >= RAISE_EVERY {
+                self.raised = Instant::now();
+                // A standby that is started again on an older copy notices as well.
+                if let Some(journal) = &mut self.marks.journal {
+                    journal.raise(self.replica.reached())?;
+                }
+            }
+            Ok(led)
+        });
+        match looked {
+            Err(StartError::Behind(behind)) => self.behind(*behind),
+            other => other,
+        }
+    }
+
+    fn compare(&mut self, status: &SharedStatus) -> Result<(), StartError> {
+        let reached = *self.replica.reached();
+        match self.marks.compare(self.store.as_mut(), &reached) {
+            Ok(unread) => {
+                for problem in &unread {
+                    tracing::warn!(problem, "a high-water mark cannot be compared");
+                }
+                status.set(|status| status.mark_alarm = unread.into_iter().next());
+                Ok(())
+            }
+            Err(Compared::Behind(behind)) => Err(StartError::Behind(behind)),
+            Err(Compared::Mark(error)) => Err(error.into()),
+            Err(Compared::Store(error)) => Err(error.into()),
+        }
+    }
+
+    /// What is missing is given up, if an operator says so: begins anew with what is there.
+    fn behind(&mut self, behind: Behind) -> Result<Leadership, StartError> {
+        // A snapshot knows how far the log was, not what was promised: the data directory does.
+        let behind = if behind.missing.is_empty() { behind.with(self.marks.recent()) } else { behind };
+        let behind = self.marks.listed(behind);
+        if self.marks.loss == Loss::Refuse || self.lost.is_some() {
+            return Err(StartError::Behind(Box::new(behind)));
+        }
+        tracing::error!(%behind, "an operator accepts this loss");
+        self.lost = Some(Lost { known: behind.known.sequence, found: behind.found });
+        if let Some(snapshots) = &self.snapshots {
+            snapshots.clear().map_err(|error| StartError::Snapshots(error.to_string()))?;
+        }
+        let mut replica = Replica::from(None, Arc::clone(&self.rules));
+        let leads = self.store.lead()?;
+        replica.catch_up(self.store.as_mut())?;
+        let (_, reached, recent) = replica.into_state();
+        self.marks.reset(&reached, &recent)?;
+        self.replica = Replica::from(None, Arc::clone(&self.rules));
+        let holder = match leads {
+            Leadership::Following { holder } => holder,
+            Leadership::Leading { .. } => "this one".to_owned(),
+        };
+        Ok(Leadership::Following { holder })
+    }
 }
 
 /// Follows the log until this store leads; then the state to lead with. A standby waits here, its state ready, for as long
 /// as another leads or the database does not answer.
-async fn follow(mut store: Box<dyn Store>, mut replica: Replica) -> Result<Led, StartError> {
+async fn follow(
+    store: Box<dyn Store>,
+    replica: Replica,
+    marks: Marks,
+    snapshots: Option<Snapshots>,
+    rules: Arc<Rules>,
+    status: &SharedStatus,
+) -> Result<Led, StartError> {
+    let raised = Instant::now();
+    let mut follower = Follower { store, replica, marks, snapshots, rules, lost: None, raised };
     let mut leader = None;
     loop {
+        let told = status.clone();
         let step = blocking(move || {
-            let led = follow_once(store.as_mut(), &mut replica);
-            (store, replica, led)
+            let led = follower.look(&told);
+            (follower, led)
         });
         let led;
-        (store, replica, led) = step.await?;
+        (follower, led) = step.await?;
         match led {
             Ok(Leadership::Leading { term }) => {
                 tracing::info!(term, "this coordinator leads");
-                let (state, sequence) = replica.into_state();
-                return Ok(Led { store, state, sequence, term });
+                let Follower { store, replica, marks, lost, .. } = follower;
+                let (state, reached, recent) = replica.into_state();
+                let told = status.clone();
+                let tell = move |alarm| told.set(|status| status.mark_alarm = alarm);
+                let marks = blocking(move || marks.keep(&reached, &recent, tell)).await??;
+                return Ok(Led { store, state, reached, term, marks, lost });
             }
             Ok(Leadership::Following { holder }) => {
                 if leader.as_ref() != Some(&holder) {
@@ -240,6 +376,31 @@ async fn follow(mut store: Box<dyn Store>, mut replica: Replica) -> Result<Led, 
         }
         tokio::time::sleep(FOLLOW_EVERY).await;
     }
+}
+
+/// Writes rows again that were written by a version that knew less about the history. It can be cut off at any time: the
+/// next start goes on with it.
+async fn complete_history(
+    mut store: Box<dyn Store>,
+    state: State,
+    sequence: u64,
+) -> Result<(Box<dyn Store>, State), StartError> {
+    let completed = blocking(move || {
+        if store.is_incomplete()? {
+            let batches = state.batcher.open.batch_no;
+            tracing::info!(batches, "the history in the store is completed for its readers");
+            let mut rows = Vec::new();
+            for batch_no in 1..=batches {
+                rows.extend(state.history_rows(batch_no));
+                if rows.len() >= ROWS_TOGETHER || batch_no == batches {
+                    store.commit(sequence + 1, &[], &rows)?;
+                    rows.clear();
+                }
+            }
+        }
+        Ok::<_, StoreError>((store, state))
+    });
+    Ok(completed.await??)
 }
 
 /// Follows the log and asks who leads; if it is this store, the replica knows all that was written before.

@@ -161,7 +161,11 @@ impl Telemetry {
             FarmRecord::Poisoned { .. } => counter!("proofmill_jobs_poisoned_total").increment(1),
             FarmRecord::Parked { batch_no, message } => {
                 counter!("proofmill_jobs_parked_total").increment(1);
-                tracing::error!(batch = batch_no, message, "PM-FARM-005: a job ended badly on several workers and alone; it is parked");
+                tracing::error!(
+                    batch = batch_no,
+                    message,
+                    "PM-FARM-005: a job ended badly on several workers and alone; it is parked"
+                );
             }
             FarmRecord::Published { .. }
             | FarmRecord::Ended { .. }

@@ -4,17 +4,17 @@
 use std::{
     path::Path,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
 use circuits::{batch::Prepared, shape::Shape};
-use tokio::task::JoinHandle;
 use queue::{
     CoordinatorQueue, WorkerQueue,
     memory::{Limits, MemoryQueue},
 };
+use tokio::task::JoinHandle;
 use wire::{
     CircuitSupport, Control, JobEntry, ProcessId, ProofBytes, Registration, Timings, WorkerEvent, WorkerId,
     job::decode_batch_input,
@@ -24,9 +24,13 @@ use super::*;
 use crate::{
     chain::{Chain, memory::MemoryChain},
     config::{Config, Finality},
-    service::{OperationView, PrepareSend, PrepareWithdraw, Service, Stage, UserError},
-    state::rows::{Checkpoint, Line, Row},
-    store::{Leadership, SqliteStore},
+    mark::Marks,
+    service::{ListOf, OperationView, PrepareSend, PrepareWithdraw, PromiseView, Service, Stage, UserError},
+    state::{
+        event::OperationId,
+        rows::{Checkpoint, Line, Row},
+    },
+    store::{History, Leadership, SqliteStore},
     testkit::{Holder, TagVerifier},
     verifier::ProofVerifier,
 };
@@ -90,6 +94,16 @@ impl World {
         store: Box<dyn Store>,
         snapshots: Option<SnapshotSettings>,
     ) -> Result<Arc<Handle>, StartError> {
+        self.start_marked(config, store, snapshots, Marks::default()).await
+    }
+
+    async fn start_marked(
+        &self,
+        config: Config,
+        store: Box<dyn Store>,
+        snapshots: Option<SnapshotSettings>,
+        marks: Marks,
+    ) -> Result<Arc<Handle>, StartError> {
         let parts = Parts {
             store,
             snapshots,
@@ -97,6 +111,7 @@ impl World {
             chain: Arc::clone(&self.chain) as Arc<dyn Chain>,
             verifier: Arc::new(TagVerifier),
             operator: Holder::new(200).ethereum,
+            marks,
         };
         start(config, parts).await
     }
@@ -120,7 +135,8 @@ impl Drop for World {
 
 /// A registration with a verifying key of this first byte for each circuit.
 fn registers(verifying_key: impl Fn(Shape) -> [u8; 32]) -> WorkerEvent {
-    let circuit = |shape: Shape| CircuitSupport { shape, digest: [1; 32], verifying_key: verifying_key(shape) };
+    let circuit =
+        |shape: Shape| CircuitSupport { shape, digest: [1; 32], verifying_key: verifying_key(shape) };
     let registration = Registration {
         backend: "tag".to_owned(),
         version: "1".to_owned(),
@@ -175,6 +191,28 @@ async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     panic!("never came true: {what}");
 }
 
+async fn operation(handle: &Handle, id: &str) -> OperationView {
+    let view = handle.operation(OperationId::parse(id).unwrap()).await.unwrap();
+    view.unwrap_or_else(|| panic!("{id} was accepted and is lost"))
+}
+
+async fn promises(handle: &Handle, id: &str) -> Vec<PromiseView> {
+    handle.promises(OperationId::parse(id).unwrap()).await.unwrap()
+}
+
+/// All operations of a holder, page by page.
+async fn operations_of(handle: &Handle, holder: &Holder) -> Vec<OperationView> {
+    let mut all: Vec<OperationView> = Vec::new();
+    loop {
+        let after = all.last().and_then(|last| OperationId::parse(&last.id));
+        let page = handle.operations(ListOf::Address(holder.owner), after, 100).await.unwrap().unwrap();
+        if page.is_empty() {
+            return all;
+        }
+        all.extend(page);
+    }
+}
+
 async fn settle(handle: &Handle) {
     eventually("everything is final", async || handle.settled().await).await;
 }
@@ -219,7 +257,10 @@ mod halt;
 mod kill;
 mod operators;
 mod outage;
+mod reads;
+mod refusals;
 mod reorg;
+mod restored;
 mod tracing;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -255,7 +296,7 @@ async fn deposit_send_and_withdraw_go_all_the_way_and_end_final() {
     let withdrawn = handle.submit(bob.sign(&draft, "w")).await.unwrap();
     settle(&handle).await;
 
-    let view = handle.operation(&withdrawn.id).await.unwrap();
+    let view = operation(&handle, &withdrawn.id).await;
     assert_eq!(view.stage, Stage::Final);
     let stages: Vec<Stage> = view.timeline.iter().map(|entry| entry.stage).collect();
     assert!(stages.is_sorted(), "{stages:?}");
@@ -266,9 +307,14 @@ async fn deposit_send_and_withdraw_go_all_the_way_and_end_final() {
     assert_eq!(system.final_batch, world.chain.contract().batch_no);
     assert_eq!(handle.ready().await, Ok(()));
     // Every proof cost 12 J, whatever its batch held.
+    // Workers are looked at a few times a second.
+    eventually("readers see what a proof cost", async || {
+        handle.workers().await.iter().any(|worker| worker.joules_per_proof.is_some())
+    })
+    .await;
     let workers = handle.workers().await;
     let [tagger] = workers.as_slice() else { panic!("{workers:?}") };
-    assert_eq!((tagger.id.as_str(), tagger.backend.as_deref()), ("tagger", Some("tag")));
+    assert_eq!((tagger.id.as_str(), tagger.backend.as_deref()), ("default/tagger", Some("tag")));
     assert!((tagger.joules_per_proof.unwrap() - 12.0).abs() < 1e-9, "{tagger:?}");
     assert!(tagger.joules_per_payment.is_some_and(|joules| joules > 0.0), "{tagger:?}");
     let coin = &handle.account(alice.owner).await.coins[0];
@@ -312,7 +358,7 @@ async fn a_restart_at_any_time_loses_and_doubles_nothing() {
     assert_eq!((balances.accepted, balances.finalized), (total, total));
     assert_eq!(handle.account(alice.owner).await.balances.finalized, 10_000 - total);
     for id in ids {
-        assert_eq!(handle.operation(&id).await.unwrap().stage, Stage::Final);
+        assert_eq!(operation(&handle, &id).await.stage, Stage::Final);
     }
     assert_eq!(handle.system().await.final_root, world.chain.contract().root);
     handle.shutdown().await;
@@ -326,7 +372,7 @@ async fn a_bad_proof_is_refused_and_its_job_goes_to_another_attempt() {
     let (alice, _) = people();
     fund(&world, &handle, &alice, 1_000).await;
     settle(&handle).await;
-    let batch = handle.batch(1).await.unwrap();
+    let batch = handle.batch(1).await.unwrap().unwrap();
     assert_eq!((batch.stage, batch.attempts), (Stage::Final, 3));
     assert_eq!(world.chain.sent(), 1, "no bad proof was broadcast");
     handle.shutdown().await;
@@ -342,7 +388,7 @@ async fn a_reorganisation_brings_a_submitted_batch_back() {
     world.chain.mine(3);
     eventually("the batch is broadcast", async || world.chain.sent() > 0).await;
     world.chain.mine(1);
-    let mined = async || handle.batch(1).await.is_some_and(|batch| batch.l1_block.is_some());
+    let mined = async || handle.batch(1).await.unwrap().is_some_and(|batch| batch.l1_block.is_some());
     eventually("the coordinator sees the batch mined", mined).await;
     world.chain.reorg(1);
     assert_eq!(world.chain.contract().batch_no, 0, "the batch's block is gone");
@@ -378,6 +424,14 @@ impl Store for Flaky {
         self.inner.replay(after, each)
     }
 
+    fn history(&self) -> Arc<dyn History> {
+        self.inner.history()
+    }
+
+    fn is_incomplete(&mut self) -> Result<bool, StoreError> {
+        self.inner.is_incomplete()
+    }
+
     fn lines(&mut self, batch_no: u32) -> Result<Vec<Line>, StoreError> {
         self.inner.lines(batch_no)
     }
@@ -406,7 +460,7 @@ async fn a_failed_commit_answers_nobody_with_success_and_nothing_of_it_stays() {
     assert_eq!((refused.code, refused.retryable), ("UNAVAILABLE", true));
     broken.store(false, Ordering::Release);
     assert_eq!(handle.account(bob.owner).await.balances.accepted, 0);
-    send(&handle, &alice, &bob, 100, "k").await.unwrap();
+    eventually("it is taken again", async || send(&handle, &alice, &bob, 100, "k").await.is_ok()).await;
     assert_eq!(handle.account(bob.owner).await.balances.accepted, 100);
     handle.shutdown().await;
 }
@@ -421,7 +475,7 @@ async fn draining_refuses_new_operations_and_seals_what_is_open() {
     fund(&world, &handle, &alice, 1_000).await;
     let sent = send(&handle, &alice, &bob, 100, "k").await.unwrap();
     handle.drain().await;
-    assert!(handle.operation(&sent.id).await.unwrap().stage >= Stage::Sealed);
+    assert!(operation(&handle, &sent.id).await.stage >= Stage::Sealed);
     let refused = send(&handle, &alice, &bob, 100, "k2").await.unwrap_err();
     assert_eq!((refused.code, refused.retryable), ("DRAINING", true));
     handle.shutdown().await;

@@ -19,8 +19,7 @@ impl Farm {
     pub(super) fn end_reported(
         &mut self,
         worker: &WorkerId,
-        id: JobId,
-        attempt: Attempt,
+        (id, attempt): (JobId, Attempt),
         end: AttemptEnd,
         message: &str,
         now: u64,
@@ -73,7 +72,8 @@ impl Farm {
         now: u64,
         effects: &mut Vec<FarmEffect>,
     ) {
-        let lease = self.jobs.get(&batch_no).and_then(|job| job.live.iter().find(|lease| lease.attempt == attempt));
+        let lease =
+            self.jobs.get(&batch_no).and_then(|job| job.live.iter().find(|lease| lease.attempt == attempt));
         let Some(worker) = lease.map(|lease| lease.worker.clone()) else { return };
         if end != AttemptEnd::Moved
             && let Some(known) = self.work.registry.get_mut(&worker)
@@ -88,7 +88,11 @@ impl Farm {
         }
         let pool = worker.pool.clone();
         let message = message.to_owned();
-        self.record(FarmRecord::AttemptEnded { batch_no, attempt, worker, end, message: message.clone() }, now, effects);
+        self.record(
+            FarmRecord::AttemptEnded { batch_no, attempt, worker, end, message: message.clone() },
+            now,
+            effects,
+        );
         let Some(job) = self.jobs.get(&batch_no) else { return };
         if !job.live.iter().any(|lease| lease.worker.pool == pool) {
             effects.push(FarmEffect::RemoveInput { pool, batch_no });
@@ -97,7 +101,8 @@ impl Farm {
             return;
         }
         let k = self.rules.quarantine_after;
-        let often = job.failed_on.len() >= k as usize || job.failures >= k.saturating_mul(FAILURES_PER_WORKER);
+        let often =
+            job.failed_on.len() >= k as usize || job.failures >= k.saturating_mul(FAILURES_PER_WORKER);
         if job.quarantined && job.live.is_empty() {
             self.record(FarmRecord::Parked { batch_no, message }, now, effects);
             let parked = self.jobs.get(&batch_no).map_or(0, |job| job.parked);
@@ -108,7 +113,13 @@ impl Farm {
     }
 
     /// Tells a worker that nothing more is wanted of an attempt.
-    pub(super) fn close(&self, worker: &WorkerId, batch_no: u32, attempt: u32, effects: &mut Vec<FarmEffect>) {
+    pub(super) fn close(
+        &self,
+        worker: &WorkerId,
+        batch_no: u32,
+        attempt: u32,
+        effects: &mut Vec<FarmEffect>,
+    ) {
         if let Some(known) = self.work.registry.get(worker) {
             let control = Control::Close { job: JobId::of_batch(batch_no), attempt: Attempt(attempt) };
             let directive = Directive { process: known.process, control };
@@ -118,14 +129,19 @@ impl Farm {
 
     /// A worker says that the input is to blame: the coordinator looks itself, once.
     fn ask_replay(&mut self, batch_no: u32, effects: &mut Vec<FarmEffect>) {
-        if !self.work.replays.contains_key(&batch_no) {
-            self.work.replays.insert(batch_no, None);
+        if let std::collections::btree_map::Entry::Vacant(unknown) = self.work.replays.entry(batch_no) {
+            unknown.insert(None);
             effects.push(FarmEffect::Replay { batch_no });
         }
     }
 
     /// The coordinator has replayed the input.
-    pub(super) fn replayed(&mut self, batch_no: u32, unprovable: Option<String>, effects: &mut Vec<FarmEffect>) {
+    pub(super) fn replayed(
+        &mut self,
+        batch_no: u32,
+        unprovable: Option<String>,
+        effects: &mut Vec<FarmEffect>,
+    ) {
         let Some(job) = self.jobs.get(&batch_no) else { return };
         self.work.replays.insert(batch_no, Some(unprovable.is_none()));
         let Some(message) = unprovable else { return };

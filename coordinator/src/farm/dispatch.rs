@@ -39,6 +39,7 @@ impl Farm {
             return;
         }
         for shape in Shape::ALL {
+            self.dispatch_alone(shape, now, effects);
             self.dispatch_due(shape, now, effects);
             self.relieve(shape, now, effects);
         }
@@ -61,13 +62,43 @@ impl Farm {
         }
     }
 
+    /// The oldest job that is tried alone goes to an idle worker. If none is idle one is reserved: it gets nothing more until it
+    /// is, or the job would wait for ever behind younger ones.
+    fn dispatch_alone(&mut self, shape: Shape, now: u64, effects: &mut Vec<FarmEffect>) {
+        let alone = self.work.alone.get(&shape).and_then(|alone| alone.first().copied());
+        let Some(batch_no) = alone else {
+            if let Some(worker) = self.work.reserved.remove(&shape) {
+                self.set_alone(&worker, false);
+            }
+            return;
+        };
+        let Some(job) = self.jobs.get(&batch_no) else { return };
+        let Pick::Worker(worker) = self.pick(job) else { return };
+        if self.is_idle(&worker) {
+            self.work.reserved.remove(&shape);
+            self.grant(batch_no, &worker, now, effects);
+            self.work.wants_dispatch = true;
+        } else if self.work.reserved.get(&shape).is_none_or(|known| self.work.registry.get(known).is_none()) {
+            self.set_alone(&worker, true);
+            self.work.reserved.insert(shape, worker);
+        }
+    }
+
+    fn set_alone(&mut self, worker: &WorkerId, is_alone: bool) {
+        if let Some(known) = self.work.registry.get_mut(worker) {
+            known.is_alone = is_alone;
+            self.refresh(worker);
+        }
+    }
+
     /// The best free worker for a job: the least busy one of the pool with the most room.
     fn pick(&self, job: &Job) -> Pick {
         let free = self.work.registry.free(job.shape).filter(|pools| !pools.is_empty());
         let Some(free) = free else { return Pick::NoneFree };
         // Where each registered worker that could prove it has failed on it, they are tried again.
         let failed = |id: &&WorkerId| self.is_able(id, job.shape);
-        let all_failed = self.work.registry.count_able(job.shape) <= job.failed_on.iter().filter(failed).count();
+        let all_failed =
+            self.work.registry.count_able(job.shape) <= job.failed_on.iter().filter(failed).count();
         let elsewhere: BTreeSet<&PoolName> = match job.quarantined {
             true => self.pools_without_failures(job),
             false => BTreeSet::new(),
@@ -82,11 +113,9 @@ impl Farm {
                 !job.live.iter().any(|lease| lease.worker == *id)
                     && (all_failed || job.quarantined || !job.failed_on.contains(id))
             };
-            let candidate = workers.iter().take(super::MAX_FAILED_ON + MAX_LIVE + 1).find(|(.., id)| allowed(id));
+            let candidate =
+                workers.iter().take(super::MAX_FAILED_ON + MAX_LIVE + 1).find(|(.., id)| allowed(id));
             let Some((load, turn, id)) = candidate else { continue };
-            if job.quarantined && *load > 0 {
-                continue;
-            }
             let rank = (*load, pool.in_flight.saturating_mul(1024) / pool.window, *turn);
             if best.as_ref().is_none_or(|(least, _)| rank < *least) {
                 best = Some((rank, id));
@@ -107,17 +136,20 @@ impl Farm {
     }
 
     fn grant(&mut self, batch_no: u32, worker: &WorkerId, now: u64, effects: &mut Vec<FarmEffect>) {
-        let Some((job, known)) = self.jobs.get(&batch_no).zip(self.work.registry.get_mut(worker)) else { return };
+        let Some((job, known)) = self.jobs.get(&batch_no).zip(self.work.registry.get_mut(worker)) else {
+            return;
+        };
         let (attempt, process) = (job.attempt + 1, known.process);
-        known.is_alone = job.quarantined;
-        let first_in_pool = !job.live.iter().any(|lease| lease.worker.pool == worker.pool);
+        known.is_alone |= job.quarantined;
+        // A second attempt may be one because the input was lost.
+        let needs_input = attempt > 1 || !job.live.iter().any(|lease| lease.worker.pool == worker.pool);
         if let Some(pool) = self.work.pools.get_mut(&worker.pool) {
             pool.in_flight += 1;
         }
         self.record(FarmRecord::Granted { batch_no, attempt, worker: worker.clone() }, now, effects);
         self.work.timers.at(now + self.rules.lease_ms, Timer::Attempt(batch_no, attempt));
         self.refresh(worker);
-        if first_in_pool {
+        if needs_input {
             effects.push(FarmEffect::Input { pool: worker.pool.clone(), batch_no });
         }
         let Some(job) = self.jobs.get(&batch_no) else { return };

@@ -64,7 +64,8 @@ impl super::Farm {
     /// What the workers that are alive can prove of a circuit.
     pub fn capacity(&self, shape: Shape) -> Capacity {
         let count = |jobs: Option<usize>| jobs.unwrap_or(0);
-        let due = count(self.work.due.get(&shape).map(std::collections::BTreeSet::len));
+        let due = count(self.work.due.get(&shape).map(std::collections::BTreeSet::len))
+            + count(self.work.alone.get(&shape).map(std::collections::BTreeSet::len));
         let in_flight = count(self.work.in_flight.get(&shape).map(std::collections::BTreeSet::len));
         Capacity {
             workers: self.work.registry.count_able(shape),

@@ -186,7 +186,13 @@ impl Farm {
             FarmRecord::Granted { attempt, worker, .. } => {
                 job.attempt = job.attempt.max(*attempt);
                 let worker = worker.clone();
-                job.live.push(Lease { worker: worker.clone(), attempt: *attempt, granted: at, until, sent: at });
+                job.live.push(Lease {
+                    worker: worker.clone(),
+                    attempt: *attempt,
+                    granted: at,
+                    until,
+                    sent: at,
+                });
                 job.phase = Phase::Leased;
                 self.work.leases_of.entry(worker).or_default().push((batch_no, *attempt));
             }

@@ -7,11 +7,8 @@ use wire::{
 };
 
 use super::{
-    AttemptEnd, Farm, FarmEffect, FarmRecord, MAX_DRAINING,
-    attempt::SILENT,
-    keys,
-    registry::MAX_WORKERS_PER_POOL,
-    timers::Timer,
+    AttemptEnd, Farm, FarmEffect, FarmRecord, MAX_DRAINING, attempt::SILENT, keys,
+    registry::MAX_WORKERS_PER_POOL, timers::Timer,
 };
 
 /// An entry that heartbeats do not name is sent again after this.
@@ -54,11 +51,11 @@ impl Farm {
                     FailureKind::Infrastructure => AttemptEnd::Failed,
                     FailureKind::Input | FailureKind::Proof => AttemptEnd::Blamed,
                 };
-                self.end_reported(worker, job, attempt, end, &message, now, effects);
+                self.end_reported(worker, (job, attempt), end, &message, now, effects);
                 self.reply(worker, process, Control::Close { job, attempt }, now, effects);
             }
             (_, WorkerEvent::HandedBack { job, attempt, message }) => {
-                self.end_reported(worker, job, attempt, AttemptEnd::HandedBack, &message, now, effects);
+                self.end_reported(worker, (job, attempt), AttemptEnd::HandedBack, &message, now, effects);
                 self.reply(worker, process, Control::Close { job, attempt }, now, effects);
             }
             (_, WorkerEvent::Left { message }) => {
@@ -78,15 +75,15 @@ impl Farm {
         now: u64,
         effects: &mut Vec<FarmEffect>,
     ) {
-        if let Some(known) = self.work.registry.get(worker) {
-            if known.process != process {
-                // A process that was killed is silent for a lease before its name is free.
-                if known.seen + self.rules.lease_ms > now {
-                    self.reply(worker, process, Control::NameTaken, now, effects);
-                    return;
-                }
-                self.depart(worker, AttemptEnd::Died, SILENT, now, effects);
+        if let Some(known) = self.work.registry.get(worker)
+            && known.process != process
+        {
+            // A process that was killed is silent for a lease before its name is free.
+            if known.seen + self.rules.lease_ms > now {
+                self.reply(worker, process, Control::NameTaken, now, effects);
+                return;
             }
+            self.depart(worker, AttemptEnd::Died, SILENT, now, effects);
         }
         if self.work.registry.get(worker).is_none() {
             let pool = self.work.pools.entry(worker.pool.clone()).or_default();

@@ -61,20 +61,24 @@ impl Bench {
     }
 
     fn register(&mut self, name: &str) {
-        let registration = registration(&[Shape::S3M1]);
-        self.say(name, WorkerEvent::Register { registration, in_flight: Vec::new() });
+        let (registration, in_flight) = (registration(&[Shape::S3M1]), self.held(name, Stage::Proving));
+        self.say(name, WorkerEvent::Register { registration, in_flight });
     }
 
-    /// A heartbeat that names all that the farm thinks the worker holds, in this stage.
-    fn beat(&mut self, name: &str, stage: Stage) {
-        let id = worker(name);
-        let held = self.farm.work.leases_of.get(&id).cloned().unwrap_or_default();
+    /// What the farm thinks that the worker holds, in this stage.
+    fn held(&self, name: &str, stage: Stage) -> Vec<InFlight> {
+        let held = self.farm.work.leases_of.get(&worker(name)).cloned().unwrap_or_default();
         let named = |(batch_no, attempt): (u32, u32)| InFlight {
             job: JobId::of_batch(batch_no),
             attempt: Attempt(attempt),
             stage,
         };
-        let in_flight = held.into_iter().map(named).collect();
+        held.into_iter().map(named).collect()
+    }
+
+    /// A heartbeat that names all that the farm thinks the worker holds, in this stage.
+    fn beat(&mut self, name: &str, stage: Stage) {
+        let in_flight = self.held(name, stage);
         self.say(name, WorkerEvent::Heartbeat { in_flight, card: None });
     }
 
@@ -137,7 +141,8 @@ impl Bench {
     /// The farm as it comes back after a restart.
     fn restarted(&self) -> Farm {
         let mut farm = Farm::new(RULES, self.farm.pinned.clone());
-        let shapes: Vec<(u32, Shape)> = self.farm.jobs().map(|(batch_no, job)| (batch_no, job.shape)).collect();
+        let shapes: Vec<(u32, Shape)> =
+            self.farm.jobs().map(|(batch_no, job)| (batch_no, job.shape)).collect();
         for (batch_no, shape) in shapes {
             farm.enqueue(batch_no, shape, [1; 32], [batch_no as u8; 32]);
         }
@@ -149,6 +154,8 @@ impl Bench {
 fn job(name: &str, batch_no: u32, attempt: u32) -> (String, u32, u32) {
     (worker(name).to_string(), batch_no, attempt)
 }
+
+mod strangers;
 
 #[test]
 fn the_oldest_job_goes_to_the_worker_that_was_idle_longest() {
@@ -202,7 +209,11 @@ fn heartbeats_renew_a_lease_and_silence_ends_it_within_a_lease() {
     assert!(bench.farm.worker(&worker("a")).is_some());
     bench.pass(500, &["b"]);
     assert!(bench.farm.worker(&worker("a")).is_none(), "dead within a lease");
-    let ends: Vec<_> = bench.records.iter().filter(|(record, _)| matches!(record, FarmRecord::AttemptEnded { end: AttemptEnd::Died, .. })).collect();
+    let ends: Vec<_> = bench
+        .records
+        .iter()
+        .filter(|(record, _)| matches!(record, FarmRecord::AttemptEnded { end: AttemptEnd::Died, .. }))
+        .collect();
     assert_eq!(ends.len(), 1);
     assert!(bench.farm.job(1).unwrap().live.iter().all(|lease| lease.worker == worker("b")));
 }
@@ -230,121 +241,6 @@ fn an_entry_that_heartbeats_do_not_name_is_sent_again_as_the_same_attempt() {
 }
 
 #[test]
-fn who_is_not_known_is_asked_to_register_and_another_process_is_refused_its_name() {
-    let mut bench = Bench::new();
-    bench.sent();
-    bench.beat("a", Stage::Proving);
-    assert_eq!(bench.sent(), [("default/a".to_owned(), Control::Reregister)]);
-    bench.register("a");
-    assert_eq!(bench.sent(), [("default/a".to_owned(), Control::Registered)]);
-    let second = |bench: &mut Bench| {
-        let event = WorkerEvent::Register { registration: registration(&[Shape::S3M1]), in_flight: Vec::new() };
-        bench.step(FarmCommand::Report { worker: worker("a"), process: ProcessId(99), event: Box::new(event) });
-        bench.sent()
-    };
-    assert_eq!(second(&mut bench), [("default/a".to_owned(), Control::NameTaken)]);
-    bench.pass(RULES.lease_ms, &[]);
-    assert_eq!(second(&mut bench), [("default/a".to_owned(), Control::Registered)]);
-}
-
-#[test]
-fn an_attempt_that_is_not_the_workers_is_closed() {
-    let mut bench = Bench::new();
-    bench.register("a");
-    bench.sent();
-    let in_flight = vec![InFlight { job: JobId(9), attempt: Attempt(3), stage: Stage::Proving }];
-    bench.say("a", WorkerEvent::Heartbeat { in_flight, card: None });
-    let close = Control::Close { job: JobId(9), attempt: Attempt(3) };
-    assert_eq!(bench.sent(), [("default/a".to_owned(), close)]);
-}
-
-#[test]
-fn a_failure_blamed_on_the_input_counts_only_after_the_coordinators_own_replay() {
-    let mut bench = Bench::new();
-    bench.enqueue(1..=2);
-    for name in ["a", "b", "c"] {
-        bench.register(name);
-    }
-    let holders: Vec<(String, u32, u32)> = bench.granted();
-    assert_eq!(holders, [job("a", 1, 1), job("a", 2, 1)]);
-    bench.fail("a", 1, 1, FailureKind::Input);
-    assert!(bench.effects.contains(&FarmEffect::Replay { batch_no: 1 }));
-    assert_eq!(bench.granted(), [job("b", 1, 2)]);
-    bench.step(FarmCommand::Replayed { batch_no: 1, unprovable: None });
-    bench.fail("b", 1, 2, FailureKind::Proof);
-    assert!(!bench.effects.contains(&FarmEffect::Replay { batch_no: 1 }), "once is enough");
-    assert!(!matches!(bench.phase(1), Phase::Poisoned { .. }));
-
-    bench.fail("a", 2, 1, FailureKind::Input);
-    bench.step(FarmCommand::Replayed { batch_no: 2, unprovable: Some("slot 3".to_owned()) });
-    assert_eq!(*bench.phase(2), Phase::Poisoned { message: "slot 3".to_owned() });
-    bench.sent();
-    bench.pass(120_000, &["a", "b", "c"]);
-    assert!(bench.granted().iter().all(|(_, batch_no, _)| *batch_no != 2), "it waits for an operator");
-    bench.step(FarmCommand::Requeue { batch_no: 2 });
-    assert!(bench.granted().iter().any(|(_, batch_no, _)| *batch_no == 2));
-}
-
-#[test]
-fn a_failure_of_an_attempt_that_the_worker_does_not_hold_changes_nothing() {
-    let mut bench = Bench::new();
-    bench.enqueue(1..=1);
-    bench.register("a");
-    bench.register("rack/liar");
-    let before = bench.records.len();
-    for attempt in 0..3 {
-        for kind in [FailureKind::Input, FailureKind::Infrastructure] {
-            bench.fail("rack/liar", 1, attempt, kind);
-        }
-        bench.say("rack/liar", WorkerEvent::HandedBack { job: JobId(1), attempt: Attempt(attempt), message: String::new() });
-    }
-    assert_eq!(bench.records.len(), before);
-    assert!(!bench.effects.iter().any(|effect| matches!(effect, FarmEffect::Replay { .. })));
-    assert_eq!(bench.farm.job(1).unwrap().failures, 0);
-}
-
-#[test]
-fn a_job_on_which_several_workers_died_is_tried_alone_elsewhere_then_parked_and_tried_again() {
-    let mut bench = Bench::new();
-    bench.enqueue(1..=1);
-    for name in ["a", "b"] {
-        bench.register(name);
-        bench.pass(RULES.lease_ms, &[]);
-    }
-    assert!(bench.farm.job(1).unwrap().quarantined, "k different workers died on it");
-    bench.granted();
-    // Alone: on an idle worker, of another pool than those that died, and with nothing beside it.
-    bench.register("c");
-    assert_eq!(bench.granted(), [job("c", 1, 3)], "no other pool is there");
-    bench.enqueue(2..=2);
-    assert_eq!(bench.granted(), []);
-    bench.pass(RULES.lease_ms, &[]);
-    assert!(matches!(bench.phase(1), Phase::Parked { .. }));
-    assert_eq!(bench.farm.stuck().map(|(batch_no, ..)| batch_no).collect::<Vec<_>>(), [1]);
-    bench.register("d");
-    bench.register("rack/e");
-    bench.granted();
-    bench.pass(59_000, &["d", "rack/e"]);
-    assert!(bench.granted().iter().all(|(_, batch_no, _)| *batch_no != 1));
-    bench.pass(2_000, &["d", "rack/e"]);
-    assert_eq!(bench.granted(), [job("rack/e", 1, 4)], "a pool on which nobody died comes first");
-    bench.prove("rack/e", 1);
-    assert!(bench.farm.job(1).is_none());
-}
-
-#[test]
-fn infrastructure_failures_have_a_budget() {
-    let mut bench = Bench::new();
-    bench.enqueue(1..=1);
-    bench.register("a");
-    for attempt in 1..=2 * RULES.quarantine_after {
-        bench.fail("a", 1, attempt, FailureKind::Infrastructure);
-        bench.pass(60_000, &["a"]);
-    }
-    assert!(bench.farm.job(1).unwrap().quarantined, "one worker alone does not try for ever");
-}
-
-#[test]
 fn a_proof_closes_every_other_attempt_and_drops_the_inputs() {
     let mut bench = Bench::new();
     bench.enqueue(1..=1);
@@ -354,24 +250,13 @@ fn a_proof_closes_every_other_attempt_and_drops_the_inputs() {
     assert_eq!(bench.granted(), [job("a", 1, 1), job("rack/b", 1, 2)]);
     bench.prove("rack/b", 1);
     let removed = |pool| FarmEffect::RemoveInput { pool, batch_no: 1 };
-    assert!(bench.effects.contains(&removed(rack())) && bench.effects.contains(&removed(PoolName::default())));
+    assert!(
+        bench.effects.contains(&removed(rack())) && bench.effects.contains(&removed(PoolName::default()))
+    );
     let close = |attempt| Control::Close { job: JobId(1), attempt: Attempt(attempt) };
     let sent = bench.sent();
     assert!(sent.contains(&("default/a".to_owned(), close(1))));
     assert!(!bench.farm.was_granted(&worker("a"), JobId(1), Attempt(1)), "nothing is left to prove");
-}
-
-#[test]
-fn an_overdue_attempt_gets_a_second_and_a_third_and_no_more() {
-    let mut bench = Bench::new();
-    bench.enqueue(1..=1);
-    let names = ["a", "rack/b", "rack/c", "rack/d"];
-    names.iter().for_each(|name| bench.register(name));
-    bench.pass(9_000, &names);
-    assert_eq!(bench.granted().len(), 1);
-    bench.pass(60_000, &names);
-    assert_eq!(bench.granted().len(), 2);
-    assert_eq!(bench.farm.job(1).unwrap().live.len(), 3);
 }
 
 #[test]
@@ -391,57 +276,19 @@ fn what_waits_behind_a_proof_moves_to_a_worker_that_becomes_idle() {
     let sent = bench.sent();
     let close = Control::Close { job: JobId(2), attempt: Attempt(1) };
     assert!(sent.contains(&("default/a".to_owned(), close)));
-    assert!(sent.iter().any(|(to, control)| to == "default/b" && matches!(control, Control::Job(entry) if entry.job == JobId(2))));
+    assert!(
+        sent.iter().any(|(to, control)| to == "default/b"
+            && matches!(control, Control::Job(entry) if entry.job == JobId(2)))
+    );
     assert_eq!(bench.farm.job(2).unwrap().failures, 0, "it is nobody's fault");
-}
-
-#[test]
-fn a_pool_that_delivers_nothing_ends_at_one_attempt_and_costs_no_other_pool() {
-    let mut bench = Bench::new();
-    bench.register("honest");
-    bench.enqueue(1..=2_000);
-    bench.granted();
-    for round in 0..400 {
-        let name = format!("rack/fake{round}");
-        bench.register(&name);
-        let held = bench.farm.work.leases_of.get(&worker(&name)).cloned().unwrap_or_default();
-        for (batch_no, attempt) in held {
-            bench.fail(&name, batch_no, attempt, FailureKind::Infrastructure);
-        }
-        bench.now += 10;
-        bench.beat("honest", Stage::Proving);
-    }
-    let pools: BTreeMap<_, _> = bench.farm.pools().map(|(name, pool)| (name.clone(), pool)).collect();
-    assert_eq!(pools[&rack()].window, 1);
-    assert!(pools[&PoolName::default()].window > 100);
-    bench.granted();
-    bench.prove("honest", 1);
-    assert!(bench.granted().iter().any(|(to, ..)| to == "default/honest"), "the honest go on");
-}
-
-#[test]
-fn a_worker_that_fails_pauses_longer_each_time_and_a_proof_ends_that() {
-    let mut bench = Bench::new();
-    bench.enqueue(1..=50);
-    bench.register("a");
-    bench.granted();
-    bench.fail("a", 1, 1, FailureKind::Infrastructure);
-    assert_eq!(bench.granted(), []);
-    bench.pass(500, &["a"]);
-    assert_eq!(bench.granted().len(), 1);
-    bench.fail("a", 2, 1, FailureKind::Infrastructure);
-    bench.pass(500, &["a"]);
-    assert!(bench.granted().len() == 1);
-    bench.prove("a", 3);
-    assert_eq!(bench.farm.worker(&worker("a")).unwrap().pauses_until, 0);
 }
 
 #[test]
 fn after_a_restart_a_worker_keeps_what_it_holds_and_a_lost_one_does_not() {
     let mut bench = Bench::new();
-    bench.enqueue(1..=2);
     bench.register("a");
     bench.register("b");
+    bench.enqueue(1..=2);
     assert_eq!(bench.granted(), [job("a", 1, 1), job("b", 2, 1)]);
     let farm = bench.restarted();
     assert_eq!(farm, bench.farm);
@@ -465,7 +312,13 @@ fn a_log_of_claimed_attempts_is_read() {
     for record in [
         FarmRecord::Published { batch_no: 1, attempt: 1 },
         FarmRecord::Granted { batch_no: 1, attempt: 1, worker: old.clone() },
-        FarmRecord::Ended { batch_no: 1, attempt: 1, worker: Some(old.clone()), charged: true, message: String::new() },
+        FarmRecord::Ended {
+            batch_no: 1,
+            attempt: 1,
+            worker: Some(old.clone()),
+            charged: true,
+            message: String::new(),
+        },
         FarmRecord::Published { batch_no: 1, attempt: 2 },
         FarmRecord::Granted { batch_no: 1, attempt: 2, worker: old.clone() },
         // Its coordinator died with the lease.
@@ -524,7 +377,9 @@ fn a_worker_with_another_key_gets_no_job_and_is_told_why() {
     registration.circuits[0].verifying_key = [8; 32];
     bench.say("a", WorkerEvent::Register { registration, in_flight: Vec::new() });
     let sent = bench.sent();
-    assert!(sent.contains(&("default/a".to_owned(), Control::Refuse { shape: Shape::S3M1, verifying_key: KEY })));
+    assert!(
+        sent.contains(&("default/a".to_owned(), Control::Refuse { shape: Shape::S3M1, verifying_key: KEY }))
+    );
     assert!(!sent.iter().any(|(_, control)| matches!(control, Control::Job(_))));
     assert!(bench.farm.worker(&worker("a")).unwrap().refused[&Shape::S3M1].contains("PM-FARM-002"));
 }
@@ -539,54 +394,4 @@ fn a_sick_card_gets_no_job() {
     assert_eq!(bench.granted(), []);
     bench.say("a", WorkerEvent::Heartbeat { in_flight: Vec::new(), card: None });
     assert_eq!(bench.granted(), [job("a", 1, 1)]);
-}
-
-#[test]
-fn names_floods_and_answers_are_bounded_per_pool() {
-    let mut bench = Bench::new();
-    bench.register("honest");
-    bench.sent();
-    for number in 0..20_000 {
-        let id = WorkerId::new(rack(), InstanceName::new(format!("n{number}")).unwrap());
-        let registration = registration(&[Shape::S3M1]);
-        let event = Box::new(WorkerEvent::Register { registration, in_flight: Vec::new() });
-        bench.step(FarmCommand::Report { worker: id, process: ProcessId(number), event });
-    }
-    assert!(bench.farm.workers().count() <= MAX_WORKERS_PER_POOL + 1);
-    let answers = bench.sent().len();
-    assert!(answers <= 4_001, "{answers} answers at once");
-    for number in 0..20_000 {
-        let id = WorkerId::new(rack(), InstanceName::new(format!("m{number}")).unwrap());
-        let event = Box::new(WorkerEvent::Heartbeat { in_flight: Vec::new(), card: None });
-        bench.step(FarmCommand::Report { worker: id, process: ProcessId(number), event });
-    }
-    assert!(bench.sent().is_empty(), "the pool's budget is spent");
-    bench.beat("stranger", Stage::Proving);
-    assert_eq!(bench.sent().len(), 1, "another pool's is not");
-    // All of them are dead within a lease, and the honest worker proves.
-    bench.enqueue(1..=1);
-    bench.pass(RULES.lease_ms, &["honest"]);
-    assert_eq!(bench.farm.workers().count(), 1);
-}
-
-/// The work of a command does not grow with what is there: the same commands over ten times as many jobs and workers.
-#[test]
-fn the_work_of_a_command_is_flat_in_jobs_and_workers() {
-    let cost = |jobs: u32, workers: u64| {
-        let mut bench = Bench::new();
-        bench.enqueue(1..=jobs);
-        for number in 0..workers {
-            bench.register(&format!("w{number}"));
-        }
-        bench.effects.clear();
-        let start = std::time::Instant::now();
-        for round in 0..2_000u64 {
-            bench.beat(&format!("w{}", round % workers), Stage::Proving);
-        }
-        start.elapsed()
-    };
-    cost(1_000, 100);
-    let (few, many) = (cost(2_000, 200), cost(20_000, 2_000));
-    // A linear scan would make it ten times as long; noise is given a factor of four.
-    assert!(many < 6 * few, "{few:?} with 200 workers, {many:?} with 2,000");
 }

@@ -136,9 +136,9 @@ pub fn verify(
 }
 
 /// # Errors
-/// A refusal for an empty or overlong key.
+/// A refusal for an empty or overlong key, and for one that no store takes.
 pub fn check_idempotency_key(key: &str) -> Result<(), UserError> {
-    if key.is_empty() || key.len() > MAX_IDEMPOTENCY_KEY {
+    if key.is_empty() || key.len() > MAX_IDEMPOTENCY_KEY || key.contains('\0') {
         return Err(refusal::idempotency_key(MAX_IDEMPOTENCY_KEY));
     }
     Ok(())

@@ -54,6 +54,16 @@ impl Directory {
         self.entries.insert(registered.entry.owner, registered);
     }
 
+    /// The newest entry of each owner.
+    pub fn entries(&self) -> impl Iterator<Item = &Registered> {
+        self.entries.values()
+    }
+
+    /// Every key with its hash, by the account that it makes.
+    pub fn keys(&self) -> impl Iterator<Item = (&[u8; 32], &(Fr, Point))> {
+        self.keys.iter()
+    }
+
     /// The key that opens an account, if its owner registered it.
     pub fn key_of(&self, account: &Fr) -> Option<Point> {
         self.keys.get(&bytes(account)).map(|(_, key)| *key)
@@ -66,7 +76,8 @@ impl Directory {
     }
 }
 
-fn bytes(word: &Fr) -> [u8; 32] {
+/// An account as a key of maps.
+pub(crate) fn bytes(word: &Fr) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(word.to_repr().as_ref());
     bytes

@@ -58,6 +58,11 @@ impl KnownKeys {
         Ok(known)
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.keys).len()
+    }
+
     /// The owner's account without a key.
     pub fn vault(&self, owner: &Address) -> Fr {
         if let Some(known) = lock(&self.vaults).get(owner) {
@@ -82,11 +87,11 @@ mod tests {
         for owner in [[1; 20], [2; 20], [1; 20]] {
             assert_eq!(keys.get(&owner, &key).unwrap().account, account(&owner, &key_hash(&key)));
         }
-        assert_eq!(keys.keys.lock().unwrap().len(), 2);
+        assert_eq!(keys.len(), 2);
         for _ in 0..2 {
             assert_eq!(keys.get(&[1; 20], &Point::IDENTITY).unwrap_err(), SignatureError::KeyOfSmallOrder);
         }
-        assert_eq!(keys.keys.lock().unwrap().len(), 2);
+        assert_eq!(keys.len(), 2);
     }
 
     #[test]

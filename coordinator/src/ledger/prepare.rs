@@ -1,14 +1,17 @@
 //! What a holder has to sign to pay an amount.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bn254::Fr;
-use circuits::message::{Message, SignedKind};
+use circuits::{
+    baby_jubjub::Point,
+    message::{Message, SignedKind},
+};
 
 use super::{
-    Ledger, Limits,
+    Leaf, Ledger, Limits,
     accept::LAST_SEND_PLACE,
-    directory::vault,
+    directory::{Registered, vault},
     select::{Shortage, select},
 };
 use crate::{
@@ -26,10 +29,18 @@ pub struct Outlook {
     pub valid_for: u32,
 }
 
-impl Ledger {
+/// What a draft is made from: the ledger, or a view of it.
+pub trait Book {
+    /// Whether an address ever held coins or has an entry.
+    fn knows(&self, address: &Address) -> bool;
+    fn leaves(&self, owner: &Address) -> Vec<(u64, Leaf)>;
+    fn registered(&self, owner: &Address) -> Option<Registered>;
+    /// The key that opens an account, if its owner registered it.
+    fn key_of(&self, account: &Fr) -> Option<Point>;
+
     /// # Errors
     /// A refusal for the first rule that is broken.
-    pub fn prepare_send(&self, ask: &PrepareSend, limits: &Limits, at: &Outlook) -> Result<Draft, UserError> {
+    fn prepare_send(&self, ask: &PrepareSend, limits: &Limits, at: &Outlook) -> Result<Draft, UserError> {
         if ask.amount == 0 {
             return Err(refusal::amount_zero());
         }
@@ -42,21 +53,22 @@ impl Ledger {
         if at.open_start > LAST_SEND_PLACE {
             return Err(refusal::tree_full());
         }
-        let registered = self.directory.entry(&ask.recipient);
+        let registered = self.registered(&ask.recipient);
         if registered.is_none() && !ask.allow_vault {
             return Err(refusal::recipient_not_registered());
         }
-        let account = registered.map_or_else(|| vault(&ask.recipient), |registered| registered.account);
+        let account =
+            registered.as_ref().map_or_else(|| vault(&ask.recipient), |registered| registered.account);
         let mut draft =
             self.draft(SignedKind::Send, ask.sender, ask.amount, account, ask.valid_until, limits, at)?;
         draft.recipient = Some(ask.recipient);
-        draft.recipient_entry = registered.map(|registered| registered.entry.clone());
+        draft.recipient_entry = registered.map(|registered| registered.entry);
         Ok(draft)
     }
 
     /// # Errors
     /// A refusal for the first rule that is broken.
-    pub fn prepare_withdraw(
+    fn prepare_withdraw(
         &self,
         ask: &PrepareWithdraw,
         limits: &Limits,
@@ -91,9 +103,10 @@ impl Ledger {
         }
         let mut spendable = BTreeSet::new();
         let mut locked = 0u64;
-        for (index, leaf) in self.leaves_of(&sender) {
-            if self.directory.key_of(&leaf.account).is_some() {
-                spendable.insert((leaf.range.amount(), index));
+        let leaves: BTreeMap<u64, Leaf> = self.leaves(&sender).into_iter().collect();
+        for (index, leaf) in &leaves {
+            if self.key_of(&leaf.account).is_some() {
+                spendable.insert((leaf.range.amount(), *index));
             } else {
                 locked += leaf.range.amount();
             }
@@ -105,7 +118,7 @@ impl Ledger {
         let spends = picked
             .into_iter()
             .filter_map(|picked| {
-                let leaf = self.leaf(picked.index)?;
+                let leaf = leaves.get(&picked.index)?;
                 let split = leaf.range.low() + picked.amount - 1;
                 let hash = leaf.held().hash();
                 let message = Message {
@@ -121,7 +134,7 @@ impl Ledger {
                     index: picked.index,
                     range: leaf.range,
                     split,
-                    key: self.directory.key_of(&leaf.account)?,
+                    key: self.key_of(&leaf.account)?,
                     leaf: hash,
                     message: message.hash(),
                 })
@@ -138,5 +151,23 @@ impl Ledger {
             valid_until,
             spends,
         })
+    }
+}
+
+impl Book for Ledger {
+    fn knows(&self, address: &Address) -> bool {
+        Ledger::knows(self, address)
+    }
+
+    fn leaves(&self, owner: &Address) -> Vec<(u64, Leaf)> {
+        self.leaves_of(owner).map(|(index, leaf)| (index, *leaf)).collect()
+    }
+
+    fn registered(&self, owner: &Address) -> Option<Registered> {
+        self.directory.entry(owner).cloned()
+    }
+
+    fn key_of(&self, account: &Fr) -> Option<Point> {
+        self.directory.key_of(account)
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bn254::Fr;
 use circuits::batch::Prepared;
 use wire::{
-    Attempt, CircuitSupport, Control, FailureKind, InFlight, InstanceName, JobEntry, JobId, PoolName, ProcessId,
-    ProofBytes, Registration, Stage, Timings, WorkerEvent, WorkerId, job::decode_batch_input,
+    Attempt, CircuitSupport, Control, FailureKind, InFlight, InstanceName, JobEntry, JobId, PoolName,
+    ProcessId, ProofBytes, Registration, Stage, Timings, WorkerEvent, WorkerId, job::decode_batch_input,
 };
 
 use super::{node::tag, world::World};
@@ -123,7 +123,8 @@ impl Worker {
     }
 
     fn in_flight(&self) -> Vec<InFlight> {
-        let named = |work: &Work| InFlight { job: work.entry.job, attempt: work.entry.attempt, stage: work.stage };
+        let named =
+            |work: &Work| InFlight { job: work.entry.job, attempt: work.entry.attempt, stage: work.stage };
         self.work.iter().map(named).collect()
     }
 

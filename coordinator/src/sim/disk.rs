@@ -1,15 +1,23 @@
 //! The store: one durable log, one leader at a time, and a line to it that fails before or after the write.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
 use super::{
     Bug,
     world::{Shared, World},
 };
 use crate::{
+    service::{BatchView, OperationView},
     state::{
-        event::{Event, Stamped},
+        event::{Event, OperationId, Stamped},
         rows::{Checkpoint, Line, Row},
     },
-    store::{Leadership, Store, StoreError},
+    store::{
+        History, Leadership, Store, StoreError,
+        history::{KeptPromises, ListOf, Signatures},
+    },
 };
 
 /// A leader that nobody renews is one for so long.
@@ -110,7 +118,59 @@ impl World {
     }
 }
 
+/// A simulation has no readers.
+struct Unread;
+
+fn unread<T>() -> Result<T, StoreError> {
+    Err(StoreError::Unusable("nobody reads in a simulation".to_owned()))
+}
+
+#[async_trait]
+impl History for Unread {
+    async fn operation(&self, _id: OperationId) -> Result<Option<OperationView>, StoreError> {
+        unread()
+    }
+
+    async fn operations(
+        &self,
+        _list: ListOf,
+        _after: Option<OperationId>,
+        _limit: usize,
+    ) -> Result<Option<Vec<OperationView>>, StoreError> {
+        unread()
+    }
+
+    async fn batch(&self, _batch_no: u32) -> Result<Option<BatchView>, StoreError> {
+        unread()
+    }
+
+    async fn batches(&self, _below: u32, _limit: usize) -> Result<Vec<BatchView>, StoreError> {
+        unread()
+    }
+
+    async fn promises(&self, _id: OperationId) -> Result<Option<KeptPromises>, StoreError> {
+        unread()
+    }
+
+    async fn keep(&self, _signed: &[(OperationId, Signatures)]) -> Result<(), StoreError> {
+        unread()
+    }
+}
+
 impl Store for SimStore {
+    fn history(&self) -> Arc<dyn History> {
+        Arc::new(Unread)
+    }
+
+    fn is_incomplete(&mut self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    /// The disk is a server: its clock is right.
+    fn now(&mut self) -> Result<Option<u64>, StoreError> {
+        Ok(Some(self.world.lock().time.now()))
+    }
+
     fn bind(&mut self, _deployment: &str) -> Result<(), StoreError> {
         Ok(())
     }

@@ -31,7 +31,7 @@ use crate::{
     chain::Chain,
     config::{Config, Finality, Rules},
     driver::{
-        Driver, FromQueue, Message, SharedStatus, ToQueue,
+        Clocks, Driver, FromQueue, Message, SharedStatus, Time, ToQueue,
         chain_task::{ChainTask, Noted},
         handle::Link,
         queue_task,
@@ -39,14 +39,15 @@ use crate::{
         start::{StartError, compare_with_contract, follow_once},
         telemetry::Telemetry,
     },
+    mark::{HighWater, Kept},
     state::{
         State,
         event::Stamped,
-        explain::Evidence,
         snapshot::{SnapshotError, Snapshots},
     },
     store::{Leadership, StoreError},
     verifier::ProofVerifier,
+    views::Views,
 };
 
 /// Messages that one round takes at most.
@@ -157,7 +158,7 @@ impl Standby {
             Err(error) => return Err(error),
         };
         let snapshot = self.replica.snapshot;
-        let (state, sequence) = self.replica.into_state();
+        let (state, reached, _) = self.replica.into_state();
         let contract = {
             let mut world = world.lock();
             let checked = world.time.now().is_multiple_of(4) || snapshot > 0;
@@ -168,7 +169,7 @@ impl Standby {
         };
         compare_with_contract(&state, &contract)?;
         let Self { holder, store, .. } = self;
-        Ok(Looked::Leads(Box::new(Process::start(holder, store, (state, sequence, term), world, config))))
+        Ok(Looked::Leads(Box::new(Process::start(holder, store, (state, reached, term), world, config))))
     }
 }
 
@@ -185,13 +186,24 @@ fn snapshots() -> Snapshots {
 }
 
 impl Process {
-    fn start(holder: u64, store: SimStore, led: (State, u64, u64), world: &Shared, config: &Config) -> Self {
-        let (state, sequence, term) = led;
+    fn start(
+        holder: u64,
+        store: SimStore,
+        led: (State, HighWater, u64),
+        world: &Shared,
+        config: &Config,
+    ) -> Self {
+        let (state, reached, term) = led;
         let (sender, inbox) = crossbeam_channel::unbounded();
         let (outbox, to_queue) = tokio::sync::mpsc::unbounded_channel();
         let (status, link) = (SharedStatus::default(), Link { sender });
         let (skew, time) = (Arc::new(AtomicI64::new(0)), world.lock().time.clone());
-        let (seen, pause) = (Arc::clone(&skew), time.clone());
+        let (seen, pause, steady) = (Arc::clone(&skew), time.clone(), time.clone());
+        let clocks = Clocks {
+            wall: Box::new(move || time.now().saturating_add_signed(seen.load(Ordering::Relaxed))),
+            monotonic: Box::new(move || Duration::from_millis(steady.now())),
+        };
+        let views = Arc::new(Views::of(&state));
         let driver = Driver {
             state,
             store: Box::new(store),
@@ -201,13 +213,17 @@ impl Process {
             commit_max: config.commit_max,
             commit_window: config.commit_window,
             snapshots: None,
-            sequence,
+            reached,
+            marks: Kept::default(),
+            lost: None,
             asked_to_lead: Instant::now(),
             term,
             pause: Box::new(move |wait| pause.pass(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))),
-            clock: Box::new(move || time.now().saturating_add_signed(seen.load(Ordering::Relaxed))),
-            last_now: 0,
+            time: Time::new(clocks, config.tolerance()),
+            views,
+            looked_at_workers: Instant::now(),
             telemetry: Telemetry::default(),
+            refusing: None,
         };
         let blind = world.lock().bug == Some(Bug::VerifierIsBlind);
         let verifier: Arc<dyn ProofVerifier> = Arc::new(Tags { blind });
@@ -252,7 +268,7 @@ impl Process {
     /// # Errors
     /// Why it cannot be written.
     pub fn snapshot(&self) -> Result<(Vec<u8>, u64), SnapshotError> {
-        let sequence = self.driver.sequence;
+        let sequence = self.driver.reached.sequence;
         Ok((snapshots().encode(&self.driver.state, sequence)?.concat(), sequence))
     }
 
@@ -326,9 +342,10 @@ async fn read(queue: Arc<dyn CoordinatorQueue>, verifier: Arc<dyn ProofVerifier>
 async fn write(queue: Arc<dyn CoordinatorQueue>, mut effects: UnboundedReceiver<ToQueue>, link: Link) {
     let mut waiting = Vec::new();
     while effects.recv_many(&mut waiting, 16).await > 0 {
-        let replay = |batch_no, evidence: Evidence| {
-            let unprovable = evidence.bisect().first().map(|suspect| suspect.reason.clone());
-            let events = vec![FromQueue::Replayed { batch_no, unprovable }];
+        // Signatures are not real here, so a replay would blame them. That an input is the one in the log is checked where it
+        // is laid down.
+        let replay = |batch_no, _| {
+            let events = vec![FromQueue::Replayed { batch_no, unprovable: None }];
             link.send(Message::FromQueue { events, up_to: None });
         };
         let writes = queue_task::split(waiting.drain(..), replay);

@@ -125,7 +125,8 @@ impl World {
                     let granted = self.model.granted(entry, worker);
                     self.check(granted);
                     if self.bug == Some(Bug::GrantedTwice)
-                        && let Some(other) = self.streams.directives.keys().find(|other| *other != worker).cloned()
+                        && let Some(other) =
+                            self.streams.directives.keys().find(|other| *other != worker).cloned()
                     {
                         let granted = self.model.granted(entry, &other);
                         self.check(granted);

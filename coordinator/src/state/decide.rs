@@ -7,7 +7,11 @@ use super::{
 use crate::{
     batcher::{Filled, Need, Room, SealReason},
     farm::{FarmCommand, FarmEffect, FarmRecord},
-    ledger::{Verified, accept::Placement, prepare::Outlook},
+    ledger::{
+        Verified,
+        accept::Placement,
+        prepare::{Book, Outlook},
+    },
     refusal,
     service::{Draft, PrepareSend, PrepareWithdraw, UserError},
     settlement::{ChainView, SettlementEffect, SettlementRecord},
@@ -55,7 +59,7 @@ impl State {
 
     /// Accepts an operation: all its leaves, in consecutive slots of one batch, or none.
     ///
-    /// `halted`: why no batch can be settled, if so. What was accepted before is answered all the same.
+    /// `stop`: why nothing new may be promised now, if so. What was accepted before is answered all the same.
     ///
     /// If the open batch has no room it is sealed first, which stays even in the case that a forced request in it takes
     /// the very leaf the operation spends.
@@ -65,7 +69,7 @@ impl State {
     pub fn submit(
         &mut self,
         operation: &Verified,
-        halted: Option<&str>,
+        stop: Option<UserError>,
         now: u64,
         log: &mut Vec<Stamped>,
     ) -> Result<Result<OperationId, UserError>, StateError> {
@@ -82,8 +86,8 @@ impl State {
         if self.paused {
             return Ok(Err(refusal::paused()));
         }
-        if let Some(reason) = halted {
-            return Ok(Err(refusal::halted(reason)));
+        if let Some(refused) = stop {
+            return Ok(Err(refused));
         }
         let slots = operation.spends.len();
         let records = if operation.kind == SignedKind::Withdraw { slots } else { 0 };

@@ -171,6 +171,16 @@ pub enum OpsRecord {
         term: u64,
         batch_no: u32,
     },
+    /// The store takes what is written again, after a time in which it refused it; the batch is the one that was open then.
+    StoreBack {
+        batch_no: u32,
+    },
+    /// By an operator: what was promised behind event `found`, up to event `known`, is lost for good.
+    LossAccepted {
+        batch_no: u32,
+        known: u64,
+        found: u64,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

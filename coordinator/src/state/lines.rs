@@ -44,6 +44,15 @@ pub fn lines(stamped: &Stamped) -> Vec<Line> {
         Event::Ops(OpsRecord::Led { term, batch_no }) => {
             (*batch_no..=*batch_no, format!("a coordinator begins to lead, in term {term}"))
         }
+        Event::Ops(OpsRecord::StoreBack { batch_no }) => {
+            (*batch_no..=*batch_no, "the store takes what is written again".to_owned())
+        }
+        Event::Ops(OpsRecord::LossAccepted { batch_no, known, found }) => (
+            *batch_no..=*batch_no,
+            format!(
+                "an operator accepted a loss: events up to {known} were promised, the database ended with event {found}"
+            ),
+        ),
         Event::Intake(_)
         | Event::ReadAgain(_)
         | Event::KeyRegistered(_)
@@ -51,6 +60,8 @@ pub fn lines(stamped: &Stamped) -> Vec<Line> {
         | Event::TakenIn { .. }
         | Event::Ops(_) => return Vec::new(),
     };
+    // Reasons come from nodes, workers and libraries; a line is for people, and no store takes a NUL.
+    let text = text.replace('\0', "\u{fffd}");
     batches.map(|batch_no| Line { batch_no, at: stamped.at, text: text.clone() }).collect()
 }
 

@@ -55,6 +55,30 @@ impl State {
         self.log(now, Event::Ops(OpsRecord::Led { term, batch_no }), log)
     }
 
+    /// The smallest thing that can be written: whether a store that refused takes it.
+    ///
+    /// # Errors
+    /// `StateError` never.
+    pub fn probe(&mut self, now: u64, log: &mut Vec<Stamped>) -> Result<(), StateError> {
+        let batch_no = self.batcher.open.batch_no;
+        self.log(now, Event::Ops(OpsRecord::StoreBack { batch_no }), log)
+    }
+
+    /// Notes that an operator has given up what was promised behind event `found`.
+    ///
+    /// # Errors
+    /// `StateError` never.
+    pub fn loss_accepted(
+        &mut self,
+        known: u64,
+        found: u64,
+        now: u64,
+        log: &mut Vec<Stamped>,
+    ) -> Result<(), StateError> {
+        let batch_no = self.batcher.open.batch_no;
+        self.log(now, Event::Ops(OpsRecord::LossAccepted { batch_no, known, found }), log)
+    }
+
     /// Sends a poisoned or parked job out again; any other job is left as it is.
     pub fn requeue(&mut self, batch_no: u32, now: u64, log: &mut Vec<Stamped>) -> Vec<FarmEffect> {
         self.farm_step(FarmCommand::Requeue { batch_no }, now, log)
@@ -148,8 +172,12 @@ impl State {
                     let held = self.farm.worker(&lease.worker);
                     let key = (JobId::of_batch(batch_no), Attempt(lease.attempt));
                     let stage = held
-                        .and_then(|known| known.in_flight.iter().find(|named| (named.job, named.attempt) == key))
-                        .map_or_else(String::new, |named| format!(", stage {:?}", named.stage).to_lowercase());
+                        .and_then(|known| {
+                            known.in_flight.iter().find(|named| (named.job, named.attempt) == key)
+                        })
+                        .map_or_else(String::new, |named| {
+                            format!(", stage {:?}", named.stage).to_lowercase()
+                        });
                     let left = seconds(lease.until.saturating_sub(now));
                     format!(
                         "{} holds attempt {}{stage}; its lease ends in {left} without a heartbeat.",
@@ -166,15 +194,16 @@ impl State {
                         })
                 };
                 let able: Vec<_> = self.farm.workers().filter(|(_, worker)| able(worker)).collect();
-                let takes = |id: &wire::WorkerId| {
-                    !job.failed_on.contains(id) && !self.farm.draining().contains(id)
-                };
+                let takes =
+                    |id: &wire::WorkerId| !job.failed_on.contains(id) && !self.farm.draining().contains(id);
                 let free = able.iter().filter(|(id, _)| takes(id)).count();
                 let alone = if job.quarantined { "It is tried alone. " } else { "" };
                 match (able.len(), free) {
                     (0, _) => format!("{alone}No worker with the key of {} is alive.", job.shape.name()),
                     (able, 0) => {
-                        format!("{alone}Each of the {able} workers that could prove it has failed on it or drains.")
+                        format!(
+                            "{alone}Each of the {able} workers that could prove it has failed on it or drains."
+                        )
                     }
                     (_, free) => format!("{alone}{free} workers could take it and are busy."),
                 }
@@ -183,12 +212,17 @@ impl State {
     }
 }
 
-/// Whether new operations are paused, and what poisoned batches wait for a person.
-pub(crate) fn trouble(state: &State) -> (bool, Option<String>) {
-    let stuck: Vec<String> = state.farm.stuck().map(|(batch_no, ..)| batch_no.to_string()).collect();
-    let alarm = (!stuck.is_empty())
-        .then(|| format!("batches {} cannot be proved; find out why (`ops explain`), then requeue them", stuck.join(", ")));
-    (state.paused, alarm)
+/// What the state says against new operations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    pub paused: bool,
+    /// Batches that nobody could prove.
+    pub stuck: Vec<u32>,
+}
+
+pub(crate) fn trouble(state: &State) -> Trouble {
+    let stuck = state.farm.stuck().map(|(batch_no, ..)| batch_no).collect();
+    Trouble { paused: state.paused, stuck }
 }
 
 /// A duration for people.

@@ -3,16 +3,33 @@
 //! Projections are for people and for queries; the log is the truth. They are written in the transaction of the events
 //! that they follow from.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bn254::Fr;
 
-use super::{Batch, Operation, State, event::Cursor, explain::phase_name};
+use super::{
+    Batch, Operation, State,
+    event::{Cursor, OperationId},
+    explain::phase_name,
+};
 use crate::{
     chain::SignedTx,
     ledger::{Leaf, Remembered},
     service::{Address, Balances, DirectoryEntry, Stage},
 };
+
+/// Numbers of operations that each batch has; more than any circuit has places.
+pub const PER_BATCH: u64 = 1 << 16;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct OperationRow {
+    pub operation: Arc<Operation>,
+    /// Its place in the history: `PER_BATCH` times its batch, and where it stands there. It never changes.
+    pub number: u64,
+}
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchRow {
@@ -42,9 +59,9 @@ pub struct Line {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Row {
     Balance(Address, Balances),
-    /// Nothing when the place is empty now.
-    Leaf(u64, Option<Leaf>),
-    Operation(Arc<Operation>),
+    /// Whose the place is or was; nothing more when it is empty now.
+    Leaf(u64, Address, Option<Leaf>),
+    Operation(Box<OperationRow>),
     Batch(Box<BatchRow>),
     Directory(Box<DirectoryEntry>),
     Idempotency(Address, String, Remembered),
@@ -72,9 +89,11 @@ impl State {
         rows.extend(
             addresses.into_iter().map(|address| Row::Balance(address, self.ledger.balances(&address))),
         );
-        rows.extend(leaves.into_iter().map(|index| Row::Leaf(index, self.ledger.leaf(index).copied())));
-        let operations = touched.operations.iter().filter_map(|id| self.operations.get(id));
-        rows.extend(operations.map(|operation| Row::Operation(Arc::clone(operation))));
+        rows.extend(leaves.into_iter().map(|(place, owner)| {
+            let leaf = self.ledger.leaf(place).copied();
+            Row::Leaf(place, owner, leaf)
+        }));
+        self.operation_rows(&touched.operations, &mut rows);
         rows.extend(touched.batches.into_iter().filter_map(|batch_no| self.batch_row(batch_no)));
         let entries = touched.owners.iter().filter_map(|owner| self.ledger.directory.entry(owner));
         rows.extend(entries.map(|registered| Row::Directory(Box::new(registered.entry.clone()))));
@@ -83,6 +102,42 @@ impl State {
             Some(Row::Idempotency(sender, key, remembered))
         }));
         rows.extend(self.cursor().filter(|_| touched.cursor).map(Row::Cursor));
+        rows
+    }
+
+    /// New operations stand last in their batches, so few are looked at.
+    fn operation_rows(&self, new: &BTreeSet<OperationId>, rows: &mut Vec<Row>) {
+        let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+        for operation in new.iter().filter_map(|id| self.operations.get(id)) {
+            *counts.entry(operation.batch_no).or_default() += 1;
+        }
+        for (batch_no, count) in counts {
+            let numbered = self.numbered(batch_no).rev().filter(|(_, id)| new.contains(id)).take(count);
+            rows.extend(numbered.filter_map(|(number, id)| self.operation_row(number, id)));
+        }
+    }
+
+    fn operation_row(&self, number: u64, id: &OperationId) -> Option<Row> {
+        let operation = Arc::clone(self.operations.get(id)?);
+        Some(Row::Operation(Box::new(OperationRow { operation, number })))
+    }
+
+    /// The operations of a batch with their places in the history.
+    fn numbered(&self, batch_no: u32) -> impl DoubleEndedIterator<Item = (u64, &OperationId)> {
+        let operations = match self.batches.get(&batch_no) {
+            Some(batch) => &batch.operations[..],
+            None if batch_no == self.batcher.open.batch_no => &self.batcher.open.operations,
+            None => &[],
+        };
+        let first = u64::from(batch_no) * PER_BATCH;
+        operations.iter().enumerate().map(move |(i, id)| (first + i as u64, id))
+    }
+
+    /// All rows of one batch, sealed or open, and of its operations.
+    pub fn history_rows(&self, batch_no: u32) -> Vec<Row> {
+        let mut rows: Vec<Row> =
+            self.numbered(batch_no).filter_map(|(number, id)| self.operation_row(number, id)).collect();
+        rows.extend(self.batch_row(batch_no));
         rows
     }
 

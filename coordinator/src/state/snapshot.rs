@@ -113,6 +113,14 @@ impl Snapshots {
         })
     }
 
+    /// Removes all of them: they are of a log that is lost.
+    ///
+    /// # Errors
+    /// If one cannot be removed.
+    pub fn clear(&self) -> io::Result<()> {
+        self.names()?.into_iter().try_for_each(|(_, path)| fs::remove_file(path))
+    }
+
     /// Writes a snapshot of the state after event `sequence`, and removes those no longer needed.
     ///
     /// # Errors

@@ -7,47 +7,16 @@ use super::{Batch, Operation, Promised, State, event::OperationId};
 use crate::{
     chain::SubmitBatch,
     farm::Worker,
-    ledger::Leaf,
     refusal,
     service::{
-        AccountView, Address, BatchView, CoinView, DirectoryEntry, OperationKind, OperationView,
-        OwnershipProofView, PromiseView, Stage, TimelineEntry, UserError, WorkerHealth, WorkerView,
+        OperationKind, OperationView, OwnershipProofView, PromiseView, Stage, TimelineEntry, UserError,
+        WorkerHealth, WorkerView,
     },
 };
-
-/// Operations listed with an account at most, newest first.
-const OPERATIONS_LISTED: usize = 1000;
 
 impl State {
     fn stage_of(&self, batch_no: u32) -> Stage {
         self.batches.get(&batch_no).map_or(Stage::Accepted, Batch::stage)
-    }
-
-    pub fn account(&self, address: Address) -> AccountView {
-        let coins = self.ledger.leaves_of(&address).map(|(index, leaf)| self.coin(index, leaf)).collect();
-        let newest = self.operations_of.list(&address).rev().take(OPERATIONS_LISTED);
-        AccountView {
-            address,
-            balances: self.ledger.balances(&address),
-            coins,
-            operations: newest.map(OperationId::to_string).collect(),
-        }
-    }
-
-    fn coin(&self, index: u64, leaf: &Leaf) -> CoinView {
-        CoinView {
-            index,
-            owner: leaf.owner,
-            account: leaf.account,
-            key_hash: leaf.key_hash.unwrap_or_default(),
-            range: leaf.range,
-            batch_no: leaf.batch_no,
-            stage: self.stage_of(leaf.batch_no),
-        }
-    }
-
-    pub fn directory_entry(&self, owner: &Address) -> Option<DirectoryEntry> {
-        self.ledger.directory.entry(owner).map(|registered| registered.entry.clone())
     }
 
     pub fn operation(&self, id: &OperationId) -> Option<OperationView> {
@@ -82,59 +51,6 @@ impl State {
             promises: operation.promised.iter().map(promise).collect(),
             hit: operation.hit,
         }
-    }
-
-    pub fn batch_view(&self, batch_no: u32) -> Option<BatchView> {
-        let open = &self.batcher.open;
-        if batch_no == open.batch_no {
-            return Some(BatchView {
-                batch_no,
-                shape: None,
-                stage: Stage::Accepted,
-                start: open.start,
-                old_root: Some(self.tree.root()),
-                mid_root: None,
-                new_root: None,
-                public_inputs: None,
-                proof: None,
-                worker: None,
-                attempts: 0,
-                prove_ms: None,
-                witness_ms: None,
-                l1_tx: None,
-                l1_block: None,
-                gas_used: None,
-                operations: open.operations.iter().map(OperationId::to_string).collect(),
-                timeline: Vec::new(),
-            });
-        }
-        let batch = self.batches.get(&batch_no)?;
-        Some(BatchView {
-            batch_no,
-            shape: Some(batch.shape),
-            stage: batch.stage(),
-            start: batch.start,
-            old_root: Some(batch.old_root),
-            mid_root: Some(batch.mid_root),
-            new_root: Some(batch.new_root),
-            public_inputs: Some(batch.public_inputs),
-            proof: batch.proof.clone(),
-            worker: batch.worker.clone(),
-            attempts: batch.attempts,
-            prove_ms: batch.prove_ms,
-            witness_ms: batch.witness_ms,
-            l1_tx: batch.l1_tx,
-            l1_block: batch.l1_block,
-            gas_used: batch.gas_used,
-            operations: batch.operations.iter().map(OperationId::to_string).collect(),
-            timeline: batch.timeline.clone(),
-        })
-    }
-
-    /// Newest first, below `before`; the open batch counts.
-    pub fn batches(&self, before: Option<u32>, limit: usize) -> Vec<BatchView> {
-        let end = before.unwrap_or(u32::MAX).min(self.batcher.open.batch_no + 1);
-        (1..end).rev().take(limit).filter_map(|batch_no| self.batch_view(batch_no)).collect()
     }
 
     /// Slots of a sealed batch that move coins: one for each leaf spent and each forced request.

@@ -3,7 +3,7 @@
 //! For tests: a broken promise panics with the promise's name in the backtrace. [`projections`] writes rows of every kind
 //! and hands them back, so that two engines can be compared.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bn254::Fr;
 use circuits::{baby_jubjub::Point, leaf::CoinRange, shape::Shape};
@@ -16,9 +16,11 @@ use crate::{
     state::{
         Batch, Operation,
         event::{Cursor, Event, OperationId, Stamped},
-        rows::{BatchRow, Checkpoint, JobRow, Line, Row},
+        rows::{BatchRow, Checkpoint, JobRow, Line, OperationRow, PER_BATCH, Row},
     },
 };
+
+mod history;
 
 /// A row of a projection: columns by name, as text; bytes in hexadecimal, nothing for NULL.
 pub type TextRow = BTreeMap<String, Option<String>>;
@@ -68,9 +70,13 @@ pub fn check_all<F: Fixture>(mut fresh: impl FnMut() -> F) -> Outcome {
     the_same_commit_again_is_success_and_changes_nothing(&fresh())?;
     other_events_under_used_numbers_are_refused(&fresh())?;
     a_commit_is_written_whole_or_not_at_all(&fresh())?;
+    values_are_taken_as_they_are_or_refused(&fresh())?;
     the_checkpoint_is_the_last_batch(&fresh())?;
     the_last_of_several_rows_with_one_key_counts(&fresh())?;
     lines_come_back_in_the_order_they_were_written(&fresh())?;
+    history::readers_find_what_was_committed_at_once_and_whole(&fresh())?;
+    history::lists_are_read_page_by_page_to_their_end(&fresh())?;
+    history::signatures_are_kept_once(&fresh())?;
     a_store_stays_with_its_deployment(&fresh())?;
     whoever_leads_still_leads_in_the_same_term(&fresh())?;
     each_leader_has_a_term_of_its_own(&fresh())?;
@@ -170,17 +176,60 @@ fn other_events_under_used_numbers_are_refused(fixture: &impl Fixture) -> Outcom
 
 fn a_commit_is_written_whole_or_not_at_all(fixture: &impl Fixture) -> Outcome {
     let mut store = leading(fixture)?;
-    // The schema refuses a negative balance, which comes after rows that are good.
-    let overflow = Balances { accepted: u64::MAX, proven: 0, finalized: 0 };
-    let rows = [leaf(1, 1_000), balance(1, 5), Row::Balance([2; 20], overflow), line(1, "never")];
+    // The schema refuses a proof of the wrong length, which comes after rows that are good.
+    let rows = [leaf(1, 1_000), balance(1, 5), short_proof(), line(1, "never")];
     let refused = store.commit(1, &events(1..=4), &rows);
-    assert!(matches!(refused, Err(StoreError::Unusable(_))), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Value(_))), "{refused:?}");
     assert_eq!(stored(store.as_mut(), 0)?, []);
     for table in TABLES {
         assert_eq!(fixture.table(table), [], "{table}");
     }
     store.commit(1, &events(1..=4), &rows[..2])?;
     assert_eq!(fixture.table("user_balance").len(), 1);
+    Ok(())
+}
+
+/// Every text and number that a row can hold: both engines take the same ones, and give back what they took.
+fn values_are_taken_as_they_are_or_refused(fixture: &impl Fixture) -> Outcome {
+    let mut store = leading(fixture)?;
+    let refused: [(&str, Row); 7] = [
+        ("a NUL in a line", line(1, "before\0after")),
+        ("a NUL in a key", idempotency("\0")),
+        ("a NUL in a worker's name", named_worker("wor\0ker")),
+        (
+            "a balance beyond 63 bits",
+            Row::Balance([1; 20], Balances { accepted: 1 << 63, ..Balances::default() }),
+        ),
+        ("a place beyond 63 bits", leaf(1 << 63, 1_000)),
+        ("a block beyond 63 bits", Row::Cursor(Cursor { number: u64::MAX, hash: [4; 32] })),
+        ("a proof of another length", short_proof()),
+    ];
+    for (what, row) in refused {
+        let outcome = store.commit(1, &events(1..=1), &[balance(1, 5), row]);
+        assert!(matches!(outcome, Err(StoreError::Value(_))), "{what}: {outcome:?}");
+    }
+    let late = Stamped { at: u64::MAX, ..event(1) };
+    let outcome = store.commit(1, &[late], &[]);
+    assert!(matches!(outcome, Err(StoreError::Value(_))), "a time beyond 63 bits: {outcome:?}");
+    assert_eq!(stored(store.as_mut(), 0)?, []);
+    assert_eq!(fixture.table("user_balance"), []);
+    // Everything else that a text can be.
+    let texts = [
+        "".to_owned(),
+        "'; DROP TABLE events; --".to_owned(),
+        "\u{1}\u{7f}\u{80}\r\n\t".to_owned(),
+        "\u{fffd}\u{feff}\u{202e}\u{10ffff}\u{e000}é漢🪙".to_owned(),
+        "\\x00 \\u0000 %s $1".to_owned(),
+        "long ".repeat(50_000),
+    ];
+    let most = i64::MAX as u64;
+    let mut rows: Vec<Row> = texts.iter().map(|text| line(1, text)).collect();
+    rows.extend(texts.iter().map(|text| idempotency(&text.chars().take(64).collect::<String>())));
+    rows.push(Row::Balance([9; 20], Balances { accepted: most, proven: most, finalized: most }));
+    store.commit(1, &events(1..=1), &rows)?;
+    let lines: Vec<String> = store.lines(1)?.into_iter().map(|line| line.text).collect();
+    assert_eq!(lines, texts);
+    assert_eq!(fixture.table("idempotency").len(), texts.len());
     Ok(())
 }
 
@@ -197,7 +246,8 @@ fn the_checkpoint_is_the_last_batch(fixture: &impl Fixture) -> Outcome {
 
 fn the_last_of_several_rows_with_one_key_counts(fixture: &impl Fixture) -> Outcome {
     let mut store = leading(fixture)?;
-    let rows = [balance(1, 5), leaf(7, 1_000), balance(1, 4), Row::Leaf(7, None), leaf(8, 10), leaf(8, 20)];
+    let rows =
+        [balance(1, 5), leaf(7, 1_000), balance(1, 4), Row::Leaf(7, [1; 20], None), leaf(8, 10), leaf(8, 20)];
     store.commit(1, &events(1..=1), &rows)?;
     let column = |table: &str, column: &str| -> Vec<Option<String>> {
         fixture.table(table).into_iter().map(|mut row| row.remove(column).flatten()).collect()
@@ -313,7 +363,7 @@ pub fn projections(fixture: &impl Fixture) -> Result<BTreeMap<&'static str, Vec<
         &[
             balance(1, 400),
             balance(2, 100),
-            Row::Leaf(1, None),
+            Row::Leaf(1, [1; 20], None),
             operation(1, 1, Some(true)),
             batch(1, Stage::Proven),
             Row::Directory(Box::new(entry(1))),
@@ -351,15 +401,35 @@ fn leaf(place: u64, high: u64) -> Row {
         range,
         batch_no: 1,
     };
-    Row::Leaf(place, range.map(leaf))
+    Row::Leaf(place, [1; 20], range.map(leaf))
 }
 
 fn line(batch_no: u32, text: &str) -> Row {
     Row::Line(Line { batch_no, at: 5, text: text.to_owned() })
 }
 
+fn idempotency(key: &str) -> Row {
+    Row::Idempotency([1; 20], key.to_owned(), Remembered { request_hash: [3; 32], operation: None })
+}
+
+/// A batch that is not as [`batch`] makes it.
+fn changed_batch(stage: Stage, change: impl FnOnce(&mut BatchRow)) -> Row {
+    let Row::Batch(mut row) = batch(1, stage) else { return batch(1, stage) };
+    change(&mut row);
+    Row::Batch(row)
+}
+
+fn short_proof() -> Row {
+    changed_batch(Stage::Proven, |row| row.batch.proof = Some(vec![9; 10]))
+}
+
+fn named_worker(name: &str) -> Row {
+    changed_batch(Stage::Proven, |row| row.batch.worker = Some(name.to_owned()))
+}
+
 fn operation(id: u8, batch_no: u32, hit: Option<bool>) -> Row {
-    Row::Operation(std::sync::Arc::new(Operation {
+    let number = u64::from(batch_no) * PER_BATCH + u64::from(id);
+    let operation = Arc::new(Operation {
         id: OperationId([id; 32]),
         kind: if id == 2 { OperationKind::Mint } else { OperationKind::Send },
         sender: (id != 2).then_some([1; 20]),
@@ -368,9 +438,10 @@ fn operation(id: u8, batch_no: u32, hit: Option<bool>) -> Row {
         batch_no,
         at: 5,
         deadline: 9,
-        promised: Vec::new(),
+        promised: history::promised().into_iter().collect(),
         hit,
-    }))
+    });
+    Row::Operation(Box::new(OperationRow { operation, number }))
 }
 
 fn entry(key_epoch: u32) -> DirectoryEntry {

@@ -9,12 +9,14 @@
 //!
 //! | file | concept |
 //! |---|---|
+//! | `session` | a connection for one call, and when it is dropped |
 //! | `connect` | from settings to pools of connections: TLS, limits, timeouts |
 //! | `migrate` | the schema, under an advisory lock |
 //! | `leader` | winning and keeping the term |
 //! | `rows` | rows as arrays, one statement per table |
 //! | `commit` | one group, and whether it was there already |
 //! | `read` | replay, lines |
+//! | `history` | what readers ask, over a pool of their own |
 //! | `error` | which errors mean "ask again" |
 //!
 //! Known issues: a pooler that shares connections between transactions (PgBouncer in transaction mode) does not work with
@@ -32,7 +34,7 @@ use deadpool_postgres::Pool;
 use tokio::{runtime::Runtime, task::AbortHandle};
 use wire::failpoint;
 
-use super::{Leadership, Store, StoreError};
+use super::{History, Leadership, Store, StoreError, values};
 use crate::state::{
     event::{Stamped, VERSION},
     rows::{Checkpoint, Line, Row},
@@ -41,10 +43,12 @@ use crate::state::{
 mod commit;
 mod connect;
 mod error;
+mod history;
 mod leader;
 mod migrate;
 mod read;
 mod rows;
+mod session;
 
 use leader::Claim;
 
@@ -66,6 +70,8 @@ pub struct PostgresSettings {
     pub statement_timeout: Duration,
     /// Connections at most, besides the one that keeps the lead.
     pub connections: usize,
+    /// Connections of readers at most.
+    pub readers: usize,
     /// Certificates of the authorities to believe, PEM; without it those that browsers believe.
     pub ca_file: Option<PathBuf>,
     pub plaintext: Plaintext,
@@ -87,6 +93,7 @@ impl PostgresSettings {
             lease: Duration::from_millis(2_500),
             statement_timeout: Duration::from_secs(5),
             connections: 4,
+            readers: 4,
             ca_file: None,
             plaintext: Plaintext::OnlyLocal,
         }
@@ -105,6 +112,8 @@ pub struct PostgresStore {
     pool: Pool,
     /// One connection, so that keeping the lead never waits for the others.
     keeper: Pool,
+    /// For readers, so that a commit never waits for one.
+    readers: Pool,
     settings: Arc<PostgresSettings>,
     /// Names the connections of this store among all.
     session: String,
@@ -128,10 +137,12 @@ impl PostgresStore {
             .map_err(StoreError::unexpected)?;
         let session = format!("proofmill {}", uuid::Uuid::new_v4().simple());
         let (pool, keeper) = connect::pools(&settings, &session)?;
+        let readers = connect::readers(&settings)?;
         let store = Self {
             runtime: Some(runtime),
             pool: pool.clone(),
             keeper,
+            readers,
             settings: Arc::new(settings),
             session,
             claim: None,
@@ -245,6 +256,7 @@ impl Store for PostgresStore {
             let holder = self.wait(async move { leader::holder(&pool, patience).await })?;
             return Err(StoreError::Deposed { holder });
         };
+        values::check(events, rows)?;
         let group = commit::Group::encode(first, events, rows, &self.stored_inputs, Arc::clone(claim))?;
         let (pool, patience) = (self.pool.clone(), self.settings.patience());
         failpoint("store.commit.before");
@@ -258,6 +270,21 @@ impl Store for PostgresStore {
             };
         }
         Ok(())
+    }
+
+    fn history(&self) -> Arc<dyn History> {
+        let (pool, patience) = (self.readers.clone(), self.settings.patience());
+        Arc::new(history::PostgresHistory { pool, patience })
+    }
+
+    fn is_incomplete(&mut self) -> Result<bool, StoreError> {
+        let (pool, patience) = (self.pool.clone(), self.settings.patience());
+        self.wait(async move { read::is_incomplete(&pool, patience).await })
+    }
+
+    fn now(&mut self) -> Result<Option<u64>, StoreError> {
+        let (pool, patience) = (self.pool.clone(), self.settings.patience());
+        self.wait(async move { read::now(&pool, patience).await.map(Some) })
     }
 
     fn lines(&mut self, batch_no: u32) -> Result<Vec<Line>, StoreError> {

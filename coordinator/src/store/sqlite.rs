@@ -1,18 +1,35 @@
 //! SQLite, embedded: one file in a locked data folder, write-ahead log, `synchronous = FULL` (a commit is on the disk when
-//! it returns).
+//! it returns). Readers have connections of their own (`history`).
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bn254::{Fr, fr_from_be_bytes, fr_to_be_bytes};
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::{FolderLock, Leadership, Store, StoreError, kind_name};
+use super::{
+    FolderLock, History, Leadership, Store, StoreError,
+    history::{promised_bytes, timeline_text},
+    kind_name, values,
+};
 use crate::state::{
     event::{Stamped, VERSION},
     rows::{BatchRow, Checkpoint, Line, Row, stage_name},
 };
 
+mod history;
+
+use history::SqliteHistory;
+
 const SCHEMA: &str = include_str!("sqlite/schema.sql");
+/// From layout 1 to layout 2 of the projections.
+const HISTORY: &str = include_str!("sqlite/history.sql");
+const LAYOUT: i64 = 2;
+
+const INCOMPLETE: &str = "SELECT EXISTS (SELECT 1 FROM operations WHERE number IS NULL) \
+    OR EXISTS (SELECT 1 FROM batches WHERE timeline IS NULL)";
 
 const NEXT_TERM: &str = "INSERT INTO meta (name, value) VALUES ('term', '1')
     ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)
@@ -20,11 +37,18 @@ const NEXT_TERM: &str = "INSERT INTO meta (name, value) VALUES ('term', '1')
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        StoreError::folder(error)
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => StoreError::Full(error.to_string()),
+            Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => {
+                StoreError::Value(error.to_string())
+            }
+            _ => StoreError::folder(error),
+        }
     }
 }
 
 pub struct SqliteStore {
+    path: PathBuf,
     connection: Connection,
     /// Taken with the first `lead`: each process that leads on this folder has its own, as on PostgreSQL.
     term: Option<u64>,
@@ -55,14 +79,25 @@ impl SqliteStore {
     /// `Locked` if another process has it, `Version`, `Unusable`.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let lock = FolderLock::take(folder, "coordinator.lock")?;
-        let connection = Connection::open(folder.join("coordinator.sqlite"))?;
+        let path = folder.join("coordinator.sqlite");
+        let connection = Connection::open(&path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
         connection.set_prepared_statement_cache_capacity(64);
         connection.execute_batch(SCHEMA)?;
         renew_jobs(&connection)?;
-        let store = Self { connection, term: None, _lock: lock };
+        let layout: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if layout > LAYOUT {
+            return Err(StoreError::Version {
+                found: format!("{layout} of the projections"),
+                expected: LAYOUT as u32,
+            });
+        }
+        if layout < LAYOUT {
+            connection.execute_batch(&format!("BEGIN; {HISTORY} COMMIT;"))?;
+        }
+        let store = Self { path, connection, term: None, _lock: lock };
         let found = store.meta("version", &VERSION.to_string())?;
         if found != VERSION.to_string() {
             return Err(StoreError::Version { found, expected: VERSION });
@@ -132,9 +167,11 @@ impl Store for SqliteStore {
     }
 
     fn commit(&mut self, first: u64, events: &[Stamped], rows: &[Row]) -> Result<(), StoreError> {
+        values::check(events, rows)?;
         let bodies: Result<Vec<_>, _> = events.iter().map(postcard::to_stdvec).collect();
         let bodies = bodies.map_err(StoreError::unexpected)?;
-        let transaction = self.connection.transaction()?;
+        // Another connection writes too (signatures of promises): whoever comes second waits.
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let last: Option<i64> =
             transaction.query_row("SELECT max(sequence) FROM events", [], |row| row.get(0))?;
         let next = last.map_or(1, |last| last as u64 + 1);
@@ -155,6 +192,14 @@ impl Store for SqliteStore {
             write(&transaction, row)?;
         }
         Ok(transaction.commit()?)
+    }
+
+    fn history(&self) -> Arc<dyn History> {
+        Arc::new(SqliteHistory::of(&self.path))
+    }
+
+    fn is_incomplete(&mut self) -> Result<bool, StoreError> {
+        Ok(self.connection.query_row(INCOMPLETE, [], |row| row.get(0))?)
     }
 
     fn lines(&mut self, batch_no: u32) -> Result<Vec<Line>, StoreError> {
@@ -194,7 +239,7 @@ fn write(transaction: &Transaction<'_>, row: &Row) -> Result<(), StoreError> {
              UPDATE SET balance = ?2, proven = ?3, final = ?4",
             params![address, balances.accepted as i64, balances.proven as i64, balances.finalized as i64],
         ),
-        Row::Leaf(place, Some(leaf)) => run(
+        Row::Leaf(place, _, Some(leaf)) => run(
             "INSERT OR REPLACE INTO leaves (place, owner, account, key_hash, low, high, batch_no) VALUES (?1, ?2, ?3, ?4, \
              ?5, ?6, ?7)",
             params![
@@ -207,21 +252,28 @@ fn write(transaction: &Transaction<'_>, row: &Row) -> Result<(), StoreError> {
                 leaf.batch_no
             ],
         ),
-        Row::Leaf(place, None) => run("DELETE FROM leaves WHERE place = ?1", params![*place as i64]),
-        Row::Operation(operation) => run(
-            "INSERT OR REPLACE INTO operations (id, kind, sender, recipient, amount, batch_no, at, hit) VALUES (?1, ?2, ?3, \
-             ?4, ?5, ?6, ?7, ?8)",
-            params![
-                operation.id.0,
-                kind_name(operation.kind),
-                operation.sender,
-                operation.recipient,
-                operation.amount as i64,
-                operation.batch_no,
-                operation.at as i64,
-                operation.hit
-            ],
-        ),
+        Row::Leaf(place, _, None) => run("DELETE FROM leaves WHERE place = ?1", params![*place as i64]),
+        Row::Operation(row) => {
+            let (operation, number) = (&row.operation, row.number);
+            run(
+                "INSERT INTO operations (id, kind, sender, recipient, amount, batch_no, at, hit, number, deadline, promised) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (id) DO UPDATE SET batch_no = ?6, \
+                 at = ?7, hit = ?8, number = ?9, deadline = ?10, promised = ?11",
+                params![
+                    operation.id.0,
+                    kind_name(operation.kind),
+                    operation.sender,
+                    operation.recipient,
+                    operation.amount as i64,
+                    operation.batch_no,
+                    operation.at as i64,
+                    operation.hit,
+                    number as i64,
+                    operation.deadline as i64,
+                    promised_bytes(&operation.promised)
+                ],
+            )
+        }
         Row::Batch(row) => write_batch(transaction, row),
         Row::Directory(entry) => run(
             "INSERT OR REPLACE INTO directory (owner, ax, ay, key_epoch, signature) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -247,8 +299,9 @@ fn write_batch(transaction: &Transaction<'_>, row: &BatchRow) -> Result<(), Stor
     transaction
         .prepare_cached(
             "INSERT INTO batches (batch_no, shape, stage, start, old_root, mid_root, new_root, input_hash, input, l1_tx, \
-             l1_block, gas_used) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (batch_no) DO UPDATE \
-             SET stage = ?3, input = ?9, l1_tx = ?10, l1_block = ?11, gas_used = ?12",
+             l1_block, gas_used, public_inputs, worker, attempts, timeline) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
+             ?11, ?12, ?13, ?14, ?15, ?16) ON CONFLICT (batch_no) DO UPDATE SET stage = ?3, input = ?9, l1_tx = ?10, \
+             l1_block = ?11, gas_used = ?12, public_inputs = ?13, worker = ?14, attempts = ?15, timeline = ?16",
         )?
         .execute(params![
             batch.batch_no,
@@ -262,12 +315,16 @@ fn write_batch(transaction: &Transaction<'_>, row: &BatchRow) -> Result<(), Stor
             batch.input.as_deref(),
             batch.l1_tx,
             batch.l1_block.map(|block| block as i64),
-            batch.gas_used.map(|gas| gas as i64)
+            batch.gas_used.map(|gas| gas as i64),
+            batch.public_inputs.map(|input| word(&input)).concat(),
+            batch.worker,
+            batch.attempts,
+            timeline_text(&batch.timeline)
         ])?;
     if let Some(proof) = &batch.proof {
         transaction
             .prepare_cached(
-                "INSERT OR IGNORE INTO proofs (batch_no, proof, worker, prove_ms, witness_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO proofs (batch_no, proof, worker, prove_ms, witness_ms) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
             )?
             .execute(params![
                 batch.batch_no,
@@ -290,8 +347,8 @@ fn write_batch(transaction: &Transaction<'_>, row: &BatchRow) -> Result<(), Stor
     for tx in transactions {
         transaction
             .prepare_cached(
-                "INSERT OR IGNORE INTO transactions (hash, batch_no, nonce, raw, max_fee, max_priority) VALUES (?1, ?2, ?3, \
-                 ?4, ?5, ?6)",
+                "INSERT INTO transactions (hash, batch_no, nonce, raw, max_fee, max_priority) VALUES (?1, ?2, ?3, \
+                 ?4, ?5, ?6) ON CONFLICT DO NOTHING",
             )?
             .execute(params![
                 tx.hash,

@@ -2,7 +2,10 @@
 //! three leaves, and Bob, who can be paid; it checks signatures for real.
 
 use std::{
-    sync::{Mutex, atomic::AtomicBool, atomic::Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -56,7 +59,10 @@ pub fn operation_id(number: u8) -> String {
 pub struct Double {
     pub submitted: Mutex<Vec<SubmitRequest>>,
     pub registered: Mutex<Vec<DirectoryEntry>>,
+    /// How often promises were asked for.
+    pub promises_asked: AtomicUsize,
     pub draining: AtomicBool,
+    pub stuck: AtomicBool,
     /// Whether the worker with the card has left.
     pub carded_left: AtomicBool,
 }
@@ -88,19 +94,23 @@ fn operation(id: &str) -> OperationView {
         batch_no: 7,
         stage: Stage::Accepted,
         timeline: vec![TimelineEntry { stage: Stage::Accepted, at: 1_700_000_000_123, l1_tx: Some([6; 32]) }],
-        promises: vec![PromiseView {
-            operation_id: [1; 32],
-            kind: 1,
-            batch_no: 7,
-            index: 64,
-            account: Fr::from(5),
-            range: range(0),
-            deadline: u64::MAX,
-            signer: [0x0f; 20],
-            signature: vec![1; 65],
-        }],
+        promises: Vec::new(),
         hit: None,
     }
+}
+
+fn promises(id: OperationId) -> Vec<PromiseView> {
+    vec![PromiseView {
+        operation_id: id.0,
+        kind: 1,
+        batch_no: 7,
+        index: 64,
+        account: Fr::from(5),
+        range: range(0),
+        deadline: u64::MAX,
+        signer: [0x0f; 20],
+        signature: vec![1; 65],
+    }]
 }
 
 fn batch(batch_no: u32) -> BatchView {
@@ -122,7 +132,6 @@ fn batch(batch_no: u32) -> BatchView {
         l1_tx: Some([4; 32]),
         l1_block: Some(u64::from(u32::MAX) + 1),
         gas_used: Some(456_789),
-        operations: vec![operation_id(1), operation_id(2)],
         timeline: vec![],
     }
 }
@@ -245,15 +254,22 @@ impl Service for Double {
         }
     }
 
-    async fn account(&self, address: Address) -> AccountView {
+    async fn balances(&self, address: Address) -> Balances {
         if address == SLEEPER {
             tokio::time::sleep(Duration::from_secs(3600)).await;
         }
         assert_ne!(address, PANICKER, "asked to panic");
         if address != ALICE {
-            return AccountView { address, balances: Balances::default(), coins: vec![], operations: vec![] };
+            return Balances::default();
         }
-        let coins = LEAVES.iter().rev().map(|(index, low, high)| CoinView {
+        // More than 2^64 wei, as real balances are.
+        Balances { accepted: 1 << 62, proven: 150, finalized: 100 }
+    }
+
+    async fn coins(&self, address: Address, after: Option<u64>, limit: usize) -> Vec<CoinView> {
+        let own = LEAVES.iter().filter(|_| address == ALICE);
+        let behind = own.filter(|(index, _, _)| after.is_none_or(|after| *index > after));
+        let coin = |(index, low, high): &(u64, u64, u64)| CoinView {
             index: *index,
             owner: ALICE,
             account: alice_account(),
@@ -261,31 +277,52 @@ impl Service for Double {
             range: CoinRange::new(*low, *high).unwrap(),
             batch_no: 2,
             stage: Stage::Proven,
-        });
-        AccountView {
-            address,
-            // More than 2^64 wei, as real balances are.
-            balances: Balances { accepted: 1 << 62, proven: 150, finalized: 100 },
-            coins: coins.collect(),
-            operations: (1..=OPERATIONS).map(operation_id).collect(),
-        }
+        };
+        behind.take(limit).map(coin).collect()
     }
 
     async fn directory_entry(&self, owner: Address) -> Option<DirectoryEntry> {
         (owner == BOB).then(bob_entry)
     }
 
-    async fn operation(&self, id: &str) -> Option<OperationView> {
-        (1..=OPERATIONS).map(operation_id).any(|known| known == id).then(|| operation(id))
+    async fn operation(&self, id: OperationId) -> Result<Option<OperationView>, UserError> {
+        let id = id.to_string();
+        Ok((1..=OPERATIONS).map(operation_id).any(|known| known == id).then(|| operation(&id)))
     }
 
-    async fn batch(&self, batch_no: u32) -> Option<BatchView> {
-        (1..=NEWEST_BATCH).contains(&batch_no).then(|| batch(batch_no))
+    async fn operations(
+        &self,
+        list: ListOf,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Option<Vec<OperationView>>, UserError> {
+        let ids: Vec<String> = match list {
+            ListOf::Address(ALICE) => (1..=OPERATIONS).map(operation_id).collect(),
+            ListOf::Address(_) => Vec::new(),
+            ListOf::Batch(_) => vec![operation_id(1), operation_id(2)],
+        };
+        let begin = match after.map(|after| after.to_string()) {
+            None => 0,
+            Some(after) => match ids.iter().position(|id| *id == after) {
+                Some(position) => position + 1,
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(ids[begin..].iter().take(limit).map(|id| operation(id)).collect()))
     }
 
-    async fn batches(&self, before: Option<u32>, limit: usize) -> Vec<BatchView> {
+    async fn promises(&self, id: OperationId) -> Result<Vec<PromiseView>, UserError> {
+        self.promises_asked.fetch_add(1, Ordering::SeqCst);
+        Ok(promises(id))
+    }
+
+    async fn batch(&self, batch_no: u32) -> Result<Option<BatchView>, UserError> {
+        Ok((1..=NEWEST_BATCH).contains(&batch_no).then(|| batch(batch_no)))
+    }
+
+    async fn batches(&self, before: Option<u32>, limit: usize) -> Result<Vec<BatchView>, UserError> {
         let below = before.unwrap_or(NEWEST_BATCH + 1).min(NEWEST_BATCH + 1);
-        (1..below).rev().take(limit).map(batch).collect()
+        Ok((1..below).rev().take(limit).map(batch).collect())
     }
 
     async fn workers(&self) -> Vec<WorkerView> {
@@ -356,7 +393,8 @@ impl Service for Double {
             }
         }
         self.submitted.lock().unwrap().push(request);
-        Ok(operation(&operation_id(1)))
+        let promises = promises(OperationId([1; 32]));
+        Ok(OperationView { promises, ..operation(&operation_id(1)) })
     }
 
     async fn register_key(&self, entry: DirectoryEntry, _: String) -> Result<DirectoryEntry, UserError> {
@@ -364,7 +402,15 @@ impl Service for Double {
         Ok(entry)
     }
 
-    async fn ready(&self) -> Result<(), String> {
-        if self.draining.load(Ordering::SeqCst) { Err("it is draining".to_owned()) } else { Ok(()) }
+    async fn reasons(&self) -> Vec<Reason> {
+        let reason = |code, text: &str| Reason { code, text: text.to_owned() };
+        match self.draining.load(Ordering::SeqCst) {
+            true => vec![reason("DRAINING", "it is draining"), reason("STORE_AWAY", "nobody answers")],
+            false => Vec::new(),
+        }
+    }
+
+    fn live(&self) -> Result<(), String> {
+        if self.stuck.load(Ordering::SeqCst) { Err("it does not turn".to_owned()) } else { Ok(()) }
     }
 }

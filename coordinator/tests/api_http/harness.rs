@@ -71,7 +71,13 @@ impl Answer {
 
 impl Api {
     pub async fn start() -> Self {
-        Self::with(ApiConfig { rate_limit: None, ..ApiConfig::default() }).await
+        Self::with(ApiConfig {
+            rate_limit: None,
+            read_budget: None,
+            send_budget: None,
+            ..ApiConfig::default()
+        })
+        .await
     }
 
     pub async fn with(config: ApiConfig) -> Self {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coordinator::api::{ApiConfig, RateLimit};
+use coordinator::api::{ApiConfig, Budget, Network, Proxies, RateLimit};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -11,11 +11,11 @@ use tokio::{
 
 use crate::{
     double::{PANICKER, SLEEPER},
-    harness::{Api, JSON},
+    harness::{Answer, Api, GRAPHQL_RESPONSE, JSON},
 };
 
 fn unlimited() -> ApiConfig {
-    ApiConfig { rate_limit: None, ..ApiConfig::default() }
+    ApiConfig { rate_limit: None, read_budget: None, send_budget: None, ..ApiConfig::default() }
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn who_asks_too_often_is_told_when_to_come_back() {
 async fn a_service_that_hangs_or_panics_is_answered_for() {
     let api = Api::with(ApiConfig { timeout: Duration::from_millis(200), ..unlimited() }).await;
     let ask = async |address: [u8; 20]| {
-        let query = "query($a: Address!) { account(address: $a) { address } }";
+        let query = "query($a: Address!) { account(address: $a) { balances { accepted } } }";
         api.ask(query, json!({ "a": format!("0x{}", hex::encode(address)) })).await
     };
     let hung = ask(SLEEPER).await;
@@ -131,4 +131,102 @@ async fn a_body_that_never_ends_is_given_up() {
     let mut answer = [0; 12];
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 408");
+}
+
+/// Asks as somebody behind a proxy on this machine.
+async fn ask_as(api: &Api, client: &str, query: &str) -> Answer {
+    let headers = [("content-type", JSON), ("accept", GRAPHQL_RESPONSE), ("x-forwarded-for", client)];
+    api.raw(&headers, json!({ "query": query }).to_string()).await
+}
+
+#[tokio::test]
+async fn clients_behind_a_trusted_proxy_have_limits_of_their_own() {
+    let limit = RateLimit { per_second: 1, burst: 2 };
+    let behind = |trusted: Vec<Network>| ApiConfig {
+        rate_limit: Some(limit),
+        proxies: Proxies { trusted, ..Proxies::default() },
+        ..ApiConfig::default()
+    };
+    let api = Api::with(behind(vec!["127.0.0.0/8".parse().unwrap()])).await;
+    for client in ["198.51.100.1", "198.51.100.2", "198.51.100.3", "2001:db8::1", "2001:db8:0:1::1"] {
+        for _ in 0..2 {
+            assert_eq!(ask_as(&api, client, "{ __typename }").await.status, 200, "{client}");
+        }
+    }
+    // What a client claims in front of what the proxy saw is its own word; an IPv6 network is one client.
+    for client in ["203.0.113.9, 198.51.100.1", "2001:db8::2"] {
+        ask_as(&api, client, "{ __typename }").await.assert_refused(429, "RATE_LIMITED");
+    }
+
+    let api = Api::with(behind(vec![])).await;
+    for n in 0..2 {
+        assert_eq!(ask_as(&api, &format!("198.51.100.{n}"), "{ __typename }").await.status, 200);
+    }
+    // Nobody is trusted: one more address is the same peer.
+    ask_as(&api, "198.51.100.77", "{ __typename }").await.assert_refused(429, "RATE_LIMITED");
+}
+
+const INTROSPECTION: &str = "{ __schema { types { name description fields { name description args { name } type { name kind } } } } }";
+
+#[tokio::test]
+async fn a_reader_that_has_spent_its_time_is_refused_and_recovers_while_it_can_still_pay() {
+    let ms = Duration::from_millis;
+    let config = ApiConfig {
+        read_budget: Some(Budget { per_second: ms(20), burst: ms(20) }),
+        send_budget: Some(Budget { per_second: ms(200), burst: ms(200) }),
+        proxies: Proxies { trusted: vec!["127.0.0.1".parse().unwrap()], ..Proxies::default() },
+        ..unlimited()
+    };
+    let api = Api::with(config).await;
+    let (mut answered, mut refused) = (0, None);
+    for _ in 0..1_000 {
+        let answer = ask_as(&api, "198.51.100.1", INTROSPECTION).await;
+        if answer.status != 200 {
+            refused = Some(answer);
+            break;
+        }
+        answered += 1;
+    }
+    let refused = refused.expect("a thousand of them cost more than 20 ms and what comes back meanwhile");
+    refused.assert_refused(429, "RATE_LIMITED");
+    assert!(answered > 0);
+    // Others have their own, and payments another one.
+    assert_eq!(ask_as(&api, "198.51.100.2", "{ __typename }").await.status, 200);
+    let pay = "mutation { __typename }";
+    assert_eq!(ask_as(&api, "198.51.100.1", pay).await.status, 200);
+    let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    tokio::time::sleep(Duration::from_secs(wait)).await;
+    assert_eq!(ask_as(&api, "198.51.100.1", "{ __typename }").await.status, 200);
+}
+
+#[tokio::test]
+async fn documents_that_are_refused_cost_their_client_too() {
+    let ms = Duration::from_millis;
+    let config = ApiConfig { read_budget: Some(Budget { per_second: ms(1), burst: ms(5) }), ..unlimited() };
+    let api = Api::with(config).await;
+    // Measured until the end: a fragment that does not exist.
+    let wrong = format!("{{ {} ...Nowhere }}", "a: __typename ".repeat(1_000));
+    let mut statuses = Vec::new();
+    for _ in 0..200 {
+        api.query(&wrong).await;
+        let answer = api.query("{ __typename }").await;
+        statuses.push(answer.status);
+        if answer.status == 429 {
+            return;
+        }
+    }
+    panic!("never refused: {statuses:?}");
+}
+
+#[tokio::test]
+async fn what_is_not_selected_is_not_computed() {
+    let api = Api::start().await;
+    let list = |fields: &str| {
+        format!("{{ batches(first: 3) {{ nodes {{ number operations {{ nodes {{ {fields} }} }} }} }} }}")
+    };
+    let asked = || api.double.promises_asked.load(std::sync::atomic::Ordering::SeqCst);
+    api.query(&list("id amount stage timeline { stage }")).await.data();
+    assert_eq!(asked(), 0);
+    api.query(&list("id promises { index }")).await.data();
+    assert_eq!(asked(), 6, "two operations of each of three batches");
 }

@@ -83,8 +83,14 @@ async fn health_tells_live_and_ready() {
     assert_eq!(api.get("/health/ready").await.status, 200);
     api.double.draining.store(true, Ordering::SeqCst);
     let ready = api.get("/health/ready").await;
-    assert_eq!((ready.status, ready.json()["reason"].as_str()), (503, Some("it is draining")));
+    let reasons = ready.json()["reasons"].clone();
+    let codes: Vec<&str> =
+        reasons.as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap()).collect();
+    assert_eq!((ready.status, codes), (503, vec!["DRAINING", "STORE_AWAY"]));
+    assert_eq!(reasons[0]["text"], "it is draining");
     assert_eq!(api.get("/health/live").await.status, 200);
+    api.double.stuck.store(true, Ordering::SeqCst);
+    assert_eq!(api.get("/health/live").await.status, 503);
 }
 
 /// One recorder serves the whole process: who looks at gauges looks alone.

@@ -154,7 +154,7 @@ async fn batches_that_were_final_and_are_undone_by_a_real_node_are_settled_again
         .await;
     };
     mine_until_final().await;
-    let first = handle.batch(1).await.unwrap().l1_block.unwrap();
+    let first = handle.batch(1).await.unwrap().unwrap().l1_block.unwrap();
     let head = scene.node.ask("eth_blockNumber", json!([])).await;
     let head = u64::from_str_radix(head.as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
     scene.node.ask("anvil_reorg", json!([head - first + 1, []])).await;

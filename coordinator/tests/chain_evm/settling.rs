@@ -16,16 +16,17 @@ use coordinator::{
         Chain as _,
         evm::{Deployed, EvmChain, EvmSettings, Signer, Wallet, deploy},
     },
+    mark::Marks,
     service::Service as _,
     start,
     store::SqliteStore,
     verifier::ProofVerifier,
 };
-use tokio::task::JoinHandle;
 use queue::{
     WorkerQueue as _,
     memory::{Limits, MemoryQueue},
 };
+use tokio::task::JoinHandle;
 use wire::{
     CircuitSupport, Control, ProcessId, ProofBytes, Registration, Timings, WorkerEvent, WorkerId,
     ecdsa::OperatorKey, job::decode_batch_input,
@@ -60,8 +61,13 @@ async fn work(queue: MemoryQueue) {
             verifying_key: [0x80 | shape.number() as u8; 32],
         })
         .to_vec();
-    let registration =
-        Registration { backend: "trapdoor".to_owned(), version: "1".to_owned(), memory: 1, circuits, slots: 2 };
+    let registration = Registration {
+        backend: "trapdoor".to_owned(),
+        version: "1".to_owned(),
+        memory: 1,
+        circuits,
+        slots: 2,
+    };
     let register = WorkerEvent::Register { registration, in_flight: Vec::new() };
     let mut registered = Instant::now() - Duration::from_secs(60);
     loop {
@@ -124,6 +130,7 @@ impl Scene {
             chain: Arc::new(EvmChain::connect(settings, signer).await.unwrap()),
             verifier: Arc::new(TrapdoorVerifier),
             operator: promises(),
+            marks: Marks::default(),
         };
         start(config, parts).await.unwrap()
     }

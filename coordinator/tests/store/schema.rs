@@ -15,7 +15,7 @@ fn coordinators_that_start_together_migrate_once() {
             scope.spawn(move || drop(connect(url, &format!("standby {n}"))));
         }
     });
-    assert_eq!(count(&url, "SELECT count(*) FROM refinery_schema_history"), 1);
+    assert_eq!(count(&url, "SELECT count(*) FROM refinery_schema_history"), 3);
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn a_schema_or_log_of_another_version_is_refused() {
     let refused = store.bind("chain 31337");
     assert!(matches!(refused, Err(StoreError::Version { ref found, .. }) if found == "999"), "{refused:?}");
     drop(store);
-    let newer = "INSERT INTO refinery_schema_history SELECT 999, 'newer', applied_on, checksum FROM refinery_schema_history";
+    let newer = "INSERT INTO refinery_schema_history SELECT 999, 'newer', applied_on, checksum FROM refinery_schema_history WHERE version = 1";
     server.execute(newer).unwrap();
     let refused = PostgresStore::connect(settings(&server.url(), "one")).err();
     assert!(
@@ -82,4 +82,37 @@ fn the_schema_refuses_what_would_be_a_bug() {
         let refused = server.execute(&bad).unwrap_err().to_string();
         assert!(refused.contains(invariant), "{bad}: {refused}");
     }
+}
+
+#[test]
+fn an_older_layout_of_sqlite_is_brought_up_to_date_and_a_newer_one_refused() {
+    use coordinator::store::{SqliteStore, Store};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("coordinator.sqlite");
+    let database = || rusqlite::Connection::open(&path).unwrap();
+    database().execute_batch(include_str!("../../src/store/sqlite/schema.sql")).unwrap();
+    let operation = "INSERT INTO operations VALUES (zeroblob(32), 'mint', NULL, zeroblob(20), 5, 1, 7, NULL)";
+    database().execute(operation, []).unwrap();
+    for _ in 0..2 {
+        let mut store = SqliteStore::open(folder.path()).unwrap();
+        assert!(store.is_incomplete().unwrap(), "who leads completes it");
+    }
+    let amount: i64 = database().query_row("SELECT amount FROM operations", [], |row| row.get(0)).unwrap();
+    assert_eq!(amount, 5);
+    database().pragma_update(None, "user_version", 99).unwrap();
+    let refused = SqliteStore::open(folder.path()).err();
+    assert!(matches!(refused, Some(StoreError::Version { .. })), "{refused:?}");
+}
+
+#[test]
+fn rows_without_their_place_in_the_history_are_noticed() {
+    use coordinator::store::Store;
+    let server = Postgres::start().unwrap();
+    let mut store = leading(&server.url(), "one");
+    assert!(!store.is_incomplete().unwrap());
+    let word = "'\\x".to_owned() + &"01".repeat(32) + "'";
+    let insert =
+        format!("INSERT INTO operations (id, kind, amount, batch_no, at) VALUES ({word}, 'mint', 5, 1, 7)");
+    server.execute(&insert).unwrap();
+    assert!(store.is_incomplete().unwrap());
 }

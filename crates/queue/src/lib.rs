@@ -28,9 +28,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use wire::{
-    Control, Directive, JobId, PoolName, ProcessId, WorkerEvent, WorkerId, codec::CodecError,
-};
+use wire::{Control, Directive, JobId, PoolName, ProcessId, WorkerEvent, WorkerId, codec::CodecError};
 
 pub mod memory;
 pub mod redis;
@@ -88,7 +86,10 @@ impl Replaced {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// So many entries could not be decoded; why the first could not.
-    Malformed { count: usize, reason: String },
+    Malformed {
+        count: usize,
+        reason: String,
+    },
     Replaced(Replaced),
 }
 
@@ -112,14 +113,29 @@ impl EventBatch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueueWrite {
     /// Read the events of the open pools. What is written to a closed one is deleted unread: its credential may live on.
-    Pools { open: BTreeSet<PoolName>, closed: BTreeSet<PoolName> },
+    Pools {
+        open: BTreeSet<PoolName>,
+        closed: BTreeSet<PoolName>,
+    },
     /// The encoded input of a job, for the workers of one pool.
-    Input { pool: PoolName, job: JobId, input: Arc<[u8]> },
-    Directive { worker: WorkerId, directive: Directive },
+    Input {
+        pool: PoolName,
+        job: JobId,
+        input: Arc<[u8]>,
+    },
+    Directive {
+        worker: WorkerId,
+        directive: Directive,
+    },
     /// No worker of the pool works on the job any more.
-    RemoveInput { pool: PoolName, job: JobId },
+    RemoveInput {
+        pool: PoolName,
+        job: JobId,
+    },
     /// The worker is gone: its directives are deleted.
-    Forget { worker: WorkerId },
+    Forget {
+        worker: WorkerId,
+    },
     /// The effects of these events are durable.
     Acknowledge(Cursors),
 }

@@ -11,13 +11,11 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::{sync::Notify, time::Instant};
-use wire::{
-    Control, Directive, JobId, PoolName, ProcessId, Report, WorkerEvent, WorkerId, codec::Message,
-};
+use wire::{Control, Directive, JobId, PoolName, ProcessId, Report, WorkerEvent, WorkerId, codec::Message};
 
 use super::{
-    CoordinatorQueue, Cursors, EventBatch, EventCursor, Liveness, PoolEvent, QueueError, QueueWrite, Replaced,
-    Trouble, WorkerQueue,
+    CoordinatorQueue, Cursors, EventBatch, EventCursor, Liveness, PoolEvent, QueueError, QueueWrite,
+    Replaced, Trouble, WorkerQueue,
 };
 
 /// What the queue holds at most.
@@ -150,8 +148,12 @@ impl Default for MemoryQueue {
 
 impl MemoryQueue {
     pub fn new(limits: Limits) -> Self {
-        let shared =
-            Shared { limits, state: Mutex::default(), event_came: Notify::new(), directive_came: Notify::new() };
+        let shared = Shared {
+            limits,
+            state: Mutex::default(),
+            event_came: Notify::new(),
+            directive_came: Notify::new(),
+        };
         Self { shared: Arc::new(shared) }
     }
 

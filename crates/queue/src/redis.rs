@@ -112,7 +112,8 @@ impl std::fmt::Debug for Settings {
 /// # Errors
 /// `Unreachable`, `Refused`.
 pub async fn ping(settings: &Settings) -> Result<(), QueueError> {
-    let connection = connection::Connection::new(&connection::Endpoint::new(connection::client(settings)?, false));
+    let connection =
+        connection::Connection::new(&connection::Endpoint::new(connection::client(settings)?, false));
     connection.call::<String>(&::redis::cmd("PING"), Duration::ZERO).await.map(drop)
 }
 

@@ -40,8 +40,11 @@ impl Binaries {
 }
 
 fn folder() -> Result<PathBuf, PostgresError> {
-    let complete =
-        |folder: &Path| ["postgres", "initdb"].iter().all(|program| folder.join(program).is_file());
+    let complete = |folder: &Path| {
+        ["postgres", "initdb", "pg_basebackup", "pg_dump"]
+            .iter()
+            .all(|program| folder.join(program).is_file())
+    };
     if let Some(named) = std::env::var_os("PROOFMILL_POSTGRES_BIN") {
         let named = PathBuf::from(named);
         return match complete(&named) {

@@ -8,6 +8,7 @@
 //! | file | part |
 //! |---|---|
 //! | `extent` | how large and how deep a selection is with all fragments expanded |
+//! | `cache` | documents that were read lately |
 //! | `typename` | makes the library validate what is written at `__typename` |
 //! | `shape` | which keys an answer has, in the order of the request |
 
@@ -23,10 +24,12 @@ use wire::depth::{self, DepthError};
 
 use super::refusal::Refusal;
 
+mod cache;
 mod extent;
 mod shape;
 mod typename;
 
+pub use cache::Documents;
 use extent::Ruler;
 pub use shape::{Shape, Types};
 
@@ -59,12 +62,27 @@ pub struct Bounded {
 pub fn bound(
     text: &str,
     name: Option<&str>,
-    mut variables: Map<String, Value>,
+    variables: Map<String, Value>,
     types: &Types,
 ) -> Result<Bounded, Refusal> {
+    complete(read(text)?, name, variables, types)
+}
+
+/// What a document alone decides.
+fn read(text: &str) -> Result<ExecutableDocument, Refusal> {
     let mut document = parse(text)?;
     measure(&document)?;
     typename::lift(&mut document)?;
+    Ok(document)
+}
+
+/// What depends on the rest of the request.
+fn complete(
+    mut document: ExecutableDocument,
+    name: Option<&str>,
+    mut variables: Map<String, Value>,
+    types: &Types,
+) -> Result<Bounded, Refusal> {
     let operation = select(&document, name)?;
     complete_variables(&operation.node, &mut variables)?;
     let shape = Shape::of(&document, &operation.node, &variables, types)?;

@@ -6,11 +6,13 @@ use super::{
     Units,
     operation::Operation,
     page::{self, Page},
-    refusal::bad_input,
+    refusal::{asked, bad_input},
     scalars::{Address, BigInt, Bytes, Bytes32},
     service, units,
 };
-use crate::service::{AccountView, CoinView, DirectoryEntry as EntryView, Stage as StageView};
+use crate::service::{
+    Address as AddressBytes, CoinView, DirectoryEntry as EntryView, ListOf, OperationId, Stage as StageView,
+};
 
 /// How far something has come, in the order of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -103,41 +105,40 @@ pub struct DirectoryEntry {
     pub key_epoch: u32,
     pub signature: Bytes,
     #[graphql(skip)]
-    account: Bytes32,
+    point: circuits::baby_jubjub::Point,
 }
 
 #[ComplexObject]
 impl DirectoryEntry {
     /// The account that this entry makes payable: P2(owner, P2(key.x, key.y)).
     async fn account(&self) -> Bytes32 {
-        self.account
+        circuits::leaf::account(&self.owner.0, &circuits::leaf::key_hash(&self.point)).into()
     }
 }
 
 impl From<EntryView> for DirectoryEntry {
     fn from(view: EntryView) -> Self {
-        let account = circuits::leaf::account(&view.owner, &circuits::leaf::key_hash(&view.key));
         Self {
             owner: Address(view.owner),
             key: (&view.key).into(),
             key_epoch: view.key_epoch,
             signature: Bytes(view.signature),
-            account: account.into(),
+            point: view.key,
         }
     }
 }
 
 /// An address and what it holds. An address that nobody paid yet has balances of 0.
-pub struct Account(pub AccountView);
+pub struct Account(pub AddressBytes);
 
 #[Object]
 impl Account {
     async fn address(&self) -> Address {
-        Address(self.0.address)
+        Address(self.0)
     }
 
     async fn balances(&self, ctx: &Context<'_>) -> Result<Balances> {
-        let (units, coins) = (units(ctx)?, self.0.balances);
+        let (units, coins) = (units(ctx)?, service(ctx)?.balances(self.0).await);
         Ok(Balances {
             accepted: units.wei(coins.accepted),
             proven: units.wei(coins.proven),
@@ -155,15 +156,14 @@ impl Account {
     ) -> Result<Page<u64, Coin>> {
         let (units, size) = (units(ctx)?, page::size(first)?);
         let after = page::place::<u64>(after.as_deref())?;
-        let mut coins: Vec<_> = self.0.coins.iter().collect();
-        coins.sort_by_key(|coin| coin.index);
-        let begin = after.map_or(0, |place| coins.partition_point(|coin| coin.index <= place));
-        let rest = &coins[begin..];
-        let nodes = rest.iter().take(size).map(|coin| (coin.index, Coin::new((*coin).clone(), units)));
-        Ok(page::page(nodes, begin > 0, rest.len() > size))
+        let mut coins = service(ctx)?.coins(self.0, after, size + 1).await;
+        let more = coins.len() > size;
+        coins.truncate(size);
+        let nodes = coins.into_iter().map(|coin| (coin.index, Coin::new(coin, units)));
+        Ok(page::page(nodes, after.is_some(), more))
     }
 
-    /// Operations that the address takes part in, in the order in which the coordinator keeps them.
+    /// All operations that the address takes part in, newest first.
     #[graphql(complexity = "page::cost(first, child_complexity)")]
     async fn operations(
         &self,
@@ -171,31 +171,27 @@ impl Account {
         #[graphql(default = 20)] first: i32,
         after: Option<String>,
     ) -> Result<Page<String, Operation>> {
-        operations(ctx, &self.0.operations, first, after.as_deref()).await
+        operations(ctx, ListOf::Address(self.0), first, after.as_deref()).await
     }
 }
 
-/// A page of a list of operation ids, with what the ids stand for.
+/// A page of a list of operations.
 pub(super) async fn operations(
     ctx: &Context<'_>,
-    ids: &[String],
+    list: ListOf,
     first: i32,
     after: Option<&str>,
 ) -> Result<Page<String, Operation>> {
-    let size = page::size(first)?;
-    let begin = match page::place::<String>(after)? {
-        None => 0,
-        Some(place) => match ids.iter().position(|id| *id == place) {
-            Some(position) => position + 1,
-            None => return Err(bad_input("`after` is a cursor of another list; start again without it")),
-        },
+    let (units, size) = (units(ctx)?, page::size(first)?);
+    let elsewhere = || bad_input("`after` is a cursor of another list; start again without it");
+    let after = match page::place::<String>(after)? {
+        Some(id) => Some(OperationId::parse(&id).ok_or_else(elsewhere)?),
+        None => None,
     };
-    let rest = &ids[begin..];
-    let mut nodes = Vec::with_capacity(size.min(rest.len()));
-    for id in rest.iter().take(size) {
-        if let Some(view) = service(ctx)?.operation(id).await {
-            nodes.push((id.clone(), Operation::new(view, units(ctx)?)));
-        }
-    }
-    Ok(page::page(nodes, begin > 0, rest.len() > size))
+    let page = asked(service(ctx)?.operations(list, after, size + 1).await)?;
+    let mut views = page.ok_or_else(elsewhere)?;
+    let more = views.len() > size;
+    views.truncate(size);
+    let nodes = views.into_iter().map(|view| (view.id.clone(), Operation::new(view, units)));
+    Ok(page::page(nodes, after.is_some(), more))
 }

@@ -8,7 +8,7 @@ use super::{
     page::{self, Page},
     scalars::{BigInt, Bytes, Bytes32},
 };
-use crate::service::BatchView;
+use crate::service::{BatchView, ListOf};
 
 /// A batch. What is null is not known yet: the circuit and the roots until it is sealed, the proof until it is proven,
 /// the L1 fields until it is submitted.
@@ -99,6 +99,6 @@ impl Batch {
         #[graphql(default = 20)] first: i32,
         after: Option<String>,
     ) -> Result<Page<String, Operation>> {
-        account::operations(ctx, &self.0.operations, first, after.as_deref()).await
+        account::operations(ctx, ListOf::Batch(self.0.batch_no), first, after.as_deref()).await
     }
 }

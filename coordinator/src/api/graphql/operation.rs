@@ -7,10 +7,13 @@ use super::{
     Units,
     account::Stage,
     batch::Batch,
+    refusal::asked,
     scalars::{Address, BigInt, Bytes, Bytes32},
     service, time,
 };
-use crate::service::{OperationKind as KindView, OperationView, PromiseView, TimelineEntry as EntryView};
+use crate::service::{
+    OperationId, OperationKind as KindView, OperationView, PromiseView, TimelineEntry as EntryView,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "KindView")]
@@ -85,17 +88,28 @@ pub struct Operation {
     pub batch_number: u32,
     pub stage: Stage,
     pub timeline: Vec<TimelineEntry>,
-    pub promises: Vec<Promise>,
     /// Of a forced request: whether the state let it happen.
     pub hit: Option<bool>,
+    /// With the answer to its submission.
+    #[graphql(skip)]
+    promises: Vec<PromiseView>,
 }
 
 #[ComplexObject]
 impl Operation {
+    /// The operator's promises, one for each slot.
+    async fn promises(&self, ctx: &Context<'_>) -> Result<Vec<Promise>> {
+        if !self.promises.is_empty() {
+            return Ok(self.promises.iter().cloned().map(Promise::from).collect());
+        }
+        let Some(id) = OperationId::parse(&self.id) else { return Ok(Vec::new()) };
+        let promises = asked(service(ctx)?.promises(id).await)?;
+        Ok(promises.into_iter().map(Promise::from).collect())
+    }
+
     /// The batch that carries it.
     async fn batch(&self, ctx: &Context<'_>) -> Result<Option<Batch>> {
-        let view = service(ctx)?.batch(self.batch_number).await;
-        Ok(view.map(Batch))
+        Ok(asked(service(ctx)?.batch(self.batch_number).await)?.map(Batch))
     }
 }
 
@@ -110,8 +124,8 @@ impl Operation {
             batch_number: view.batch_no,
             stage: view.stage.into(),
             timeline: view.timeline.into_iter().map(TimelineEntry::from).collect(),
-            promises: view.promises.into_iter().map(Promise::from).collect(),
             hit: view.hit,
+            promises: view.promises,
         }
     }
 }

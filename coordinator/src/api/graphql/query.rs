@@ -9,13 +9,14 @@ use super::{
     input::{PrepareSendInput, PrepareWithdrawInput},
     operation::Operation,
     page::{self, Page},
-    refusal::UserError,
+    refusal::{UserError, asked},
     scalars::{Address, BigInt, Bytes32},
     service,
     system::System,
     units,
     worker::Worker,
 };
+use crate::service::OperationId;
 
 pub struct Query;
 
@@ -27,8 +28,8 @@ impl Query {
     }
 
     /// What an address holds; an unknown one holds nothing.
-    async fn account(&self, ctx: &Context<'_>, address: Address) -> Result<Account> {
-        Ok(Account(service(ctx)?.account(address.0).await))
+    async fn account(&self, address: Address) -> Account {
+        Account(address.0)
     }
 
     /// Who can be paid under an address; null without an entry.
@@ -37,7 +38,7 @@ impl Query {
     }
 
     async fn operation(&self, ctx: &Context<'_>, id: Bytes32) -> Result<Option<Operation>> {
-        let view = service(ctx)?.operation(&format!("0x{}", hex::encode(id.0))).await;
+        let view = asked(service(ctx)?.operation(OperationId(id.0)).await)?;
         let units = units(ctx)?;
         Ok(view.map(|view| Operation::new(view, units)))
     }
@@ -47,7 +48,7 @@ impl Query {
         ctx: &Context<'_>,
         #[graphql(validator(maximum = 2147483647))] number: u32,
     ) -> Result<Option<Batch>> {
-        Ok(service(ctx)?.batch(number).await.map(Batch))
+        Ok(asked(service(ctx)?.batch(number).await)?.map(Batch))
     }
 
     /// All batches, newest first.
@@ -60,7 +61,7 @@ impl Query {
     ) -> Result<Page<u32, Batch>> {
         let size = page::size(first)?;
         let before = page::place::<u32>(after.as_deref())?;
-        let mut views = service(ctx)?.batches(before, size + 1).await;
+        let mut views = asked(service(ctx)?.batches(before, size + 1).await)?;
         let more = views.len() > size;
         views.truncate(size);
         let nodes = views.into_iter().map(|view| (view.batch_no, Batch(view)));

@@ -36,6 +36,13 @@ impl From<service::UserError> for UserError {
     }
 }
 
+/// A question that is not answered is an error of its field, with the code of the refusal.
+pub fn asked<T>(answer: Result<T, service::UserError>) -> async_graphql::Result<T> {
+    answer.map_err(|refused| {
+        Error::new(refused.message).extend_with(|_, extensions| extensions.set("code", refused.code))
+    })
+}
+
 /// A field error with `extensions.code` `BAD_USER_INPUT`, for an argument of a query that has no payload.
 pub fn bad_input(message: impl Into<String>) -> Error {
     Error::new(message).extend_with(|_, extensions| extensions.set("code", "BAD_USER_INPUT"))

@@ -50,7 +50,7 @@ async fn a_contract_that_refuses_batches_stops_new_promises_until_it_takes_them(
     };
     let draft = handle.prepare_send(ask).await.unwrap();
     assert_eq!(handle.submit(alice.sign(&draft, "fresh")).await.unwrap_err().code, "HALTED");
-    assert_eq!(handle.operation(&accepted.id).await.unwrap().promises.len(), 1);
+    assert_eq!(promises(&handle, &accepted.id).await.len(), 1);
 
     // A restart does not forget it.
     handle.shutdown().await;
@@ -151,7 +151,12 @@ async fn a_worker_with_another_key_gets_no_jobs_and_operators_see_why() {
         side.next_control(Duration::from_millis(20)).await.unwrap().as_ref() == Some(&told)
     })
     .await;
-    let view = handle.workers().await.into_iter().find(|worker| worker.id == "default/stranger").unwrap();
+    let find = async || {
+        handle.workers().await.into_iter().find(|worker| worker.id == "default/stranger" && worker.refused)
+    };
+    // Workers are looked at a few times a second.
+    eventually("readers see the worker", async || find().await.is_some()).await;
+    let view = find().await.unwrap();
     let reason = view.reason.unwrap();
     assert!(view.circuits.is_empty());
     assert!(
@@ -175,7 +180,7 @@ async fn a_worker_with_another_key_gets_no_jobs_and_operators_see_why() {
     fund(&world, &handle, &alice, 1_000).await;
     send(&handle, &alice, &bob, 100, "s").await.unwrap();
     settle(&handle).await;
-    for batch in handle.batches(None, 10).await {
+    for batch in handle.batches(None, 10).await.unwrap() {
         assert_ne!(batch.worker.as_deref(), Some("default/stranger"));
     }
     handle.shutdown().await;

@@ -33,6 +33,7 @@ async fn start_in(folder: &Path) -> (Arc<Handle>, JoinHandle<()>) {
         chain: chain(),
         verifier: Arc::new(TagVerifier),
         operator: Holder::new(200).ethereum,
+        marks: Marks::default(),
     };
     (start(config(), parts).await.unwrap(), worker)
 }
@@ -88,11 +89,11 @@ async fn a_killed_coordinator_carries_on_with_nothing_lost_and_nothing_doubled()
     let (handle, worker) = start_in(folder.path()).await;
     let (alice, bob) = people();
     for id in &promised {
-        let view = handle.operation(id).await.unwrap_or_else(|| panic!("{id} was promised and is lost"));
+        let view = operation(&handle, id).await;
         assert_eq!(view.amount, AMOUNT);
     }
     let paid = handle.account(bob.owner).await.balances.accepted;
-    let sends = handle.account(bob.owner).await.operations.len() as u64;
+    let sends = operations_of(&handle, &bob).await.len() as u64;
     assert_eq!(paid, sends * AMOUNT);
     // Each kill may have cut off at most one answer that was durable already.
     assert!(

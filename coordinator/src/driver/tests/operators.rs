@@ -189,9 +189,13 @@ async fn a_worker_is_drained_by_its_name_and_an_unknown_one_is_refused() {
     let handle = world.start(folder.path()).await;
     let admin = Admin::over(&handle, folder.path());
     eventually("the worker is there", async || !handle.workers().await.is_empty()).await;
-    let drained =
-        admin.ask("mutation { drainWorker(id: \"default/tagger\") { status { workers { id draining } } } }").await;
-    assert_eq!(drained["drainWorker"]["status"]["workers"][0], json!({ "id": "default/tagger", "draining": true }));
+    let drained = admin
+        .ask("mutation { drainWorker(id: \"default/tagger\") { status { workers { id draining } } } }")
+        .await;
+    assert_eq!(
+        drained["drainWorker"]["status"]["workers"][0],
+        json!({ "id": "default/tagger", "draining": true })
+    );
     for name in ["nobody", "no such name!"] {
         let refused = admin
             .ask(&format!("mutation {{ drainWorker(id: \"{name}\") {{ userErrors {{ code }} }} }}"))

@@ -44,10 +44,15 @@ impl Store for Remote {
         each: &mut dyn FnMut(u64, Stamped) -> Result<(), StoreError>,
     ) -> Result<Option<Checkpoint>, StoreError> {
         self.reach()?;
+        let mut last = after;
+        let read = self.inner.replay(after, &mut |number, stamped| {
+            last = number;
+            each(number, stamped)
+        })?;
         if self.weather.foreign.load(Ordering::Acquire) {
-            each(after + 1, Stamped { at: 1, event: Event::Opened { batch_no: 1, places: 4 } })?;
+            each(last + 1, Stamped { at: 1, event: Event::Opened { batch_no: 1, places: 4 } })?;
         }
-        self.inner.replay(after, each)
+        Ok(read)
     }
 
     fn commit(&mut self, first: u64, events: &[Stamped], rows: &[Row]) -> Result<(), StoreError> {
@@ -57,6 +62,14 @@ impl Store for Remote {
             return Err(StoreError::Unavailable("connection reset".to_owned()));
         }
         Ok(())
+    }
+
+    fn history(&self) -> Arc<dyn History> {
+        self.inner.history()
+    }
+
+    fn is_incomplete(&mut self) -> Result<bool, StoreError> {
+        self.inner.is_incomplete()
     }
 
     fn lines(&mut self, batch_no: u32) -> Result<Vec<Line>, StoreError> {

@@ -313,7 +313,7 @@ async fn a_reorganisation_deeper_than_what_counted_as_final_is_settled_again_and
     let balances = handle.account(bob.owner).await.balances;
     assert_eq!((balances.accepted, balances.proven, balances.finalized), (300, 300, 0));
     for id in &sent {
-        assert!(handle.operation(id).await.unwrap().stage < Stage::Final);
+        assert!(operation(&handle, id).await.stage < Stage::Final);
     }
     assert_eq!(handle.system().await.final_root, world.chain.contract().root);
     // Also for who starts in the middle of it.
@@ -327,7 +327,7 @@ async fn a_reorganisation_deeper_than_what_counted_as_final_is_settled_again_and
     assert_eq!((system.final_batch, system.final_root), (finalised, world.chain.contract().root));
     assert_eq!(handle.account(bob.owner).await.balances.finalized, 300);
     for id in &sent {
-        assert_eq!(handle.operation(id).await.unwrap().stage, Stage::Final);
+        assert_eq!(operation(&handle, id).await.stage, Stage::Final);
     }
     eventually("all is well", async || handle.ready().await.is_ok()).await;
     handle.shutdown().await;

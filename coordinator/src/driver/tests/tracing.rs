@@ -62,7 +62,7 @@ async fn a_request_is_followed_by_its_id_to_the_transaction_that_settles_it() {
     // Gauges are set once a second; that of promises is set last, and by the coordinators of other tests less often.
     eventually("the gauges are there", async || metrics.render().contains("proofmill_promises_missed "))
         .await;
-    let batch = handle.batch(sent.batch_no).await.unwrap();
+    let batch = handle.batch(sent.batch_no).await.unwrap().unwrap();
     let tx = hex::encode(batch.l1_tx.unwrap());
     handle.shutdown().await;
 
@@ -90,7 +90,7 @@ async fn a_request_is_followed_by_its_id_to_the_transaction_that_settles_it() {
     let mut rest = of_batch.iter();
     for parts in [
         ["message=sealed", "circuit=\"s3m1\"", "operations=1"],
-        ["message=proven", "worker=tagger", "since_sealed="],
+        ["message=proven", "worker=default/tagger", "since_sealed="],
         ["message=final on L1", "operations=1", &format!("tx=\"0x{tx}\"")],
     ] {
         assert!(
@@ -100,10 +100,10 @@ async fn a_request_is_followed_by_its_id_to_the_transaction_that_settles_it() {
     }
     let metrics = metrics.render();
     for line in [
-        "# HELP proofmill_queue_wait_seconds From the publication",
+        "# HELP proofmill_queue_wait_seconds How long a job waits",
         "proofmill_queue_wait_seconds_count{circuit=\"s3m1\"}",
         "proofmill_proof_seconds_count{circuit=\"s3m1\",part=\"msm\"}",
-        "proofmill_worker_accepted_proofs_total{worker=\"tagger\"}",
+        "proofmill_worker_accepted_proofs_total{worker=\"default/tagger\"}",
         "proofmill_settlement_total{what=\"final\"}",
         "proofmill_batch_gas_count",
         "proofmill_jobs{circuit=\"s3m1\",phase=",

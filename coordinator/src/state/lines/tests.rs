@@ -31,10 +31,7 @@ fn a_batch_leaves_a_line_for_each_decision_and_says_what_it_waits_for() {
     bench.now += 12_000;
     assert_eq!(waits(&bench), "No worker with the key of s3m1 is alive.");
     bench.grant(1);
-    assert_eq!(
-        waits(&bench),
-        "default/w holds attempt 1; its lease ends in 4.0 s without a heartbeat."
-    );
+    assert_eq!(waits(&bench), "default/w holds attempt 1; its lease ends in 4.0 s without a heartbeat.");
     bench.prove(1);
     assert_eq!(waits(&bench), "It is proven and waits for its transaction to be signed.");
     assert_eq!(bench.state.waits_for(9, bench.now), None);

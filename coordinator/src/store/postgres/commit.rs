@@ -5,15 +5,14 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use deadpool_postgres::{Client, Object, Pool};
+use deadpool_postgres::{Client, Pool};
 use futures::future::{BoxFuture, FutureExt, join_all};
-use tokio::time::timeout;
 use tokio_postgres::{Error, error::SqlState, types::ToSql};
 
 use super::{
-    error::late,
     leader::Claim,
     rows::{self, Param, Write},
+    session::{Session, within},
 };
 use crate::{
     state::{event::Stamped, rows::Row},
@@ -61,19 +60,17 @@ impl Group {
 }
 
 pub(super) async fn run(pool: &Pool, group: &Group, patience: Duration) -> Result<(), StoreError> {
-    let client = pool.get().await?;
-    match timeout(patience, transaction(&client, group)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) if is_repeated(&error) => {
-            timeout(patience, compare(&client, group)).await.unwrap_or_else(|_| Err(late()))
+    let client = Session::open(pool).await?;
+    let called = async {
+        match transaction(&client, group).await {
+            Ok(()) => Ok(()),
+            Err(error) if is_repeated(&error) => compare(&client, group).await,
+            Err(error) => Err(error.into()),
         }
-        Ok(Err(error)) => Err(error.into()),
-        Err(_) => {
-            // Answers to this group may still come: the connection is of no use to anybody else.
-            drop(Object::take(client));
-            Err(late())
-        }
-    }
+    };
+    // After a timeout answers to this group may still come: the connection is of no use to anybody else.
+    let done = within(patience, called).await;
+    client.end(done)
 }
 
 async fn transaction(client: &Client, group: &Group) -> Result<(), Error> {

@@ -1,6 +1,6 @@
 //! From settings to pools of connections.
 //!
-//! Invariant: every connection has a statement timeout, ends a transaction that its client left open, commits to the disk
+//! Invariant: every connection is to a server that takes writes, has a statement timeout, ends a transaction that its client left open, commits to the disk
 //! and, to another machine, is encrypted with a verified certificate.
 
 use std::{
@@ -16,7 +16,7 @@ use rustls::{
 };
 use tokio_postgres::{
     Config, NoTls,
-    config::{Host, SslMode},
+    config::{Host, SslMode, TargetSessionAttrs},
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -31,6 +31,15 @@ fn settings_error(problem: impl Into<String>) -> StoreError {
 
 /// The pool for work, and one of a single connection for keeping the lead.
 pub(super) fn pools(settings: &PostgresSettings, session: &str) -> Result<(Pool, Pool), StoreError> {
+    Ok((pool(settings, session, settings.connections.max(1))?, pool(settings, session, 1)?))
+}
+
+/// The pool of readers, under a name of its own: a coordinator that takes over ends the sessions of the one before.
+pub(super) fn readers(settings: &PostgresSettings) -> Result<Pool, StoreError> {
+    pool(settings, "proofmill readers", settings.readers.max(1))
+}
+
+fn pool(settings: &PostgresSettings, session: &str, connections: usize) -> Result<Pool, StoreError> {
     if settings.holder.is_empty() {
         return Err(settings_error("the name of this coordinator is empty; give each one its own"));
     }
@@ -40,6 +49,8 @@ pub(super) fn pools(settings: &PostgresSettings, session: &str) -> Result<(Pool,
     config.application_name(session);
     config.connect_timeout(CONNECT_PATIENCE);
     config.tcp_user_timeout(settings.patience());
+    // A replica answers too, and would keep answering after the master moved elsewhere.
+    config.target_session_attrs(TargetSessionAttrs::ReadWrite);
     let ours = [
         ("statement_timeout", settings.statement_timeout.as_millis().to_string()),
         // What a frozen coordinator left open must not stop the next one.
@@ -55,24 +66,21 @@ pub(super) fn pools(settings: &PostgresSettings, session: &str) -> Result<(Pool,
     }
     config.options(options.trim_start());
     let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let pool = |connections: usize| -> Result<Pool, StoreError> {
-        let manager = match config.get_ssl_mode() {
-            SslMode::Disable => Manager::from_config(config.clone(), NoTls, manager_config.clone()),
-            _ => {
-                let tls = MakeRustlsConnect::new(tls(ca_file.as_deref())?);
-                Manager::from_config(config.clone(), tls, manager_config.clone())
-            }
-        };
-        Pool::builder(manager)
-            .max_size(connections)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(settings.patience()))
-            .create_timeout(Some(CONNECT_PATIENCE * 2))
-            .recycle_timeout(Some(CONNECT_PATIENCE))
-            .build()
-            .map_err(|error| settings_error(error.to_string()))
+    let manager = match config.get_ssl_mode() {
+        SslMode::Disable => Manager::from_config(config, NoTls, manager_config),
+        _ => {
+            let tls = MakeRustlsConnect::new(tls(ca_file.as_deref())?);
+            Manager::from_config(config, tls, manager_config)
+        }
     };
-    Ok((pool(settings.connections.max(1))?, pool(1)?))
+    Pool::builder(manager)
+        .max_size(connections)
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(settings.patience()))
+        .create_timeout(Some(CONNECT_PATIENCE * 2))
+        .recycle_timeout(Some(CONNECT_PATIENCE))
+        .build()
+        .map_err(|error| settings_error(error.to_string()))
 }
 
 /// What a URL says.

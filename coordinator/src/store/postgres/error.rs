@@ -1,4 +1,4 @@
-//! Which errors mean "ask again".
+//! What an error of the server means: ask again elsewhere, make room, one value is refused, or a person is needed.
 
 use std::error::Error;
 
@@ -24,6 +24,10 @@ fn store_error(error: &tokio_postgres::Error) -> StoreError {
     match error.as_db_error() {
         Some(refused) if refused.code().code() == NOT_LEADING => {
             StoreError::Deposed { holder: refused.message().to_owned() }
+        }
+        Some(refused) if *refused.code() == SqlState::DISK_FULL => StoreError::Full(in_words(refused)),
+        Some(refused) if ["22", "23"].iter().any(|class| refused.code().code().starts_with(class)) => {
+            StoreError::Value(in_words(refused))
         }
         Some(refused) if passes(refused.code()) => StoreError::Unavailable(in_words(refused)),
         Some(refused) => StoreError::Unusable(format!("{}; {}", in_words(refused), advice(refused.code()))),
@@ -71,9 +75,6 @@ fn advice(state: &SqlState) -> &'static str {
             "another program's tables are there: give proofmill a database that nobody else uses"
         }
         "42P01" | "42703" => "tables of proofmill were changed or removed: restore a backup",
-        code if code.starts_with("22") || code.starts_with("23") => {
-            "the database refuses a value; report it with the server's log"
-        }
         _ => "look into the server's log",
     }
 }
@@ -88,7 +89,7 @@ impl From<PoolError> for StoreError {
 }
 
 /// Errors of the server's condition, not of the statement: connections, resources, rollbacks it asks to repeat, its
-/// operator, a replica that is not promoted yet.
+/// operator, a server that is a replica now or recovers, one that does not know what this connection prepared.
 fn passes(state: &SqlState) -> bool {
     let code = state.code();
     ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))
@@ -96,6 +97,8 @@ fn passes(state: &SqlState) -> bool {
             SqlState::LOCK_NOT_AVAILABLE,
             SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
             SqlState::READ_ONLY_SQL_TRANSACTION,
+            SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+            SqlState::INVALID_SQL_STATEMENT_NAME,
         ]
         .contains(state)
 }
@@ -119,4 +122,23 @@ fn with_causes(error: &dyn Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_server_or_a_moment_later_may_answer_is_asked_again() {
+        // Read only; recovery; no longer a master; shut down, crashed, not up yet; connections; memory; serialization.
+        for code in [
+            "25006", "55000", "57P01", "57P02", "57P03", "57P04", "57014", "08006", "08P01", "53200",
+            "53300", "40001", "40P01", "55P03", "25P03", "26000", "58030",
+        ] {
+            assert!(passes(&SqlState::from_code(code)), "{code}");
+        }
+        for code in ["42501", "28P01", "3D000", "42P01", "XX001", "0A000"] {
+            assert!(!passes(&SqlState::from_code(code)), "{code}");
+        }
+    }
 }

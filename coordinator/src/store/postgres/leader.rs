@@ -7,10 +7,14 @@
 use std::{sync::Arc, time::Duration};
 
 use deadpool_postgres::Pool;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_postgres::types::ToSql;
 
-use super::{PostgresSettings, error::late};
+use super::{
+    PostgresSettings,
+    error::late,
+    session::{Session, within},
+};
 use crate::store::{Leadership, StoreError};
 
 /// A term that this store won.
@@ -53,8 +57,8 @@ pub(super) async fn lead(
     held: Option<u64>,
 ) -> Result<Leadership, StoreError> {
     let lease = millis(settings.lease);
+    let client = Session::open(pool).await?;
     let asked = async {
-        let client = pool.get().await?;
         if let Some(term) = held {
             let renew = client.prepare_cached(RENEW).await?;
             if client.execute(&renew, &[&(term as i64), &session, &lease]).await? == 1 {
@@ -76,17 +80,19 @@ pub(super) async fn lead(
         let row = client.query_one(&look, &[&settings.holder]).await?;
         Ok(Leadership::Following { holder: row.get(0) })
     };
-    timeout(settings.patience(), asked).await.unwrap_or_else(|_| Err(late()))
+    let led = within(settings.patience(), asked).await;
+    client.end(led)
 }
 
 /// Who leads, for a refusal.
 pub(super) async fn holder(pool: &Pool, patience: Duration) -> Result<String, StoreError> {
+    let client = Session::open(pool).await?;
     let asked = async {
-        let client = pool.get().await?;
         let row = client.query_opt("SELECT holder FROM leader", &[]).await?;
         Ok(row.map_or_else(|| "nobody".to_owned(), |row| row.get(0)))
     };
-    timeout(patience, asked).await.unwrap_or_else(|_| Err(late()))
+    let found = within(patience, asked).await;
+    client.end(found)
 }
 
 /// Keeps the term until it is lost.
@@ -95,23 +101,26 @@ pub(super) async fn keep(pool: Pool, claim: Arc<Claim>) {
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         clock.tick().await;
-        match timeout(claim.lease, renew(&pool, &claim)).await {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) => {
+        match renew(&pool, &claim).await {
+            Ok(true) => {}
+            Ok(false) => {
                 tracing::warn!(term = claim.term, "another coordinator leads now");
                 return;
             }
-            Ok(Err(error)) => tracing::warn!(%error, "the lead could not be renewed"),
-            Err(_) => tracing::warn!("the lead could not be renewed in time"),
+            Err(error) => tracing::warn!(%error, "the lead could not be renewed"),
         }
     }
 }
 
 async fn renew(pool: &Pool, claim: &Claim) -> Result<bool, StoreError> {
-    let client = pool.get().await?;
-    let renew = client.prepare_cached(RENEW).await?;
-    let kept = client.execute(&renew, &[&(claim.term as i64), &claim.session, &claim.lease_ms()]).await?;
-    Ok(kept == 1)
+    let client = Session::open(pool).await?;
+    let asked = async {
+        let renew = client.prepare_cached(RENEW).await?;
+        let kept = client.execute(&renew, &[&(claim.term as i64), &claim.session, &claim.lease_ms()]).await?;
+        Ok(kept == 1)
+    };
+    let kept = within(claim.lease, asked).await;
+    client.end(kept)
 }
 
 /// The lease ends now.
@@ -121,5 +130,6 @@ pub(super) async fn resign(pool: &Pool, claim: &Claim, patience: Duration) -> Re
         client.execute(RESIGN, &[&(claim.term as i64), &claim.session]).await?;
         Ok(())
     };
-    timeout(patience, asked).await.unwrap_or_else(|_| Err(late()))
+    // The store is closed: what becomes of its connection does not matter.
+    within(patience, asked).await.unwrap_or_else(|_| Err(late()))
 }

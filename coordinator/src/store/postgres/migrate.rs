@@ -5,7 +5,7 @@ use std::ops::DerefMut;
 use deadpool_postgres::Pool;
 use refinery::error::Kind;
 
-use super::error::of_migration;
+use super::{error::of_migration, session::Session};
 use crate::{state::event::VERSION, store::StoreError};
 
 refinery::embed_migrations!("src/store/postgres/migrations");
@@ -27,7 +27,7 @@ async fn check_encoding(client: &tokio_postgres::Client) -> Result<(), StoreErro
 }
 
 pub(super) async fn run(pool: Pool) -> Result<(), StoreError> {
-    let mut client = deadpool_postgres::Object::take(pool.get().await?);
+    let mut client = Session::open(&pool).await?.keep();
     // Waiting for another's migration may take longer than a statement should. The lock and the setting go with the
     // connection, which is not given back to the pool.
     client.batch_execute("SET statement_timeout = 0").await?;

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use bn254::fr_from_be_bytes;
-use deadpool_postgres::{ClientWrapper, Object, Pool};
+use deadpool_postgres::{Client, ClientWrapper, Pool};
 use tokio::time::timeout;
 
-use super::error::late;
+use super::{
+    error::late,
+    session::{Session, within},
+};
 use crate::{
     state::rows::{Checkpoint, Line},
     store::StoreError,
@@ -34,12 +37,12 @@ pub(super) struct Page {
 
 impl Reader {
     pub async fn begin(pool: &Pool, patience: Duration) -> Result<Self, StoreError> {
-        let begun = async {
-            let client = Object::take(pool.get().await?);
-            client.batch_execute(BEGIN).await?;
-            Ok(Self { client, patience })
-        };
-        timeout(patience, begun).await.unwrap_or_else(|_| Err(late()))
+        let client = Session::open(pool).await?;
+        let begun = within(patience, async { Ok(client.batch_execute(BEGIN).await?) }).await;
+        match begun {
+            Ok(Ok(())) => Ok(Self { client: client.keep(), patience }),
+            failed => client.end(failed.map(|failed| failed.and(Err(late())))),
+        }
     }
 
     /// Events after a number.
@@ -71,14 +74,26 @@ impl Reader {
 }
 
 pub(super) async fn lines(pool: &Pool, batch_no: u32, patience: Duration) -> Result<Vec<Line>, StoreError> {
+    let client = Session::open(pool).await?;
     let asked = async {
-        let client = pool.get().await?;
         let select =
             client.prepare_cached("SELECT at, text FROM lines WHERE batch_no = $1 ORDER BY id").await?;
         let rows = client.query(&select, &[&(batch_no as i32)]).await?;
         let line =
             |row: &tokio_postgres::Row| Line { batch_no, at: row.get::<_, i64>(0) as u64, text: row.get(1) };
         Ok(rows.iter().map(line).collect())
+    };
+    let found = within(patience, asked).await;
+    client.end(found)
+}
+
+/// Whether rows of the history lack what readers ask for.
+pub(super) async fn is_incomplete(pool: &Pool, patience: Duration) -> Result<bool, StoreError> {
+    let incomplete = "SELECT EXISTS (SELECT FROM operations WHERE number IS NULL) \
+        OR EXISTS (SELECT FROM batches WHERE timeline IS NULL)";
+    let asked = async {
+        let client = pool.get().await?;
+        Ok(client.query_one(incomplete, &[]).await?.get(0))
     };
     timeout(patience, asked).await.unwrap_or_else(|_| Err(late()))
 }
@@ -89,14 +104,25 @@ pub(super) async fn bind(
     [first, second]: [(&'static str, String); 2],
     patience: Duration,
 ) -> Result<[String; 2], StoreError> {
-    let asked = async {
-        let client = pool.get().await?;
-        Ok([meta(&client, first).await?, meta(&client, second).await?])
-    };
-    timeout(patience, asked).await.unwrap_or_else(|_| Err(late()))
+    let client = Session::open(pool).await?;
+    let asked = async { Ok([meta(&client, first).await?, meta(&client, second).await?]) };
+    let bound = within(patience, asked).await;
+    client.end(bound)
 }
 
-async fn meta(client: &Object, (name, value): (&str, String)) -> Result<String, StoreError> {
+/// The database's time, Unix milliseconds.
+pub(super) async fn now(pool: &Pool, patience: Duration) -> Result<u64, StoreError> {
+    let client = Session::open(pool).await?;
+    let asked = async {
+        let ask = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+        let ask = client.prepare_cached(ask).await?;
+        Ok(client.query_one(&ask, &[]).await?.get::<_, i64>(0) as u64)
+    };
+    let told = within(patience, asked).await;
+    client.end(told)
+}
+
+async fn meta(client: &Client, (name, value): (&str, String)) -> Result<String, StoreError> {
     let insert = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
     client.execute(insert, &[&name, &value]).await?;
     Ok(client.query_one("SELECT value FROM meta WHERE name = $1", &[&name]).await?.get(0))

@@ -11,11 +11,13 @@ use crate::{
     ledger::{Leaf, Remembered},
     service::{Address, Balances, DirectoryEntry, Stage},
     state::{
-        Operation,
         event::{Cursor, OperationId},
-        rows::{BatchRow, Line, Row, stage_name},
+        rows::{BatchRow, Line, OperationRow, Row, stage_name},
     },
-    store::kind_name,
+    store::{
+        history::{promised_bytes, timeline_text},
+        kind_name,
+    },
 };
 
 pub(super) type Param = Box<dyn ToSql + Sync + Send>;
@@ -34,9 +36,11 @@ const LEAVES: &str = "INSERT INTO leaves (place, owner, account, key_hash, low, 
     SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bigint[], $6::bigint[], $7::integer[]) \
     ON CONFLICT (place) DO UPDATE SET owner = excluded.owner, account = excluded.account, key_hash = excluded.key_hash, \
     low = excluded.low, high = excluded.high, batch_no = excluded.batch_no";
-const OPERATIONS: &str = "INSERT INTO operations (id, kind, sender, recipient, amount, batch_no, at, hit) \
-    SELECT * FROM unnest($1::bytea[], $2::text[], $3::bytea[], $4::bytea[], $5::bigint[], $6::integer[], $7::bigint[], \
-    $8::boolean[]) ON CONFLICT (id) DO UPDATE SET batch_no = excluded.batch_no, at = excluded.at, hit = excluded.hit";
+const OPERATIONS: &str = "INSERT INTO operations (id, kind, sender, recipient, amount, batch_no, at, hit, number, deadline, \
+    promised) SELECT * FROM unnest($1::bytea[], $2::text[], $3::bytea[], $4::bytea[], $5::bigint[], $6::integer[], \
+    $7::bigint[], $8::boolean[], $9::bigint[], $10::bigint[], $11::bytea[]) ON CONFLICT (id) DO UPDATE \
+    SET batch_no = excluded.batch_no, at = excluded.at, hit = excluded.hit, number = excluded.number, \
+    deadline = excluded.deadline, promised = excluded.promised";
 const DIRECTORY: &str = "INSERT INTO directory (owner, ax, ay, key_epoch, signature) \
     SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bigint[], $5::bytea[]) ON CONFLICT (owner) DO UPDATE \
     SET ax = excluded.ax, ay = excluded.ay, key_epoch = excluded.key_epoch, signature = excluded.signature";
@@ -48,10 +52,11 @@ const CURSOR: &str = "INSERT INTO chain_cursor (id, number, hash) VALUES (1, $1:
 const LINES: &str = "INSERT INTO lines (batch_no, at, text) SELECT batch_no, at, text \
     FROM unnest($1::integer[], $2::bigint[], $3::text[]) WITH ORDINALITY AS new (batch_no, at, text, n) ORDER BY n";
 const BATCHES: &str = "INSERT INTO batches (batch_no, shape, stage, start, old_root, mid_root, new_root, input_hash, \
-    input, l1_tx, l1_block, gas_used) SELECT * FROM unnest($1::integer[], $2::text[], $3::text[], $4::bigint[], \
-    $5::bytea[], $6::bytea[], $7::bytea[], $8::bytea[], $9::bytea[], $10::bytea[], $11::bigint[], $12::bigint[]) \
-    ON CONFLICT (batch_no) DO UPDATE SET stage = excluded.stage, l1_tx = excluded.l1_tx, \
-    l1_block = excluded.l1_block, gas_used = excluded.gas_used, \
+    input, l1_tx, l1_block, gas_used, public_inputs, worker, attempts, timeline) SELECT * FROM unnest($1::integer[], $2::text[], $3::text[], $4::bigint[], \
+    $5::bytea[], $6::bytea[], $7::bytea[], $8::bytea[], $9::bytea[], $10::bytea[], $11::bigint[], $12::bigint[], $13::bytea[], \
+    $14::text[], $15::bigint[], $16::text[]) ON CONFLICT (batch_no) DO UPDATE SET stage = excluded.stage, l1_tx = excluded.l1_tx, \
+    l1_block = excluded.l1_block, gas_used = excluded.gas_used, public_inputs = excluded.public_inputs, \
+    worker = excluded.worker, attempts = excluded.attempts, timeline = excluded.timeline, \
     input = CASE WHEN excluded.stage IN ('sealed', 'proving') THEN coalesce(excluded.input, batches.input) END";
 const PROOFS: &str = "INSERT INTO proofs (batch_no, proof, worker, prove_ms, witness_ms) \
     SELECT * FROM unnest($1::integer[], $2::bytea[], $3::text[], $4::bigint[], $5::bigint[]) ON CONFLICT DO NOTHING";
@@ -101,7 +106,7 @@ pub(super) struct Folded<'a> {
     stored_inputs: &'a BTreeSet<u32>,
     balances: BTreeMap<&'a Address, &'a Balances>,
     leaves: BTreeMap<u64, Option<&'a Leaf>>,
-    operations: BTreeMap<OperationId, &'a Operation>,
+    operations: BTreeMap<OperationId, &'a OperationRow>,
     batches: BTreeMap<u32, &'a BatchRow>,
     directory: BTreeMap<&'a Address, &'a DirectoryEntry>,
     idempotency: BTreeMap<(&'a Address, &'a str), &'a Remembered>,
@@ -127,11 +132,11 @@ impl<'a> Folded<'a> {
                 Row::Balance(address, balances) => {
                     folded.balances.insert(address, balances);
                 }
-                Row::Leaf(place, leaf) => {
+                Row::Leaf(place, _, leaf) => {
                     folded.leaves.insert(*place, leaf.as_ref());
                 }
-                Row::Operation(operation) => {
-                    folded.operations.insert(operation.id, operation);
+                Row::Operation(row) => {
+                    folded.operations.insert(row.operation.id, row);
                 }
                 Row::Batch(row) => {
                     folded.batches.insert(row.batch.batch_no, row);
@@ -151,7 +156,7 @@ impl<'a> Folded<'a> {
 
     /// The highest batch of an operation; 0 if there is none.
     pub fn last_batch(&self) -> i32 {
-        self.operations.values().map(|operation| operation.batch_no as i32).max().unwrap_or(0)
+        self.operations.values().map(|row| row.operation.batch_no as i32).max().unwrap_or(0)
     }
 
     /// Tables without references first.
@@ -175,14 +180,17 @@ impl<'a> Folded<'a> {
             push(
                 OPERATIONS,
                 vec![
-                    column(&operations, |operation| Bytes(operation.id.0)),
-                    column(&operations, |operation| kind_name(operation.kind)),
-                    column(&operations, |operation| operation.sender.map(Bytes)),
-                    column(&operations, |operation| operation.recipient.map(Bytes)),
-                    column(&operations, |operation| operation.amount as i64),
-                    column(&operations, |operation| operation.batch_no as i32),
-                    column(&operations, |operation| operation.at as i64),
-                    column(&operations, |operation| operation.hit),
+                    column(&operations, |row| Bytes(row.operation.id.0)),
+                    column(&operations, |row| kind_name(row.operation.kind)),
+                    column(&operations, |row| row.operation.sender.map(Bytes)),
+                    column(&operations, |row| row.operation.recipient.map(Bytes)),
+                    column(&operations, |row| row.operation.amount as i64),
+                    column(&operations, |row| row.operation.batch_no as i32),
+                    column(&operations, |row| row.operation.at as i64),
+                    column(&operations, |row| row.operation.hit),
+                    column(&operations, |row| row.number as i64),
+                    column(&operations, |row| row.operation.deadline as i64),
+                    column(&operations, |row| promised_bytes(&row.operation.promised)),
                 ],
             );
         }
@@ -282,6 +290,10 @@ fn write_batches(
             column(batches, |row| row.batch.l1_tx.map(Bytes)),
             column(batches, |row| row.batch.l1_block.map(|block| block as i64)),
             column(batches, |row| row.batch.gas_used.map(|gas| gas as i64)),
+            column(batches, |row| row.batch.public_inputs.map(|input| fr_to_be_bytes(&input)).concat()),
+            column(batches, |row| row.batch.worker.clone()),
+            column(batches, |row| i64::from(row.batch.attempts)),
+            column(batches, |row| timeline_text(&row.batch.timeline)),
         ],
     );
     let proven: Vec<&BatchRow> = batches.iter().copied().filter(|row| row.batch.proof.is_some()).collect();

@@ -13,8 +13,8 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, TlsCertificates,
-    aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError,
+    TlsCertificates, aio::MultiplexedConnection,
 };
 use tokio::sync::Mutex;
 
@@ -53,7 +53,17 @@ pub(super) fn client(settings: &Settings) -> Result<Client, QueueError> {
 
 /// Whether the server says that another one, or this one later, is to be asked.
 fn is_wrong_server(failure: &RedisError) -> bool {
-    let codes = ["READONLY", "MASTERDOWN", "LOADING", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN"];
+    let codes = [
+        "READONLY",
+        "MASTERDOWN",
+        "LOADING",
+        "MISCONF",
+        "NOREPLICAS",
+        "CLUSTERDOWN",
+        "MOVED",
+        "ASK",
+        "TRYAGAIN",
+    ];
     match failure.code() {
         Some(code) => codes.contains(&code),
         // How a script is told so, without a code.
@@ -97,13 +107,18 @@ impl Connection {
 
     /// Sends the command and waits for its answer; `blocks`: how long the server may take on purpose. It may be carried out
     /// twice when a connection breaks, as every message of the queue may come twice.
-    pub(super) async fn call<T: FromRedisValue>(&self, command: &Cmd, blocks: Duration) -> Result<T, QueueError> {
+    pub(super) async fn call<T: FromRedisValue>(
+        &self,
+        command: &Cmd,
+        blocks: Duration,
+    ) -> Result<T, QueueError> {
         self.send(blocks, |mut connection| async move { command.query_async(&mut connection).await }).await
     }
 
     /// As `call`, many commands in one round trip.
     pub(super) async fn call_all<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, QueueError> {
-        self.send(Duration::ZERO, |mut connection| async move { commands.query_async(&mut connection).await }).await
+        self.send(Duration::ZERO, |mut connection| async move { commands.query_async(&mut connection).await })
+            .await
     }
 
     async fn send<T, F: Future<Output = Result<T, RedisError>>>(
@@ -168,7 +183,8 @@ impl Connection {
                 Ok((connection, false))
             }
             Err(failure) => {
-                let pause = state.not_before.map_or(FIRST_BACKOFF, |(_, pause)| (2 * pause).min(LONGEST_BACKOFF));
+                let pause =
+                    state.not_before.map_or(FIRST_BACKOFF, |(_, pause)| (2 * pause).min(LONGEST_BACKOFF));
                 state.not_before = Some((Instant::now() + pause, pause));
                 Err(error(failure))
             }

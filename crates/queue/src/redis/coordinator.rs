@@ -88,7 +88,8 @@ impl RedisCoordinator {
         let mut batch = EventBatch::default();
         let mut cursors = Cursors::default();
         for (number, why, entries) in polled {
-            let Some((pool, Polled { is_open, .. })) = number.checked_sub(1).and_then(|i| pools.get(i)) else {
+            let Some((pool, Polled { is_open, .. })) = number.checked_sub(1).and_then(|i| pools.get(i))
+            else {
                 continue;
             };
             if !is_open {
@@ -186,7 +187,11 @@ fn decode(pool: &PoolName, entries: Vec<redis::Value>, batch: &mut EventBatch) -
         match decoded {
             Ok(Report { instance, process, mut event }) => {
                 event.clip();
-                batch.events.push(PoolEvent { worker: WorkerId::new(pool.clone(), instance), process, event });
+                batch.events.push(PoolEvent {
+                    worker: WorkerId::new(pool.clone(), instance),
+                    process,
+                    event,
+                });
             }
             Err(reason) => malformed.get_or_insert((0, reason)).0 += 1,
         }

@@ -205,8 +205,9 @@ fn rights(missing: &[String], excess: &[String]) -> Finding {
         );
         finding(what, Verdict::Bad, detail)
     } else if let Some(first) = excess.first() {
-        let detail =
-            format!("PM-QUEUE-013: the pool's user may {first}; give it only the rights that `ops pool add` prints");
+        let detail = format!(
+            "PM-QUEUE-013: the pool's user may {first}; give it only the rights that `ops pool add` prints"
+        );
         finding(what, Verdict::Bad, detail)
     } else {
         finding(what, Verdict::Good, "its user has the rights it needs, and none of those it must not have")
@@ -221,7 +222,11 @@ fn words(command: &Cmd) -> String {
     arguments.collect::<Vec<_>>().join(" ")
 }
 
-async fn pool_itself(connection: &Connection, keys: &Keys, pool: &PoolName) -> Result<Vec<Finding>, QueueError> {
+async fn pool_itself(
+    connection: &Connection,
+    keys: &Keys,
+    pool: &PoolName,
+) -> Result<Vec<Finding>, QueueError> {
     let (allowed, forbidden) = samples(keys, pool);
     let (mut missing, mut excess) = (Vec::new(), Vec::new());
     for (commands, expected) in [(allowed, true), (forbidden, false)] {
@@ -267,12 +272,12 @@ async fn pool_seen_from_above(
             let answer: String = match connection.call(&dry, Duration::ZERO).await {
                 Ok(answer) => answer,
                 Err(QueueError::Refused(_)) => {
-                    let detail =
-                        "not looked at: this user may not ask; use the coordinator's of infra/redis/users.acl";
+                    let detail = "not looked at: this user may not ask; use the coordinator's of infra/redis/users.acl";
                     return Ok(finding("redis pool", Verdict::Risky, detail));
                 }
                 Err(QueueError::Unreachable(reason)) if reason.contains("not found") => {
-                    let detail = format!("there is no user {user}; `ops pool add {pool}` makes it or says how");
+                    let detail =
+                        format!("there is no user {user}; `ops pool add {pool}` makes it or says how");
                     return Ok(finding("redis pool", Verdict::Risky, detail));
                 }
                 Err(other) => return Err(other),

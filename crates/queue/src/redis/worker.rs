@@ -8,9 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use redis::{Client, Cmd, streams::StreamReadReply};
-use wire::{
-    Control, Directive, JobId, ProcessId, Report, WorkerEvent, WorkerId, codec::Message, failpoint,
-};
+use wire::{Control, Directive, JobId, ProcessId, Report, WorkerEvent, WorkerId, codec::Message, failpoint};
 
 use super::{
     Settings,
@@ -73,8 +71,12 @@ impl RedisWorker {
     pub async fn connect(settings: &Settings, id: WorkerId, process: ProcessId) -> Result<Self, QueueError> {
         let client = client(settings)?;
         let endpoint = Endpoint::new(client.clone(), false);
-        let writer =
-            Writer { id, process, keys: Keys::new(&settings.prefix), most_events: settings.limits.events / 2 };
+        let writer = Writer {
+            id,
+            process,
+            keys: Keys::new(&settings.prefix),
+            most_events: settings.limits.events / 2,
+        };
         let worker = Self {
             writer,
             directives: Connection::new(&endpoint),

@@ -1,0 +1,155 @@
+//! Why a coordinator cannot do all that it should.
+//!
+//! Ready means: it can accept an operation, prove it and settle it within the promised deadline. Every reason against that
+//! is told, each with a code that stays. Each part has a function here: `of_store`, `of_chain`, `of_promises`; those of the
+//! farm (no worker, too long a backlog, a pool in quarantine) go into `of_farm`.
+//!
+//! What an operator should know but does not keep it from working is in `warnings`.
+
+use super::Status;
+use crate::{service::Reason, state::ops::Trouble};
+
+fn reason(code: &'static str, text: impl Into<String>) -> Reason {
+    Reason { code, text: text.into() }
+}
+
+/// Everything against being ready. `trouble`: what the state says; nothing if the loop does not answer in time.
+pub(crate) fn reasons(
+    status: &Status,
+    draining: bool,
+    stuck: bool,
+    trouble: Option<&Trouble>,
+) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    reasons.extend(status.fatal.as_ref().map(|fatal| reason("STOPPED", fatal)));
+    if stuck {
+        reasons.push(reason(
+            "LOOP_STUCK",
+            "the coordinator's loop does not turn; restart it, and report it with its log",
+        ));
+    }
+    if draining {
+        reasons.push(reason("DRAINING", "it is draining: it takes no new operations and ends"));
+    }
+    of_store(status, &mut reasons);
+    of_queue(status, &mut reasons);
+    of_chain(status, &mut reasons);
+    match trouble {
+        Some(trouble) => {
+            of_promises(trouble, &mut reasons);
+            of_farm(trouble, &mut reasons);
+        }
+        None if reasons.is_empty() => {
+            reasons.push(reason(
+                "LOOP_BUSY",
+                "the coordinator's loop does not answer in time; it is overloaded",
+            ));
+        }
+        None => {}
+    }
+    reasons
+}
+
+fn of_queue(status: &Status, reasons: &mut Vec<Reason>) {
+    let takes = status.queue_unreachable.as_ref();
+    reasons.extend(takes.map(|why| reason("QUEUE_AWAY", format!("the queue does not take jobs: {why}"))));
+    let gives = status.events_unreachable.as_ref().filter(|why| takes != Some(*why));
+    reasons
+        .extend(gives.map(|why| reason("QUEUE_AWAY", format!("the queue's events cannot be read: {why}"))));
+}
+
+fn of_store(status: &Status, reasons: &mut Vec<Reason>) {
+    let away = status.store_unreachable.as_ref();
+    reasons.extend(away.map(|away| reason("STORE_AWAY", format!("the store does not answer: {away}"))));
+    reasons.extend(status.store_refuses.as_ref().map(|why| reason("STORE_REFUSES", why)));
+    reasons.extend(status.clock.as_ref().map(|why| reason("CLOCK", why)));
+}
+
+fn of_chain(status: &Status, reasons: &mut Vec<Reason>) {
+    let Status { chain_unreachable, intake_unreachable, intake_alarm, settlement_alarm, halted, .. } = status;
+    reasons.extend(chain_unreachable.as_ref().map(|why| reason("CHAIN_UNREACHABLE", why)));
+    let intake = intake_unreachable.as_ref().filter(|why| chain_unreachable.as_ref() != Some(*why));
+    reasons.extend(intake.map(|why| reason("INTAKE_UNREACHABLE", format!("deposits cannot be read: {why}"))));
+    reasons.extend(intake_alarm.as_ref().map(|why| reason("INTAKE_STOPPED", why)));
+    reasons.extend(settlement_alarm.as_ref().map(|why| reason("SETTLEMENT", why)));
+    let halted = halted.as_ref().filter(|halted| settlement_alarm.as_ref() != Some(*halted));
+    reasons.extend(halted.map(|why| reason("HALTED", why)));
+}
+
+fn of_promises(trouble: &Trouble, reasons: &mut Vec<Reason>) {
+    if trouble.paused {
+        reasons.push(reason("PAUSED", "an operator has paused new operations; `ops resume` ends it"));
+    }
+}
+
+/// Whether what is accepted can be proven in time.
+fn of_farm(trouble: &Trouble, reasons: &mut Vec<Reason>) {
+    if !trouble.stuck.is_empty() {
+        let batches: Vec<String> = trouble.stuck.iter().map(u32::to_string).collect();
+        let text = format!(
+            "batches {} could not be proved; find out why (`ops explain`), then requeue them",
+            batches.join(", ")
+        );
+        reasons.push(reason("UNPROVED", text));
+    }
+}
+
+/// What does not keep it from working.
+pub(crate) fn warnings(status: &Status) -> Vec<Reason> {
+    let clock = status.clock_alarm.as_ref().filter(|alarm| status.clock.as_ref() != Some(*alarm));
+    let told =
+        [("NODE", status.node_alarm.as_ref()), ("MARK", status.mark_alarm.as_ref()), ("CLOCK_JUMPED", clock)];
+    told.into_iter().filter_map(|(code, text)| Some(reason(code, text?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::REASONS;
+
+    #[test]
+    fn every_reason_is_told_not_the_first_alone() {
+        let status = Status {
+            store_unreachable: Some("connection refused".to_owned()),
+            store_refuses: Some("no room".to_owned()),
+            queue_unreachable: Some("refused".to_owned()),
+            clock: Some("apart".to_owned()),
+            chain_unreachable: Some("no node".to_owned()),
+            intake_alarm: Some("a deposit is gone".to_owned()),
+            settlement_alarm: Some("too dear".to_owned()),
+            halted: Some("not listed".to_owned()),
+            node_alarm: Some("it contradicts".to_owned()),
+            mark_alarm: Some("Redis is away".to_owned()),
+            ..Status::default()
+        };
+        let trouble = Trouble { paused: true, stuck: vec![7, 9] };
+        let told = reasons(&status, true, true, Some(&trouble));
+        let codes: Vec<&str> = told.iter().map(|reason| reason.code).collect();
+        let expected = [
+            "LOOP_STUCK",
+            "DRAINING",
+            "STORE_AWAY",
+            "STORE_REFUSES",
+            "CLOCK",
+            "QUEUE_AWAY",
+            "CHAIN_UNREACHABLE",
+            "INTAKE_STOPPED",
+            "SETTLEMENT",
+            "HALTED",
+            "PAUSED",
+            "UNPROVED",
+        ];
+        assert_eq!(codes, expected);
+        assert!(codes.iter().all(|code| REASONS.contains(code)), "a code has no gauge");
+        assert!(told[11].text.contains("7, 9"));
+        let codes: Vec<&str> = warnings(&status).iter().map(|reason| reason.code).collect();
+        assert_eq!(codes, ["NODE", "MARK"]);
+    }
+
+    #[test]
+    fn one_that_is_well_has_no_reason_and_one_that_does_not_answer_has() {
+        let well = Status::default();
+        assert_eq!(reasons(&well, false, false, Some(&Trouble::default())), []);
+        assert_eq!(reasons(&well, false, false, None)[0].code, "LOOP_BUSY");
+    }
+}
