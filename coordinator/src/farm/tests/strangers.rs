@@ -261,8 +261,12 @@ fn the_work_of_a_command_is_flat_in_jobs_and_workers() {
         }
         start.elapsed()
     };
-    cost(1_000, 100);
-    let (few, many) = (cost(2_000, 200), cost(20_000, 2_000));
-    // A linear scan would make it ten times as long; noise is given a factor of four.
+    // The best of several turns: another process on the machine must not decide.
+    let (mut few, mut many) = (std::time::Duration::MAX, std::time::Duration::MAX);
+    for _ in 0..5 {
+        few = few.min(cost(2_000, 200));
+        many = many.min(cost(20_000, 2_000));
+    }
+    // A linear scan would make it ten times as long; caches and noise are given a factor of six.
     assert!(many < 6 * few, "{few:?} with 200 workers, {many:?} with 2,000");
 }
