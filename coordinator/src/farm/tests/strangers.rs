@@ -270,3 +270,20 @@ fn the_work_of_a_command_is_flat_in_jobs_and_workers() {
     // A linear scan would make it ten times as long; caches and noise are given a factor of six.
     assert!(many < 6 * few, "{few:?} with 200 workers, {many:?} with 2,000");
 }
+
+#[test]
+fn an_attempt_that_never_ends_is_ended_however_alive_its_worker_is() {
+    let mut bench = Bench::new();
+    bench.register("a");
+    bench.enqueue(1..=1);
+    bench.pass(RULES.attempt_limit_ms - 1_000, &["a"]);
+    assert_eq!(bench.farm.job(1).unwrap().failures, 0);
+    bench.sent();
+    bench.pass(1_500, &["a"]);
+    let ended = |(record, _): &(FarmRecord, u64)| {
+        matches!(record, FarmRecord::AttemptEnded { batch_no: 1, attempt: 1, end: AttemptEnd::TimedOut, .. })
+    };
+    assert!(bench.records.iter().any(ended));
+    let close = Control::Close { job: JobId(1), attempt: Attempt(1) };
+    assert!(bench.sent().contains(&("default/a".to_owned(), close)), "the worker is told to stop");
+}
