@@ -148,14 +148,14 @@ async fn health(url: &str, trust: &Trust) -> bool {
         Err(error) => return line(false, "health", format!("{error:#}")),
     };
     good &= match ask("/health/ready").await {
-        Ok((200, _)) => line(true, "ready", "it accepts, proves and settles"),
+        Ok((200, body)) => {
+            line(true, "ready", "it accepts, proves and settles");
+            tell(&body["warnings"], true, "but");
+            true
+        }
         Ok((_, body)) => {
-            let reasons = body["reasons"].as_array().cloned().unwrap_or_default();
-            for reason in &reasons {
-                let of = |name: &str| reason[name].as_str().unwrap_or_default().to_owned();
-                line(false, "not ready", format!("{}: {}", of("code"), of("text")));
-            }
-            if reasons.is_empty() {
+            tell(&body["warnings"], true, "besides");
+            if !tell(&body["reasons"], false, "not ready") {
                 line(false, "not ready", "it does not say why");
             }
             false
@@ -163,6 +163,16 @@ async fn health(url: &str, trust: &Trust) -> bool {
         Err(error) => line(false, "health", format!("{error:#}")),
     };
     good
+}
+
+/// A line for each of these reasons; whether there are any.
+fn tell(reasons: &Value, good: bool, what: &str) -> bool {
+    let reasons = reasons.as_array().map(Vec::as_slice).unwrap_or_default();
+    for reason in reasons {
+        let of = |name: &str| reason[name].as_str().unwrap_or_default();
+        line(good, what, format!("{}: {}", of("code"), of("text")));
+    }
+    !reasons.is_empty()
 }
 
 /// Whether the coordinator speaks of what the node has: a wallet that believed one of them would pay into another contract.

@@ -12,7 +12,7 @@ use std::{
 use circuits::shape::Shape;
 use clap::Args;
 use coordinator::{
-    Config, Finality, Handle, Parts, SnapshotSettings,
+    Config, Finality, Handle, Parts, SETTLES_WITHIN, SETTLES_WITHIN_TAGGED, ScaleFromZero, SnapshotSettings,
     api::{
         self, ApiConfig, Budget, Network, Origin, Proxies, ProxyHeader, Server, admin::serve_admin,
         token::AdminToken,
@@ -146,6 +146,20 @@ pub struct Options {
     /// Milliseconds between two looks at the chain
     #[arg(long, value_name = "MS", default_value_t = 2_000)]
     poll: u64,
+    /// An autoscaler starts workers when there is work: within this time (90s, 5m) of the first of it --max-workers prove.
+    /// Then no worker at all is ready too
+    #[arg(long, value_name = "DURATION", requires = "max_workers", value_parser = humantime::parse_duration)]
+    scale_from_zero: Option<Duration>,
+    /// The most workers that it starts
+    #[arg(long, value_name = "N", requires = "scale_from_zero", value_parser = clap::value_parser!(u32).range(1..))]
+    max_workers: Option<u32>,
+    /// How long a proof of a circuit takes on a worker, e.g. s60m4=2s, until some were measured; may be repeated
+    #[arg(long, value_name = "CIRCUIT=DURATION", value_parser = parse_proof_time)]
+    proof_time: Vec<(Shape, Duration)>,
+    /// How long before a promise's deadline its batch is to be proven: the time that settlement takes. By default 10m with
+    /// --confirmations and 25m without
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    settle_margin: Option<Duration>,
     /// Prove nothing in this process
     #[arg(long)]
     no_local_worker: bool,
@@ -155,6 +169,13 @@ pub struct Options {
     /// Its card, in CUDA's order
     #[arg(long, default_value_t = 0)]
     device: u32,
+}
+
+fn parse_proof_time(text: &str) -> Result<(Shape, Duration), String> {
+    let (circuit, time) = text.split_once('=').ok_or("it is CIRCUIT=DURATION, e.g. s60m4=2s")?;
+    let shape = circuit.parse::<Shape>().map_err(|error| error.to_string())?;
+    let time = humantime::parse_duration(time).map_err(|error| error.to_string())?;
+    Ok((shape, time))
 }
 
 impl Options {
@@ -198,10 +219,40 @@ pub struct Settings {
     pub max_fee: u128,
     /// Most blocks asked for logs at once.
     pub log_range: u64,
+    /// By what operations are admitted.
+    pub admission: Admission,
     /// What the worker in this process proves on, if there is one, and its card.
     pub local_worker: Option<(Choice, u32)>,
     /// What a client may use; everything in the demo's own process.
     pub limits: Option<ClientLimits>,
+}
+
+/// By what operations are admitted, where it is not the default.
+#[derive(Clone, Debug, Default)]
+pub struct Admission {
+    pub scale: Option<ScaleFromZero>,
+    pub proof_time: Vec<(Shape, Duration)>,
+    pub settle_margin: Option<Duration>,
+}
+
+impl Admission {
+    fn of(options: &Options) -> Self {
+        let scale = options.scale_from_zero.zip(options.max_workers);
+        Self {
+            scale: scale.map(|(within, workers)| ScaleFromZero { within, max_workers: workers as usize }),
+            proof_time: options.proof_time.clone(),
+            settle_margin: options.settle_margin,
+        }
+    }
+
+    fn apply(self, config: &mut Config) {
+        config.scale = self.scale;
+        config.proof_time.extend(self.proof_time);
+        config.settle_margin = self.settle_margin.unwrap_or(match config.finality {
+            Finality::Tag => SETTLES_WITHIN_TAGGED,
+            Finality::Confirmations(_) => SETTLES_WITHIN,
+        });
+    }
 }
 
 /// Milliseconds of processor time that a client may use in a second.
@@ -281,7 +332,7 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
     let marks = Marks::open(&settings.data_dir, &deployment.name(), queue.marks()?, settings.loss)?;
     let verifier =
         Groth16Verifier::new(circuits.iter().map(|c| (c.shape, c.key.circuit(), c.key.verifying_key())))?;
-    let config = Config {
+    let mut config = Config {
         shapes: settings.shapes.clone(),
         finality: settings.finality,
         poll: settings.poll,
@@ -290,6 +341,7 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
         dev_key,
         ..Config::default()
     };
+    settings.admission.apply(&mut config);
     let parts = Parts {
         store,
         snapshots: Some(SnapshotSettings::new(settings.data_dir.join("snapshots"))),
@@ -409,7 +461,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         found = preflight::look(&options) => found?,
         signal = crate::stop_signal() => return signal,
     };
-    let contract = found.place.contract;
+    let (contract, admission) = (found.place.contract, Admission::of(&options));
     let starting = start(Settings {
         keys_dir: options.keys_dir(),
         data_dir: options.data_dir,
@@ -437,6 +489,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         poll: Duration::from_millis(options.poll),
         max_fee: u128::from(options.max_fee) * 1_000_000_000,
         log_range: options.log_range,
+        admission,
         local_worker: (!options.no_local_worker).then_some((options.backend, options.device)),
         limits: Some(ClientLimits { reads: options.read_budget, sends: options.send_budget }),
     });

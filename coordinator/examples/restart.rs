@@ -22,7 +22,7 @@ use circuits::{
     shape::Shape,
 };
 use coordinator::{
-    Config, Parts, SnapshotSettings,
+    Config, Parts, ScaleFromZero, SnapshotSettings,
     chain::{Chain, Deposit, Logs, memory::MemoryChain},
     mark::Marks,
     settlement::SettlementRecord,
@@ -89,7 +89,9 @@ fn options() -> Result<Options, Box<dyn Error>> {
 }
 
 fn config() -> Config {
-    Config { shapes: vec![SHAPE], ..Config::default() }
+    // Nobody proves here.
+    let scale = Some(ScaleFromZero { within: Duration::from_secs(60), max_workers: 1_000_000 });
+    Config { shapes: vec![SHAPE], scale, ..Config::default() }
 }
 
 async fn begin(folder: &Path, queue: &MemoryQueue) -> Result<Arc<coordinator::Handle>, Box<dyn Error>> {

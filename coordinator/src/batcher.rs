@@ -189,6 +189,11 @@ impl Batcher {
         self.shapes.iter().map(|shape| shape.slots()).max().unwrap_or(0)
     }
 
+    /// The largest circuit that the open batch may be sealed with.
+    pub fn largest(&self) -> Option<Shape> {
+        self.fitting(self.open.places).max_by_key(|shape| shape.slots())
+    }
+
     pub fn next_place(&self) -> u64 {
         self.next
     }
@@ -296,6 +301,14 @@ impl Batcher {
         self.open.first_at.iter_mut().for_each(earlier);
         self.deposits.iter_mut().for_each(|waiting| waiting.since = waiting.since.min(now));
         self.forced.iter_mut().for_each(|waiting| waiting.since = waiting.since.min(now));
+    }
+
+    /// For a comparison: since when something waits is not recorded if a clock was set back.
+    #[cfg(feature = "sim")]
+    pub(crate) fn without_times(&self) -> Self {
+        let mut batcher = self.clone();
+        batcher.not_later_than(0);
+        batcher
     }
 
     /// How to seal now and why, if it is time: full, old, or L1's queues have waited long enough.

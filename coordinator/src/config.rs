@@ -7,7 +7,11 @@ use circuits::shape::{MAX_RECORDS, Shape};
 use wire::eip712::SigningDomain;
 
 use crate::{
-    batcher::SealRules, chain::evm::TX_GAS_CAP, driver::Tolerance, farm::FarmRules, ledger::Limits,
+    batcher::SealRules,
+    chain::evm::TX_GAS_CAP,
+    driver::Tolerance,
+    farm::{CapacityRules, FarmRules, Scale},
+    ledger::Limits,
     settlement::SettlementRules,
 };
 
@@ -22,6 +26,18 @@ pub enum Finality {
     /// The node's `finalized` tag.
     Tag,
 }
+
+/// An autoscaler that may start from no worker at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScaleFromZero {
+    /// Within this there are proofs of all the workers it starts.
+    pub within: Duration,
+    pub max_workers: usize,
+}
+
+/// Settlement takes this long at most: until a batch is broadcast, mined, and on a chain with the `finalized` tag two epochs old.
+pub const SETTLES_WITHIN: Duration = Duration::from_secs(600);
+pub const SETTLES_WITHIN_TAGGED: Duration = Duration::from_secs(1_500);
 
 /// What an operator may set. `Config::default()` suits a demo on a development chain.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +60,14 @@ pub struct Config {
     pub valid_for: u32,
     /// From acceptance to the deadline of the promise.
     pub promise_deadline: Duration,
+    /// What is left of that for settlement: operations are admitted only if they are proven so long before their deadline.
+    pub settle_margin: Duration,
+    /// How long a proof of a circuit takes before any was measured.
+    pub proof_time: BTreeMap<Shape, Duration>,
+    /// Where workers were, one is counted for so long after the last was heard.
+    pub worker_grace: Duration,
+    /// The workers that an autoscaler starts when there is work; without it only those that are alive count.
+    pub scale: Option<ScaleFromZero>,
     pub finality: Finality,
     /// Between two looks at the chain.
     pub poll: Duration,
@@ -89,6 +113,10 @@ impl Default for Config {
             forced_wait: Duration::from_secs(2),
             valid_for: 1_000,
             promise_deadline: Duration::from_secs(3000),
+            settle_margin: SETTLES_WITHIN,
+            proof_time: proof_times(),
+            worker_grace: Duration::from_secs(60),
+            scale: None,
             finality: Finality::Confirmations(2),
             poll: Duration::from_millis(500),
             log_range: 2_000,
@@ -110,6 +138,21 @@ impl Default for Config {
             dev_key: true,
         }
     }
+}
+
+/// About three times what two cores take (`benches/results/2026-11-28-prover.md`).
+fn proof_times() -> BTreeMap<Shape, Duration> {
+    let of = |shape: Shape| {
+        Duration::from_millis(match shape {
+            Shape::S3M1 => 500,
+            Shape::S14M2 => 1_000,
+            Shape::S4M60 => 2_000,
+            Shape::S60M4 => 4_000,
+            Shape::S252M4 => 15_000,
+            Shape::S1020M4 => 60_000,
+        })
+    };
+    Shape::ALL.into_iter().map(|shape| (shape, of(shape))).collect()
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -134,6 +177,24 @@ impl Config {
         let deadline = self.promise_deadline;
         check(!deadline.is_zero(), "promise_deadline", "is 0; batches take time")?;
         check(deadline <= MAX_PROMISE_DEADLINE, "promise_deadline", "is over an hour, which wallets refuse")?;
+        check(
+            self.settle_margin < deadline,
+            "settle_margin",
+            "is not below promise_deadline; no time would be left to prove",
+        )?;
+        check(
+            self.proof_time.values().all(|time| *time >= Duration::from_millis(1)),
+            "proof_time",
+            "is below a millisecond; measure a proof",
+        )?;
+        if let Some(ScaleFromZero { within, max_workers }) = self.scale {
+            check(max_workers >= 1, "max_workers", "is 0; nothing would ever be proven")?;
+            check(
+                within < deadline.saturating_sub(self.settle_margin),
+                "scale_from_zero",
+                "leaves no time to prove before promise_deadline less settle_margin",
+            )?;
+        }
         check(!self.poll.is_zero(), "poll", "is 0; take half a second or more")?;
         check(self.log_range >= 1, "log_range", "is 0; ask for at least one block at once")?;
         check(self.bump_percent >= 10, "bump_percent", "is below 10, which nodes refuse as underpriced")?;
@@ -194,6 +255,14 @@ impl Config {
                 quarantine_after: self.quarantine_after,
                 attempt_limit_ms: millis(self.attempt_limit),
             },
+            capacity: CapacityRules {
+                within_ms: millis(self.promise_deadline.saturating_sub(self.settle_margin)),
+                proof_ms: self.proof_time.iter().map(|(shape, time)| (*shape, millis(*time))).collect(),
+                grace_ms: millis(self.worker_grace),
+                scale: self
+                    .scale
+                    .map(|scale| Scale { after_ms: millis(scale.within), max_workers: scale.max_workers }),
+            },
             settlement: SettlementRules {
                 resend_ms: millis(self.resend_after),
                 bump_ms: millis(self.bump_after),
@@ -226,6 +295,7 @@ pub struct Rules {
     pub limits: Limits,
     pub seal: SealRules,
     pub farm: FarmRules,
+    pub capacity: CapacityRules,
     pub settlement: SettlementRules,
     pub valid_for: u32,
     pub promise_deadline_s: u64,
@@ -239,10 +309,16 @@ mod tests {
     fn the_defaults_are_valid_and_each_impossible_setting_is_named() {
         assert_eq!(Config::default().validate(), Ok(()));
         type Break = fn(&mut Config);
-        let broken: [(&str, Break); 6] = [
+        fn scale(within: u64, max_workers: usize) -> Option<ScaleFromZero> {
+            Some(ScaleFromZero { within: Duration::from_secs(within), max_workers })
+        }
+        let broken: [(&str, Break); 9] = [
             ("shapes", |c| c.shapes.clear()),
             ("min_amount", |c| c.min_amount = 0),
             ("promise_deadline", |c| c.promise_deadline = Duration::from_secs(3601)),
+            ("settle_margin", |c| c.settle_margin = c.promise_deadline),
+            ("max_workers", |c| c.scale = scale(60, 0)),
+            ("scale_from_zero", |c| c.scale = scale(2_400, 4)),
             ("bump_percent", |c| c.bump_percent = 9),
             ("quarantine_after", |c| c.quarantine_after = 0),
             ("waiting_max", |c| c.waiting_max = 1),

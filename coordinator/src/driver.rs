@@ -165,9 +165,7 @@ impl Driver {
     /// trusted.
     pub fn run(mut self) {
         self.status.set(|status| status.term = self.term);
-        if let Err(error) = self.look_at_clocks() {
-            tracing::warn!(%error, "the clocks are not compared");
-        }
+        self.begin();
         loop {
             self.status.turns();
             let (group, stop) = self.collect();
@@ -187,6 +185,15 @@ impl Driver {
         if let Some(snapshots) = self.snapshots {
             snapshots.finish(&self.state, self.reached.sequence);
         }
+    }
+
+    /// Compares the clocks for the first time. The log may have been written by one that was ahead.
+    pub(crate) fn begin(&mut self) {
+        if let Err(error) = self.look_at_clocks() {
+            tracing::warn!(%error, "the clocks are not compared");
+        }
+        let now = self.time.now();
+        self.state.clock_was_set(now);
     }
 
     /// A leader that has nothing to write finds out too that another one leads.
@@ -241,7 +248,7 @@ impl Driver {
         self.status.set(|status| (status.clock, status.clock_alarm) = (refuse, alarm));
         if stepped {
             let now = self.time.now();
-            self.state.batcher.not_later_than(now);
+            self.state.clock_was_set(now);
         }
         Ok(())
     }

@@ -28,7 +28,8 @@
 //! | `reports` | what each report of a worker does |
 //! | `dispatch` | which job goes to which worker |
 //! | `attempt` | how attempts end, and what that means for job, worker and pool |
-//! | `pace` | how long proofs take, and what that says about capacity |
+//! | `pace` | how long proofs take |
+//! | `capacity` | how long all that waits takes, and whether a promise can be kept |
 //! | `timers` | what happens when nothing is heard |
 //! | `keys` | which workers have the contract's keys, and what the others are told |
 
@@ -37,10 +38,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use circuits::shape::Shape;
 use wire::{
     Control, Directive, ProcessId, WorkerEvent,
-    job::{Attempt, JobEntry, JobId, PoolName, WorkerId},
+    job::{Attempt, JobId, PoolName, WorkerId},
 };
 
 mod attempt;
+mod capacity;
 mod dispatch;
 mod keys;
 mod pace;
@@ -51,7 +53,8 @@ mod reports;
 mod timers;
 
 pub use attempt::SILENT;
-pub use pace::Capacity;
+use capacity::Counted;
+pub use capacity::{CapacityRules, Load, Scale};
 use pace::Pace;
 pub use pool::Pool;
 pub use record::{AttemptEnd, FarmRecord};
@@ -225,6 +228,8 @@ pub struct Farm {
     #[serde(skip)]
     pinned: BTreeMap<Shape, [u8; 32]>,
     #[serde(skip)]
+    capacity: CapacityRules,
+    #[serde(skip)]
     work: Work,
 }
 
@@ -233,6 +238,9 @@ pub struct Farm {
 struct Work {
     /// Whether this farm hands out: set by its first step, unset in a replica.
     is_active: bool,
+    active_since: u64,
+    /// From here on times can be subtracted: they are of this process' clock, which was not set since.
+    steady_since: u64,
     /// Jobs to be handed out, oldest first, and those of them that are tried alone.
     due: BTreeMap<Shape, BTreeSet<u32>>,
     alone: BTreeMap<Shape, BTreeSet<u32>>,
@@ -249,6 +257,7 @@ struct Work {
     registry: Registry,
     pools: BTreeMap<PoolName, Pool>,
     pace: Pace,
+    counted: Counted,
     timers: Timers,
     /// Whether something changed that lets a job go out.
     wants_dispatch: bool,
@@ -272,9 +281,10 @@ impl PartialEq for Farm {
 
 impl Farm {
     /// With one pool, `default`. `pinned`: the digest of the contract's verifying key of each circuit.
-    pub fn new(rules: FarmRules, pinned: BTreeMap<Shape, [u8; 32]>) -> Self {
+    pub fn new(rules: FarmRules, pinned: BTreeMap<Shape, [u8; 32]>, capacity: CapacityRules) -> Self {
         Self {
             rules,
+            capacity,
             jobs: BTreeMap::new(),
             draining: BTreeSet::new(),
             pools: BTreeSet::from([PoolName::default()]),
@@ -367,6 +377,7 @@ impl Farm {
         let granted = job.live.iter().find(|lease| lease.worker == *by).map(|lease| lease.granted);
         if self.work.is_active {
             self.work.delivered(by, job.shape, granted, at);
+            self.work.counted.moved(at);
         }
         for lease in &job.live {
             self.release(lease, batch_no);
@@ -377,8 +388,13 @@ impl Farm {
     }
 
     /// What the farm goes by after a restart from a snapshot.
-    pub(crate) fn restart(&mut self, rules: FarmRules, pinned: BTreeMap<Shape, [u8; 32]>) {
-        (self.rules, self.pinned) = (rules, pinned);
+    pub(crate) fn restart(
+        &mut self,
+        rules: FarmRules,
+        pinned: BTreeMap<Shape, [u8; 32]>,
+        capacity: CapacityRules,
+    ) {
+        (self.rules, self.pinned, self.capacity) = (rules, pinned, capacity);
         self.work = Work::default();
         for (batch_no, job) in &self.jobs {
             for lease in &job.live {
@@ -424,7 +440,10 @@ impl Farm {
                 }
             }
             FarmCommand::Drain { worker } => self.drain(worker, now, &mut effects),
-            FarmCommand::Tick => self.expire(now, &mut effects),
+            FarmCommand::Tick => {
+                self.expire(now, &mut effects);
+                self.count(now);
+            }
         }
         self.dispatch(now, &mut effects);
         effects
@@ -436,6 +455,8 @@ impl Farm {
         if std::mem::replace(&mut self.work.is_active, true) {
             return;
         }
+        (self.work.active_since, self.work.steady_since) = (now, now);
+        self.work.counted.moved(now);
         for pool in &self.pools {
             self.work.pools.entry(pool.clone()).or_default();
         }
@@ -463,51 +484,6 @@ impl Farm {
 
     fn pools_effect(&self) -> FarmEffect {
         FarmEffect::Pools { open: self.pools.clone(), closed: self.closed.clone() }
-    }
-
-    /// The entry of an attempt.
-    fn entry(batch_no: u32, job: &Job, attempt: u32) -> JobEntry {
-        JobEntry {
-            job: JobId::of_batch(batch_no),
-            attempt: Attempt(attempt),
-            shape: job.shape,
-            circuit_digest: job.circuit_digest,
-            input_hash: job.input_hash,
-        }
-    }
-
-    /// Puts a job into the indexes that its phase belongs to.
-    fn index(&mut self, batch_no: u32) {
-        let Some(job) = self.jobs.get(&batch_no) else { return };
-        match job.phase {
-            Phase::Due => {
-                let due = if job.quarantined { &mut self.work.alone } else { &mut self.work.due };
-                due.entry(job.shape).or_default().insert(batch_no);
-                self.work.wants_dispatch = true;
-            }
-            Phase::Leased => {
-                if let Some(last) = job.live.last() {
-                    self.work.in_flight.entry(job.shape).or_default().insert((last.granted, batch_no));
-                }
-            }
-            Phase::Parked { .. } | Phase::Poisoned { .. } => {}
-        }
-    }
-
-    /// Takes a job out of all indexes, before it changes.
-    fn unindex(&mut self, batch_no: u32) {
-        let Some(job) = self.jobs.get(&batch_no) else { return };
-        for due in [&mut self.work.due, &mut self.work.alone] {
-            if let Some(due) = due.get_mut(&job.shape) {
-                due.remove(&batch_no);
-            }
-        }
-        if let (Some(last), Some(in_flight)) = (job.live.last(), self.work.in_flight.get_mut(&job.shape)) {
-            in_flight.remove(&(last.granted, batch_no));
-        }
-        if let Some(behind) = self.work.behind.get_mut(&job.shape) {
-            behind.remove(&batch_no);
-        }
     }
 }
 

@@ -50,5 +50,5 @@ mod views;
 #[cfg(test)]
 mod testkit;
 
-pub use config::{Config, Finality};
+pub use config::{Config, Finality, SETTLES_WITHIN, SETTLES_WITHIN_TAGGED, ScaleFromZero};
 pub use driver::{Handle, Parts, SnapshotSettings, StartError, start};

@@ -2,16 +2,23 @@
 //!
 //! One place, so that the API's documentation and the tests can name them all and no two mean the same.
 
+use std::time::Duration;
+
 use circuits::eddsa::SignatureError;
 
 use crate::service::UserError;
 
 fn refuse(code: &'static str, message: String, path: &[&'static str]) -> UserError {
-    UserError { code, message, path: path.to_vec(), retryable: false }
+    UserError { code, message, path: path.to_vec(), retryable: false, retry_after: None }
 }
 
 fn retry(code: &'static str, message: &str, path: &[&'static str]) -> UserError {
-    UserError { code, message: message.to_owned(), path: path.to_vec(), retryable: true }
+    UserError { retryable: true, ..refuse(code, message.to_owned(), path) }
+}
+
+/// It can succeed after this.
+fn later(code: &'static str, message: &str, wait: Duration) -> UserError {
+    UserError { retry_after: Some(wait), ..retry(code, message, &[]) }
 }
 
 const AMOUNT: &[&str] = &["input", "amount"];
@@ -142,7 +149,10 @@ pub fn owner_zero() -> UserError {
 }
 
 pub fn quota_exceeded(most: u32, window_s: u64) -> UserError {
-    let message = format!("sends are free and limited to {most} leaves per {window_s} s and account; wait");
+    let message = format!(
+        "sends are free and limited to {most} leaves per {window_s} s and account (fewer while the \
+                           provers have much to do); wait"
+    );
     UserError { retryable: true, ..refuse("QUOTA_EXCEEDED", message, SENDER) }
 }
 
@@ -230,6 +240,23 @@ pub fn clock(reason: &str) -> UserError {
 
 pub fn busy() -> UserError {
     retry("BUSY", "too many operations are waiting; try again in a moment", &[])
+}
+
+/// No worker that could prove it is alive.
+pub fn no_worker(wait: Duration) -> UserError {
+    let message = "no prover is at work, so nothing can be promised and nothing of this was recorded; balances can be read. Send it \
+                   again later";
+    later("BUSY", message, wait)
+}
+
+/// The provers cannot do more in time. `needed`: for what was accepted.
+pub fn backlog(needed: Duration, wait: Duration) -> UserError {
+    let (needed, wait_s) = (needed.as_secs(), wait.as_secs());
+    let message = format!(
+        "the provers need {needed} s for what was accepted, so no more can be promised and nothing of this was recorded; send it \
+         again in {wait_s} s"
+    );
+    later("BUSY", &message, wait)
 }
 
 pub fn busy_reading() -> UserError {

@@ -4,7 +4,7 @@
 //! Amounts are coins (quanta), never wei: the API converts with `SystemView::quantum_wei`. Everything returned is a copy
 //! that belongs to the caller.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use bn254::Fr;
@@ -28,6 +28,8 @@ pub struct UserError {
     pub path: Vec<&'static str>,
     /// Whether the same call can succeed later.
     pub retryable: bool,
+    /// When that may be, if it is known.
+    pub retry_after: Option<Duration>,
 }
 
 /// How far something has come. The order is the order of life.
@@ -258,7 +260,7 @@ pub struct SystemView {
 }
 
 /// The codes of all reasons against being ready.
-pub const REASONS: [&str; 15] = [
+pub const REASONS: [&str; 17] = [
     "STOPPED",
     "LOOP_STUCK",
     "LOOP_BUSY",
@@ -274,6 +276,8 @@ pub const REASONS: [&str; 15] = [
     "HALTED",
     "PAUSED",
     "UNPROVED",
+    "NO_WORKER",
+    "BACKLOG",
 ];
 
 /// Why the service is not ready.
@@ -289,6 +293,15 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code, self.text)
     }
+}
+
+/// Whether the service is ready.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Every reason why it cannot accept, prove and settle within the promised deadline; without any it is ready.
+    pub against: Vec<Reason>,
+    /// What an operator should know all the same.
+    pub warnings: Vec<Reason>,
 }
 
 /// How a worker is.
@@ -369,11 +382,10 @@ pub trait Service: Send + Sync {
         entry: DirectoryEntry,
         idempotency_key: String,
     ) -> Result<DirectoryEntry, UserError>;
-    /// Every reason why it cannot accept, prove and settle within the promised deadline; without any it is ready.
-    async fn reasons(&self) -> Vec<Reason>;
+    async fn readiness(&self) -> Readiness;
     /// `Ok` without a reason; else all of them, as text.
     async fn ready(&self) -> Result<(), String> {
-        match self.reasons().await {
+        match self.readiness().await.against {
             none if none.is_empty() => Ok(()),
             reasons => Err(reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
         }

@@ -229,11 +229,20 @@ impl Settlement {
         self.rules = rules;
     }
 
+    /// The clock was set back: nothing waits for a time that is still to come.
+    pub(crate) fn not_later_than(&mut self, now: u64) {
+        for flight in self.flights.values_mut() {
+            flight.signed_at = flight.signed_at.min(now);
+            flight.sent_at = flight.sent_at.min(now);
+        }
+        self.not_before = self.not_before.min(now + (self.rules.resend_ms << MAX_DOUBLINGS));
+    }
+
     /// Without what is not recorded.
     #[cfg(feature = "sim")]
     pub(crate) fn without_times(&self) -> Self {
         let mut settlement = Self { held_at: None, doubted: None, ..self.clone() };
-        settlement.flights.values_mut().for_each(|flight| flight.sent_at = 0);
+        settlement.not_later_than(0);
         settlement.landed.forget_times();
         settlement
     }

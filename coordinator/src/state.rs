@@ -8,6 +8,7 @@
 //! | `event` | the log |
 //! | `state` | the records of operations and batches, `apply` |
 //! | `decide` | requests to events |
+//! | `admission` | whether one more operation can be promised |
 //! | `intake` | how far L1's queues were taken in, and what a reorganisation of L1 does to that |
 //! | `sealing` | the open batch to a `BatchInput` |
 //! | `views` | answers to questions |
@@ -37,6 +38,7 @@ use crate::{
     tree::{Tree, TreeError},
 };
 
+mod admission;
 pub mod bisect;
 pub mod decide;
 pub mod event;
@@ -168,7 +170,7 @@ impl State {
         let same = [
             ("ledger", self.ledger == other.ledger),
             ("tree", self.tree == other.tree),
-            ("batcher", self.batcher == other.batcher),
+            ("batcher", self.batcher.without_times() == other.batcher.without_times()),
             ("farm", self.farm == other.farm),
             ("settlement", settlement),
             ("batches", self.batches == other.batches),
@@ -194,7 +196,7 @@ impl State {
             ledger: Ledger::default(),
             tree: Tree::default(),
             batcher: Batcher::new(rules.shapes.clone(), rules.seal),
-            farm: Farm::new(rules.farm, rules.keys.clone()),
+            farm: Farm::new(rules.farm, rules.keys.clone(), rules.capacity.clone()),
             settlement: Settlement::new(rules.settlement),
             batches: BTreeMap::new(),
             operations: Layered::default(),
@@ -206,6 +208,14 @@ impl State {
             touched: Touched::default(),
             rules,
         }
+    }
+
+    /// The clock was set: what waits for a time that is still to come does so from now on. Times are no part of what is decided, so
+    /// the log need not know.
+    pub(crate) fn clock_was_set(&mut self, now: u64) {
+        self.batcher.not_later_than(now);
+        self.farm.clock_was_set(now);
+        self.settlement.not_later_than(now);
     }
 
     pub fn rules(&self) -> &Rules {

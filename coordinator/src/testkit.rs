@@ -19,7 +19,7 @@ use wire::{
 
 use crate::{
     chain::{Deposit, ForcedRequest, Logs},
-    config::{Config, Rules},
+    config::{Config, Rules, ScaleFromZero},
     farm::FarmRecord,
     ledger::{KnownKeys, accept::verify},
     service::{Address, DirectoryEntry, Draft, SpendRequest, SubmitRequest, UserError},
@@ -126,7 +126,8 @@ impl Holder {
 }
 
 pub fn rules(shapes: &[Shape]) -> Arc<Rules> {
-    let config = Config { shapes: shapes.to_vec(), min_amount: 10, ..Config::default() };
+    let scale = Some(ScaleFromZero { within: std::time::Duration::from_secs(60), max_workers: 1_000_000 });
+    let config = Config { shapes: shapes.to_vec(), min_amount: 10, scale, ..Config::default() };
     let circuits: BTreeMap<Shape, [u8; 32]> =
         Shape::ALL.into_iter().map(|shape| (shape, [shape.number() as u8; 32])).collect();
     Arc::new(config.rules(domain_word(), SIGNING, circuits))

@@ -16,7 +16,7 @@ use std::{
 
 use circuits::shape::Shape;
 use clap::Parser;
-use coordinator::farm::{Farm, FarmCommand, FarmEffect, FarmRules};
+use coordinator::farm::{CapacityRules, Farm, FarmCommand, FarmEffect, FarmRules};
 use cpu_time::ThreadTime;
 use queue::{
     CoordinatorQueue, QueueError, QueueWrite, WorkerQueue,
@@ -217,7 +217,7 @@ async fn main() -> eyre::Result<()> {
     let mut coordinator = Coordinator {
         shared: Arc::clone(&shared),
         queue: RedisCoordinator::connect(&settings).await?,
-        farm: Farm::new(RULES, BTreeMap::new()),
+        farm: Farm::new(RULES, BTreeMap::new(), CapacityRules::default()),
         input: vec![7; options.input].into(),
         next: 0,
         ended: 0,
@@ -354,7 +354,7 @@ async fn heartbeats(settings: &Settings, count: usize, seconds: u64) -> eyre::Re
             let queue = RedisCoordinator::connect(&settings).await?;
             let open = BTreeSet::from([pool.clone()]);
             queue.write(&[QueueWrite::Pools { open, closed: BTreeSet::new() }]).await?;
-            let mut farm = Farm::new(RULES, BTreeMap::new());
+            let mut farm = Farm::new(RULES, BTreeMap::new(), CapacityRules::default());
             let start = Instant::now();
             let began = ThreadTime::now();
             let (mut read, mut used_before) = (0, Duration::ZERO);

@@ -140,6 +140,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         poll: Duration::from_millis(250),
         max_fee: coordinator::Config::default().max_fee,
         log_range: coordinator::Config::default().log_range,
+        admission: node::Admission::default(),
         local_worker: (!options.no_local_worker).then_some((Choice::Only(Kind::Cpu), 0)),
         limits: None,
     })

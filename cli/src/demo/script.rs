@@ -61,7 +61,10 @@ impl Script {
     pub async fn new(places: &Places<'_>, journal_path: std::path::PathBuf) -> eyre::Result<Self> {
         let person = async |name: &str, key: &str| {
             let folder = Folder::open(places.wallets.join(name))?;
-            Session::connect(key, places.rpc_url, places.api_url, (places.contract, None), folder).await
+            let at = (places.contract, None);
+            let session = Session::connect(key, places.rpc_url, places.api_url, at, folder).await?;
+            // The first worker may take its time to come.
+            eyre::Ok(Session { patience: PATIENCE, ..session })
         };
         let [alice, bob, carol] = places.keys;
         let journal = match std::fs::read(&journal_path) {

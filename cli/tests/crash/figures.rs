@@ -1,7 +1,8 @@
 //! How long a farm takes to recover, by the stamps of its own log: real processes, proofs of 0.7 s, the defaults of lease and
 //! heartbeat.
 //!
-//! First how much of its time a worker with a full queue proves nothing. Then two numbers per load: from the SIGKILL of a
+//! First how much of its time a worker with a full queue proves nothing, and how soon the first worker after minutes without any
+//! proves something. Then two numbers per load: from the SIGKILL of a
 //! worker to its job granted to another, and from the SIGKILL of a leading coordinator to the first job that its standby
 //! grants. A worker that is evicted although nobody killed it fails the run.
 
@@ -75,6 +76,9 @@ pub async fn measure() {
     let runs = number("PROOFMILL_CRASH_RUNS", 200);
     let mut world = World::new().await;
     idle(&mut world).await;
+    for minutes in [2, 4, 6] {
+        deserted(&mut world, minutes).await;
+    }
     for load in ["idle", "full load"] {
         let burners = (load == "full load").then(Burners::start);
         let mut figures = Figures::default();
@@ -227,6 +231,45 @@ async fn idle(world: &mut World) {
         100.0 * (1.0 - busy / wall)
     );
     world.settle().await;
+}
+
+/// Nobody proves for minutes while batches wait; then one worker comes. How long after it was seen first it proves.
+async fn deserted(world: &mut World, minutes: u64) {
+    world.everybody_up().await;
+    world.workers.iter_mut().for_each(|seat| seat.kill());
+    backlog(world, 3, 3).await;
+    sleep(Duration::from_secs(60 * minutes)).await;
+    let seat = &mut world.workers[0];
+    let id = format!("{}-after-{minutes}", seat.name);
+    seat.start_worker(&world.settings, &id, None);
+    let (mut seen, mut proves) = (None, None);
+    let worked = eventually(PATIENCE, async || {
+        let workers = workers(world).await;
+        let worker =
+            workers.iter().find(|worker| world::seat_of(worker["id"].as_str().unwrap_or_default()) == id);
+        if let Some(worker) = worker {
+            seen.get_or_insert_with(Instant::now);
+            if worker["holds"].to_string().contains("PROVING") || jobs(world).await < 3 {
+                proves.get_or_insert_with(Instant::now);
+            }
+        }
+        proves.is_some()
+    });
+    assert!(worked.await, "the first worker after {minutes} minutes proves nothing");
+    let (Some(seen), Some(proves)) = (seen, proves) else { return };
+    let took = proves.duration_since(seen).as_millis();
+    println!("no worker for {minutes} min, then one: it proves {took} ms after it was seen first");
+    world.settle().await;
+}
+
+/// The workers as the API shows them.
+async fn workers(world: &World) -> Vec<serde_json::Value> {
+    let port = world.coordinators[world.leader().await].port;
+    let query = serde_json::json!({ "query": "{ workers(first: 10) { nodes { id holds { stage } } } }" });
+    let url = format!("http://127.0.0.1:{port}/graphql");
+    let Ok(answer) = reqwest::Client::new().post(url).json(&query).send().await else { return Vec::new() };
+    let answer: serde_json::Value = answer.json().await.unwrap_or_default();
+    answer["data"]["workers"]["nodes"].as_array().cloned().unwrap_or_default()
 }
 
 /// So many deposits, each a batch of its own, until that many batches wait to be proved.

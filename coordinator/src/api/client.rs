@@ -73,6 +73,7 @@ impl ClientError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             ClientError::Request { retry_after, .. } => *retry_after,
+            ClientError::Refused(error) => error.retry_after.map(Duration::from_secs),
             _ => None,
         }
     }

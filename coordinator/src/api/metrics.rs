@@ -77,6 +77,11 @@ const HELP: &[(&str, &str)] = &[
     ("proofmill_intake_stopped", "1 while no deposits are taken in, with an alarm."),
     ("proofmill_final_blocks_replaced_total", "Reorganisations deeper than what counted as final."),
     ("proofmill_leader_term", "The term in which this coordinator leads."),
+    (
+        "proofmill_backlog_seconds",
+        "Time that the provers need for what was accepted; infinite if none can prove it.",
+    ),
+    ("proofmill_counted_workers", "Workers by whose rate operations are admitted."),
     ("proofmill_paused", "1 while an operator has paused new operations."),
     ("proofmill_snapshot_seconds", "Time to write a snapshot of the state."),
     ("proofmill_snapshot_copy_seconds", "Time for which the copy of the state stops everything else."),

@@ -23,7 +23,7 @@ use super::{
     metrics,
     readers::Readers,
 };
-use crate::service::{REASONS, Service};
+use crate::service::{REASONS, Reason, Service};
 
 /// Why the API does not start.
 #[derive(Debug, thiserror::Error)]
@@ -78,13 +78,18 @@ async fn alive() -> HttpResponse {
 }
 
 async fn ready(health: web::Data<Health>) -> HttpResponse {
-    let reasons = health.service.reasons().await;
-    if reasons.is_empty() {
-        return HttpResponse::Ok().json(json!({ "status": "ready", "reasons": [] }));
+    let readiness = health.service.readiness().await;
+    let told = |reasons: &[Reason]| -> Vec<_> {
+        reasons.iter().map(|reason| json!({ "code": reason.code, "text": reason.text })).collect()
+    };
+    let (reasons, warnings) = (told(&readiness.against), told(&readiness.warnings));
+    match reasons.is_empty() {
+        true => {
+            HttpResponse::Ok().json(json!({ "status": "ready", "reasons": reasons, "warnings": warnings }))
+        }
+        false => HttpResponse::ServiceUnavailable()
+            .json(json!({ "status": "not ready", "reasons": reasons, "warnings": warnings })),
     }
-    let reasons: Vec<_> =
-        reasons.iter().map(|reason| json!({ "code": reason.code, "text": reason.text })).collect();
-    HttpResponse::ServiceUnavailable().json(json!({ "status": "not ready", "reasons": reasons }))
 }
 
 fn exposition(metrics: &PrometheusHandle) -> HttpResponse {
@@ -97,7 +102,7 @@ async fn prometheus(health: web::Data<Health>) -> HttpResponse {
     if let Ok(workers) = tokio::time::timeout(WORKERS_WITHIN, health.service.workers()).await {
         health.workers.update(&workers);
     }
-    let reasons = health.service.reasons().await;
+    let reasons = health.service.readiness().await.against;
     for code in REASONS {
         let told = reasons.iter().any(|reason| reason.code == code);
         ::metrics::gauge!("proofmill_not_ready", "reason" => code).set(u8::from(told));

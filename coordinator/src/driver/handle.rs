@@ -35,7 +35,7 @@ use crate::{
     refusal,
     service::{
         Address, Balances, BatchView, CoinView, DirectoryEntry, Draft, ListOf, OperationView,
-        OwnershipProofView, PrepareSend, PrepareWithdraw, PromiseView, Reason, Service, SubmitRequest,
+        OwnershipProofView, PrepareSend, PrepareWithdraw, PromiseView, Readiness, Service, SubmitRequest,
         SystemView, UserError, WorkerView,
     },
     state::{
@@ -415,12 +415,17 @@ impl Service for Handle {
         Ok(entry)
     }
 
-    async fn reasons(&self) -> Vec<Reason> {
+    async fn readiness(&self) -> Readiness {
         // While the loop waits for its store it answers nobody; that it waits is told by the status.
         let asked = tokio::time::timeout(ANSWER_WITHIN, self.link.ask(ops::trouble)).await;
         let trouble = asked.ok().flatten();
         let draining = self.draining.load(Ordering::Acquire);
-        health::reasons(&self.status.get(), draining, self.status.stuck(), trouble.as_ref())
+        let status = self.status.get();
+        let load = trouble.as_ref().and_then(|trouble| trouble.load.as_ref());
+        Readiness {
+            against: health::reasons(&status, draining, self.status.stuck(), trouble.as_ref()),
+            warnings: health::warnings(&status, load),
+        }
     }
 
     fn live(&self) -> Result<(), String> {

@@ -1,13 +1,17 @@
 //! Why a coordinator cannot do all that it should.
 //!
 //! Ready means: it can accept an operation, prove it and settle it within the promised deadline. Every reason against that
-//! is told, each with a code that stays. Each part has a function here: `of_store`, `of_chain`, `of_promises`; those of the
-//! farm (no worker, too long a backlog, a pool in quarantine) go into `of_farm`.
+//! is told, each with a code that stays. Each part has a function here: `of_store`, `of_queue`, `of_chain`, `of_promises`,
+//! `of_farm`.
 //!
 //! What an operator should know but does not keep it from working is in `warnings`.
 
 use super::Status;
-use crate::{service::Reason, state::ops::Trouble};
+use crate::{
+    farm::Load,
+    service::Reason,
+    state::ops::{Trouble, seconds},
+};
 
 fn reason(code: &'static str, text: impl Into<String>) -> Reason {
     Reason { code, text: text.into() }
@@ -92,14 +96,41 @@ fn of_farm(trouble: &Trouble, reasons: &mut Vec<Reason>) {
         );
         reasons.push(reason("UNPROVED", text));
     }
+    reasons.extend(trouble.load.as_ref().filter(|load| !load.is_in_time()).map(too_much));
 }
 
-/// What does not keep it from working.
-pub(crate) fn warnings(status: &Status) -> Vec<Reason> {
+/// What does not keep it from working. `load`: what the farm has to do, if that is known.
+pub(crate) fn warnings(status: &Status, load: Option<&Load>) -> Vec<Reason> {
     let clock = status.clock_alarm.as_ref().filter(|alarm| status.clock.as_ref() != Some(*alarm));
     let told =
         [("NODE", status.node_alarm.as_ref()), ("MARK", status.mark_alarm.as_ref()), ("CLOCK_JUMPED", clock)];
-    told.into_iter().filter_map(|(code, text)| Some(reason(code, text?))).collect()
+    let told = told.into_iter().filter_map(|(code, text)| Some(reason(code, text?)));
+    told.chain(load.filter(|load| load.is_in_time() && !load.needs_no_more()).map(too_much)).collect()
+}
+
+/// What the farm has to do, where its workers cannot do it in time.
+fn too_much(load: &Load) -> Reason {
+    let Load { jobs, workers, within_ms, .. } = load;
+    let awaited = match load.is_in_time() {
+        true => "; more workers are expected (--scale-from-zero)",
+        false => "; nothing new is promised meanwhile: start workers",
+    };
+    match load.alive_ms {
+        None if *workers == 0 => {
+            reason("NO_WORKER", format!("no worker is alive, and {jobs} batches wait{awaited}"))
+        }
+        None => {
+            let text = format!("none of {workers} workers can prove a circuit that is needed{awaited}");
+            reason("NO_WORKER", text)
+        }
+        Some(ms) => {
+            let (needed, within) = (seconds(ms), seconds(*within_ms));
+            let text = format!(
+                "{workers} workers need {needed} for {jobs} batches, which are to be proven within {within}{awaited}"
+            );
+            reason("BACKLOG", text)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -122,7 +153,7 @@ mod tests {
             mark_alarm: Some("Redis is away".to_owned()),
             ..Status::default()
         };
-        let trouble = Trouble { paused: true, stuck: vec![7, 9] };
+        let trouble = Trouble { paused: true, stuck: vec![7, 9], load: None };
         let told = reasons(&status, true, true, Some(&trouble));
         let codes: Vec<&str> = told.iter().map(|reason| reason.code).collect();
         let expected = [
@@ -142,8 +173,29 @@ mod tests {
         assert_eq!(codes, expected);
         assert!(codes.iter().all(|code| REASONS.contains(code)), "a code has no gauge");
         assert!(told[11].text.contains("7, 9"));
-        let codes: Vec<&str> = warnings(&status).iter().map(|reason| reason.code).collect();
+        let codes: Vec<&str> = warnings(&status, None).iter().map(|reason| reason.code).collect();
         assert_eq!(codes, ["NODE", "MARK"]);
+    }
+
+    #[test]
+    fn a_farm_that_is_late_is_a_reason_and_one_that_scales_a_warning() {
+        let status = Status::default();
+        let told = |load: Load| {
+            let trouble = Trouble { load: Some(load), ..Trouble::default() };
+            let codes = |reasons: Vec<Reason>| reasons.iter().map(|reason| reason.code).collect::<Vec<_>>();
+            (
+                codes(reasons(&status, false, false, Some(&trouble))),
+                codes(warnings(&status, trouble.load.as_ref())),
+            )
+        };
+        let load = Load { jobs: 1, workers: 1, alive_ms: Some(1_000), scaled_ms: None, within_ms: 1_000 };
+        assert_eq!(told(load), (vec![], vec![]));
+        assert_eq!(told(Load { alive_ms: Some(1_001), ..load }), (vec!["BACKLOG"], vec![]));
+        let none = Load { workers: 0, alive_ms: None, ..load };
+        assert_eq!(told(none), (vec!["NO_WORKER"], vec![]));
+        assert_eq!(told(Load { scaled_ms: Some(900), ..none }), (vec![], vec!["NO_WORKER"]));
+        assert_eq!(told(Load { scaled_ms: Some(1_100), ..none }), (vec!["NO_WORKER"], vec![]));
+        assert!(["NO_WORKER", "BACKLOG"].iter().all(|code| REASONS.contains(code)));
     }
 
     #[test]

@@ -176,15 +176,18 @@ impl Handle {
                     .collect::<Vec<_>>(),
                 state.farm.draining().iter().map(ToString::to_string).collect(),
                 state.farm.pools().map(|(name, pool)| (name.clone(), pool)).collect(),
+                state.load(state.farm.counted_at()),
             )
         });
-        let (paused, deadlines, open_operations, (jobs, job_count), stuck, draining, pools) =
+        let (paused, deadlines, open_operations, (jobs, job_count), stuck, draining, pools, load) =
             asked.await.ok_or_else(refusal::unavailable)?;
         let status = self.status();
-        // What the state says is told below, with what to do.
-        let against = health::reasons(&status, system.draining, self.stuck(), Some(&Trouble::default()));
+        // What else the state says is told below, with what to do.
+        let trouble = Trouble { load: Some(load), ..Trouble::default() };
+        let against = health::reasons(&status, system.draining, self.stuck(), Some(&trouble));
+        let warnings = health::warnings(&status, Some(&load));
         let mut alarms: Vec<String> =
-            against.into_iter().chain(health::warnings(&status)).map(|reason| reason.to_string()).collect();
+            against.into_iter().chain(warnings).map(|reason| reason.to_string()).collect();
         if deadlines.missed > 0 {
             alarms.push(format!("{} promises are past their deadline", deadlines.missed));
         }

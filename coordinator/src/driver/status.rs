@@ -148,3 +148,39 @@ impl SharedStatus {
         self.stop.load(Ordering::Acquire)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_that_has_not_turned_for_a_minute_is_stuck_unless_it_reads_its_state() {
+        let mut status = SharedStatus::default();
+        assert!(!status.stuck());
+        let Some(long_ago) = Instant::now().checked_sub(STUCK_AFTER) else { return };
+        status.began = Began(long_ago);
+        assert!(status.stuck());
+        status.reads(true);
+        status.turned.store(0, Ordering::Release);
+        assert!(!status.stuck(), "that may take long");
+        status.reads(false);
+        assert!(!status.stuck(), "it has turned");
+        status.turned.store(0, Ordering::Release);
+        assert!(status.stuck());
+        status.turns();
+        assert!(!status.stuck());
+    }
+
+    #[test]
+    fn nothing_is_taken_while_the_store_refuses_or_is_away_for_long() {
+        let status = SharedStatus::default();
+        status.store_away("no answer".to_owned());
+        assert!(!status.takes_nothing(), "a moment is waited for");
+        status.set(|status| status.store_away_since = Instant::now().checked_sub(LONG_OUTAGE));
+        assert!(status.takes_nothing());
+        status.store_back();
+        assert!(!status.takes_nothing());
+        status.set(|status| status.store_refuses = Some("no room".to_owned()));
+        assert!(status.takes_nothing());
+    }
+}

@@ -267,6 +267,9 @@ impl Telemetry {
         let oldest = state.batch(tree.final_batch() + 1).and_then(|batch| batch.timeline.first());
         gauge!("proofmill_unsettled_age_seconds")
             .set(oldest.map_or(0.0, |sealed| seconds(now.saturating_sub(sealed.at))));
+        let load = state.load(now);
+        gauge!("proofmill_backlog_seconds").set(load.expected_ms().map_or(f64::INFINITY, seconds));
+        gauge!("proofmill_counted_workers").set(load.workers as f64);
         gauge!("proofmill_leader_term").set(term as f64);
         gauge!("proofmill_paused").set(f64::from(u8::from(state.paused())));
         if self.looks.is_multiple_of(DEADLINES_EVERY) {

@@ -23,7 +23,7 @@ use wire::{
 use super::*;
 use crate::{
     chain::{Chain, memory::MemoryChain},
-    config::{Config, Finality},
+    config::{Config, Finality, ScaleFromZero},
     mark::Marks,
     service::{ListOf, OperationView, PrepareSend, PrepareWithdraw, PromiseView, Service, Stage, UserError},
     state::{
@@ -47,6 +47,7 @@ fn config() -> Config {
         resend_after: Duration::from_millis(50),
         lease: Duration::from_secs(5),
         quota: 100_000,
+        scale: Some(ScaleFromZero { within: Duration::from_secs(60), max_workers: 1_000_000 }),
         ..Config::default()
     }
 }

@@ -174,7 +174,8 @@ impl Work {
             began = granted.map(|granted| granted.max(known.delivered));
             known.delivered(at);
         }
-        if let Some(began) = began {
+        // Another process' clock granted it otherwise, or this one before it was set.
+        if let Some(began) = began.filter(|began| *began > self.steady_since) {
             self.pace.proved(shape, at.saturating_sub(began));
         }
     }

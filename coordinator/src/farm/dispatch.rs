@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use circuits::shape::Shape;
 use wire::{
     Control, Directive, Stage,
-    job::{Attempt, JobId, PoolName, WorkerId},
+    job::{Attempt, JobEntry, JobId, PoolName, WorkerId},
 };
 
-use super::{AttemptEnd, Farm, FarmEffect, FarmRecord, Job, timers::Timer};
+use super::{AttemptEnd, Farm, FarmEffect, FarmRecord, Job, Phase, timers::Timer};
 
 /// Jobs that one step passes over because the free workers have failed on them.
 const PASSED_OVER: usize = 16;
@@ -143,6 +143,9 @@ impl Farm {
         known.is_alone |= job.quarantined;
         // A second attempt may be one because the input was lost.
         let needs_input = attempt > 1 || !job.live.iter().any(|lease| lease.worker.pool == worker.pool);
+        if self.is_at_rest() {
+            self.work.counted.moved(now);
+        }
         if let Some(pool) = self.work.pools.get_mut(&worker.pool) {
             pool.in_flight += 1;
         }
@@ -214,5 +217,50 @@ impl Farm {
 
     fn is_idle(&self, worker: &WorkerId) -> bool {
         !self.work.leases_of.contains_key(worker)
+    }
+
+    /// The entry of an attempt.
+    pub(super) fn entry(batch_no: u32, job: &Job, attempt: u32) -> JobEntry {
+        JobEntry {
+            job: JobId::of_batch(batch_no),
+            attempt: Attempt(attempt),
+            shape: job.shape,
+            circuit_digest: job.circuit_digest,
+            input_hash: job.input_hash,
+        }
+    }
+
+    /// Puts a job into the indexes that its phase belongs to.
+    pub(super) fn index(&mut self, batch_no: u32) {
+        let Some(job) = self.jobs.get(&batch_no) else { return };
+        match job.phase {
+            Phase::Due => {
+                let due = if job.quarantined { &mut self.work.alone } else { &mut self.work.due };
+                due.entry(job.shape).or_default().insert(batch_no);
+                self.work.wants_dispatch = true;
+            }
+            Phase::Leased => {
+                if let Some(last) = job.live.last() {
+                    self.work.in_flight.entry(job.shape).or_default().insert((last.granted, batch_no));
+                }
+            }
+            Phase::Parked { .. } | Phase::Poisoned { .. } => {}
+        }
+    }
+
+    /// Takes a job out of all indexes, before it changes.
+    pub(super) fn unindex(&mut self, batch_no: u32) {
+        let Some(job) = self.jobs.get(&batch_no) else { return };
+        for due in [&mut self.work.due, &mut self.work.alone] {
+            if let Some(due) = due.get_mut(&job.shape) {
+                due.remove(&batch_no);
+            }
+        }
+        if let (Some(last), Some(in_flight)) = (job.live.last(), self.work.in_flight.get_mut(&job.shape)) {
+            in_flight.remove(&(last.granted, batch_no));
+        }
+        if let Some(behind) = self.work.behind.get_mut(&job.shape) {
+            behind.remove(&batch_no);
+        }
     }
 }

@@ -19,17 +19,7 @@ pub(super) const SHORTEST_LIMIT_MS: u64 = 30_000;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pace {
     recent: BTreeMap<Shape, VecDeque<u64>>,
-}
-
-/// What the workers that are alive can prove.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Capacity {
-    /// Workers that can prove the circuit.
-    pub workers: usize,
-    /// Milliseconds that one of them takes for a proof, the median; nothing before the first.
-    pub proof_ms: Option<u64>,
-    /// Jobs that wait or are in flight.
-    pub backlog: usize,
+    medians: BTreeMap<Shape, u64>,
 }
 
 impl Pace {
@@ -39,13 +29,14 @@ impl Pace {
             recent.pop_front();
         }
         recent.push_back(ms);
+        let mut sorted: Vec<u64> = recent.iter().copied().collect();
+        sorted.sort_unstable();
+        self.medians.insert(shape, sorted[sorted.len() / 2]);
     }
 
     /// Nothing before the first proof.
     pub(super) fn median_ms(&self, shape: Shape) -> Option<u64> {
-        let mut sorted: Vec<u64> = self.recent.get(&shape)?.iter().copied().collect();
-        sorted.sort_unstable();
-        sorted.get(sorted.len() / 2).copied()
+        self.medians.get(&shape).copied()
     }
 
     /// After this an idle worker makes a second attempt.
@@ -57,20 +48,5 @@ impl Pace {
     /// After this an attempt ends. Nothing before the first proof.
     pub(super) fn limit_ms(&self, shape: Shape) -> Option<u64> {
         self.median_ms(shape).map(|median| (LIMIT_MEDIANS * median).max(SHORTEST_LIMIT_MS))
-    }
-}
-
-impl super::Farm {
-    /// What the workers that are alive can prove of a circuit.
-    pub fn capacity(&self, shape: Shape) -> Capacity {
-        let count = |jobs: Option<usize>| jobs.unwrap_or(0);
-        let due = count(self.work.due.get(&shape).map(std::collections::BTreeSet::len))
-            + count(self.work.alone.get(&shape).map(std::collections::BTreeSet::len));
-        let in_flight = count(self.work.in_flight.get(&shape).map(std::collections::BTreeSet::len));
-        Capacity {
-            workers: self.work.registry.count_able(shape),
-            proof_ms: self.work.pace.median_ms(shape),
-            backlog: due + in_flight,
-        }
     }
 }

@@ -64,6 +64,10 @@ impl Pool {
         self.window = (self.window - 1).max(1);
     }
 
+    pub(super) fn clock_was_set(&mut self, now: u64) {
+        self.replies_at = now;
+    }
+
     /// Whether one more answer is within the budget, which it is charged to.
     pub(super) fn may_reply(&mut self, now: u64) -> bool {
         let since = now.saturating_sub(self.replies_at);

@@ -9,7 +9,10 @@ use wire::{
     job::{PoolName, WorkerId},
 };
 
-use super::Farm;
+use super::{
+    Farm,
+    capacity::{Crew, Force},
+};
 
 /// Workers of one pool at most. A stranger can register as many names as it likes.
 pub const MAX_WORKERS_PER_POOL: usize = 4096;
@@ -42,6 +45,8 @@ pub struct Worker {
     pub(super) delivered: u64,
     /// Where it is among the free ones.
     free_at: Option<FreeAt>,
+    /// What it is counted for among those that prove.
+    counted: Option<Force>,
 }
 
 /// Attempts it holds, and a number that grows with each change: the one that waits longest comes first.
@@ -64,6 +69,11 @@ impl Worker {
 
     pub(super) fn is_sick(&self) -> bool {
         self.card.as_ref().is_some_and(|card| card.sick.is_some())
+    }
+
+    /// Whether a proof of it was accepted.
+    pub(super) fn has_proven(&self) -> bool {
+        self.delivered > 0
     }
 
     fn slots(&self) -> u8 {
@@ -93,6 +103,7 @@ pub(super) struct Registry {
     free: BTreeMap<Shape, FreeByPool>,
     /// Registered workers per circuit and pool, free or not.
     able: BTreeMap<Shape, BTreeMap<PoolName, usize>>,
+    crew: Crew,
     turn: u64,
     /// Oldest first.
     departed: VecDeque<Departed>,
@@ -132,6 +143,14 @@ impl Registry {
         self.able(shape).map(|(_, count)| count).sum()
     }
 
+    pub(super) fn clock_was_set(&mut self, now: u64) {
+        for worker in self.workers.values_mut() {
+            worker.seen = now;
+            worker.delivered = if worker.has_proven() { now } else { 0 };
+            worker.pauses_until = worker.pauses_until.min(now);
+        }
+    }
+
     /// Puts a worker in, or what it registered now in the place of what it registered before.
     pub(super) fn register(&mut self, id: &WorkerId, change: impl FnOnce(&mut Worker)) {
         self.count(id, false);
@@ -161,8 +180,34 @@ impl Registry {
         }
     }
 
+    /// Workers that prove, by pool and by what they can prove.
+    pub(super) fn crew(&self) -> &Crew {
+        &self.crew
+    }
+
+    /// Counts a worker for what it proves, if anything, and no longer for what it did.
+    fn set_counted(&mut self, id: &WorkerId, force: Option<Force>) {
+        let Some(worker) = self.workers.get_mut(id) else { return };
+        let before = std::mem::replace(&mut worker.counted, force);
+        if before == force {
+            return;
+        }
+        let pool = self.crew.entry(id.pool.clone()).or_default();
+        if let Some(count) = before.and_then(|before| pool.get_mut(&before)) {
+            *count = count.saturating_sub(1);
+        }
+        if let Some(force) = force {
+            *pool.entry(force).or_default() += 1;
+        }
+        pool.retain(|_, count| *count > 0);
+        if pool.is_empty() {
+            self.crew.remove(&id.pool);
+        }
+    }
+
     pub(super) fn remove(&mut self, id: &WorkerId, message: &str) -> Option<Worker> {
         self.set_free(id, None);
+        self.set_counted(id, None);
         self.count(id, false);
         let worker = self.workers.remove(id)?;
         if self.departed.len() == MAX_DEPARTED {
@@ -209,6 +254,8 @@ impl Registry {
 impl Farm {
     /// Looks anew at whether a worker is free, and which of its jobs wait behind its proof.
     pub(super) fn refresh(&mut self, id: &WorkerId) {
+        let counted = self.counts_for(id);
+        self.work.registry.set_counted(id, counted);
         let held = self.work.leases_of.get(id).cloned().unwrap_or_default();
         for (place, (batch_no, _)) in held.iter().enumerate() {
             let Some(job) = self.jobs.get(batch_no) else { continue };

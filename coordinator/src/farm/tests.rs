@@ -5,6 +5,11 @@ use super::{registry::MAX_WORKERS_PER_POOL, *};
 const RULES: FarmRules = FarmRules { lease_ms: 4_000, quarantine_after: 2, attempt_limit_ms: 100_000 };
 const KEY: [u8; 32] = [7; 32];
 
+fn capacity() -> CapacityRules {
+    let proof_ms = BTreeMap::from([(Shape::S3M1, 1_000), (Shape::S14M2, 4_000)]);
+    CapacityRules { within_ms: 100_000, proof_ms, grace_ms: 10_000, scale: None }
+}
+
 /// A farm with a clock, and what it wanted done since it was asked last.
 struct Bench {
     farm: Farm,
@@ -38,7 +43,7 @@ fn registration(shapes: &[Shape]) -> Registration {
 
 impl Bench {
     fn new() -> Self {
-        let farm = Farm::new(RULES, BTreeMap::from([(Shape::S3M1, KEY), (Shape::S14M2, KEY)]));
+        let farm = Farm::new(RULES, BTreeMap::from([(Shape::S3M1, KEY), (Shape::S14M2, KEY)]), capacity());
         let mut bench = Self { farm, now: 1_000_000, effects: Vec::new(), records: Vec::new() };
         bench.step(FarmCommand::AddPool { pool: rack() });
         bench
@@ -140,7 +145,7 @@ impl Bench {
 
     /// The farm as it comes back after a restart.
     fn restarted(&self) -> Farm {
-        let mut farm = Farm::new(RULES, self.farm.pinned.clone());
+        let mut farm = Farm::new(RULES, self.farm.pinned.clone(), capacity());
         let shapes: Vec<(u32, Shape)> =
             self.farm.jobs().map(|(batch_no, job)| (batch_no, job.shape)).collect();
         for (batch_no, shape) in shapes {
@@ -155,6 +160,7 @@ fn job(name: &str, batch_no: u32, attempt: u32) -> (String, u32, u32) {
     (worker(name).to_string(), batch_no, attempt)
 }
 
+mod capacity;
 mod strangers;
 
 #[test]
@@ -306,7 +312,7 @@ fn after_a_restart_a_worker_keeps_what_it_holds_and_a_lost_one_does_not() {
 
 #[test]
 fn a_log_of_claimed_attempts_is_read() {
-    let mut farm = Farm::new(RULES, BTreeMap::new());
+    let mut farm = Farm::new(RULES, BTreeMap::new(), CapacityRules::default());
     farm.enqueue(1, Shape::S3M1, [1; 32], [1; 32]);
     let old = WorkerId::parse("worker-1").unwrap();
     for record in [

@@ -48,6 +48,25 @@ impl Timers {
 }
 
 impl Farm {
+    /// The clock was set: all that is timed begins now. Timers fire at once and look again.
+    pub(crate) fn clock_was_set(&mut self, now: u64) {
+        let until = now + self.rules.lease_ms;
+        for lease in self.jobs.values_mut().flat_map(|job| &mut job.live) {
+            (lease.granted, lease.sent, lease.until) = (now, now, until);
+        }
+        self.work.in_flight.clear();
+        let leased = self.jobs.iter().filter(|(_, job)| matches!(job.phase, Phase::Leased));
+        let leased: Vec<u32> = leased.map(|(batch_no, _)| *batch_no).collect();
+        leased.into_iter().for_each(|batch_no| self.index(batch_no));
+        let work = &mut self.work;
+        work.registry.clock_was_set(now);
+        work.pools.values_mut().for_each(|pool| pool.clock_was_set(now));
+        work.counted.clock_was_set(now);
+        (work.active_since, work.steady_since, work.timers.looked) = (now, now, now);
+        let set = std::mem::take(&mut work.timers.set).into_iter();
+        work.timers.set = set.map(|(when, timer)| (when.min(now), timer)).collect();
+    }
+
     pub(super) fn expire(&mut self, now: u64, effects: &mut Vec<FarmEffect>) {
         while let Some(timer) = self.work.timers.pop(now) {
             match timer {

@@ -45,7 +45,7 @@ impl Landed {
     /// When transactions were sent is not recorded.
     #[cfg(feature = "sim")]
     pub fn forget_times(&mut self) {
-        self.flights.values_mut().for_each(|flight| flight.sent_at = 0);
+        self.flights.values_mut().for_each(|flight| (flight.signed_at, flight.sent_at) = (0, 0));
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     batcher::{Filled, Need, Room, SealReason},
     farm::{FarmCommand, FarmEffect, FarmRecord},
     ledger::{
-        Verified,
+        Limits, Verified,
         accept::Placement,
         prepare::{Book, Outlook},
     },
@@ -89,6 +89,10 @@ impl State {
         if let Some(refused) = stop {
             return Ok(Err(refused));
         }
+        let limits = match self.admit(now) {
+            Ok(limits) => limits,
+            Err(refused) => return Ok(Err(refused)),
+        };
         let slots = operation.spends.len();
         let records = if operation.kind == SignedKind::Withdraw { slots } else { 0 };
         let need = Need { slots, records };
@@ -100,7 +104,7 @@ impl State {
                 Placement { batch_no: open.batch_no + later, place: open.start + open.places as u64 }
             }
         };
-        let mut effects = match self.check(operation, tentative, now) {
+        let mut effects = match self.check(operation, &limits, tentative, now) {
             Ok(effects) => effects,
             Err(refused) => return Ok(Err(refused)),
         };
@@ -116,7 +120,7 @@ impl State {
             moved = true;
         };
         if moved {
-            effects = match self.check(operation, placement, now) {
+            effects = match self.check(operation, &limits, placement, now) {
                 Ok(effects) => effects,
                 Err(refused) => return Ok(Err(refused)),
             };
@@ -149,10 +153,11 @@ impl State {
     fn check(
         &self,
         operation: &Verified,
+        limits: &Limits,
         at: Placement,
         now: u64,
     ) -> Result<Vec<circuits::slot::SlotEffect>, UserError> {
-        self.ledger.check(operation, &self.rules.limits, self.rules.domain, at, now)
+        self.ledger.check(operation, limits, self.rules.domain, at, now)
     }
 
     /// Registers a directory entry whose signature, key and epoch were verified. An entry with an older epoch than the

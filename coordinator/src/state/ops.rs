@@ -11,7 +11,7 @@ use super::{
     event::{Event, OperationId, OpsRecord, Stamped},
 };
 use crate::{
-    farm::{FarmCommand, FarmEffect, MAX_POOLS, Phase},
+    farm::{FarmCommand, FarmEffect, Load, MAX_POOLS, Phase},
     service::Stage,
 };
 
@@ -218,11 +218,13 @@ pub(crate) struct Trouble {
     pub paused: bool,
     /// Batches that nobody could prove.
     pub stuck: Vec<u32>,
+    /// What the farm has to do; nothing where it does not count.
+    pub load: Option<Load>,
 }
 
 pub(crate) fn trouble(state: &State) -> Trouble {
     let stuck = state.farm.stuck().map(|(batch_no, ..)| batch_no).collect();
-    Trouble { paused: state.paused, stuck }
+    Trouble { paused: state.paused, stuck, load: Some(state.load(state.farm.counted_at())) }
 }
 
 /// A duration for people.

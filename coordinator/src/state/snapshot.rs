@@ -251,7 +251,7 @@ impl Snapshots {
         rest.tree.levels = levels?;
         rest.tree.check(TOP_NODES)?;
         rest.batcher.restart(rules.shapes.clone(), rules.seal);
-        rest.farm.restart(rules.farm, rules.keys.clone());
+        rest.farm.restart(rules.farm, rules.keys.clone(), rules.capacity.clone());
         rest.settlement.restart(rules.settlement);
         let later = Later::new(lookups);
         rest.ledger.idempotency = Layered::over(Arc::clone(&later.idempotency));

@@ -73,6 +73,7 @@ fn refuse<T>(code: &'static str, path: Vec<&'static str>) -> Result<T, UserError
         message: format!("refused with {code}; do something else"),
         path,
         retryable: false,
+        retry_after: None,
     })
 }
 
@@ -402,12 +403,13 @@ impl Service for Double {
         Ok(entry)
     }
 
-    async fn reasons(&self) -> Vec<Reason> {
+    async fn readiness(&self) -> Readiness {
         let reason = |code, text: &str| Reason { code, text: text.to_owned() };
-        match self.draining.load(Ordering::SeqCst) {
+        let against = match self.draining.load(Ordering::SeqCst) {
             true => vec![reason("DRAINING", "it is draining"), reason("STORE_AWAY", "nobody answers")],
             false => Vec::new(),
-        }
+        };
+        Readiness { against, warnings: vec![reason("NO_WORKER", "more are expected")] }
     }
 
     fn live(&self) -> Result<(), String> {

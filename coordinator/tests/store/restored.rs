@@ -21,7 +21,7 @@ use circuits::{
     slot::SignedSpend,
 };
 use coordinator::{
-    Config, Finality, Handle, Parts, StartError,
+    Config, Finality, Handle, Parts, ScaleFromZero, StartError,
     chain::{Chain as _, memory::MemoryChain},
     mark::{Loss, Marks},
     service::{
@@ -125,6 +125,8 @@ fn config() -> Config {
         poll: Duration::from_millis(20),
         finality: Finality::Confirmations(0),
         quota: u32::MAX,
+        // Nobody proves here.
+        scale: Some(ScaleFromZero { within: Duration::from_secs(60), max_workers: 1_000_000 }),
         ..Config::default()
     }
 }

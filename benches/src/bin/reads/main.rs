@@ -28,7 +28,7 @@ use circuits::{
 };
 use clap::Parser;
 use coordinator::{
-    Config, Finality, Handle, Parts,
+    Config, Finality, Handle, Parts, ScaleFromZero,
     api::{self, ApiConfig, Budget, Proxies},
     chain::memory::MemoryChain,
     mark::Marks,
@@ -163,6 +163,8 @@ impl Scene {
             poll: Duration::from_millis(20),
             deposit_wait: Duration::from_millis(50),
             finality: Finality::Confirmations(0),
+            // Nobody proves here.
+            scale: Some(ScaleFromZero { within: Duration::from_secs(60), max_workers: 1_000_000 }),
             ..Config::default()
         };
         let parts = Parts {

@@ -34,7 +34,7 @@ macro_rules! draft {
         "{ draft { kind sender recipient recipientAccount amount domain validUntil \
              recipientEntry { owner key { x y } keyEpoch signature } \
              leaves { index low high split key { x y } leaf message } } \
-           userErrors { code message path retryable } }"
+           userErrors { code message path retryable retryAfter } }"
     };
 }
 
@@ -47,7 +47,7 @@ pub const BATCH: &str = "query($number: Int!) { batch(number: $number) { \
 pub const OWNERSHIP_PROOF: &str = "query($index: BigInt!, $batch: Int) { \
     ownershipProof(index: $index, batch: $batch) { \
         proof { batchNumber root index owner keyHash low high amount leaf siblings finalOnL1 } \
-        userErrors { code message path retryable } } }";
+        userErrors { code message path retryable retryAfter } } }";
 
 pub const PREPARE_SEND: &str =
     concat!("query($input: PrepareSendInput!) { prepareSend(input: $input) ", draft!(), " }");
@@ -58,14 +58,14 @@ pub const PREPARE_WITHDRAW: &str =
 pub const SEND: &str = concat!(
     "mutation($input: SendInput!) { send(input: $input) { operation ",
     operation!(),
-    " userErrors { code message path retryable } } }"
+    " userErrors { code message path retryable retryAfter } } }"
 );
 
 pub const WITHDRAW: &str = concat!(
     "mutation($input: WithdrawInput!) { withdraw(input: $input) { operation ",
     operation!(),
-    " userErrors { code message path retryable } } }"
+    " userErrors { code message path retryable retryAfter } } }"
 );
 
 pub const REGISTER_KEY: &str = "mutation($input: RegisterKeyInput!) { registerKey(input: $input) { \
-    entry { owner key { x y } keyEpoch signature } userErrors { code message path retryable } } }";
+    entry { owner key { x y } keyEpoch signature } userErrors { code message path retryable retryAfter } } }";

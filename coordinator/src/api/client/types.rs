@@ -49,11 +49,15 @@ pub enum Kind {
 
 /// A refusal that the caller can act on.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct UserError {
     pub code: String,
     pub message: String,
     pub path: Vec<String>,
     pub retryable: bool,
+    /// Seconds until it can, where the server knows.
+    #[serde(default)]
+    pub retry_after: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -16,6 +16,8 @@ pub struct UserError {
     pub path: Vec<String>,
     /// Whether the same call can succeed later.
     pub retryable: bool,
+    /// Seconds after which it may, where that is known.
+    pub retry_after: Option<i32>,
 }
 
 impl UserError {
@@ -25,6 +27,7 @@ impl UserError {
             message: message.into(),
             path: path.iter().map(|part| (*part).to_owned()).collect(),
             retryable: false,
+            retry_after: None,
         }
     }
 }
@@ -32,7 +35,9 @@ impl UserError {
 impl From<service::UserError> for UserError {
     fn from(error: service::UserError) -> Self {
         let path = error.path.into_iter().map(str::to_owned).collect();
-        Self { code: error.code.to_owned(), message: error.message, path, retryable: error.retryable }
+        let retry_after = error.retry_after.map(|wait| i32::try_from(wait.as_secs()).unwrap_or(i32::MAX));
+        let code = error.code.to_owned();
+        Self { code, message: error.message, path, retryable: error.retryable, retry_after }
     }
 }
 

@@ -21,7 +21,6 @@ pub enum WorkerHealth {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "wire::Stage")]
 pub enum HoldStage {
-    /// Claimed, waiting for the grant.
     /// Received; an earlier attempt is being prepared.
     Queued,
     Fetching,

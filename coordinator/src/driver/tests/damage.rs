@@ -11,6 +11,8 @@ async fn lived(world: &World, folder: &Path) {
     register(&handle, &alice).await;
     register(&handle, &bob).await;
     fund(world, &handle, &alice, 1_000).await;
+    // Each batch in a transaction of its own.
+    settle(&handle).await;
     send(&handle, &alice, &bob, 100, "s").await.unwrap();
     settle(&handle).await;
     handle.shutdown().await;

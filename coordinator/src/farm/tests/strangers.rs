@@ -187,16 +187,14 @@ fn a_job_that_is_tried_alone_does_not_wait_behind_younger_ones() {
     // Its pause is over while everybody is busy with younger ones: one worker gets no more of them.
     bench.pass(60_000, &["a", "b", "rack/c"]);
     let held = |bench: &Bench| bench.farm.job(1).is_some_and(|job| !job.live.is_empty());
-    for batch_no in 2..=9 {
-        if held(&bench) {
-            break;
-        }
-        let by =
-            bench.farm.job(batch_no).and_then(|job| job.live.first()).map(|lease| lease.worker.to_string());
-        if let Some(by) = by {
-            bench.prove(&by, batch_no);
-        }
+    // Younger ones never end: with each proof another one comes.
+    for next in 10..=18 {
+        let oldest = bench.farm.jobs().find(|(batch_no, job)| *batch_no > 1 && !job.live.is_empty());
+        let (batch_no, by) = oldest.map(|(no, job)| (no, job.live[0].worker.to_string())).unwrap();
+        bench.enqueue(next..=next);
+        bench.prove(&by, batch_no);
     }
+    assert!(bench.farm.jobs().any(|(batch_no, job)| batch_no > 1 && job.live.is_empty()), "and some wait");
     assert!(held(&bench), "it was taken as soon as a worker was idle");
 }
 

@@ -18,6 +18,8 @@ use testbed::{
     redis::Redis,
 };
 
+mod scale;
+
 const BINARY: &str = env!("CARGO_BIN_EXE_proofmill");
 const LONG: Duration = Duration::from_secs(600);
 
@@ -321,7 +323,7 @@ fn a_contract_is_deployed_once_and_its_coordinator_waits_for_the_database_of_the
 
     // The database as the README makes it; it is away when the coordinator starts.
     let mut postgres = Postgres::start_private(Settings::default()).unwrap();
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../../README.md");
     let sql = readme.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
     // The server of the tests has a role of that name already.
     let sql = sql.replace("proofmill", "readme");
