@@ -184,7 +184,7 @@ impl Marks {
         let followers: Vec<Follower> =
             self.others.into_iter().filter_map(|other| Follower::start(other, told.clone())).collect();
         followers.iter().for_each(|follower| follower.raise(*reached));
-        Ok(Kept { journal: self.journal, followers })
+        Ok(Kept { journal: self.journal, followers, ..Kept::default() })
     }
 
     /// Sets every mark to where the log is.
@@ -204,9 +204,18 @@ impl Marks {
 pub(crate) struct Kept {
     journal: Option<Journal>,
     followers: Vec<Follower>,
+    /// Raised by the loop itself, where nothing may run on another thread.
+    #[cfg(feature = "sim")]
+    beside: Vec<Box<dyn Mark>>,
 }
 
 impl Kept {
+    /// Marks that the loop raises itself.
+    #[cfg(feature = "sim")]
+    pub fn beside(beside: Vec<Box<dyn Mark>>) -> Self {
+        Self { beside, ..Self::default() }
+    }
+
     /// What the data directory knows to be promised.
     pub fn recent(&self) -> Option<&Recent> {
         self.journal.as_ref().map(Journal::recent)
@@ -221,6 +230,8 @@ impl Kept {
             journal.note(promised, reached)?;
         }
         self.followers.iter().for_each(|follower| follower.raise(*reached));
+        #[cfg(feature = "sim")]
+        self.beside.iter_mut().try_for_each(|mark| mark.raise(reached))?;
         Ok(())
     }
 }

@@ -6,9 +6,12 @@ use async_trait::async_trait;
 
 use super::{
     Bug,
+    restore::Newest,
     world::{Shared, World},
 };
 use crate::{
+    config::Config,
+    mark::HighWater,
     service::{BatchView, OperationView},
     state::{
         event::{Event, OperationId, Stamped},
@@ -26,8 +29,8 @@ const LEASE: u64 = 3_000;
 #[derive(Default)]
 pub struct Disk {
     pub log: Vec<Stamped>,
-    /// What a row said of the last batch.
-    checkpoint: Option<Checkpoint>,
+    /// What rows said of batches, and after which event.
+    checkpoints: Vec<(u64, Checkpoint)>,
     lines: Vec<Line>,
     /// Who won the last term, if anybody did.
     pub leader: Option<u64>,
@@ -41,6 +44,12 @@ pub struct Disk {
     /// The process that dies around its next commit, and whether the write is done then.
     pub deadly: Option<(u64, Death)>,
     pub dead: Vec<u64>,
+    /// While a backup is in the place of the newest copy.
+    pub newest: Option<Newest>,
+    /// How far the log was when something was promised, beside the database.
+    pub mark: Option<HighWater>,
+    /// By how much its clock is off.
+    pub skew: i64,
     /// Of the bug `CommitIsLate`.
     late: Vec<Stamped>,
 }
@@ -105,10 +114,28 @@ impl SimStore {
     }
 }
 
+/// By how much a promise's deadline may be off, early and late, in seconds: clocks may be half a minute off, and a commit may wait.
+const EARLY: u64 = 90;
+const LATE: u64 = 32;
+
 impl World {
+    /// Nothing is promised by a clock that is wrong.
+    fn check_deadline(&mut self, stamped: &Stamped) {
+        let Event::Accepted(accepted) = &stamped.event else { return };
+        let right = self.time.now() / 1_000 + Config::default().promise_deadline.as_secs();
+        let deadline = accepted.deadline;
+        if deadline > right + LATE || deadline + EARLY < right {
+            self.breaks(|| format!("{deadline} is promised as a deadline where {right} were right"));
+        }
+    }
+
     /// Makes events durable, and has the model follow them.
     fn write(&mut self, events: &[Stamped]) {
+        if self.disk.newest.is_some() {
+            return self.breaks(|| "something is written where what was promised is missing".to_owned());
+        }
         for stamped in events {
+            self.check_deadline(stamped);
             let at = self.disk.log.len() + 1;
             self.say(|| format!("event {at}: {}", brief(&stamped.event)));
             self.disk.log.push(stamped.clone());
@@ -166,9 +193,11 @@ impl Store for SimStore {
         Ok(false)
     }
 
-    /// The disk is a server: its clock is right.
     fn now(&mut self) -> Result<Option<u64>, StoreError> {
-        Ok(Some(self.world.lock().time.now()))
+        let world = self.world.lock();
+        self.reachable(&world)?;
+        let now = world.time.now().saturating_add_signed(world.disk.skew);
+        Ok((world.bug != Some(Bug::NoOtherClock)).then_some(now))
     }
 
     fn bind(&mut self, _deployment: &str) -> Result<(), StoreError> {
@@ -218,7 +247,8 @@ impl Store for SimStore {
             }
             each(sequence, stamped)?;
         }
-        Ok(world.disk.checkpoint)
+        let there = |(at, _): &&(u64, Checkpoint)| *at <= world.disk.log.len() as u64;
+        Ok(world.disk.checkpoints.iter().rev().find(there).map(|(_, checkpoint)| *checkpoint))
     }
 
     fn commit(&mut self, first: u64, events: &[Stamped], rows: &[Row]) -> Result<(), StoreError> {
@@ -243,6 +273,9 @@ impl Store for SimStore {
         if world.bug == Some(Bug::CommitIsLost) && world.fault(30) {
             return Ok(());
         }
+        if first > written + 1 && world.disk.newest.is_some() {
+            return Err(StoreError::Unusable("it would leave a gap".to_owned()));
+        }
         if fenced && first != written + 1 + world.disk.late.len() as u64 {
             world.breaks(|| format!("events are written from number {first} on, and {written} are there"));
             return Err(StoreError::Unusable("the numbers do not fit".to_owned()));
@@ -256,10 +289,11 @@ impl Store for SimStore {
         for row in rows {
             match row {
                 Row::Batch(row) => {
-                    let root = row.batch.new_root;
-                    let newer = world.disk.checkpoint.is_none_or(|last| last.batch_no <= row.batch.batch_no);
-                    if newer {
-                        world.disk.checkpoint = Some(Checkpoint { batch_no: row.batch.batch_no, root });
+                    let (batch_no, root) = (row.batch.batch_no, row.batch.new_root);
+                    let last = world.disk.checkpoints.last();
+                    if last.is_none_or(|(_, last)| last.batch_no <= batch_no) {
+                        let at = world.disk.log.len() as u64;
+                        world.disk.checkpoints.push((at, Checkpoint { batch_no, root }));
                     }
                 }
                 Row::Line(line) => world.disk.lines.push(line.clone()),

@@ -14,9 +14,11 @@
 //! | file | concept |
 //! |---|---|
 //! | `schedule` | which step comes next; the quiet end |
+//! | `faults` | what fails |
 //! | `process` | a coordinator: the driver, its tasks, and their executor |
 //! | `world` | what all share: chance, time, the first thing that broke |
 //! | `disk` | the store, its outages and its leader |
+//! | `restore` | a backup in its place, and the mark by which that is noticed |
 //! | `streams` | the queue, and messages lost, doubled and reordered |
 //! | `crew` | workers: honest, slow, dying, lying |
 //! | `chain` | the chain as the coordinator sees it |
@@ -30,9 +32,11 @@ use std::collections::BTreeSet;
 mod chain;
 mod crew;
 mod disk;
+mod faults;
 mod model;
 mod node;
 mod process;
+mod restore;
 mod schedule;
 mod shrink;
 mod streams;
@@ -65,10 +69,14 @@ pub enum Bug {
     FinalTooEarly,
     /// A replay leaves out the last event.
     ReplayStopsShort,
+    /// The mark of what was promised is not found.
+    MarkIsLost,
+    /// The store does not say what time it is.
+    NoOtherClock,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 10] = [
+    pub const ALL: [Bug; 12] = [
         Bug::CommitIsLost,
         Bug::CommitIsLate,
         Bug::DeposedWrites,
@@ -79,6 +87,8 @@ impl Bug {
         Bug::DepositTwice,
         Bug::FinalTooEarly,
         Bug::ReplayStopsShort,
+        Bug::MarkIsLost,
+        Bug::NoOtherClock,
     ];
 }
 
@@ -127,12 +137,16 @@ pub struct Seen {
     pub replacements: u64,
     pub snapshots: u64,
     pub foreign: u64,
+    pub restores: u64,
+    pub restores_noticed: u64,
+    pub clock_refusals: u64,
+    pub no_capacity: u64,
     pub quiet_steps: u64,
 }
 
 impl Seen {
     /// By name, for printing and adding up.
-    pub fn counts(&self) -> [(&'static str, u64); 19] {
+    pub fn counts(&self) -> [(&'static str, u64); 23] {
         [
             ("batches", self.batches),
             ("operations", self.operations),
@@ -152,6 +166,10 @@ impl Seen {
             ("replaced transactions", self.replacements),
             ("snapshots", self.snapshots),
             ("nonces taken by others", self.foreign),
+            ("backups restored", self.restores),
+            ("backups noticed", self.restores_noticed),
+            ("refused for a clock", self.clock_refusals),
+            ("refused for want of provers", self.no_capacity),
             ("quiet steps", self.quiet_steps),
         ]
     }

@@ -24,6 +24,7 @@ use super::{
     crew::digest,
     disk::SimStore,
     node::tag,
+    restore,
     streams::SimQueue,
     world::{Shared, turn},
 };
@@ -39,7 +40,7 @@ use crate::{
         start::{StartError, compare_with_contract, follow_once},
         telemetry::Telemetry,
     },
-    mark::{HighWater, Kept},
+    mark::HighWater,
     state::{
         State,
         event::Stamped,
@@ -50,6 +51,8 @@ use crate::{
     views::Views,
 };
 
+/// A clock that is wrong is so by hours.
+pub const WRONG: i64 = 7_200_000;
 /// Messages that one round takes at most.
 const GROUP: u64 = 12;
 
@@ -159,6 +162,7 @@ impl Standby {
         };
         let snapshot = self.replica.snapshot;
         let (state, reached, _) = self.replica.into_state();
+        restore::compare(world, &mut self.store, &reached)?;
         let contract = {
             let mut world = world.lock();
             let checked = world.time.now().is_multiple_of(4) || snapshot > 0;
@@ -197,14 +201,19 @@ impl Process {
         let (sender, inbox) = crossbeam_channel::unbounded();
         let (outbox, to_queue) = tokio::sync::mpsc::unbounded_channel();
         let (status, link) = (SharedStatus::default(), Link { sender });
-        let (skew, time) = (Arc::new(AtomicI64::new(0)), world.lock().time.clone());
+        let (skew, time) = {
+            let mut world = world.lock();
+            // One in many starts with a clock that is wrong.
+            let off = if world.fault(12) { world.dice.pick(&[-WRONG, WRONG, 20_000]) } else { 0 };
+            (Arc::new(AtomicI64::new(off)), world.time.clone())
+        };
         let (seen, pause, steady) = (Arc::clone(&skew), time.clone(), time.clone());
         let clocks = Clocks {
             wall: Box::new(move || time.now().saturating_add_signed(seen.load(Ordering::Relaxed))),
             monotonic: Box::new(move || Duration::from_millis(steady.now())),
         };
         let views = Arc::new(Views::of(&state));
-        let driver = Driver {
+        let mut driver = Driver {
             state,
             store: Box::new(store),
             inbox,
@@ -214,7 +223,7 @@ impl Process {
             commit_window: config.commit_window,
             snapshots: None,
             reached,
-            marks: Kept::default(),
+            marks: restore::kept(world),
             lost: None,
             asked_to_lead: Instant::now(),
             term,
@@ -225,6 +234,7 @@ impl Process {
             telemetry: Telemetry::default(),
             refusing: None,
         };
+        driver.begin();
         let blind = world.lock().bug == Some(Bug::VerifierIsBlind);
         let verifier: Arc<dyn ProofVerifier> = Arc::new(Tags { blind });
         let chain: Arc<dyn Chain> = Arc::new(SimChain { world: world.clone() });

@@ -9,7 +9,7 @@ use super::{
     Plan, Report, Seen,
     chain::{CHAIN_ID, CONTRACT},
     crew::{Worker, rack},
-    disk::{Death, Disk},
+    disk::Disk,
     model::Model,
     node::Node,
     process::{Looked, Process, Standby, circuits_of, config},
@@ -28,16 +28,16 @@ const SET_UP: u64 = u64::MAX;
 const QUIET: u64 = u64::MAX - 1;
 const WARM_UP: u64 = u64::MAX - 2;
 
-struct Schedule {
-    world: Shared,
+pub(super) struct Schedule {
+    pub(super) world: Shared,
     config: Config,
     rules: Arc<Rules>,
-    processes: Vec<Process>,
-    standbys: Vec<Standby>,
+    pub(super) processes: Vec<Process>,
+    pub(super) standbys: Vec<Standby>,
     /// Whether blocks are replaced that count as final.
-    deep: bool,
+    pub(super) deep: bool,
     holders: u64,
-    workers: Vec<Worker>,
+    pub(super) workers: Vec<Worker>,
     users: Vec<User>,
 }
 
@@ -165,6 +165,12 @@ impl Schedule {
             let worker = world.dice.index(self.workers.len());
             (world.dice.below(100), who, user, worker)
         };
+        {
+            let mut world = self.world.lock();
+            if world.dice.one_in(6) {
+                world.restore_newest();
+            }
+        }
         if self.processes.is_empty() {
             self.world.lock().time.pass(500);
             return self.follow();
@@ -212,20 +218,27 @@ impl Schedule {
     /// One round of a process; it ends if its driver stops.
     fn round(&mut self, who: usize) {
         let outcome = self.processes[who].round(&self.world);
+        let mut ended = None;
         if let Err(error) = outcome {
             let holder = self.processes[who].holder;
+            ended = Some(holder);
             self.processes.remove(who);
             let mut world = self.world.lock();
             world.say(|| format!("process {holder} stops: {error}"));
             self.excuse(&mut world, &error);
         }
         let mut world = self.world.lock();
-        self.users.iter_mut().for_each(|user| user.hear(&mut world));
+        self.users.iter_mut().for_each(|user| user.hear(&mut world, ended));
     }
 
     /// A coordinator may stop when its store does not answer, never because of what it finds there.
     fn excuse(&self, world: &mut World, error: &crate::StartError) {
         use crate::{StartError, store::StoreError};
+        let is_backup = world.disk.newest.is_some();
+        if is_backup && matches!(error, StartError::Behind(_) | StartError::Checkpoint { .. }) {
+            world.seen.restores_noticed += 1;
+            return;
+        }
         let outage = matches!(
             error,
             StartError::Store(
@@ -238,7 +251,7 @@ impl Schedule {
     }
 
     /// Another process waits for its turn to lead.
-    fn stand_by(&mut self) {
+    pub(super) fn stand_by(&mut self) {
         self.holders += 1;
         let holder = self.holders;
         let kept = {
@@ -255,7 +268,7 @@ impl Schedule {
     }
 
     /// A standby, a new one if there is none, looks whether it leads now.
-    fn follow(&mut self) {
+    pub(super) fn follow(&mut self) {
         if self.standbys.is_empty() {
             self.stand_by();
         }
@@ -287,130 +300,6 @@ impl Schedule {
         world.say(|| format!("{blocks} blocks are mined, up to {head}"));
     }
 
-    fn fault(&mut self, who: usize, worker: usize) {
-        let fault = self.world.lock().dice.below(16);
-        let mut guard = self.world.lock();
-        let world = &mut *guard;
-        match fault {
-            0 | 1 => {
-                let process = self.processes.remove(who);
-                world.seen.crashes += 1;
-                // It may come back under the same name, which has not to wait for its own lease.
-                if world.dice.one_in(2) && world.disk.leader == Some(process.holder) {
-                    world.disk.expires_at = 0;
-                }
-                world.say(|| format!("process {} is killed", process.holder));
-                drop(guard);
-                drop(process);
-            }
-            2 => {
-                let death = world.dice.pick(&[Death::BeforeWrite, Death::AfterWrite]);
-                world.seen.crashes += 1;
-                world.disk.deadly = Some((self.processes[who].holder, death));
-            }
-            3 | 4 => {
-                if self.standbys.len() < 2 && world.dice.one_in(2) {
-                    drop(guard);
-                    self.stand_by();
-                } else {
-                    let old = self.processes.remove(0);
-                    world.say(|| format!("process {} ends", old.holder));
-                    if world.disk.leader == Some(old.holder) {
-                        world.disk.expires_at = 0;
-                    }
-                    drop(guard);
-                    drop(old);
-                }
-            }
-            5 => {
-                let millis = world.dice.pick(&[100, 2_000, 10_000]);
-                world.seen.outages += 1;
-                world.say(|| format!("the store is down for {millis} ms"));
-                world.disk.down_until = world.time.now() + millis;
-            }
-            6 => {
-                world.seen.wipes += 1;
-                if world.dice.one_in(2) {
-                    world.say(|| "the queue is wiped".to_owned());
-                    world.streams.wipe();
-                } else {
-                    world.say(|| "a key of the queue is deleted".to_owned());
-                    world.delete_a_key();
-                }
-            }
-            7 | 8 => {
-                let deep = self.deep && world.dice.one_in(2);
-                let most = if deep { 2 * world.node.confirmations + 1 } else { world.node.confirmations };
-                let depth = world.dice.within(1, most.min(64));
-                world.seen.reorgs += 1;
-                world.node.reorg(depth, deep, &mut world.dice);
-                let head = world.node.head();
-                world.say(|| format!("a reorganisation of depth {depth}, now up to {head}"));
-            }
-            9 => {
-                let times = world.dice.pick(&[1, 2, 5, 20]);
-                world.seen.spikes += 1;
-                world.say(|| format!("fees are {times} times as high"));
-                world.node.spike(times);
-                if world.dice.one_in(2) {
-                    world.seen.evictions += 1;
-                    world.say(|| "the pool is emptied".to_owned());
-                    world.node.evict();
-                }
-            }
-            10 => {
-                let skew = world.dice.pick(&[-3_000, -500, 0, 4_000, 30_000]);
-                world.seen.jumps += 1;
-                world.say(|| {
-                    format!("the clock of process {} is off by {skew} ms", self.processes[who].holder)
-                });
-                self.processes[who].set_skew(skew);
-            }
-            11 => self.workers[worker].die(world),
-            12 => {
-                world.say(|| "the leader's lease is over".to_owned());
-                world.disk.expires_at = 0;
-                drop(guard);
-                // The leader lives, and finds out later.
-                (0..3).for_each(|_| self.follow());
-            }
-            13 => {
-                world.say(|| "the operator's key signs something else".to_owned());
-                world.seen.foreign += 1;
-                world.node.take_a_nonce();
-            }
-            14 => {
-                let is_open = world.dice.one_in(2);
-                world.say(|| format!("an operator opens (or closes) a pool: {is_open}"));
-                if let Some(pool) = rack() {
-                    self.processes[who].set_pool(pool, is_open);
-                }
-            }
-            _ => {
-                drop(guard);
-                self.keep(who);
-            }
-        }
-    }
-
-    /// A process keeps its state, if it is the leader's.
-    fn keep(&mut self, who: usize) {
-        let process = &self.processes[who];
-        if self.world.lock().disk.leader != Some(process.holder) {
-            return;
-        }
-        let kept = process.snapshot();
-        let mut world = self.world.lock();
-        match kept {
-            Ok(kept) => {
-                world.seen.snapshots += 1;
-                world.say(|| format!("the state is kept at event {}", kept.1));
-                world.disk.snapshot = Some(kept);
-            }
-            Err(error) => world.breaks(|| format!("no snapshot can be made: {error}")),
-        }
-    }
-
     /// Faults have stopped: everything must become final.
     fn end(&mut self, plan: &Plan) {
         self.begin(plan, QUIET, "quiet");
@@ -419,6 +308,8 @@ impl Schedule {
             world.quiet = true;
             world.disk.down_until = 0;
             world.disk.deadly = None;
+            world.disk.skew = 0;
+            world.restore_newest();
             world.node.spike(1);
         }
         let leader = self.world.lock().disk.leader;

@@ -219,11 +219,12 @@ impl User {
         process.link.send(message);
     }
 
-    /// Reads what was answered; some answers get lost on the way.
-    pub fn hear(&mut self, world: &mut World) {
+    /// Reads what was answered; some answers get lost on the way. `ended`: a process that has just stopped, and may have answered
+    /// before it found out that others had led meanwhile.
+    pub fn hear(&mut self, world: &mut World, ended: Option<u64>) {
         for at in 0..self.calls.len() {
             let Some((holder, wait)) = &mut self.calls[at].wait else { continue };
-            let leads = Some(*holder) == world.disk.leader;
+            let leads = Some(*holder) == world.disk.leader && Some(*holder) != ended;
             let heard = match wait {
                 Wait::Submit(answer) => answer.try_recv().map(|answer| answer.map(Some)),
                 Wait::Register(answer) => answer.try_recv().map(|answer| answer.map(|()| None)),
@@ -269,7 +270,9 @@ impl User {
                     Ask::Register(entry) => entry.idempotency_key.clone(),
                 };
                 world.say(|| format!("{text} of {} is refused: {}", owner[0], refused.code));
-                if refused.code == crate::refusal::unavailable().code {
+                world.seen.clock_refusals += u64::from(refused.code == "CLOCK");
+                world.seen.no_capacity += u64::from(refused.code == "BUSY");
+                if refused.retryable {
                     return;
                 }
                 // Who does not lead may know too little.
