@@ -44,7 +44,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
     farm::FarmCommand,
-    mark::{HighWater, Kept, digest},
+    mark::{Compared as Marked, HighWater, Kept, digest},
     state::{
         State, StateError,
         event::{OperationId, Stamped},
@@ -214,6 +214,9 @@ impl Driver {
             Ok(Leadership::Leading { term }) => {
                 self.status.store_back();
                 self.in_term(term)?;
+                if self.marks.doubted() {
+                    self.marks_agree()?;
+                }
                 self.look_at_clocks()
             }
             Ok(Leadership::Following { holder }) => Err(StoreError::Deposed { holder }.into()),
@@ -270,13 +273,31 @@ impl Driver {
             Ok(_) if !there => Err(self.behind()?),
             Ok(_) if foreign => Err(StoreError::Deposed { holder: format!("before term {term}") }.into()),
             Ok(_) => {
-                self.term = term;
+                if !self.marks_agree()? {
+                    return Ok(());
+                }
                 self.status.set(|status| status.term = term);
+                self.term = term;
                 Ok(())
             }
             // Asked again with the next look.
             Err(StoreError::Unavailable(_)) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether the log has what the marks know of: another may have led meanwhile, on a copy of the database that knows more than
+    /// this one. False if the store does not answer; then it is asked again.
+    pub(crate) fn marks_agree(&mut self) -> Result<bool, StartError> {
+        match self.marks.compare(self.store.as_mut(), &self.reached) {
+            Ok(unread) => {
+                self.status.set(|status| status.mark_alarm = unread.into_iter().next());
+                Ok(true)
+            }
+            Err(Marked::Behind(behind)) => Err(StartError::Behind(behind)),
+            Err(Marked::Store(StoreError::Unavailable(_))) => Ok(false),
+            Err(Marked::Store(error)) => Err(error.into()),
+            Err(Marked::Mark(error)) => Err(error.into()),
         }
     }
 

@@ -140,18 +140,7 @@ impl Marks {
                 Err(error) => unread.push(error.to_string()),
             }
         }
-        for (place, mark) in known {
-            let found = match mark.sequence {
-                0 => continue,
-                sequence if sequence > last.sequence => None,
-                sequence if sequence == last.sequence => Some(last.digest),
-                sequence => event_digest(store, sequence).map_err(Compared::Store)?,
-            };
-            if found != Some(mark.digest) {
-                let behind = Behind::new(place, mark, last.sequence, found.is_some()).with(self.recent());
-                return Err(Compared::Behind(Box::new(behind)));
-            }
-        }
+        compare(known, store, last, self.recent())?;
         Ok(unread)
     }
 
@@ -221,6 +210,33 @@ impl Kept {
         self.journal.as_ref().map(Journal::recent)
     }
 
+    /// Compares a log that is led on again with every mark that can be read: others may have led meanwhile, and what they promised
+    /// may be missing. Blocks. What comes back is which marks could not be read.
+    ///
+    /// # Errors
+    /// `Behind`, or what the store answers.
+    pub fn compare(&mut self, store: &mut dyn Store, last: &HighWater) -> Result<Vec<String>, Compared> {
+        let mut read: Vec<Result<(String, Option<HighWater>), MarkError>> =
+            self.followers.iter().map(Follower::read).collect();
+        read.extend(self.journal.as_mut().map(|journal| Ok((journal.place(), journal.read()?))));
+        #[cfg(feature = "sim")]
+        read.extend(self.beside.iter_mut().map(|mark| Ok((mark.place(), mark.read()?))));
+        let (mut known, mut unread) = (Vec::new(), Vec::new());
+        for answer in read {
+            match answer {
+                Ok((place, mark)) => known.extend(mark.map(|mark| (place, mark))),
+                Err(error) => unread.push(error.to_string()),
+            }
+        }
+        compare(known, store, last, self.recent())?;
+        Ok(unread)
+    }
+
+    /// Whether a mark elsewhere knows of more than it was raised to: another leads, or led.
+    pub fn doubted(&self) -> bool {
+        self.followers.iter().any(Follower::doubted)
+    }
+
     /// Raises them over a round. The one in the data directory is durable when it returns.
     ///
     /// # Errors
@@ -254,6 +270,27 @@ impl HighWater {
         }
         promised
     }
+}
+
+/// Whether the log has what each of these marks knows of. `last`: an event that it is known to have.
+fn compare(
+    known: Vec<(String, HighWater)>,
+    store: &mut dyn Store,
+    last: &HighWater,
+    recent: Option<&Recent>,
+) -> Result<(), Compared> {
+    for (place, mark) in known {
+        let found = match mark.sequence {
+            0 => continue,
+            sequence if sequence == last.sequence => Some(last.digest),
+            sequence => event_digest(store, sequence).map_err(Compared::Store)?,
+        };
+        if found != Some(mark.digest) {
+            let behind = Behind::new(place, mark, last.sequence, found.is_some()).with(recent);
+            return Err(Compared::Behind(Box::new(behind)));
+        }
+    }
+    Ok(())
 }
 
 fn event_digest(store: &mut dyn Store, sequence: u64) -> Result<Option<[u8; 32]>, StoreError> {

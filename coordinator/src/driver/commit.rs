@@ -98,7 +98,10 @@ impl Driver {
                     self.status.store_away(reason);
                     self.status.turns();
                     (self.pause)(RETRY);
-                    self.win_again()?;
+                    while !self.win_again()? && !self.status.stopping() {
+                        self.status.turns();
+                        (self.pause)(RETRY);
+                    }
                 }
                 Err(error @ (StoreError::Deposed { .. } | StoreError::Unavailable(_))) => {
                     return Err(error.into());
@@ -200,10 +203,12 @@ impl Driver {
     }
 
     /// While the store was away the lease may have run out. Winning it again is safe: had another written in between, the
-    /// numbers of the events would not fit.
-    fn win_again(&mut self) -> Result<(), StartError> {
+    /// numbers of the events would not fit; and had a copy been restored that lacks that, the marks would tell. False if the store
+    /// does not say.
+    fn win_again(&mut self) -> Result<bool, StartError> {
         match self.store.lead() {
-            Ok(Leadership::Leading { .. }) | Err(StoreError::Unavailable(_)) => Ok(()),
+            Ok(Leadership::Leading { term }) if term != self.term => self.marks_agree(),
+            Ok(Leadership::Leading { .. }) | Err(StoreError::Unavailable(_)) => Ok(true),
             Ok(Leadership::Following { holder }) => Err(StoreError::Deposed { holder }.into()),
             Err(error) => Err(error.into()),
         }
@@ -220,6 +225,7 @@ impl Driver {
                 Err(StartError::Store(StoreError::Unavailable(reason))) if !self.status.stopping() => {
                     self.status.store_away(reason);
                     (self.pause)(RETRY);
+                    // The log is read again, and compared with what was reached here.
                     self.win_again()?;
                 }
                 Err(error) => return Err(error),

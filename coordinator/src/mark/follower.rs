@@ -1,11 +1,14 @@
 //! A mark elsewhere, raised in the background: nobody waits for it.
 
 use std::{
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use super::{HighWater, Mark};
+use super::{HighWater, Mark, MarkError};
 
 /// A mark that is as high as it should be is written again after this, in case that it was lost.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -16,16 +19,25 @@ struct Wanted {
     end: bool,
 }
 
+struct Shared {
+    wanted: Mutex<Wanted>,
+    news: Condvar,
+    mark: Mutex<Box<dyn Mark>>,
+    /// It knows of more than it was raised to.
+    doubted: AtomicBool,
+}
+
 /// Raises one mark until it is dropped.
-pub(crate) struct Follower(Arc<(Mutex<Wanted>, Condvar)>);
+pub(crate) struct Follower(Arc<Shared>);
 
 impl Follower {
     /// `told`: what is wrong with it now, after each try.
-    pub fn start(mut mark: Box<dyn Mark>, told: impl Fn(Option<String>) + Send + 'static) -> Option<Self> {
-        let shared = Arc::new((Mutex::<Wanted>::default(), Condvar::new()));
+    pub fn start(mark: Box<dyn Mark>, told: impl Fn(Option<String>) + Send + 'static) -> Option<Self> {
+        let (wanted, news, mark) = (Mutex::default(), Condvar::new(), Mutex::new(mark));
+        let shared = Arc::new(Shared { wanted, news, mark, doubted: AtomicBool::default() });
         let seen = Arc::clone(&shared);
         let follow = move || {
-            let (wanted, news) = &*seen;
+            let Shared { wanted, news, mark, doubted } = &*seen;
             let mut done: Option<HighWater> = None;
             loop {
                 let guard = wanted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -35,7 +47,17 @@ impl Follower {
                 let (to, end) = (guard.mark, guard.end);
                 drop(guard);
                 if let Some(to) = to {
-                    let raised = mark.raise(&to);
+                    let mut mark = mark.lock().unwrap_or_else(PoisonError::into_inner);
+                    let raised = mark.raise(&to).and_then(|()| mark.read());
+                    drop(mark);
+                    let more = |known: &HighWater| {
+                        known.sequence > to.sequence
+                            || (known.sequence == to.sequence && known.digest != to.digest)
+                    };
+                    doubted.store(
+                        matches!(&raised, Ok(known) if known.as_ref().is_some_and(more)),
+                        Ordering::Release,
+                    );
                     if raised.is_ok() {
                         done = Some(to);
                     } else if !end {
@@ -54,16 +76,28 @@ impl Follower {
     }
 
     pub fn raise(&self, to: HighWater) {
-        let (wanted, news) = &*self.0;
-        wanted.lock().unwrap_or_else(PoisonError::into_inner).mark = Some(to);
-        news.notify_one();
+        self.0.wanted.lock().unwrap_or_else(PoisonError::into_inner).mark = Some(to);
+        self.0.news.notify_one();
+    }
+
+    pub fn doubted(&self) -> bool {
+        self.0.doubted.load(Ordering::Acquire)
+    }
+
+    /// Where it is and what it is, once the thread is done with it. Blocks.
+    ///
+    /// # Errors
+    /// `MarkError` if it cannot be read.
+    pub fn read(&self) -> Result<(String, Option<HighWater>), MarkError> {
+        let mut mark = self.0.mark.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = mark.read()?;
+        Ok((mark.place(), known))
     }
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        let (wanted, news) = &*self.0;
-        wanted.lock().unwrap_or_else(PoisonError::into_inner).end = true;
-        news.notify_one();
+        self.0.wanted.lock().unwrap_or_else(PoisonError::into_inner).end = true;
+        self.0.news.notify_one();
     }
 }
