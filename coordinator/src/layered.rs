@@ -72,37 +72,6 @@ impl<K: Eq + Hash, V> Layered<K, V> {
     }
 }
 
-/// Lists that only grow.
-#[derive(Clone, Debug)]
-pub struct Lists<K, T>(Layered<K, Vec<T>>);
-
-impl<K, T> Default for Lists<K, T> {
-    fn default() -> Self {
-        Self(Layered::default())
-    }
-}
-
-impl<K: Eq + Hash, T> Lists<K, T> {
-    pub fn over(past: Arc<Past<K, Vec<T>>>) -> Self {
-        Self(Layered::over(past))
-    }
-
-    pub fn push(&mut self, key: K, value: T) {
-        self.0.recent.entry(key).or_default().push(value);
-    }
-
-    /// A list, oldest first.
-    pub fn list(&self, key: &K) -> impl DoubleEndedIterator<Item = &T> {
-        let old = self.0.past().and_then(|past| past.get(key));
-        old.into_iter().flatten().chain(self.0.recent.get(key).into_iter().flatten())
-    }
-
-    /// The keys of all lists, each once.
-    pub fn keys(&self) -> impl Iterator<Item = &K> {
-        self.0.iter().map(|(key, _)| key)
-    }
-}
-
 #[cfg(any(test, feature = "sim"))]
 mod equal {
     use super::*;
@@ -111,13 +80,6 @@ mod equal {
         fn eq(&self, other: &Self) -> bool {
             self.iter().count() == other.iter().count()
                 && self.iter().all(|(key, value)| other.get(key) == Some(value))
-        }
-    }
-
-    impl<K: Eq + Hash, T: PartialEq> PartialEq for Lists<K, T> {
-        fn eq(&self, other: &Self) -> bool {
-            self.keys().count() == other.keys().count()
-                && self.keys().all(|key| self.list(key).eq(other.list(key)))
         }
     }
 }
@@ -138,17 +100,5 @@ mod tests {
         let mut all: Vec<_> = map.iter().collect();
         all.sort_unstable();
         assert_eq!(all, [(&1, &"old"), (&2, &"new")]);
-    }
-
-    #[test]
-    fn a_list_goes_on_where_the_past_ended() {
-        let past = Past::new();
-        past.arrive(HashMap::from([("a", vec![1, 2]), ("b", vec![9])]));
-        let mut lists = Lists::over(past);
-        lists.push("a", 3);
-        lists.push("c", 4);
-        assert_eq!(lists.list(&"a").rev().collect::<Vec<_>>(), [&3, &2, &1]);
-        assert_eq!(lists.list(&"b").count() + lists.list(&"d").count(), 1);
-        assert_eq!(lists.keys().count(), 3);
     }
 }

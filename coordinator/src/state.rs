@@ -31,7 +31,7 @@ use crate::{
     chain::{Deposit, ForcedRequest},
     config::Rules,
     farm::{Farm, FarmEffect, FarmRecord},
-    layered::{Layered, Lists},
+    layered::Layered,
     ledger::{Ledger, Remembered, accept::Placement, directory::Registered},
     service::{Address, OperationKind, Stage, TimelineEntry},
     settlement::{KEPT_FINAL, Settlement, SettlementRecord, cost::batch_gas},
@@ -151,7 +151,6 @@ pub struct State {
     batches: BTreeMap<u32, Batch>,
     /// Shared, since a snapshot copies the map while the coordinator waits.
     operations: Layered<OperationId, Arc<Operation>>,
-    operations_of: Lists<Address, OperationId>,
     /// Proofs of batches whose predecessors are not proven yet.
     early_proofs: BTreeMap<u32, ProofAccepted>,
     taken: intake::Taken,
@@ -175,7 +174,6 @@ impl State {
             ("settlement", settlement),
             ("batches", self.batches == other.batches),
             ("operations", self.operations == other.operations),
-            ("lists of operations", self.operations_of == other.operations_of),
             ("early proofs", self.early_proofs == other.early_proofs),
             ("what was taken in", self.taken == other.taken),
             ("pause", self.paused == other.paused),
@@ -200,7 +198,6 @@ impl State {
             settlement: Settlement::new(rules.settlement),
             batches: BTreeMap::new(),
             operations: Layered::default(),
-            operations_of: Lists::default(),
             early_proofs: BTreeMap::new(),
             taken: intake::Taken::default(),
             paused: false,
@@ -348,10 +345,6 @@ impl State {
     }
 
     fn add_operation(&mut self, operation: Operation) {
-        let parties: BTreeSet<Address> = operation.sender.into_iter().chain(operation.recipient).collect();
-        for party in parties {
-            self.operations_of.push(party, operation.id);
-        }
         self.touched.operations.insert(operation.id);
         self.operations.insert(operation.id, Arc::new(operation));
     }

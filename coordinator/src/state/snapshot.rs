@@ -32,7 +32,7 @@ use crate::{
     batcher::Batcher,
     config::Rules,
     farm::Farm,
-    layered::{Layered, Lists, Past},
+    layered::{Layered, Past},
     ledger::{Ledger, Remembered},
     service::Address,
     settlement::Settlement,
@@ -41,7 +41,7 @@ use crate::{
 
 mod columns;
 
-const MAGIC: &[u8; 8] = b"PM-SNAP\x05";
+const MAGIC: &[u8; 8] = b"PM-SNAP\x06";
 const EXTENSION: &str = "snapshot";
 /// Snapshots that are kept: the newest, and one before it in case the newest is damaged.
 const KEPT: usize = 2;
@@ -65,7 +65,7 @@ struct Rest {
 
 /// The sections of a file: the rest, the leaves, the nodes of each level, and what is only looked things up in, which is
 /// decoded while the coordinator already works.
-const SECTIONS: usize = 1 + 1 + DEPTH + 1 + 3;
+const SECTIONS: usize = 1 + 1 + DEPTH + 1 + 2;
 
 /// A folder of snapshots of one deployment.
 #[derive(Clone, Debug)]
@@ -160,10 +160,7 @@ impl Snapshots {
         };
         let mut sections = vec![postcard::to_stdvec(&rest)?, columns::encode_leaves(state.ledger.leaves())];
         sections.extend(state.tree.levels.iter().map(|level| columns::encode_elements(level)));
-        let lists = state.operations_of.keys();
-        let lists = lists.map(|owner| (owner, state.operations_of.list(owner).collect::<Vec<_>>()));
         sections.push(postcard::to_stdvec(&state.operations.iter().collect::<Vec<_>>())?);
-        sections.push(postcard::to_stdvec(&lists.collect::<Vec<_>>())?);
         sections.push(postcard::to_stdvec(&state.ledger.idempotency.iter().collect::<Vec<_>>())?);
         let mut head = MAGIC.to_vec();
         head.extend(VERSION.to_le_bytes());
@@ -264,7 +261,6 @@ impl Snapshots {
             settlement: rest.settlement,
             batches: rest.batches,
             operations: Layered::over(Arc::clone(&later.operations)),
-            operations_of: Lists::over(Arc::clone(&later.operations_of)),
             early_proofs: rest.early_proofs,
             taken: rest.taken,
             paused: rest.paused,
@@ -277,9 +273,8 @@ impl Snapshots {
 
 /// What is decoded in the background.
 pub(crate) struct Later {
-    bytes: [Vec<u8>; 3],
+    bytes: [Vec<u8>; 2],
     operations: Arc<Past<OperationId, Arc<Operation>>>,
-    operations_of: Arc<Past<Address, Vec<OperationId>>>,
     idempotency: Arc<Past<(Address, Arc<str>), Remembered>>,
 }
 
@@ -288,7 +283,6 @@ impl Later {
         Self {
             bytes: std::array::from_fn(|i| sections[i].to_vec()),
             operations: Past::new(),
-            operations_of: Past::new(),
             idempotency: Past::new(),
         }
     }
@@ -308,10 +302,9 @@ impl Later {
 
     /// Decodes it; who looked something up meanwhile waits for this.
     pub(crate) fn decode(&self) -> Result<(), SnapshotError> {
-        let [operations, operations_of, idempotency] = &self.bytes;
+        let [operations, idempotency] = &self.bytes;
         self.idempotency.arrive(decode::<Vec<_>>(idempotency)?.into_iter().collect());
         self.operations.arrive(decode::<Vec<_>>(operations)?.into_iter().collect());
-        self.operations_of.arrive(decode::<Vec<_>>(operations_of)?.into_iter().collect());
         Ok(())
     }
 }
