@@ -148,12 +148,15 @@ pub fn owner_zero() -> UserError {
     refuse("OWNER_ZERO", "the zero address cannot be paid on L1".into(), SENDER)
 }
 
-pub fn quota_exceeded(most: u32, window_s: u64) -> UserError {
+/// `left`: until the next window.
+pub fn quota_exceeded(most: u32, window_s: u64, left: Duration) -> UserError {
     let message = format!(
-        "sends are free and limited to {most} leaves per {window_s} s and account (fewer while the \
-                           provers have much to do); wait"
+        "sends are free and limited to {most} leaves per {window_s} s and account (fewer while the provers have much to do); send it \
+         again in {} s",
+        left.as_secs() + 1
     );
-    UserError { retryable: true, ..refuse("QUOTA_EXCEEDED", message, SENDER) }
+    let wait = Duration::from_secs(left.as_secs() + 1);
+    UserError { path: SENDER.to_vec(), ..later("QUOTA_EXCEEDED", &message, wait) }
 }
 
 pub fn tree_full() -> UserError {

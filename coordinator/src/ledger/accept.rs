@@ -3,7 +3,7 @@
 //! `verify` needs no state and runs in a pool before an operation reaches the ledger (structure and signatures);
 //! `Ledger::check` is the rest; `Ledger::spend` applies one checked spend.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use bn254::Fr;
 use circuits::{
@@ -239,7 +239,9 @@ impl Ledger {
             .collect::<Result<Vec<_>, _>>()?;
         let used = self.quota_used(&operation.sender, limits, now);
         if used.saturating_add(operation.spends.len() as u32) > limits.quota {
-            return Err(refusal::quota_exceeded(limits.quota, limits.quota_window_ms / 1000));
+            let window = limits.quota_window_ms.max(1);
+            let left = Duration::from_millis(window - now % window);
+            return Err(refusal::quota_exceeded(limits.quota, window / 1000, left));
         }
         Ok(effects)
     }
