@@ -211,7 +211,8 @@ fn prove_now(
                 public_inputs: assignment.public_inputs,
                 sparse: t.sparse,
                 ntt: t.ntt,
-                msm: t.msm_a + t.msm_b1 + t.msm_b2 + t.msm_l + t.msm_h,
+                // With what belongs to none of the five alone: their digits, and threads that wait for the last.
+                msm: t.total.saturating_sub(t.sparse + t.ntt),
                 finish: proven.finish,
                 energy_millijoules,
             })

@@ -120,6 +120,7 @@ pub struct Timings {
     /// Sparse matrix products.
     pub sparse: Duration,
     pub ntt: Duration,
+    /// Multi-scalar multiplications and what prepares them.
     pub msm: Duration,
     /// Blinding, assembling and verifying the own proof.
     pub finish: Duration,
