@@ -1,10 +1,11 @@
-//! Digests that were computed lately, by thread: for a simulation, which hashes the same things over and over.
+//! Digests that were computed lately, by thread: for a simulation, which hashes the same things over and over. Threads that did
+//! not ask for it remember nothing.
 //!
 //! A memory of pure functions, each entry with its whole input: no answer differs from what would be computed.
 
 use std::{
     any::Any,
-    cell::RefCell,
+    cell::{Cell, RefCell},
     hash::{BuildHasher, Hasher},
 };
 
@@ -17,11 +18,20 @@ const ENTRIES: usize = 1 << 18;
 type Table<const N: usize> = Vec<Option<([Fr; N], Fr)>>;
 
 thread_local! {
+    static IS_ON: Cell<bool> = const { Cell::new(false) };
     /// A table for each width that was used.
     static TABLES: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// From now on this thread remembers digests, in tables of tens of megabytes.
+pub fn remember_digests() {
+    IS_ON.set(true);
+}
+
 pub(super) fn remembered<const N: usize>(x: [Fr; N], hash: impl FnOnce([Fr; N]) -> Fr) -> Fr {
+    if !IS_ON.get() {
+        return hash(x);
+    }
     let place = place(&x);
     let known = with_table(|table: &mut Table<N>| table[place].filter(|(input, _)| *input == x));
     if let Some((_, digest)) = known {

@@ -52,6 +52,8 @@ pub fn hash12(x: [Fr; 12]) -> Fr {
 }
 
 #[cfg(feature = "memo")]
+pub use memo::remember_digests;
+#[cfg(feature = "memo")]
 use memo::remembered;
 
 /// Without the feature `memo` nothing is remembered.

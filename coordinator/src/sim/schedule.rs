@@ -43,6 +43,7 @@ pub(super) struct Schedule {
 
 /// Runs a schedule.
 pub fn run(plan: &Plan) -> Report {
+    circuits::poseidon::remember_digests();
     let (mut schedule, length) = Schedule::new(plan);
     let length = plan.steps.unwrap_or(length);
     schedule.warm_up(plan);
