@@ -76,7 +76,8 @@ pub async fn measure() {
     let runs = number("PROOFMILL_CRASH_RUNS", 200);
     let mut world = World::new().await;
     idle(&mut world).await;
-    for minutes in [2, 4, 6] {
+    let longest = u64::from(number("PROOFMILL_CRASH_MINUTES", 6));
+    for minutes in [2, 4, 6].into_iter().filter(|minutes| *minutes <= longest) {
         deserted(&mut world, minutes).await;
     }
     for load in ["idle", "full load"] {
@@ -108,9 +109,15 @@ async fn kill_one(world: &mut World, turn: u32) -> Killed {
         "the jobs of the dead are not proved"
     );
     if turn.is_multiple_of(10) {
-        // More than the workers hold, so that there is something left to grant.
-        let queued = world.workers.len() as u64 + 2;
-        backlog(world, 2 * queued, queued).await;
+        // More than the workers hold, so that there is something left to grant; they prove faster than deposits come.
+        world.workers.iter_mut().for_each(|seat| seat.kill());
+        let queued = 3 * world.workers.len() as u64;
+        backlog(world, queued, queued).await;
+        for seat in &mut world.workers {
+            let id = format!("{}-again-{turn}", seat.name);
+            seat.start_worker(&world.settings, &id, None);
+        }
+        proving(world).await;
         let leader = world.leader().await;
         let at = now();
         world.coordinators[leader].kill();
