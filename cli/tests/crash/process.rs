@@ -137,6 +137,8 @@ impl Seat {
     pub fn start_coordinator(&mut self, settings: &Settings, failpoint: Option<&str>) {
         let mut command = Command::new(BINARY);
         command.args(["coordinator", "--no-local-worker", "--poll", "250"]);
+        // Everybody asks from one address.
+        command.args(["--read-budget", "10000", "--send-budget", "10000"]);
         command.args(["--confirmations", &settings.confirmations.to_string()]);
         command.arg("--data-dir").arg(settings.folder.join(&self.name));
         command.arg("--keys").arg(&settings.keys);

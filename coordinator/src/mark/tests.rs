@@ -130,12 +130,16 @@ impl Mark for Elsewhere {
     }
 
     fn raise(&mut self, to: &HighWater) -> Result<(), MarkError> {
-        self.0 = Ok(Some(*to));
+        let is_higher = |known: &HighWater| known.sequence >= to.sequence;
+        if !self.0.as_ref().is_ok_and(|known| known.as_ref().is_some_and(is_higher)) {
+            self.0 = Ok(Some(*to));
+        }
         Ok(())
     }
 
     fn reset(&mut self, to: &HighWater) -> Result<(), MarkError> {
-        self.raise(to)
+        self.0 = Ok(Some(*to));
+        Ok(())
     }
 }
 
@@ -184,5 +188,30 @@ fn a_log_is_compared_with_every_mark() {
         let other = HighWater { digest: [7; 32], ..mark(at) };
         let Err(Compared::Behind(behind)) = compare(2, Ok(Some(other))) else { panic!("not noticed") };
         assert!(behind.replaced && behind.to_string().contains("another one"), "{behind}");
+    }
+}
+
+#[test]
+fn a_lead_that_is_won_again_is_compared_with_what_others_promised_meanwhile() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut store = log(folder.path(), 5);
+    let mut kept = |elsewhere: HighWater| {
+        let other = tempfile::tempdir_in(data.path()).unwrap();
+        let follower = Follower::start(Box::new(Elsewhere(Ok(Some(elsewhere)))), |_| {}).unwrap();
+        follower.raise(mark(5));
+        let journal = Some(noted(other.path(), 5));
+        let mut kept = Kept { journal, followers: vec![follower], ..Kept::default() };
+        let begun = std::time::Instant::now();
+        let doubts = elsewhere != mark(5);
+        while kept.doubted() != doubts && begun.elapsed().as_secs() < 20 {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        assert_eq!(kept.doubted(), doubts, "its thread has told");
+        kept.compare(&mut store, &mark(5))
+    };
+    assert!(kept(mark(5)).is_ok());
+    // It knows of more, or of something else.
+    for other in [mark(7), HighWater { digest: [7; 32], ..mark(5) }] {
+        assert!(matches!(kept(other), Err(Compared::Behind(behind)) if behind.place == "elsewhere"));
     }
 }
