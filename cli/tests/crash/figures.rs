@@ -36,6 +36,8 @@ const CHAPTER: u32 = 10;
 struct Killed {
     at: u64,
     worker: Option<(i32, String)>,
+    /// Workers that were taken away before.
+    retired: Vec<String>,
 }
 
 #[derive(Default)]
@@ -110,6 +112,7 @@ async fn kill_one(world: &mut World, turn: u32) -> Killed {
     );
     if turn.is_multiple_of(10) {
         // More than the workers hold, so that there is something left to grant; they prove faster than deposits come.
+        let retired = world.workers.iter().map(|seat| seat.id.clone()).collect();
         world.workers.iter_mut().for_each(|seat| seat.kill());
         let queued = 3 * world.workers.len() as u64;
         backlog(world, queued, queued).await;
@@ -121,7 +124,7 @@ async fn kill_one(world: &mut World, turn: u32) -> Killed {
         let leader = world.leader().await;
         let at = now();
         world.coordinators[leader].kill();
-        return Killed { at, worker: None };
+        return Killed { at, worker: None, retired };
     }
     let [alice, bob, ..] = &world.people.all;
     let (from, to) = if turn.is_multiple_of(2) { (alice, bob) } else { (bob, alice) };
@@ -137,7 +140,7 @@ async fn kill_one(world: &mut World, turn: u32) -> Killed {
     // Under another name: nobody tells of the end of the first.
     let id = format!("{}-figures-{turn}", seat.name);
     seat.start_worker(&world.settings, &id, None);
-    Killed { at, worker: Some((batch, holder)) }
+    Killed { at, worker: Some((batch, holder)), retired: Vec::new() }
 }
 
 /// Waits until a living worker holds a lease: one that was killed before may hold another still.
@@ -157,7 +160,7 @@ async fn proving(world: &World) -> (i32, usize) {
 }
 
 impl Figures {
-    fn read(&mut self, world: &World, killed: &[Killed]) {
+    fn read<'a>(&mut self, world: &World, killed: &'a [Killed]) {
         let mut grants: Vec<(u64, i32, String)> = Vec::new();
         let mut silent: Vec<(u64, String)> = Vec::new();
         let mut store = world::reader(&world.settings.postgres_url);
@@ -178,7 +181,7 @@ impl Figures {
             Ok(())
         });
         read.unwrap();
-        for Killed { at, worker } in killed {
+        for Killed { at, worker, .. } in killed {
             let again = grants.iter().find(|(when, batch, to)| {
                 when >= at && worker.as_ref().is_none_or(|(of, from)| batch == of && to != from)
             });
@@ -188,8 +191,11 @@ impl Figures {
                 (None, _) => self.delivered += 1,
             }
         }
-        let dead: BTreeSet<&str> =
-            killed.iter().filter_map(|killed| Some(killed.worker.as_ref()?.1.as_str())).collect();
+        let names = |killed: &'a Killed| {
+            let worker = killed.worker.as_ref().map(|(_, name)| name);
+            worker.into_iter().chain(&killed.retired).map(String::as_str)
+        };
+        let dead: BTreeSet<&str> = killed.iter().flat_map(names).collect();
         let began = killed.first().map_or(0, |first| first.at);
         let alive = silent.into_iter().filter(|(at, worker)| *at >= began && !dead.contains(worker.as_str()));
         self.evicted.extend(alive.map(|(_, worker)| worker));
