@@ -78,7 +78,7 @@ impl Schedule {
                 world.seen.jumps += 1;
                 if world.dice.one_in(4) {
                     let skew = world.dice.pick(&[-WRONG / 2, -20_000, 0, 20_000, WRONG / 2]);
-                    world.say(|| format!("the store\'s clock is off by {skew} ms"));
+                    world.say(|| format!("the store's clock is off by {skew} ms"));
                     world.disk.skew = skew;
                     return;
                 }
@@ -89,7 +89,6 @@ impl Schedule {
                 self.processes[who].set_skew(skew);
             }
             11 => self.workers[worker].die(world),
-            15 => world.restore_backup(),
             12 => {
                 world.say(|| "the leader's lease is over".to_owned());
                 world.disk.expires_at = 0;
@@ -109,6 +108,7 @@ impl Schedule {
                     self.processes[who].set_pool(pool, is_open);
                 }
             }
+            15 => world.restore_backup(),
             _ => {
                 drop(guard);
                 self.keep(who);
