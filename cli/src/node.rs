@@ -12,12 +12,12 @@ use std::{
 use circuits::shape::Shape;
 use clap::Args;
 use coordinator::{
-    Config, Finality, Handle, Parts, SETTLES_WITHIN, SETTLES_WITHIN_TAGGED, ScaleFromZero, SnapshotSettings,
+    Config, Finality, Handle, Parts, SnapshotSettings,
     api::{
         self, ApiConfig, Budget, Network, Origin, Proxies, ProxyHeader, Server, admin::serve_admin,
         token::AdminToken,
     },
-    chain::evm::{self, AccountKey, Contract, EvmSettings, RemoteSigner, Signer, TransportLimits},
+    chain::evm::{self, AccountKey, EvmSettings, RemoteSigner, Signer, TransportLimits},
     http::{ClientIdentity, Endpoint, TlsOptions},
     mark::{Loss, Marks},
     service::Address,
@@ -34,10 +34,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::{InstanceName, PoolName, ProcessId, WorkerId, ecdsa::OperatorKey};
 
+mod admission;
 mod farm_queue;
+mod pinned;
 mod preflight;
 mod store;
 
+pub use admission::Admission;
 use farm_queue::FarmQueue;
 pub use preflight::is_free;
 pub use store::Database;
@@ -146,20 +149,8 @@ pub struct Options {
     /// Milliseconds between two looks at the chain
     #[arg(long, value_name = "MS", default_value_t = 2_000)]
     poll: u64,
-    /// An autoscaler starts workers when there is work: within this time (90s, 5m) of the first of it --max-workers prove.
-    /// Then no worker at all is ready too
-    #[arg(long, value_name = "DURATION", requires = "max_workers", value_parser = humantime::parse_duration)]
-    scale_from_zero: Option<Duration>,
-    /// The most workers that it starts
-    #[arg(long, value_name = "N", requires = "scale_from_zero", value_parser = clap::value_parser!(u32).range(1..))]
-    max_workers: Option<u32>,
-    /// How long a proof of a circuit takes on a worker, e.g. s60m4=2s, until some were measured; may be repeated
-    #[arg(long, value_name = "CIRCUIT=DURATION", value_parser = parse_proof_time)]
-    proof_time: Vec<(Shape, Duration)>,
-    /// How long before a promise's deadline its batch is to be proven: the time that settlement takes. By default 10m with
-    /// --confirmations and 25m without
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    settle_margin: Option<Duration>,
+    #[command(flatten)]
+    admission: Admission,
     /// Prove nothing in this process
     #[arg(long)]
     no_local_worker: bool,
@@ -169,13 +160,6 @@ pub struct Options {
     /// Its card, in CUDA's order
     #[arg(long, default_value_t = 0)]
     device: u32,
-}
-
-fn parse_proof_time(text: &str) -> Result<(Shape, Duration), String> {
-    let (circuit, time) = text.split_once('=').ok_or("it is CIRCUIT=DURATION, e.g. s60m4=2s")?;
-    let shape = circuit.parse::<Shape>().map_err(|error| error.to_string())?;
-    let time = humantime::parse_duration(time).map_err(|error| error.to_string())?;
-    Ok((shape, time))
 }
 
 impl Options {
@@ -227,34 +211,6 @@ pub struct Settings {
     pub limits: Option<ClientLimits>,
 }
 
-/// By what operations are admitted, where it is not the default.
-#[derive(Clone, Debug, Default)]
-pub struct Admission {
-    pub scale: Option<ScaleFromZero>,
-    pub proof_time: Vec<(Shape, Duration)>,
-    pub settle_margin: Option<Duration>,
-}
-
-impl Admission {
-    fn of(options: &Options) -> Self {
-        let scale = options.scale_from_zero.zip(options.max_workers);
-        Self {
-            scale: scale.map(|(within, workers)| ScaleFromZero { within, max_workers: workers as usize }),
-            proof_time: options.proof_time.clone(),
-            settle_margin: options.settle_margin,
-        }
-    }
-
-    fn apply(self, config: &mut Config) {
-        config.scale = self.scale;
-        config.proof_time.extend(self.proof_time);
-        config.settle_margin = self.settle_margin.unwrap_or(match config.finality {
-            Finality::Tag => SETTLES_WITHIN_TAGGED,
-            Finality::Confirmations(_) => SETTLES_WITHIN,
-        });
-    }
-}
-
 /// Milliseconds of processor time that a client may use in a second.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientLimits {
@@ -303,7 +259,7 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
         .await??
     };
     if let Some(deployment) = &settings.deployment {
-        check_file(deployment, &circuits)?;
+        pinned::by_file(deployment, &circuits)?;
     }
     let dev_key = circuits.iter().any(|circuit| !circuit.key.origin().is_safe());
     let signer = match &settings.remote_signer {
@@ -322,7 +278,7 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
         evm
     });
     let (chain, contract) = evm::connect(nodes.collect(), signer).await?;
-    check_pinned(&contract, &circuits).await?;
+    pinned::by_contract(&contract, &circuits).await?;
 
     let deployment = chain.deployment().await?;
     let queue = FarmQueue::choose(settings.redis.as_ref(), &deployment)?;
@@ -390,51 +346,6 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
     Ok(Node { api, admin, handle, stop, worker, _monitor: monitor, _lock: lock })
 }
 
-/// The keys here must be those that the contract was deployed with, or no proof would ever be accepted.
-async fn check_pinned(contract: &Contract, circuits: &[Circuit]) -> eyre::Result<()> {
-    for circuit in circuits {
-        let shape = circuit.shape;
-        match contract.circuit(shape.number()).await? {
-            None => bail!(
-                "the contract does not know the circuit {shape}; start with the circuits it was deployed with"
-            ),
-            Some(info) if info.digest != circuit.key.circuit() => {
-                bail!(
-                    "the contract pins another version of the circuit {shape}; take the matching release or deploy again"
-                )
-            }
-            Some(info) if info.verifying_key != circuit.key.verifying_key().digest() => bail!(
-                "the key of {shape} here is not the contract's, which would accept no proof made with it: its verifying key is {}, the \
-                 contract's is {}; copy the key file that the contract was deployed with to {}",
-                hex(&circuit.key.verifying_key().digest()),
-                hex(&info.verifying_key),
-                circuit
-                    .key
-                    .path()
-                    .map_or_else(|| "the keys folder".to_owned(), |path| path.display().to_string()),
-            ),
-            Some(_) => {}
-        }
-    }
-    Ok(())
-}
-
-/// The keys here must be those that the deployment file names.
-fn check_file(deployment: &Deployment, circuits: &[Circuit]) -> eyre::Result<()> {
-    for circuit in circuits {
-        let verifying_key = circuit.key.verifying_key().digest();
-        if !deployment.has(circuit.shape, &circuit.key.circuit(), &verifying_key) {
-            bail!(
-                "the key of {} here is not the one that the contract was deployed with: its verifying key is {}; copy the \
-                 key file of the deployment",
-                circuit.shape,
-                hex(&verifying_key)
-            );
-        }
-    }
-    Ok(())
-}
-
 impl Node {
     /// Takes no more operations, lets the worker finish or hand back what it holds, and stops. Nothing is lost: what is
     /// not final yet goes on at the next start.
@@ -461,7 +372,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         found = preflight::look(&options) => found?,
         signal = crate::stop_signal() => return signal,
     };
-    let (contract, admission) = (found.place.contract, Admission::of(&options));
+    let contract = found.place.contract;
     let starting = start(Settings {
         keys_dir: options.keys_dir(),
         data_dir: options.data_dir,
@@ -489,7 +400,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         poll: Duration::from_millis(options.poll),
         max_fee: u128::from(options.max_fee) * 1_000_000_000,
         log_range: options.log_range,
-        admission,
+        admission: options.admission,
         local_worker: (!options.no_local_worker).then_some((options.backend, options.device)),
         limits: Some(ClientLimits { reads: options.read_budget, sends: options.send_budget }),
     });
