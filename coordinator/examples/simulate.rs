@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (next, broken) = (AtomicU64::new(options.first), AtomicBool::new(false));
     let end = options.first + options.seeds;
     let began = Instant::now();
-    let reports: Vec<Tally> = thread::scope(|scope| {
+    let reports = thread::scope(|scope| {
         let worker = || {
             let mut tally = Tally::default();
             while !broken.load(Ordering::Relaxed) {
@@ -66,8 +66,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             tally
         };
         let threads: Vec<_> = (0..options.threads.max(1)).map(|_| scope.spawn(worker)).collect();
-        threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        threads.into_iter().map(thread::ScopedJoinHandle::join).collect::<Result<Vec<Tally>, _>>()
     });
+    let reports = reports.map_err(|_| "a thread panicked outside a schedule")?;
     let seconds = began.elapsed().as_secs_f64();
     let runs: u64 = reports.iter().map(|tally| tally.runs).sum();
     println!("{runs} schedules in {seconds:.1} s, {:.0} a second", runs as f64 / seconds);

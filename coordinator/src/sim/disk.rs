@@ -273,6 +273,7 @@ impl Store for SimStore {
         if world.bug == Some(Bug::CommitIsLost) && world.fault(30) {
             return Ok(());
         }
+        assert!(world.bug != Some(Bug::StorePanics) || !world.fault(30), "planted");
         if first > written + 1 && world.disk.newest.is_some() {
             return Err(StoreError::Unusable("it would leave a gap".to_owned()));
         }

@@ -73,10 +73,12 @@ pub enum Bug {
     MarkIsLost,
     /// The store does not say what time it is.
     NoOtherClock,
+    /// The store panics.
+    StorePanics,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 12] = [
+    pub const ALL: [Bug; 13] = [
         Bug::CommitIsLost,
         Bug::CommitIsLate,
         Bug::DeposedWrites,
@@ -89,6 +91,7 @@ impl Bug {
         Bug::ReplayStopsShort,
         Bug::MarkIsLost,
         Bug::NoOtherClock,
+        Bug::StorePanics,
     ];
 }
 

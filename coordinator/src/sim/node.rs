@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use bn254::{Fr, PrimeField};
 use circuits::{
     leaf::CoinRange,
-    public_data::{Head, challenge, evaluate},
     slot::ForcedKind,
     tree::{DEPTH, empty_root},
 };
@@ -15,14 +14,16 @@ use sha2::{Digest, Sha256};
 use super::world::Dice;
 use crate::{
     chain::{
-        At, BatchAccepted, ContractState, Deposit, Fees, ForcedRequest, Hash32, Receipt, SendOutcome,
-        SignedTx, SubmitBatch,
+        BatchAccepted, ContractState, Deposit, Fees, ForcedRequest, Hash32, Receipt, SendOutcome, SignedTx,
+        SubmitBatch,
     },
     service::Address,
 };
 
 const DEADLINE: u64 = u64::MAX >> 1;
 const BASE_FEE: u128 = 100;
+
+mod contract;
 
 /// Somebody's wish, until it is in a block.
 #[derive(Clone, Debug)]
@@ -315,104 +316,13 @@ impl Node {
         });
     }
 
-    /// What the contract would say now, or after what waits.
-    pub fn dry_run(&self, batches: &[SubmitBatch], at: At) -> Result<(), String> {
-        let tip = self.tip();
-        let mut contract = tip.contract;
-        let mut pool: Vec<&SignedTx> = self.pool.iter().collect();
-        pool.sort_by_key(|tx| tx.nonce);
-        if at != At::Pending || self.keeps_no_pending_state {
-            pool.clear();
-        }
-        for (nonce, tx) in (tip.nonce..).zip(pool) {
-            if tx.nonce != nonce {
-                break;
-            }
-            let steps = self.calls.get(&tx.hash).map(|batches| self.accept_on(contract, &[], &[], batches));
-            if let Some(Ok(steps)) = steps {
-                contract = steps.last().copied().unwrap_or(contract);
-            }
-        }
-        self.accept_on(contract, &[], &[], batches).map(|_| ())
-    }
-
-    /// The contract after each batch, if it takes them all in this block.
-    fn accept_all(&self, block: &Block, batches: &[SubmitBatch]) -> Result<Vec<ContractState>, String> {
-        self.accept_on(block.contract, &block.deposits, &block.forced, batches)
-    }
-
-    fn accept_on(
-        &self,
-        mut contract: ContractState,
-        new_deposits: &[Deposit],
-        new_forced: &[ForcedRequest],
-        batches: &[SubmitBatch],
-    ) -> Result<Vec<ContractState>, String> {
-        let step = |batch: &SubmitBatch| {
-            contract = self.accept(&contract, batch, new_deposits, new_forced)?;
-            Ok(contract)
-        };
-        batches.iter().map(step).collect()
-    }
-
-    fn accept(
-        &self,
-        contract: &ContractState,
-        batch: &SubmitBatch,
-        new_deposits: &[Deposit],
-        new_forced: &[ForcedRequest],
-    ) -> Result<ContractState, String> {
-        let places = batch.shape.places() as u64;
-        if batch.batch_no != contract.batch_no + 1 {
-            return Err(format!("WrongBatch({}, {})", batch.batch_no, contract.batch_no + 1));
-        }
-        let aligned = batch.start.is_multiple_of(places);
-        if batch.start < contract.next || !aligned || batch.start >= contract.next + 1024 {
-            return Err(format!("WrongStart({})", batch.start));
-        }
-        let deposits = self.blocks.iter().flat_map(|block| &block.deposits).chain(new_deposits);
-        if !deposits.skip(contract.minted_up_to as usize).take(batch.mints.len()).eq(&batch.mints) {
-            return Err("WrongMint".to_owned());
-        }
-        let forced = self.blocks.iter().flat_map(|block| &block.forced).chain(new_forced);
-        if !forced.skip(contract.forced_up_to as usize).take(batch.forced.len()).eq(&batch.forced) {
-            return Err("WrongForced".to_owned());
-        }
-        let head = Head {
-            shape: batch.shape,
-            domain: self.domain,
-            batch_no: batch.batch_no,
-            old_root: contract.root,
-            mid_root: batch.mid_root,
-            new_root: batch.new_root,
-            start: batch.start,
-        };
-        let mut words = head.words().to_vec();
-        for place in 0..batch.shape.mint_places() {
-            let mint = batch.mints.get(place).map(|mint| [mint.account, mint.range.packed()]);
-            words.extend(mint.unwrap_or_default());
-        }
-        words.extend(batch.records.iter().flatten());
-        let c = challenge(&batch.h, &words);
-        if batch.proof != tag(&[batch.h, c, evaluate(&c, &words)]) {
-            return Err("WrongProof".to_owned());
-        }
-        Ok(ContractState {
-            root: batch.new_root,
-            batch_no: batch.batch_no,
-            next: batch.start + places,
-            minted_up_to: contract.minted_up_to + batch.mints.len() as u64,
-            forced_up_to: contract.forced_up_to + batch.forced.len() as u64,
-            ..*contract
-        })
-    }
-
     /// Replaces up to `depth` of the last blocks, as deep as blocks are replaced at all. The new branch can be shorter for a
     /// while, and not everything comes back.
     pub fn reorg(&mut self, depth: u64, deep: bool, dice: &mut Dice) {
         let lowest = if deep { 0 } else { self.settled() };
         self.was_deep |= self.head().saturating_sub(depth) < self.settled() && deep;
-        let keep = self.head().saturating_sub(depth).max(lowest);
+        // After a deep one the branch may still be shorter than what had settled.
+        let keep = self.head().saturating_sub(depth).max(lowest).min(self.head());
         let removed = self.blocks.split_off(keep as usize + 1);
         if removed.is_empty() {
             return;

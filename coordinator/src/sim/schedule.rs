@@ -1,6 +1,10 @@
 //! A schedule: a world, some steps in which anything happens, and a quiet end in which everything must become final.
 
-use std::sync::Arc;
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use circuits::{public_data::domain, shape::Shape};
 use wire::eip712::SigningDomain;
@@ -41,24 +45,21 @@ pub(super) struct Schedule {
     users: Vec<User>,
 }
 
-/// Runs a schedule.
+/// Runs a schedule. A panic breaks it as a broken rule does.
 pub fn run(plan: &Plan) -> Report {
     circuits::poseidon::remember_digests();
     let (mut schedule, length) = Schedule::new(plan);
     let length = plan.steps.unwrap_or(length);
-    schedule.warm_up(plan);
-    for step in 0..length {
-        if plan.skipped.contains(&step) {
-            continue;
-        }
-        schedule.begin(plan, step as u64, &format!("step {step}"));
-        schedule.step();
-        if schedule.broken() {
-            return schedule.report(plan, length);
-        }
+    let played = catch_unwind(AssertUnwindSafe(|| schedule.play(plan, length)));
+    if let Err(panic) = played {
+        schedule.world.lock().broken.get_or_insert(format!("it panicked: {}", message(&*panic)));
     }
-    schedule.end(plan);
     schedule.report(plan, length)
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
 }
 
 impl Schedule {
@@ -129,6 +130,21 @@ impl Schedule {
         }
         (0..times).for_each(|_| self.quiet_step());
         self.world.lock().quiet = false;
+    }
+
+    fn play(&mut self, plan: &Plan, length: usize) {
+        self.warm_up(plan);
+        for step in 0..length {
+            if plan.skipped.contains(&step) {
+                continue;
+            }
+            self.begin(plan, step as u64, &format!("step {step}"));
+            self.step();
+            if self.broken() {
+                return;
+            }
+        }
+        self.end(plan);
     }
 
     fn begin(&self, plan: &Plan, chance: u64, name: &str) {
