@@ -24,7 +24,7 @@ use crate::raw;
 use crate::simd::affine::{Points, Scratch, vectors};
 use crate::simd::kernels::{Kernels, Round};
 use crate::turns::in_turns;
-use tables::Tables;
+pub(crate) use tables::Tables;
 
 /// Bytes of packed rows that are added to in one batch, so that the sums and what the batch keeps stay in a second-level cache.
 const CHUNK_BYTES: usize = 1 << 17;
@@ -49,7 +49,7 @@ impl<C: MsmCurve> FixedBase<C> {
     /// # Panics
     /// When the processor lacks the instructions.
     pub fn with_engine(base: C, count: usize, engine: Engine) -> Self {
-        Self { tables: Tables::new(base, tables::cheapest::<C>(count), engine) }
+        Self { tables: C::tables(base, tables::cheapest::<C>(count), engine) }
     }
 
     /// scalar * base for each scalar. `done` is told how many multiples were finished since its last call.
@@ -61,42 +61,57 @@ impl<C: MsmCurve> FixedBase<C> {
 
     /// As [`FixedBase::multiples`], after the points that are there already.
     pub fn append_multiples(&self, scalars: &[Fr], points: &mut Vec<C>, done: impl Fn(u64) + Sync) {
-        // SAFETY: the engine was checked when the tables were made.
-        unsafe {
-            match self.tables.engine() {
-                Engine::Ifma => self.append_on::<C::Ifma>(scalars, points, done),
-                Engine::Avx512 => self.append_on::<C::Avx512>(scalars, points, done),
-                Engine::Avx2 => self.append_on::<C::Avx2>(scalars, points, done),
-                Engine::Portable => self.append_on::<C::Portable>(scalars, points, done),
-                Engine::Emulated => self.append_on::<C::Emulated>(scalars, points, done),
-            }
+        C::append_multiples(&self.tables, scalars, points, &done);
+    }
+}
+
+/// As [`FixedBase::append_multiples`].
+pub(crate) fn append_multiples<C: MsmCurve>(
+    tables: &Tables<C>,
+    scalars: &[Fr],
+    points: &mut Vec<C>,
+    done: &(dyn Fn(u64) + Sync),
+) {
+    // SAFETY: the engine was checked when the tables were made.
+    unsafe {
+        match tables.engine() {
+            Engine::Ifma => append_on::<C, C::Ifma>(tables, scalars, points, done),
+            Engine::Avx512 => append_on::<C, C::Avx512>(tables, scalars, points, done),
+            Engine::Avx2 => append_on::<C, C::Avx2>(tables, scalars, points, done),
+            Engine::Portable => append_on::<C, C::Portable>(tables, scalars, points, done),
+            Engine::Emulated => append_on::<C, C::Emulated>(tables, scalars, points, done),
         }
     }
+}
 
-    /// # Safety
-    /// The processor has the instructions of `F`, in whose form the tables are.
-    unsafe fn append_on<F: Kernels>(&self, scalars: &[Fr], points: &mut Vec<C>, done: impl Fn(u64) + Sync) {
-        let wanted = CHUNKS_PER_THREAD * rayon::current_num_threads();
-        let chunk = scalars.len().div_ceil(wanted).clamp(LEAST, CHUNK_BYTES / (8 * C::ROW));
-        let before = points.len();
-        points.reserve(scalars.len());
-        // Written by the threads that make them: so much fresh memory takes long to touch.
-        let targets: Vec<_> =
-            points.spare_capacity_mut()[..scalars.len()].chunks_mut(chunk).map(Mutex::new).collect();
-        let scratch = || Sums::<F>::new(chunk, self.tables.places().len());
-        in_turns(targets.len(), scratch, |sums, number| {
-            let first = number * chunk;
-            let scalars = &scalars[first..scalars.len().min(first + chunk)];
-            // SAFETY: the caller promises the instructions.
-            unsafe { sums.add_up(&self.tables, scalars) };
-            let mut target = targets[number].lock().unwrap_or_else(PoisonError::into_inner);
-            sums.write_to(&mut target);
-            done(scalars.len() as u64);
-        });
-        drop(targets);
-        // SAFETY: every chunk was written, each to its end.
-        unsafe { points.set_len(before + scalars.len()) };
-    }
+/// # Safety
+/// The processor has the instructions of `F`, in whose form the tables are.
+unsafe fn append_on<C: MsmCurve, F: Kernels>(
+    tables: &Tables<C>,
+    scalars: &[Fr],
+    points: &mut Vec<C>,
+    done: &(dyn Fn(u64) + Sync),
+) {
+    let wanted = CHUNKS_PER_THREAD * rayon::current_num_threads();
+    let chunk = scalars.len().div_ceil(wanted).clamp(LEAST, CHUNK_BYTES / (8 * C::ROW));
+    let before = points.len();
+    points.reserve(scalars.len());
+    // Written by the threads that make them: so much fresh memory takes long to touch.
+    let targets: Vec<_> =
+        points.spare_capacity_mut()[..scalars.len()].chunks_mut(chunk).map(Mutex::new).collect();
+    let scratch = || Sums::<F>::new(chunk, tables.places().len());
+    in_turns(targets.len(), scratch, |sums, number| {
+        let first = number * chunk;
+        let scalars = &scalars[first..scalars.len().min(first + chunk)];
+        // SAFETY: the caller promises the instructions.
+        unsafe { sums.add_up(tables, scalars) };
+        let mut target = targets[number].lock().unwrap_or_else(PoisonError::into_inner);
+        sums.write_to(&mut target);
+        done(scalars.len() as u64);
+    });
+    drop(targets);
+    // SAFETY: every chunk was written, each to its end.
+    unsafe { points.set_len(before + scalars.len()) };
 }
 
 /// Memory of a thread that makes multiples.

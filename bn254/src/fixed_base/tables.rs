@@ -45,7 +45,7 @@ pub(super) fn cheapest<C: MsmCurve>(count: usize) -> u32 {
 }
 
 /// The rows of all places.
-pub(super) struct Tables<C> {
+pub struct Tables<C> {
     places: Vec<Place>,
     rows: Pages<u64>,
     engine: Engine,
@@ -82,15 +82,15 @@ impl<C: MsmCurve> Tables<C> {
         Self { places, rows, engine, curve: std::marker::PhantomData }
     }
 
-    pub fn places(&self) -> &[Place] {
+    pub(super) fn places(&self) -> &[Place] {
         &self.places
     }
 
-    pub fn rows(&self) -> &[u64] {
+    pub(super) fn rows(&self) -> &[u64] {
         &self.rows
     }
 
-    pub fn engine(&self) -> Engine {
+    pub(super) fn engine(&self) -> Engine {
         self.engine
     }
 }

@@ -1,5 +1,7 @@
 //! Which kernels a sum runs on, and what a curve needs for it.
 
+use super::{Sum, Workers};
+use crate::fixed_base::{self, Tables};
 use crate::raw::Limbs;
 use crate::simd::coordinate::{Coordinate, Pair};
 use crate::simd::eight::Eight;
@@ -70,19 +72,64 @@ pub trait MsmCurve: CurveAffine<ScalarExt = Fr> + Limbs {
     type Emulated: Kernels;
 
     /// Converts rows of canonical coordinates in place, from the Montgomery form of halo2curves to the engine's.
-    fn import_rows(engine: Engine, rows: &mut [u64]) {
-        engine.check();
-        // SAFETY: the engine was checked.
-        unsafe {
-            match engine {
-                Engine::Ifma => Self::Ifma::import_rows(rows),
-                Engine::Avx512 => Self::Avx512::import_rows(rows),
-                Engine::Avx2 => Self::Avx2::import_rows(rows),
-                Engine::Portable => {}
-                Engine::Emulated => Self::Emulated::import_rows(rows),
+    ///
+    /// # Panics
+    /// When the processor lacks the instructions of the engine.
+    fn import_rows(engine: Engine, rows: &mut [u64]);
+
+    /// Works out one share of a sum.
+    #[doc(hidden)]
+    fn work_share(sum: &Sum<'_, Self>, share: usize, workers: &mut Workers);
+
+    /// The tables of a base point for so many places.
+    #[doc(hidden)]
+    fn tables(base: Self, places: u32, engine: Engine) -> Tables<Self>;
+
+    /// Appends multiples of a base point; `done` is told how many were finished since its last call.
+    #[doc(hidden)]
+    fn append_multiples(
+        tables: &Tables<Self>,
+        scalars: &[Fr],
+        points: &mut Vec<Self>,
+        done: &(dyn Fn(u64) + Sync),
+    );
+}
+
+/// The methods of a curve. A generic function is compiled in every crate that calls it, and the kernels of five engines take
+/// minutes, so other crates reach them through functions that have no parameters and are compiled here.
+macro_rules! compiled_here {
+    () => {
+        fn import_rows(engine: Engine, rows: &mut [u64]) {
+            engine.check();
+            // SAFETY: the engine was checked.
+            unsafe {
+                match engine {
+                    Engine::Ifma => Self::Ifma::import_rows(rows),
+                    Engine::Avx512 => Self::Avx512::import_rows(rows),
+                    Engine::Avx2 => Self::Avx2::import_rows(rows),
+                    Engine::Portable => {}
+                    Engine::Emulated => Self::Emulated::import_rows(rows),
+                }
             }
         }
-    }
+
+        fn work_share(sum: &Sum<'_, Self>, share: usize, workers: &mut Workers) {
+            sum.work_share(share, workers);
+        }
+
+        fn tables(base: Self, places: u32, engine: Engine) -> Tables<Self> {
+            Tables::new(base, places, engine)
+        }
+
+        fn append_multiples(
+            tables: &Tables<Self>,
+            scalars: &[Fr],
+            points: &mut Vec<Self>,
+            done: &(dyn Fn(u64) + Sync),
+        ) {
+            fixed_base::append_multiples(tables, scalars, points, done);
+        }
+    };
 }
 
 /// Where there are no such instructions the engines are never chosen; any type does.
@@ -110,6 +157,8 @@ impl MsmCurve for G1Affine {
     type Avx2 = Inlined<Field52<words::Avx2, Q>>;
     type Portable = Eight<Fq>;
     type Emulated = Outlined<Field52<Emulated, Q>>;
+
+    compiled_here!();
 }
 
 impl MsmCurve for G2Affine {
@@ -119,4 +168,6 @@ impl MsmCurve for G2Affine {
     type Avx2 = Inlined<Pair<words::Avx2>>;
     type Portable = Eight<Fq2>;
     type Emulated = Outlined<Pair<Emulated>>;
+
+    compiled_here!();
 }

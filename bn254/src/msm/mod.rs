@@ -151,6 +151,20 @@ impl<'a, C: MsmCurve> Sum<'a, C> {
         Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
     }
 
+    fn work_share(&self, share: usize, workers: &mut Workers) {
+        let share = self.shares[share];
+        // SAFETY: the engine was checked when these bases were made.
+        unsafe {
+            match self.bases.engine() {
+                Engine::Ifma => self.do_share::<C::Ifma>(share, workers),
+                Engine::Avx512 => self.do_share::<C::Avx512>(share, workers),
+                Engine::Avx2 => self.do_share::<C::Avx2>(share, workers),
+                Engine::Portable => self.do_share::<C::Portable>(share, workers),
+                Engine::Emulated => self.do_share::<C::Emulated>(share, workers),
+            }
+        }
+    }
+
     /// # Safety
     /// The processor has the instructions of `F`, in whose form the rows are.
     unsafe fn do_share<F: Kernels>(&self, share: Share, workers: &mut Workers) {
@@ -178,17 +192,7 @@ impl<C: MsmCurve> Work for Sum<'_, C> {
     }
 
     fn work(&self, share: usize, workers: &mut Workers) {
-        let share = self.shares[share];
-        // SAFETY: the engine was checked when these bases were made.
-        unsafe {
-            match self.bases.engine() {
-                Engine::Ifma => self.do_share::<C::Ifma>(share, workers),
-                Engine::Avx512 => self.do_share::<C::Avx512>(share, workers),
-                Engine::Avx2 => self.do_share::<C::Avx2>(share, workers),
-                Engine::Portable => self.do_share::<C::Portable>(share, workers),
-                Engine::Emulated => self.do_share::<C::Emulated>(share, workers),
-            }
-        }
+        C::work_share(self, share, workers);
     }
 }
 
