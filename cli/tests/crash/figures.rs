@@ -124,6 +124,8 @@ async fn kill_one(world: &mut World, turn: u32) -> Killed {
         let leader = world.leader().await;
         let at = now();
         world.coordinators[leader].kill();
+        // Started again at once it would lead at once, and nothing would be learnt of the standby.
+        world.leads_or_is_dead(1 - leader).await;
         return Killed { at, worker: None, retired };
     }
     let [alice, bob, ..] = &world.people.all;
