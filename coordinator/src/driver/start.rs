@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// A standby looks this often for new events and whether it leads.
-const FOLLOW_EVERY: Duration = Duration::from_millis(100);
+const FOLLOW_EVERY: Duration = Duration::from_millis(50);
 
 /// Rows of the history that are written again in one transaction.
 const ROWS_TOGETHER: usize = 2_000;

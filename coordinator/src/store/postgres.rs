@@ -90,7 +90,7 @@ impl PostgresSettings {
         Self {
             url: url.into(),
             holder: holder.into(),
-            lease: Duration::from_millis(2_500),
+            lease: Duration::from_millis(2_100),
             statement_timeout: Duration::from_secs(5),
             connections: 4,
             readers: 4,

@@ -1,6 +1,6 @@
 //! Winning and keeping the term.
 //!
-//! A leader extends its lease with every commit and, from a connection of its own, at least each second. Whoever finds the
+//! A leader extends its lease with every commit and, from a connection of its own, four times within it. Whoever finds the
 //! lease expired, or held by its own former self, cuts the connections of the old leader and begins the next term. Cutting
 //! them frees what a frozen leader may hold locked; it cannot write again, since its term is over.
 
@@ -97,7 +97,7 @@ pub(super) async fn holder(pool: &Pool, patience: Duration) -> Result<String, St
 
 /// Keeps the term until it is lost.
 pub(super) async fn keep(pool: Pool, claim: Arc<Claim>) {
-    let mut clock = interval((claim.lease / 3).clamp(Duration::from_millis(10), Duration::from_secs(1)));
+    let mut clock = interval((claim.lease / 4).clamp(Duration::from_millis(10), Duration::from_secs(1)));
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         clock.tick().await;
