@@ -273,7 +273,9 @@ fn batch(batch: &Value) {
     }
     for line in items(&batch["lines"]) {
         let after = Duration::from_millis(text(&line["afterMs"]).parse().unwrap_or(0));
-        say!("    {:<32} {:>10}  {}", text(&line["at"]), format!("+{after:.1?}"), text(&line["text"]));
+        // A duration of nothing would be shown in nanoseconds.
+        let after = if after.is_zero() { "+0.0s".to_owned() } else { format!("+{after:.1?}") };
+        say!("    {:<32} {after:>10}  {}", text(&line["at"]), text(&line["text"]));
     }
     let Some(suspects) = batch["suspects"].as_array() else { return };
     if suspects.is_empty() {
