@@ -19,7 +19,7 @@ use gpu_worker::{
 use prover::BackendError;
 use queue::{
     QueueError,
-    redis::{Finding, Verdict, inspect, inspect_pool},
+    redis::{Finding, Verdict, deployment_prefix, inspect, inspect_pool},
 };
 use serde_json::Value;
 use wire::{CardReading, PoolName};
@@ -41,9 +41,9 @@ pub struct Options {
     trust: Trust,
     #[command(flatten)]
     redis: redis::Options,
-    /// The pool whose Redis user is looked at
-    #[arg(long, default_value = PoolName::DEFAULT)]
-    pool: PoolName,
+    /// A pool whose Redis user is looked at, of the deployment that --redis-prefix names, or the coordinator at --api
+    #[arg(long)]
+    pool: Option<PoolName>,
 }
 
 /// How something is.
@@ -105,12 +105,14 @@ pub async fn run(options: Options) -> eyre::Result<()> {
             Err(error) => line(false, "node", format!("{url}: {error}; start it or correct --rpc")),
         };
     }
+    let mut deployment = options.redis.redis_prefix.clone();
     if let Some(url) = &options.api {
         good &= match Client::new(options.trust.endpoint(url)).system().await {
             Ok(system) => {
                 if let Some(rpc) = &options.rpc {
                     good &= same_deployment(&system, options.trust.endpoint(rpc)).await;
                 }
+                deployment.get_or_insert(deployment_prefix(system.chain_id, &hex(&system.contract)));
                 let alarm = system.intake_alarm.clone();
                 let state = format!(
                     "batch {} open, {} proven, {} final{}",
@@ -128,7 +130,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         good &= health(url, &options.trust).await;
     }
     if options.redis.redis_url.is_some() {
-        good &= queue(&options).await?;
+        good &= queue(&options, deployment.as_deref()).await?;
     }
     eyre::ensure!(good, "something needs attention, see above");
     Ok(())
@@ -213,18 +215,26 @@ async fn same_deployment(system: &System, rpc: Endpoint) -> bool {
     line(false, "contract", format!("coordinator and node differ: {}", differs.join("; ")))
 }
 
-/// One line for each thing about the farm's Redis.
-async fn queue(options: &Options) -> eyre::Result<bool> {
-    let redis = &options.redis;
-    let settings = redis.settings(redis.redis_prefix.as_deref().unwrap_or("pm:doctor"))?;
-    let pool = &options.pool;
-    let findings = match inspect(&settings, std::slice::from_ref(pool)).await {
-        Ok(findings) => findings,
+/// One line for each thing about the farm's Redis. `deployment` is the first part of its keys.
+async fn queue(options: &Options, deployment: Option<&str>) -> eyre::Result<bool> {
+    let settings = options.redis.settings(deployment.unwrap_or("pm:doctor"))?;
+    let looked_at = options.pool.as_ref().filter(|_| deployment.is_some());
+    let findings = match inspect(&settings, looked_at.map_or(&[], std::slice::from_ref)).await {
+        Ok(findings) => {
+            if looked_at.is_none() {
+                let what = "no user was looked at: name a pool with --pool, and its deployment with --redis-prefix or --api";
+                mark(Mark::Absent, "redis pool", what);
+            }
+            findings
+        }
         // A user that may not ask about the server is a pool's: what is left to see is what it may do.
-        Err(QueueError::Refused(_)) => match inspect_pool(&settings, pool).await {
-            Ok(findings) => findings,
-            Err(error) => return Ok(line(false, "redis", error.to_string())),
-        },
+        Err(QueueError::Refused(_)) => {
+            let pool = options.pool.clone().unwrap_or_default();
+            match inspect_pool(&settings, &pool).await {
+                Ok(findings) => findings,
+                Err(error) => return Ok(line(false, "redis", error.to_string())),
+            }
+        }
         Err(error) => return Ok(line(false, "redis", error.to_string())),
     };
     let say = |finding: &Finding| match finding.verdict {

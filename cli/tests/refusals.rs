@@ -61,19 +61,23 @@ fn kernels_that_nobody_knows_are_refused_with_the_names_of_those_there_are() {
     }
 }
 
-fn doctor(redis: &Redis) -> (String, bool) {
+fn doctor(redis: &Redis, more: &[&str]) -> (String, bool) {
     let keys = tempfile::tempdir().unwrap();
-    let output = proofmill(&["doctor", "--redis-url", &redis.url(), "--keys"]).arg(keys.path()).output();
+    let mut command = proofmill(&["doctor", "--redis-url", &redis.url(), "--keys"]);
+    let output = command.arg(keys.path()).args(more).output();
     let output = output.unwrap();
     (said(&output), output.status.success())
 }
 
 #[test]
 fn doctor_finds_the_shipped_configuration_well_and_refuses_a_redis_that_evicts() {
-    let (text, good) = doctor(&Redis::with(Settings::default()).unwrap());
-    assert!(good, "{text}");
+    let redis = Redis::with(Settings::default()).unwrap();
+    let (text, good) = doctor(&redis, &[]);
+    assert!(good && text.contains("no user was looked at: name a pool"), "{text}");
+    let (text, _) = doctor(&redis, &["--pool", "rack-1", "--redis-prefix", "pm:1:0xab"]);
+    assert!(text.contains("there is no user pm-1-0xab-pool-rack-1"), "{text}");
     let configuration = vec!["maxmemory 100mb".to_owned(), "maxmemory-policy allkeys-lru".to_owned()];
-    let (text, good) = doctor(&Redis::with(Settings { configuration, ..Settings::default() }).unwrap());
+    let (text, good) = doctor(&Redis::with(Settings { configuration, ..Settings::default() }).unwrap(), &[]);
     assert!(!good && text.contains("allkeys-lru") && text.contains("noeviction"), "{text}");
 }
 
