@@ -96,7 +96,7 @@ pub trait MsmCurve: CurveAffine<ScalarExt = Fr> + Limbs {
 }
 
 /// The methods of a curve. A generic function is compiled in every crate that calls it, and the kernels of five engines take
-/// minutes, so other crates reach them through functions that have no parameters and are compiled here.
+/// minutes, so other crates reach them through functions without type parameters, which are compiled here.
 macro_rules! compiled_here {
     () => {
         fn import_rows(engine: Engine, rows: &mut [u64]) {

@@ -103,14 +103,14 @@ pub async fn measure() {
     }
 }
 
-/// A payment, and a kill while its batch is proved; every tenth time the leader, else the worker. Whatever was killed
+/// A payment, and a kill while its batch is proved; every tenth time (or as `PROOFMILL_CRASH_LEADER_EVERY` says) the leader, else the worker. Whatever was killed
 /// before has been made good by then: one death is measured, not two of the same job.
 async fn kill_one(world: &mut World, turn: u32) -> Killed {
     assert!(
         eventually(PATIENCE, async || jobs(world).await == 0).await,
         "the jobs of the dead are not proved"
     );
-    if turn.is_multiple_of(10) {
+    if turn.is_multiple_of(number("PROOFMILL_CRASH_LEADER_EVERY", 10)) {
         // More than the workers hold, so that there is something left to grant; they prove faster than deposits come.
         let retired = world.workers.iter().map(|seat| seat.id.clone()).collect();
         world.workers.iter_mut().for_each(|seat| seat.kill());
