@@ -165,6 +165,8 @@ pub enum FarmCommand {
         pool: PoolName,
         entries: u64,
     },
+    /// The queue lost everything that was written to it.
+    QueueWiped,
     AddPool {
         pool: PoolName,
     },
@@ -430,6 +432,7 @@ impl Farm {
                     pool.malformed += entries;
                 }
             }
+            FarmCommand::QueueWiped => self.resend(now, &mut effects),
             FarmCommand::AddPool { pool } => self.add_pool(pool, &mut effects),
             FarmCommand::RemovePool { pool } => self.remove_pool(&pool, now, &mut effects),
             FarmCommand::Requeue { batch_no } => {

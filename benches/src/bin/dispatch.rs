@@ -171,6 +171,9 @@ impl Coordinator {
         self.queue.write(&writes).await?;
         writes.clear();
         let batch = self.queue.next_events(wait).await?;
+        if batch.wiped {
+            self.step(FarmCommand::QueueWiped, &mut writes);
+        }
         for event in batch.events {
             let (worker, process) = (event.worker, event.process);
             match event.event {

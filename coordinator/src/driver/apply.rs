@@ -198,6 +198,7 @@ impl Driver {
             FromQueue::Trouble { pool, entries } => {
                 self.state.farm_step(FarmCommand::Trouble { pool, entries }, now, &mut round.log)
             }
+            FromQueue::Wiped => self.state.farm_step(FarmCommand::QueueWiped, now, &mut round.log),
             FromQueue::Replayed { batch_no, unprovable } => {
                 let replayed = FarmCommand::Replayed { batch_no, unprovable };
                 self.state.farm_step(replayed, now, &mut round.log)

@@ -48,6 +48,8 @@ pub(crate) enum FromQueue {
         pool: PoolName,
         entries: u64,
     },
+    /// The queue holds nothing of what was written to it.
+    Wiped,
     /// The input of a batch was replayed here: why it cannot be proved, if so.
     Replayed {
         batch_no: u32,

@@ -147,6 +147,10 @@ pub(crate) async fn deliver(batch: EventBatch, verifier: &Arc<dyn ProofVerifier>
     }
     wire::failpoint("queue.read");
     let mut events = Vec::with_capacity(batch.events.len());
+    if batch.wiped {
+        tracing::info!("the queue holds nothing of this deployment; what is in flight is sent again");
+        events.push(FromQueue::Wiped);
+    }
     for (pool, trouble) in batch.troubles {
         let entries = match trouble {
             Trouble::Malformed { count, reason } => {

@@ -1,6 +1,8 @@
 //! What each report of a worker does. The pool of a report is certain; everything else is what a stranger wrote, and costs at
 //! most that pool.
 
+use std::collections::BTreeSet;
+
 use wire::{
     Control, Directive, FailureKind, InFlight, ProcessId, Registration, Stage, WorkerEvent,
     job::{Attempt, JobId, WorkerId},
@@ -13,6 +15,8 @@ use super::{
 
 /// An entry that heartbeats do not name is sent again after this.
 const RESEND_MS: u64 = 1_500;
+/// Entries that are sent again at once, since each may bring its input along; the rest waits for heartbeats.
+const RESENT_AT_ONCE: usize = 4_096;
 
 impl Farm {
     pub(super) fn report(
@@ -153,6 +157,35 @@ impl Farm {
             let waits = |named: &InFlight| named.stage != Stage::Proving;
             self.work.wants_dispatch |= in_flight.len() > 1 && in_flight.iter().any(waits);
             self.refresh(worker);
+        }
+    }
+
+    /// Sends what is in flight again, with its inputs: the queue lost them. A worker that has the attempt already, or has ended
+    /// it, says so.
+    pub(super) fn resend(&mut self, now: u64, effects: &mut Vec<FarmEffect>) {
+        let in_flight = self.work.in_flight.values().flatten().copied();
+        let mut oldest: Vec<(u64, u32)> = in_flight.collect();
+        oldest.sort_unstable();
+        let mut left = RESENT_AT_ONCE;
+        for (_, batch_no) in oldest {
+            let Some(job) = self.jobs.get_mut(&batch_no) else { continue };
+            let mut laid = BTreeSet::new();
+            for place in 0..job.live.len() {
+                let worker = job.live[place].worker.clone();
+                let Some(process) = self.work.registry.get(&worker).map(|known| known.process) else {
+                    continue;
+                };
+                if left == 0 {
+                    return;
+                }
+                left -= 1;
+                job.live[place].sent = now;
+                if laid.insert(worker.pool.clone()) {
+                    effects.push(FarmEffect::Input { pool: worker.pool.clone(), batch_no });
+                }
+                let control = Control::Job(Self::entry(batch_no, job, job.live[place].attempt));
+                effects.push(FarmEffect::Send { worker, directive: Directive { process, control } });
+            }
         }
     }
 

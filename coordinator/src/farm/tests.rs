@@ -247,6 +247,33 @@ fn an_entry_that_heartbeats_do_not_name_is_sent_again_as_the_same_attempt() {
 }
 
 #[test]
+fn what_a_wiped_queue_lost_is_sent_again_at_once_as_the_same_attempts() {
+    let mut bench = Bench::new();
+    bench.register("a");
+    bench.register("rack/b");
+    bench.enqueue(1..=3);
+    let granted = bench.granted();
+    assert_eq!(granted.len(), 3);
+    bench.prove("a", 1);
+    bench.granted();
+    bench.effects.clear();
+    bench.step(FarmCommand::QueueWiped);
+    let inputs: Vec<_> =
+        bench.effects.iter().filter(|effect| matches!(effect, FarmEffect::Input { .. })).cloned().collect();
+    let laid = |pool, batch_no| FarmEffect::Input { pool, batch_no };
+    assert_eq!(
+        inputs,
+        [laid(rack(), 2), laid(PoolName::default(), 3)],
+        "before their jobs, and nothing proven"
+    );
+    assert_eq!(bench.granted(), [job("rack/b", 2, 1), job("a", 3, 1)]);
+    // Heartbeats that left before do not send it a third time.
+    bench.now += 1_000;
+    bench.say("a", WorkerEvent::Heartbeat { in_flight: Vec::new(), card: None });
+    assert_eq!(bench.granted(), []);
+}
+
+#[test]
 fn a_proof_closes_every_other_attempt_and_drops_the_inputs() {
     let mut bench = Bench::new();
     bench.enqueue(1..=1);

@@ -48,7 +48,8 @@ impl Schedule {
                 world.seen.wipes += 1;
                 if world.dice.one_in(2) {
                     world.say(|| "the queue is wiped".to_owned());
-                    world.streams.wipe();
+                    let told = world.dice.one_in(2);
+                    world.streams.wipe(told);
                 } else {
                     world.say(|| "a key of the queue is deleted".to_owned());
                     world.delete_a_key();

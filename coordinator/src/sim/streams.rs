@@ -27,12 +27,15 @@ pub struct Streams {
     events: BTreeMap<PoolName, VecDeque<(u64, PoolEvent)>>,
     last_event: u64,
     directives: BTreeMap<WorkerId, VecDeque<Directive>>,
+    /// Whether the next poll tells of a wipe.
+    wiped: bool,
 }
 
 impl Streams {
-    pub fn wipe(&mut self) {
+    /// `told`: whether the coordinator hears of it.
+    pub fn wipe(&mut self, told: bool) {
         let (last_event, open) = (self.last_event, std::mem::take(&mut self.open));
-        *self = Self { last_event, open, ..Self::default() };
+        *self = Self { last_event, open, wiped: told, ..Self::default() };
     }
 
     pub fn input(&self, pool: &PoolName, job: JobId) -> Option<Arc<[u8]>> {
@@ -205,7 +208,8 @@ impl CoordinatorQueue for SimQueue {
             seen.clear();
         }
         let most = world.dice.within(1, BATCH) as usize;
-        let mut batch = EventBatch::default();
+        let wiped = std::mem::take(&mut world.streams.wiped);
+        let mut batch = EventBatch { wiped, ..EventBatch::default() };
         let mut cursors = Cursors::default();
         for (pool, stream) in &world.streams.events {
             if !world.streams.open.contains(pool) {

@@ -9,7 +9,7 @@
 //!   before they were acknowledged. The pool of an event is the stream it came from, whatever it says. What cannot be
 //!   decoded is counted and skipped. A stream that is oversized, unwritable or no stream is replaced by an empty one.
 //! - **Directives** reach the worker they are for, in order. They may be lost with their stream; the coordinator sends what
-//!   still holds again when heartbeats show that it is missing.
+//!   still holds again when heartbeats show that it is missing, and all of it at once when the queue says that it was wiped.
 //! - An **input** is there before the job that needs it, until it is removed or its time to live is over.
 //! - Everything is bounded: streams in entries and bytes, directives per worker, the bytes of one poll.
 //!
@@ -101,11 +101,14 @@ pub struct EventBatch {
     pub troubles: Vec<(PoolName, Trouble)>,
     /// Acknowledge this once the effects of all events are durable; nothing if there are none.
     pub up_to: Option<Cursors>,
+    /// Whether everything written before this poll may be gone: what still holds is to be written again. Said once, and not
+    /// of what was gone when this side connected.
+    pub wiped: bool,
 }
 
 impl EventBatch {
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.troubles.is_empty() && self.up_to.is_none()
+        self.events.is_empty() && self.troubles.is_empty() && self.up_to.is_none() && !self.wiped
     }
 }
 

@@ -45,8 +45,9 @@ struct Polled {
     cursor: EventCursor,
 }
 
-/// What the script of polls answers for one stream.
-type Answer = (usize, String, Vec<redis::Value>);
+/// What the script of polls answers: whether the mark was gone, and of each stream with news its number, why it was replaced,
+/// and its entries.
+type Answer = (bool, Vec<(usize, String, Vec<redis::Value>)>);
 
 impl RedisCoordinator {
     /// Connects; the first batch starts with the oldest event not acknowledged.
@@ -63,6 +64,8 @@ impl RedisCoordinator {
             pools: Mutex::default(),
         };
         let _: String = coordinator.commands.call(&redis::cmd("PING"), Duration::ZERO).await?;
+        // Sets the mark of a queue that was empty: only what is gone from here on is news.
+        coordinator.poll().await?;
         Ok(coordinator)
     }
 
@@ -73,10 +76,8 @@ impl RedisCoordinator {
     async fn poll(&self) -> Result<EventBatch, QueueError> {
         let pools: Vec<(PoolName, Polled)> =
             self.pools().iter().map(|(pool, polled)| (pool.clone(), *polled)).collect();
-        if pools.is_empty() {
-            return Ok(EventBatch::default());
-        }
-        let keys: Vec<String> = pools.iter().map(|(pool, _)| self.keys.events(pool)).collect();
+        let events = pools.iter().map(|(pool, _)| self.keys.events(pool));
+        let keys: Vec<String> = std::iter::once(self.keys.mark()).chain(events).collect();
         let mut command = eval(script::POLL, &keys);
         command.arg(self.limits.event_bytes).arg(self.limits.poll_events);
         command.arg(self.limits.poll_bytes).arg(MAX_MESSAGE).arg(millis(ID_AHEAD));
@@ -84,8 +85,8 @@ impl RedisCoordinator {
             let most = if *is_open { self.limits.events } else { 0 };
             command.arg(ms).arg(seq).arg(most);
         }
-        let polled: Vec<Answer> = self.reader.call(&command, Duration::ZERO).await?;
-        let mut batch = EventBatch::default();
+        let (wiped, polled): Answer = self.reader.call(&command, Duration::ZERO).await?;
+        let mut batch = EventBatch { wiped, ..EventBatch::default() };
         let mut cursors = Cursors::default();
         for (number, why, entries) in polled {
             let Some((pool, Polled { is_open, .. })) = number.checked_sub(1).and_then(|i| pools.get(i))

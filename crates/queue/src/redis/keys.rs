@@ -24,6 +24,11 @@ impl Keys {
         format!("{}pool:{pool}:{name}", self.prefix)
     }
 
+    /// There as long as nothing was wiped.
+    pub(super) fn mark(&self) -> String {
+        format!("{}mark", self.prefix)
+    }
+
     pub(super) fn events(&self, pool: &PoolName) -> String {
         self.of_pool(pool, "events")
     }

@@ -25,7 +25,7 @@ use tokio::{
 };
 use wire::{InstanceName, JobId, PoolName, Report, codec::Message};
 
-use super::{PROCESS, SOON, directive, event, farm::Farm, from, input, job, open, pool};
+use super::{PROCESS, QUIET, SOON, directive, event, farm::Farm, from, input, job, open, pool};
 
 /// The farm's promise: this long after trouble at the latest it goes on.
 const RECOVERY: Duration = Duration::from_secs(10);
@@ -74,22 +74,29 @@ impl Scene {
         let bytes = vec![number as u8; 1 << 20];
         let writes =
             [open(&["honest", "stolen"]), input("honest", number, &bytes), directive(id, job(number))];
-        again(async || self.coordinator.write(&writes).await).await;
-        while again(async || self.honest.next_control(SOON).await).await != Some(job(number)) {}
-        assert!(again(async || self.honest.input(JobId(number)).await).await == bytes);
-        again(async || self.honest.emit(&event(number as usize)).await).await;
         let wanted = from(id, event(number as usize));
-        let mut arrived = false;
-        while !arrived {
-            let batch = again(async || self.coordinator.next_events(SOON).await).await;
-            arrived = batch.events.contains(&wanted);
-            if let Some(up_to) = batch.up_to {
-                again(async || self.coordinator.write(&[QueueWrite::Acknowledge(up_to.clone())]).await).await;
+        let send = async {
+            again(async || self.coordinator.write(&writes).await).await;
+            while again(async || self.honest.next_control(SOON).await).await != Some(job(number)) {}
+            assert!(again(async || self.honest.input(JobId(number)).await).await == bytes);
+            again(async || self.honest.emit(&event(number as usize)).await).await;
+        };
+        // The coordinator polls whether or not the server takes its writes.
+        let read = async {
+            let mut arrived = false;
+            while !arrived {
+                let batch = again(async || self.coordinator.next_events(QUIET).await).await;
+                arrived = batch.events.contains(&wanted);
+                if let Some(up_to) = batch.up_to {
+                    let acknowledge = [QueueWrite::Acknowledge(up_to)];
+                    again(async || self.coordinator.write(&acknowledge).await).await;
+                }
+                seen.events.extend(batch.events.into_iter().filter(|found| found.worker.pool != id.pool));
+                assert!(batch.troubles.iter().all(|(of, _)| *of != id.pool), "{:?}", batch.troubles);
+                seen.troubles.extend(batch.troubles);
             }
-            seen.events.extend(batch.events.into_iter().filter(|found| found.worker.pool != id.pool));
-            assert!(batch.troubles.iter().all(|(of, _)| *of != id.pool), "{:?}", batch.troubles);
-            seen.troubles.extend(batch.troubles);
-        }
+        };
+        tokio::join!(send, read);
         let over = [
             QueueWrite::RemoveInput { pool: id.pool.clone(), job: JobId(number) },
             QueueWrite::Forget { worker: id.clone() },

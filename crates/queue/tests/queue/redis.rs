@@ -8,7 +8,7 @@ use std::{
 };
 
 use queue::{
-    CoordinatorQueue, QueueError, QueueWrite, Replaced, Trouble, WorkerQueue,
+    CoordinatorQueue, EventBatch, QueueError, QueueWrite, Replaced, Trouble, WorkerQueue,
     redis::{Limits, RedisCoordinator, RedisWorker},
 };
 use redis::aio::MultiplexedConnection;
@@ -86,7 +86,13 @@ async fn a_wiped_redis_loses_what_it_held_and_both_sides_go_on() {
     tokio::time::sleep(QUIET).await;
     let () = redis::cmd("FLUSHALL").query_async(&mut farm.admin().await).await.unwrap();
 
-    assert!(coordinator.next_events(QUIET).await.unwrap().is_empty(), "what was lost is lost");
+    let after = coordinator.next_events(QUIET).await.unwrap();
+    assert_eq!(
+        after,
+        EventBatch { wiped: true, ..EventBatch::default() },
+        "what was lost is lost, and it is said"
+    );
+    assert!(coordinator.next_events(QUIET).await.unwrap().is_empty(), "once");
     assert_eq!(w.next_control(QUIET).await.unwrap(), None);
     assert_eq!(w.input(JobId(2)).await, Err(QueueError::NoInput(JobId(2))));
     coordinator.write(&[directive(&id, job(3))]).await.unwrap();
@@ -126,6 +132,22 @@ async fn a_killed_redis_comes_back_with_everything_and_both_sides_go_on() {
     liveness.beat(&event(4)).unwrap();
     until_event(&coordinator, |found| found.event == event(4)).await;
     both_sides_go_on(&coordinator, &w, 5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_redis_is_read_on_and_says_that_it_was_wiped_once_it_has_room() {
+    let farm = Farm::start();
+    let coordinator = farm.coordinator().await;
+    let w = farm.worker("a/w").await;
+    coordinator.write(&[open(&["a"])]).await.unwrap();
+    let mut admin = farm.admin().await;
+    let () = redis::cmd("FLUSHALL").query_async(&mut admin).await.unwrap();
+    w.emit(&event(1)).await.unwrap();
+    let () = command("CONFIG SET maxmemory 1").query_async(&mut admin).await.unwrap();
+    let full = coordinator.next_events(SOON).await.unwrap();
+    assert_eq!((full.events, full.wiped), (vec![from(w.id(), event(1))], false));
+    let () = command("CONFIG SET maxmemory 0").query_async(&mut admin).await.unwrap();
+    assert!(coordinator.next_events(SOON).await.unwrap().wiped);
 }
 
 /// Commands that put a value of each type under a key.
@@ -338,7 +360,7 @@ async fn what_nobody_renews_expires() {
     tokio::time::sleep(Duration::from_millis(400)).await;
     let left: Vec<String> =
         redis::cmd("KEYS").arg(farm.key("*")).query_async(&mut farm.admin().await).await.unwrap();
-    assert_eq!(left, [] as [&str; 0]);
+    assert_eq!(left, [farm.key("mark")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
