@@ -103,8 +103,8 @@ pub async fn measure() {
     }
 }
 
-/// A payment, and a kill while its batch is proved; every tenth time (or as `PROOFMILL_CRASH_LEADER_EVERY` says) the leader, else the worker. Whatever was killed
-/// before has been made good by then: one death is measured, not two of the same job.
+/// A payment, and a kill while its batch is proved; every tenth time (or as `PROOFMILL_CRASH_LEADER_EVERY` says) the leader,
+/// else the worker. Whatever was killed before has been made good by then: one death is measured, not two of the same job.
 async fn kill_one(world: &mut World, turn: u32) -> Killed {
     assert!(
         eventually(PATIENCE, async || jobs(world).await == 0).await,
@@ -242,8 +242,10 @@ async fn idle(world: &mut World) {
     assert!(eventually(PATIENCE, async || jobs(world).await == 0).await, "the backlog is not proved");
     let (wall, busy) = (began.elapsed().as_secs_f64(), proved_seconds(world).await - before);
     println!(
-        "one worker with {BACKLOG} batches queued: {wall:.1} s, of which its backend proved {busy:.1} s: idle {:.1} %",
-        100.0 * (1.0 - busy / wall)
+        "one worker with {BACKLOG} batches queued: {wall:.1} s, of which its backend proved {busy:.1} s: idle {:.1} %, \
+         {:.1} ms a proof",
+        100.0 * (1.0 - busy / wall),
+        1000.0 * (wall - busy) / BACKLOG as f64
     );
     world.settle().await;
 }
