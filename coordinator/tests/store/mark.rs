@@ -1,10 +1,15 @@
 //! The high-water mark in a real Redis, which is lost, refuses and comes back.
 
+use std::time::Duration;
+
 use coordinator::{
     mark::{HighWater, Mark, RedisMark},
     state::event::OperationId,
 };
-use queue::redis::Settings;
+use queue::{
+    CoordinatorQueue,
+    redis::{RedisCoordinator, Settings},
+};
 use testbed::redis::Redis;
 
 fn mark(sequence: u64) -> HighWater {
@@ -41,4 +46,19 @@ fn the_mark_in_redis_only_rises_and_is_written_again_after_a_loss() {
     redis.restart().unwrap();
     one.raise(&mark(103)).unwrap();
     assert_eq!(one.read().unwrap(), Some(mark(103)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mark_and_the_queue_share_a_prefix_and_no_key() {
+    let redis = Redis::start().unwrap();
+    let settings = Settings::new(redis.url(), "pm:31337:0xc0");
+    let queue = RedisCoordinator::connect(&settings).await.unwrap();
+    let mut marked = RedisMark::new(&settings).unwrap();
+    assert_eq!(marked.read().unwrap(), None, "a queue that was polled is no mark");
+    marked.raise(&mark(5)).unwrap();
+    redis.wipe().unwrap();
+    // Written again before the next poll.
+    marked.raise(&mark(6)).unwrap();
+    assert!(queue.next_events(Duration::from_secs(5)).await.unwrap().wiped);
+    assert_eq!(marked.read().unwrap(), Some(mark(6)));
 }

@@ -77,7 +77,7 @@ impl RedisCoordinator {
         let pools: Vec<(PoolName, Polled)> =
             self.pools().iter().map(|(pool, polled)| (pool.clone(), *polled)).collect();
         let events = pools.iter().map(|(pool, _)| self.keys.events(pool));
-        let keys: Vec<String> = std::iter::once(self.keys.mark()).chain(events).collect();
+        let keys: Vec<String> = std::iter::once(self.keys.kept()).chain(events).collect();
         let mut command = eval(script::POLL, &keys);
         command.arg(self.limits.event_bytes).arg(self.limits.poll_events);
         command.arg(self.limits.poll_bytes).arg(MAX_MESSAGE).arg(millis(ID_AHEAD));

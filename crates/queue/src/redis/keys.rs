@@ -25,8 +25,8 @@ impl Keys {
     }
 
     /// There as long as nothing was wiped.
-    pub(super) fn mark(&self) -> String {
-        format!("{}mark", self.prefix)
+    pub(super) fn kept(&self) -> String {
+        format!("{}queue:kept", self.prefix)
     }
 
     pub(super) fn events(&self, pool: &PoolName) -> String {

@@ -360,7 +360,7 @@ async fn what_nobody_renews_expires() {
     tokio::time::sleep(Duration::from_millis(400)).await;
     let left: Vec<String> =
         redis::cmd("KEYS").arg(farm.key("*")).query_async(&mut farm.admin().await).await.unwrap();
-    assert_eq!(left, [farm.key("mark")]);
+    assert_eq!(left, [farm.key("queue:kept")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
