@@ -148,7 +148,7 @@ pub(crate) async fn deliver(batch: EventBatch, verifier: &Arc<dyn ProofVerifier>
     wire::failpoint("queue.read");
     let mut events = Vec::with_capacity(batch.events.len());
     if batch.wiped {
-        tracing::info!("the queue holds nothing of this deployment; what is in flight is sent again");
+        tracing::warn!("the queue was wiped; attempts in flight are sent again");
         events.push(FromQueue::Wiped);
     }
     for (pool, trouble) in batch.troubles {

@@ -1,8 +1,6 @@
 //! What each report of a worker does. The pool of a report is certain; everything else is what a stranger wrote, and costs at
 //! most that pool.
 
-use std::collections::BTreeSet;
-
 use wire::{
     Control, Directive, FailureKind, InFlight, ProcessId, Registration, Stage, WorkerEvent,
     job::{Attempt, JobId, WorkerId},
@@ -141,15 +139,11 @@ impl Farm {
             !in_flight.iter().any(|named| (named.job, named.attempt) == key)
         });
         for (batch_no, attempt) in missing.collect::<Vec<_>>() {
-            let Some(job) = self.jobs.get_mut(&batch_no) else { continue };
-            let entry = Self::entry(batch_no, job, attempt);
-            let lease = job.live.iter_mut().find(|lease| lease.attempt == attempt);
-            if let Some(lease) = lease.filter(|lease| lease.sent + RESEND_MS <= now) {
-                lease.sent = now;
-                // The input may be lost as well.
-                effects.push(FarmEffect::Input { pool: worker.pool.clone(), batch_no });
-                let directive = Directive { process, control: Control::Job(entry) };
-                effects.push(FarmEffect::Send { worker: worker.clone(), directive });
+            let lease = self.jobs.get(&batch_no).and_then(|job| {
+                job.live.iter().find(|lease| lease.attempt == attempt && lease.sent + RESEND_MS <= now)
+            });
+            if lease.is_some() {
+                self.send_again(worker, process, batch_no, attempt, now, effects);
             }
         }
         if let Some(known) = self.work.registry.get_mut(worker) {
@@ -160,33 +154,38 @@ impl Farm {
         }
     }
 
-    /// Sends what is in flight again, with its inputs: the queue lost them. A worker that has the attempt already, or has ended
-    /// it, says so.
+    /// Sends the oldest attempts in flight again: the queue lost them. A worker that has the attempt already ignores it, one that
+    /// has ended it reports the end again.
     pub(super) fn resend(&mut self, now: u64, effects: &mut Vec<FarmEffect>) {
-        let in_flight = self.work.in_flight.values().flatten().copied();
-        let mut oldest: Vec<(u64, u32)> = in_flight.collect();
+        let mut oldest: Vec<(u64, u32)> = self.work.in_flight.values().flatten().copied().collect();
         oldest.sort_unstable();
-        let mut left = RESENT_AT_ONCE;
-        for (_, batch_no) in oldest {
-            let Some(job) = self.jobs.get_mut(&batch_no) else { continue };
-            let mut laid = BTreeSet::new();
-            for place in 0..job.live.len() {
-                let worker = job.live[place].worker.clone();
-                let Some(process) = self.work.registry.get(&worker).map(|known| known.process) else {
-                    continue;
-                };
-                if left == 0 {
-                    return;
-                }
-                left -= 1;
-                job.live[place].sent = now;
-                if laid.insert(worker.pool.clone()) {
-                    effects.push(FarmEffect::Input { pool: worker.pool.clone(), batch_no });
-                }
-                let control = Control::Job(Self::entry(batch_no, job, job.live[place].attempt));
-                effects.push(FarmEffect::Send { worker, directive: Directive { process, control } });
-            }
+        let jobs = oldest.into_iter().filter_map(|(_, batch_no)| Some((batch_no, self.jobs.get(&batch_no)?)));
+        let leases = jobs.flat_map(|(batch_no, job)| job.live.iter().map(move |lease| (batch_no, lease)));
+        let known = leases.filter_map(|(batch_no, lease)| {
+            let process = self.work.registry.get(&lease.worker)?.process;
+            Some((lease.worker.clone(), process, batch_no, lease.attempt))
+        });
+        for (worker, process, batch_no, attempt) in known.take(RESENT_AT_ONCE).collect::<Vec<_>>() {
+            self.send_again(&worker, process, batch_no, attempt, now, effects);
         }
+    }
+
+    /// Sends the entry of an attempt in flight again, with its input, which may be lost as well.
+    fn send_again(
+        &mut self,
+        worker: &WorkerId,
+        process: ProcessId,
+        batch_no: u32,
+        attempt: u32,
+        now: u64,
+        effects: &mut Vec<FarmEffect>,
+    ) {
+        let Some(job) = self.jobs.get_mut(&batch_no) else { return };
+        let control = Control::Job(Self::entry(batch_no, job, attempt));
+        let Some(lease) = job.live.iter_mut().find(|lease| lease.attempt == attempt) else { return };
+        lease.sent = now;
+        effects.push(FarmEffect::Input { pool: worker.pool.clone(), batch_no });
+        effects.push(FarmEffect::Send { worker: worker.clone(), directive: Directive { process, control } });
     }
 
     /// Answers a report that nobody asked for, within the pool's budget. What is dropped is asked for again.

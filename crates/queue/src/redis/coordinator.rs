@@ -45,7 +45,7 @@ struct Polled {
     cursor: EventCursor,
 }
 
-/// What the script of polls answers: whether the mark was gone, and of each stream with news its number, why it was replaced,
+/// What the script of polls answers: whether the sentinel key was gone, and of each stream with news its number, why it was replaced,
 /// and its entries.
 type Answer = (bool, Vec<(usize, String, Vec<redis::Value>)>);
 
@@ -64,7 +64,7 @@ impl RedisCoordinator {
             pools: Mutex::default(),
         };
         let _: String = coordinator.commands.call(&redis::cmd("PING"), Duration::ZERO).await?;
-        // Sets the mark of a queue that was empty: only what is gone from here on is news.
+        // Sets the sentinel key: only a wipe after this is reported.
         coordinator.poll().await?;
         Ok(coordinator)
     }

@@ -24,7 +24,7 @@ impl Keys {
         format!("{}pool:{pool}:{name}", self.prefix)
     }
 
-    /// There as long as nothing was wiped.
+    /// The sentinel key: its absence shows that Redis was wiped.
     pub(super) fn kept(&self) -> String {
         format!("{}queue:kept", self.prefix)
     }

@@ -1,9 +1,9 @@
 -- Reads the next events of each pool. A stream that is oversized, unwritable or no stream is replaced by an empty one; no
 -- entry is read before length and bytes of its stream were looked at.
--- KEYS: a mark that only the coordinator writes, then the pools' streams of events
+-- KEYS: the sentinel key, which only the coordinator writes, then the pools' streams of events
 -- ARGV: most bytes, entries per poll, bytes per poll, longest message, how far in the future (milliseconds) an id may lie,
 -- then per stream the cursor's two numbers and the most entries
--- Answers 1 if the mark was gone, so that whatever was written before is gone too, else 0; then for each stream with news:
+-- Answers 1 if the sentinel key was gone, so that whatever was written before is gone too, else 0; then for each stream with news:
 -- {its number, why it was replaced or '', {id, message or false, ...}}.
 local bytes_max, per_poll, bytes_per_poll = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local longest, ahead = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -15,7 +15,7 @@ local function last_id(key)
         if info[i] == 'last-generated-id' then return string.match(info[i + 1], '^(%d+)-(%d+)$') end
     end
 end
--- A full server takes no mark: what is gone is said once it does.
+-- A full server does not take it: the wipe is reported once there is room.
 local wiped = redis.call('TYPE', KEYS[1]).ok == 'none' and redis.pcall('SET', KEYS[1], '').ok ~= nil
 local answer = {}
 for i = 1, #KEYS - 1 do
