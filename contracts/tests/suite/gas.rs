@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use bn254::Fr;
-use contracts::{Config, Record, bindings, calls};
+use contracts::{Config, MintEntry, Record, bindings, calls};
 use ethers::abi::AbiEncode;
 
 use crate::BACKEND;
@@ -51,7 +51,7 @@ fn measure() -> Vec<(&'static str, u64)> {
     let deposited = first_two(&mill);
     batch = mill.batch(S3M1);
     batch.mints = vec![deposited[0]];
-    list.push(("submitBatch s3m1, 1 mint, 0 records", mill.submit(&batch).gas));
+    list.push(("submitBatch s3m1, 1 mint, 0 records", at_any_second(mill.submit(&batch).gas, &batch.mints)));
     batch = mill.batch(S3M1);
     batch.records = withdrawals(1, 1);
     mill.submit(&batch);
@@ -64,11 +64,12 @@ fn measure() -> Vec<(&'static str, u64)> {
     batch = mill.batch(S3M1);
     batch.mints = vec![deposited[1]];
     batch.records = withdrawals(6, 3);
-    list.push(("submitBatch s3m1, 1 mint, 3 records", mill.submit(&batch).gas));
+    list.push(("submitBatch s3m1, 1 mint, 3 records", at_any_second(mill.submit(&batch).gas, &batch.mints)));
     batch = mill.batch(S60M4);
     batch.mints = entries;
     batch.records = withdrawals(9, 60);
-    list.push(("submitBatch s60m4, 2 mints, 60 withdrawals", mill.submit(&batch).gas));
+    let gas = at_any_second(mill.submit(&batch).gas, &batch.mints);
+    list.push(("submitBatch s60m4, 2 mints, 60 withdrawals", gas));
 
     for (name, count) in SUBMIT_BATCHES.into_iter().zip([1, 2, 8, 32]) {
         let chain = mill.chain(&vec![S3M1; count]);
@@ -102,12 +103,19 @@ fn measure() -> Vec<(&'static str, u64)> {
     list
 }
 
+/// What a call with these mints takes when no byte of their deadlines is zero: a deadline is the clock's, and a zero byte
+/// of call data costs 12 gas less than another (EIP-2028). The upper four bytes are zero until 2106.
+fn at_any_second(gas: u64, mints: &[MintEntry]) -> u64 {
+    let zeros = |mint: &MintEntry| mint.deadline.to_be_bytes()[4..].iter().filter(|&&byte| byte == 0).count();
+    gas + 12 * mints.iter().map(zeros).sum::<usize>() as u64
+}
+
 /// 21000, 4 for each zero byte of data and 16 for each other one (EIP-2028).
 fn intrinsic(data: &[u8]) -> u64 {
     21_000 + data.iter().map(|&byte| if byte == 0 { 4 } else { 16 }).sum::<u64>()
 }
 
-fn first_two(mill: &Mill) -> Vec<contracts::MintEntry> {
+fn first_two(mill: &Mill) -> Vec<MintEntry> {
     let logs = mill
         .rpc
         .ask(
