@@ -24,14 +24,12 @@ use contracts::{
     types::{CircuitKey, Config},
 };
 use coordinator::{
-    chain::{
-        ChainError, Fees,
-        evm::{AccountKey, Broadcast, Contract, DEV_CHAIN_IDS, Deployed, Deployer, Plan, TxError},
-    },
+    chain::evm::{AccountKey, Broadcast, Contract, DEV_CHAIN_IDS, Deployed, Deployer, Plan, TxError},
     http::Endpoint,
 };
 use eyre::{WrapErr, bail, ensure, eyre};
 use gpu_worker::key_path;
+use protocol::l1::{ChainError, Fees};
 
 mod file;
 #[cfg(all(test, unix))]

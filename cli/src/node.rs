@@ -20,19 +20,19 @@ use coordinator::{
     chain::evm::{self, AccountKey, EvmSettings, RemoteSigner, Signer, TransportLimits},
     http::{ClientIdentity, Endpoint, TlsOptions},
     mark::{Loss, Marks},
-    service::Address,
     store::{FolderLock, Store},
     verifier::Groth16Verifier,
 };
 use eyre::{WrapErr, bail};
-use gpu_worker::card::Monitor;
 use gpu_worker::{
     Circuit, Worker,
     backend::{Choice, Kind},
+    card::Monitor,
 };
+use protocol::{Address, ecdsa::OperatorKey};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use wire::{InstanceName, PoolName, ProcessId, WorkerId, ecdsa::OperatorKey};
+use wire::{InstanceName, PoolName, ProcessId, WorkerId};
 
 mod admission;
 mod farm_queue;

@@ -108,7 +108,7 @@ fn a_batch_is_proved_from_the_files_that_rapidsnark_takes() {
 
 /// A circuit without constraints, and a key of snarkjs for it: small, so that a proof takes no time.
 fn data(name: &str) -> String {
-    format!("{}/../prover/tests/suite/data/snarkjs/{name}", env!("CARGO_MANIFEST_DIR"))
+    format!("{}/../crates/prover/tests/suite/data/snarkjs/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 fn files_in(folder: &Path) -> Vec<String> {

@@ -28,17 +28,18 @@ use coordinator::{
     Config, Parts,
     chain::memory::MemoryChain,
     mark::{Loss, Marks},
-    service::{DirectoryEntry, Service, SpendRequest, SubmitRequest},
+    service::Service,
     start,
     store::{Leadership, PostgresSettings, PostgresStore, SqliteStore, Store},
     verifier::ProofVerifier,
 };
-use queue::memory::{Limits, MemoryQueue};
-use testbed::postgres::{Postgres, Settings};
-use wire::{
+use protocol::{
+    DirectoryEntry, SpendRequest, SubmitRequest,
     ecdsa::OperatorKey,
     eip712::{self, SigningDomain, TypedMessage},
 };
+use queue::memory::{Limits, MemoryQueue};
+use testbed::postgres::{Postgres, Settings};
 
 /// Nothing is proven here.
 struct NoProofs;

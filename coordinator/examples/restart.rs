@@ -23,7 +23,7 @@ use circuits::{
 };
 use coordinator::{
     Config, Parts, ScaleFromZero, SnapshotSettings,
-    chain::{Chain, Deposit, Logs, memory::MemoryChain},
+    chain::{Chain, memory::MemoryChain},
     mark::Marks,
     settlement::SettlementRecord,
     start,
@@ -34,14 +34,16 @@ use coordinator::{
     store::{SqliteStore, Store},
     verifier::ProofVerifier,
 };
+use protocol::{
+    ecdsa::OperatorKey,
+    eip712::SigningDomain,
+    l1::{Deposit, Logs},
+};
 use queue::{
     WorkerQueue,
     memory::{Limits, MemoryQueue},
 };
-use wire::{
-    CircuitSupport, Control, ProcessId, Registration, WorkerEvent, WorkerId, ecdsa::OperatorKey,
-    eip712::SigningDomain,
-};
+use wire::{CircuitSupport, Control, ProcessId, Registration, WorkerEvent, WorkerId};
 
 const SHAPE: Shape = Shape::S4M60;
 const OWNERS: u64 = 1_000;

@@ -14,11 +14,9 @@ use circuits::{
     slot::{SlotEffect, SlotInput},
     tree::CAPACITY,
 };
-
-use crate::{
-    chain::{Deposit, ForcedRequest},
-    ledger::accept::Placement,
-    state::event::OperationId,
+use protocol::{
+    OperationId, Placement,
+    l1::{Deposit, ForcedRequest},
 };
 use serde::{Deserialize, Serialize};
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bn254::Fr;
 use circuits::shape::{MAX_RECORDS, Shape};
-use wire::eip712::SigningDomain;
+use protocol::eip712::SigningDomain;
 
 use crate::{
     batcher::SealRules,

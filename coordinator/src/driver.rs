@@ -40,17 +40,13 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use protocol::OperationId;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
     farm::FarmCommand,
     mark::{Compared as Marked, HighWater, Kept, digest},
-    state::{
-        State, StateError,
-        event::{OperationId, Stamped},
-        lines,
-        rows::Row,
-    },
+    state::{State, StateError, event::Stamped, lines, rows::Row},
     store::{Leadership, Store, StoreError},
     trace::TraceId,
     views::Views,

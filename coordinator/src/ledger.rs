@@ -23,12 +23,10 @@ use circuits::{
     leaf::CoinRange,
     slot::{ForcedEntry, HeldLeaf},
 };
+use protocol::{Address, Balances};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    layered::Layered,
-    service::{Address, Balances},
-};
+use crate::layered::Layered;
 
 pub mod accept;
 pub mod directory;

@@ -18,10 +18,11 @@
 
 use std::{fmt, path::Path};
 
+use protocol::OperationId;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    state::event::{OperationId, Stamped},
+    state::event::Stamped,
     store::{Store, StoreError},
 };
 

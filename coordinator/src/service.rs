@@ -8,13 +8,14 @@ use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use bn254::Fr;
-use circuits::{baby_jubjub::Point, eddsa::Signature, leaf::CoinRange, message::SignedKind, shape::Shape};
-use serde::{Deserialize, Serialize};
+use circuits::{leaf::CoinRange, shape::Shape};
+use protocol::{
+    Address, Balances, DirectoryEntry, Draft, OperationId, OperationKind, PrepareSend, PrepareWithdraw,
+    Stage, SubmitRequest, TimelineEntry,
+};
 use wire::CardReading;
 
-pub use crate::{state::event::OperationId, store::history::ListOf};
-
-pub type Address = [u8; 20];
+pub use crate::store::history::ListOf;
 
 /// A refusal that the caller can act on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,25 +31,6 @@ pub struct UserError {
     pub retryable: bool,
     /// When that may be, if it is known.
     pub retry_after: Option<Duration>,
-}
-
-/// How far something has come. The order is the order of life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Stage {
-    Accepted,
-    Sealed,
-    Proving,
-    Proven,
-    Submitted,
-    Final,
-}
-
-/// Coins of an address: accepted by the coordinator, under the proven root, under a final root on L1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Balances {
-    pub accepted: u64,
-    pub proven: u64,
-    pub finalized: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,81 +53,6 @@ pub struct AccountView {
     pub coins: Vec<CoinView>,
 }
 
-/// A directory entry as its owner signed it (EIP-712 `DirectoryEntry`); clients verify it themselves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DirectoryEntry {
-    pub owner: Address,
-    pub key: Point,
-    pub key_epoch: u32,
-    pub signature: Vec<u8>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PrepareSend {
-    pub sender: Address,
-    pub recipient: Address,
-    pub amount: u64,
-    /// Pay to the key-less account of a recipient without a directory entry.
-    pub allow_vault: bool,
-    /// Default: the open batch plus a small number.
-    pub valid_until: Option<u32>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PrepareWithdraw {
-    pub sender: Address,
-    pub amount: u64,
-    pub valid_until: Option<u32>,
-}
-
-/// One leaf to sign for, with all that a wallet needs to compute M itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DraftSpend {
-    pub index: u64,
-    pub range: CoinRange,
-    pub split: u64,
-    pub key: Point,
-    pub leaf: Fr,
-    /// M, for comparison only: a wallet refuses a draft whose M differs from its own.
-    pub message: Fr,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draft {
-    pub kind: SignedKind,
-    pub sender: Address,
-    pub recipient: Option<Address>,
-    /// The account paid (0 for a withdrawal), and the entry it comes from (none: a vault).
-    pub recipient_account: Fr,
-    pub recipient_entry: Option<DirectoryEntry>,
-    pub amount: u64,
-    pub domain: Fr,
-    pub valid_until: u32,
-    pub spends: Vec<DraftSpend>,
-}
-
-/// A leaf and the signature over M for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpendRequest {
-    pub index: u64,
-    pub range: CoinRange,
-    pub split: u64,
-    pub key: Point,
-    pub signature: Signature,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SubmitRequest {
-    pub idempotency_key: String,
-    pub kind: SignedKind,
-    pub sender: Address,
-    /// For a send: who is paid, and to which account.
-    pub recipient: Option<Address>,
-    pub recipient_account: Fr,
-    pub valid_until: u32,
-    pub spends: Vec<SpendRequest>,
-}
-
 /// The operator's EIP-712 promise for one slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromiseView {
@@ -159,23 +66,6 @@ pub struct PromiseView {
     pub deadline: u64,
     pub signer: Address,
     pub signature: Vec<u8>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum OperationKind {
-    Mint,
-    Send,
-    Withdraw,
-    ForcedExit,
-    ForcedRekey,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TimelineEntry {
-    pub stage: Stage,
-    /// Unix milliseconds.
-    pub at: u64,
-    pub l1_tx: Option<[u8; 32]>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -40,9 +40,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bn254::Fr;
+use protocol::l1::{BatchAccepted, ContractState, Fees, Hash32, Receipt, SignedTx};
 use serde::{Deserialize, Serialize};
-
-use crate::chain::{BatchAccepted, ContractState, Fees, Hash32, Receipt, SignedTx};
 
 pub mod cost;
 mod landed;

@@ -23,17 +23,24 @@ use std::{
 };
 
 use bn254::Fr;
-use circuits::{message::SignedKind, public_data::Record, shape::Shape, slot::SlotContext, slot::SlotInput};
+use circuits::{
+    message::SignedKind,
+    public_data::Record,
+    shape::Shape,
+    slot::{SlotContext, SlotInput},
+};
+use protocol::{
+    Address, OperationId, OperationKind, Placement, Stage, TimelineEntry,
+    l1::{Deposit, ForcedRequest},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     batcher::{Batcher, Filled},
-    chain::{Deposit, ForcedRequest},
     config::Rules,
     farm::{Farm, FarmEffect, FarmRecord},
     layered::Layered,
-    ledger::{Ledger, Remembered, accept::Placement, directory::Registered},
-    service::{Address, OperationKind, Stage, TimelineEntry},
+    ledger::{Ledger, Remembered, directory::Registered},
     settlement::{KEPT_FINAL, Settlement, SettlementRecord, cost::batch_gas},
     tree::{Tree, TreeError},
 };
@@ -51,7 +58,7 @@ mod sealing;
 pub mod snapshot;
 mod views;
 
-use event::{Accepted, Event, KeyRegistered, OperationId, OpsRecord, ProofAccepted, Stamped};
+use event::{Accepted, Event, KeyRegistered, OpsRecord, ProofAccepted, Stamped};
 
 /// What the operator promises for one slot.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

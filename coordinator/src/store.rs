@@ -13,12 +13,11 @@
 
 use std::sync::Arc;
 
-use crate::{
-    service::OperationKind,
-    state::{
-        event::Stamped,
-        rows::{Checkpoint, Line, Row},
-    },
+use protocol::OperationKind;
+
+use crate::state::{
+    event::Stamped,
+    rows::{Checkpoint, Line, Row},
 };
 
 pub mod conformance;

@@ -11,21 +11,22 @@ use circuits::{
     shape::Shape,
     slot::SignedSpend,
 };
-use sha2::{Digest, Sha256};
-use wire::{
+use protocol::{
+    Address, DirectoryEntry, Draft, OperationId, SpendRequest, SubmitRequest,
     ecdsa::OperatorKey,
     eip712::{self, SigningDomain, TypedMessage},
+    l1::{Deposit, ForcedRequest, Logs},
 };
+use sha2::{Digest, Sha256};
 
 use crate::{
-    chain::{Deposit, ForcedRequest, Logs},
     config::{Config, Rules, ScaleFromZero},
     farm::FarmRecord,
     ledger::{KnownKeys, accept::verify},
-    service::{Address, DirectoryEntry, Draft, SpendRequest, SubmitRequest, UserError},
+    service::UserError,
     state::{
         State,
-        event::{Cursor, Event, KeyRegistered, OperationId, ProofAccepted, Stamped},
+        event::{Cursor, Event, KeyRegistered, ProofAccepted, Stamped},
     },
     verifier::ProofVerifier,
 };
@@ -206,7 +207,7 @@ impl Bench {
 
     /// Prepares, signs and submits a send.
     pub fn send(&mut self, from: &Holder, to: &Holder, amount: u64) -> Result<OperationId, UserError> {
-        let draft = self.state.prepare_send(&crate::service::PrepareSend {
+        let draft = self.state.prepare_send(&protocol::PrepareSend {
             sender: from.owner,
             recipient: to.owner,
             amount,
@@ -218,7 +219,7 @@ impl Bench {
     }
 
     pub fn withdraw(&mut self, from: &Holder, amount: u64) -> Result<OperationId, UserError> {
-        let draft = self.state.prepare_withdraw(&crate::service::PrepareWithdraw {
+        let draft = self.state.prepare_withdraw(&protocol::PrepareWithdraw {
             sender: from.owner,
             amount,
             valid_until: None,

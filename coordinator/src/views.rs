@@ -22,6 +22,7 @@ use arc_swap::ArcSwap;
 use bn254::Fr;
 use circuits::baby_jubjub::Point;
 use imbl::OrdMap;
+use protocol::{Address, Balances, Stage};
 
 use crate::{
     layered::Past,
@@ -29,7 +30,7 @@ use crate::{
         Leaf, Remembered,
         directory::{self, Registered},
     },
-    service::{Address, Balances, Stage, WorkerView},
+    service::WorkerView,
     state::{State, rows::Row},
 };
 

@@ -1,4 +1,4 @@
-// Transforms over Fr on domains of 2^k elements without a bit reversal, as bn254/src/ntt.rs has them.
+// Transforms over Fr on domains of 2^k elements without a bit reversal, as crates/bn254/src/ntt.rs has them.
 //
 // With the powers of the root in bit-reversed order, every block of a layer uses one twiddle factor:
 // - scatter (Cooley-Tukey butterflies) takes natural order to bit-reversed order;

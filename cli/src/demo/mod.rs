@@ -18,11 +18,12 @@ use coordinator::{
     api::client::Client,
     chain::evm::{self, AccountKey},
     mark::Loss,
-    service::Address,
 };
 use devchain::{DEV_ACCOUNTS, DevAccount, DevChain, Mining};
 use eyre::{WrapErr, bail};
 use gpu_worker::backend::{Choice, Kind};
+use protocol::Address;
+use script::{Places, Script};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -31,7 +32,6 @@ use crate::{
     ui::{Spinner, hex},
     wallet::parse_address,
 };
-use script::{Places, Script};
 
 /// A block a second: payments wait for proofs, not for blocks.
 const BLOCK_TIME: Duration = Duration::from_secs(1);

@@ -6,11 +6,9 @@
 
 use std::time::Duration;
 
-use coordinator::{
-    api::client::{Client, ClientError, OperationKind, Stage},
-    service::Address,
-};
+use coordinator::api::client::{Client, ClientError, OperationKind, Stage};
 use eyre::{WrapErr, bail, ensure};
+use protocol::Address;
 use serde::{Deserialize, Serialize};
 
 use crate::{

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use coordinator::{
-    api::client::{Batch, Client, OperationSummary, Stage},
-    service::Address,
-};
+use coordinator::api::client::{Batch, Client, OperationSummary, Stage};
+use protocol::Address;
 
 use super::script::Journal;
 use crate::ui::{eth, short_hash};

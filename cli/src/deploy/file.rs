@@ -4,8 +4,8 @@
 use std::{fs, path::Path};
 
 use circuits::shape::Shape;
-use coordinator::service::Address;
 use eyre::{WrapErr, ensure};
+use protocol::Address;
 use serde::{Deserialize, Serialize};
 
 use super::toml_file;

@@ -6,12 +6,12 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use circuits::shape::Shape;
-use coordinator::{
-    api::token::AdminToken,
-    chain::{Fees, SignedTx},
+use coordinator::api::token::AdminToken;
+use protocol::{
+    ecdsa::OperatorKey,
+    l1::{Fees, SignedTx},
 };
 use testbed::bend::{Dice, Noting, Suite};
-use wire::ecdsa::OperatorKey;
 
 use super::{Deployment, file::Circuit, journal::Journal, read_key, settings};
 

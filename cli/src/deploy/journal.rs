@@ -8,11 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coordinator::{
-    chain::{Fees, SignedTx},
-    service::Address,
-};
 use eyre::{WrapErr, ensure, eyre};
+use protocol::{
+    Address,
+    l1::{Fees, SignedTx},
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 

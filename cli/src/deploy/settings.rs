@@ -5,8 +5,8 @@
 use std::{fmt::Write, path::Path};
 
 use contracts::{settings::SETTINGS, types::Config};
-use coordinator::service::Address;
 use eyre::WrapErr;
+use protocol::Address;
 use serde::Deserialize;
 
 use super::toml_file;

@@ -2,10 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use coordinator::{
-    chain::Deployment,
-    mark::{Mark, RedisMark},
-};
+use coordinator::mark::{Mark, RedisMark};
+use protocol::l1::Deployment;
 use queue::{
     CoordinatorQueue, QueueError, WorkerQueue,
     memory::MemoryQueue,

@@ -11,16 +11,13 @@ use std::{
 
 use circuits::shape::Shape;
 use coordinator::{
-    chain::{
-        ChainError,
-        evm::{AccountKey, Contract},
-    },
+    chain::evm::{AccountKey, Contract},
     http::Endpoint,
-    service::Address,
     store::{Store, StoreError},
 };
 use eyre::{WrapErr, bail};
 use gpu_worker::key_path;
+use protocol::{Address, l1::ChainError};
 use queue::{QueueError, redis::ping};
 
 use super::{KEY_VARIABLE, Options, store};

@@ -1,7 +1,8 @@
 //! Ethereum addresses as text, with the checksum of EIP-55.
 
-use coordinator::{api::client, service::Address};
+use coordinator::api::client;
 use eyre::eyre;
+use protocol::Address;
 
 pub use client::checksummed;
 

@@ -10,10 +10,9 @@ use coordinator::{
         wallet::{DepositMade, ForcedMade, Wallet},
     },
     http::Endpoint,
-    service::Address,
 };
 use eyre::{Context, bail, eyre};
-use wire::ecdsa::OperatorKey;
+use protocol::{Address, ecdsa::OperatorKey};
 
 use super::{
     Command, Options, Waiting,

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use coordinator::service::Address;
+use protocol::Address;
 
 use super::address::checksummed;
 

@@ -8,10 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coordinator::service::Address;
 use eyre::{Context, bail, eyre};
+use protocol::{Address, ecdsa::OperatorKey};
 use serde::{Deserialize, Serialize};
-use wire::ecdsa::OperatorKey;
 
 use super::{
     address::{checksummed, parse_address},

@@ -19,8 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use coordinator::service::Address;
 use eyre::{Context, bail};
+use protocol::Address;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{address::checksummed, error::WalletError};

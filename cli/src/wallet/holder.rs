@@ -13,13 +13,11 @@ use circuits::{
     leaf::{account, key_hash},
     public_data::domain,
 };
-use coordinator::{
-    api::client::{DirectoryEntry, Draft, Kind, RegisterKey, Submit},
-    service::Address,
-};
+use coordinator::api::client::{DirectoryEntry, Draft, Kind, RegisterKey, Submit};
 use eyre::{bail, ensure};
 use ff::Field;
-use wire::{
+use protocol::{
+    Address,
     ecdsa::OperatorKey,
     eip712::{self, SigningDomain, TypedMessage},
     spend_key,

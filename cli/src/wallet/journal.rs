@@ -8,14 +8,12 @@
 use std::collections::BTreeSet;
 
 use bn254::Fr;
-use coordinator::{
-    chain::{
-        Fees, SignedTx,
-        evm::{Mined, TxError, UserCall, Wallet},
-    },
-    service::Address,
-};
+use coordinator::chain::evm::{Mined, TxError, UserCall, Wallet};
 use eyre::bail;
+use protocol::{
+    Address,
+    l1::{Fees, SignedTx},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{

@@ -41,12 +41,11 @@ mod wait;
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Subcommand};
-use coordinator::service::Address;
-
 use address::address_argument;
 use amount::{Amount, parse_amount};
+use clap::{Args, Subcommand};
 use file::default_path;
+use protocol::Address;
 
 use crate::tls::Trust;
 

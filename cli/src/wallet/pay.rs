@@ -16,13 +16,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use coordinator::{
-    api::client::{
-        Client, ClientError, Draft, Kind, Operation, PrepareSend, PrepareWithdraw, Submitted, UserError,
-    },
-    chain::ContractState,
+use coordinator::api::client::{
+    Client, ClientError, Draft, Kind, Operation, PrepareSend, PrepareWithdraw, Submitted, UserError,
 };
 use eyre::bail;
+use protocol::l1::ContractState;
 use serde_json::json;
 
 use super::{
@@ -347,7 +345,7 @@ impl Session {
             Err(reason) => return Err(self.dispute(request, &reason, &text)?),
         };
         let id = request.operation();
-        let accepted_but = |error: coordinator::chain::ChainError| WalletError::AcceptedBut {
+        let accepted_but = |error: protocol::l1::ChainError| WalletError::AcceptedBut {
             operation: id.clone(),
             cause: format!("its promise cannot be compared with L1 ({error})"),
         };

@@ -6,7 +6,8 @@
 //! who signs promises, fees, whether the keys come from a ceremony.
 
 use circuits::shape::Shape;
-use coordinator::{chain::evm::Contract, service::Address};
+use coordinator::chain::evm::Contract;
+use protocol::Address;
 use sha3::{Digest, Keccak256};
 
 use super::{address::checksummed, error::WalletError};

@@ -3,12 +3,12 @@
 //! Pure. The caller brings the time and asks L1 whether the signer is listed.
 
 use bn254::Fr;
-use coordinator::{
-    api::client::{Draft, Kind, Operation, OperationKind, Promise},
-    service::Address,
+use coordinator::api::client::{Draft, Kind, Operation, OperationKind, Promise};
+use protocol::{
+    Address,
+    eip712::{self, SigningDomain, TypedMessage},
 };
 use serde::{Deserialize, Serialize};
-use wire::eip712::{self, SigningDomain, TypedMessage};
 
 use super::{folder::Entry, text};
 
@@ -270,7 +270,7 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use coordinator::api::client::Stage;
-    use wire::ecdsa::OperatorKey;
+    use protocol::ecdsa::OperatorKey;
 
     use super::*;
 

@@ -5,10 +5,8 @@
 
 use std::sync::Arc;
 
-use coordinator::{
-    api::client::{Draft, Kind},
-    service::Address,
-};
+use coordinator::api::client::{Draft, Kind};
+use protocol::Address;
 use serde::{Deserialize, Serialize};
 
 use super::{

@@ -13,10 +13,9 @@ use coordinator::{
         wallet::{DepositMade, ForcedMade, Wallet},
     },
     http::Endpoint,
-    service::Address,
 };
 use eyre::bail;
-use wire::{ecdsa::OperatorKey, eip712::SigningDomain};
+use protocol::{Address, ecdsa::OperatorKey, eip712::SigningDomain};
 
 use super::{
     amount::Amount,

@@ -15,16 +15,12 @@ use coordinator::{
         evm::{AccountKey, Deployed, EvmChain, EvmSettings},
     },
     config::Rules,
-    service::Address,
-    state::{
-        State,
-        event::{Event, OperationId},
-    },
+    state::{State, event::Event},
     store::Store as _,
 };
 use gpu_worker::Circuit;
+use protocol::{Address, OperationId, eip712::SigningDomain};
 use serde_json::json;
-use wire::eip712::SigningDomain;
 
 use crate::{
     people::{Api, Book, People},

@@ -8,10 +8,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use coordinator::{
     api::client::{Client, ClientError, Coin, Kind, PrepareSend, PrepareWithdraw, Stage, Submit, System},
     chain::evm::{AccountKey, wallet::Wallet},
-    service::Address,
 };
+use protocol::{Address, ecdsa::OperatorKey, eip712::SigningDomain};
 use tokio::time::{Instant, sleep, timeout};
-use wire::{ecdsa::OperatorKey, eip712::SigningDomain};
 
 use crate::wallet::holder::{Holder, Intent};
 

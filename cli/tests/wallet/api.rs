@@ -15,16 +15,14 @@ use circuits::{
     message::{Message, SignedKind},
     public_data::domain,
 };
-use coordinator::{
-    api::client::{Kind, Signature, SignedSpend, Submit},
-    service::Address,
-};
+use coordinator::api::client::{Kind, Signature, SignedSpend, Submit};
 use devchain::DEV_ACCOUNTS;
-use serde_json::{Value, json};
-use wire::{
+use protocol::{
+    Address,
     ecdsa::OperatorKey,
     eip712::{self, SigningDomain, TypedMessage},
 };
+use serde_json::{Value, json};
 
 use crate::{holder::Holder, http::Reply, mill::Mill, world::holder};
 

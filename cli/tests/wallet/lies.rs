@@ -49,7 +49,7 @@ const PROMISES: [Lie; 22] = [
     ("PM-PROMISE-011", |o, _| first(o)["deadline"] = json!((now() + 4000).to_string())),
     ("PM-PROMISE-012", |o, _| first(o)["signature"] = json!("0x00")),
     ("PM-PROMISE-012", |o, w| {
-        let elsewhere = wire::eip712::SigningDomain { chain_id: 1, ..w.api.domain() };
+        let elsewhere = protocol::eip712::SigningDomain { chain_id: 1, ..w.api.domain() };
         sign(o, &w.api.operator, &elsewhere);
     }),
     ("PM-PROMISE-013", |o, w| {

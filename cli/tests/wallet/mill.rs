@@ -5,14 +5,15 @@ use std::sync::OnceLock;
 use bn254::{Curve, Field, Fr, G1, G2};
 use circuits::{public_data::Record, shape::Shape};
 use contracts::{CircuitKey, Config, VerifyingKey, Word, data, proof_words};
-use coordinator::{
-    chain::{
-        Chain, SendOutcome, SubmitBatch,
-        evm::{AccountKey, EvmChain, EvmSettings, deploy},
-    },
-    service::Address,
+use coordinator::chain::{
+    Chain,
+    evm::{AccountKey, EvmChain, EvmSettings, deploy},
 };
 use devchain::{DEV_ACCOUNTS, DevChain, Handle};
+use protocol::{
+    Address,
+    l1::{SendOutcome, SubmitBatch},
+};
 use tokio::runtime::Runtime;
 
 pub const SHAPE: Shape = Shape::S3M1;

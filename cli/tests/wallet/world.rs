@@ -6,10 +6,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use coordinator::service::Address;
 use devchain::DEV_ACCOUNTS;
+use protocol::{Address, ecdsa::OperatorKey, eip712::SigningDomain};
 use serde_json::{Value, json};
-use wire::{ecdsa::OperatorKey, eip712::SigningDomain};
 
 use crate::{
     api::Coordinator,

@@ -12,6 +12,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::{App, HttpServer, middleware::DefaultHeaders, web};
 use async_graphql::{Context, EmptySubscription, Object, Result, Schema, SchemaBuilder, SimpleObject};
+use protocol::{OperationId, Stage};
 use wire::{PoolName, WorkerId};
 
 use super::{
@@ -25,12 +26,7 @@ use super::{
     server::{ApiError, Server, started},
     token::AdminToken,
 };
-use crate::{
-    Handle,
-    farm::MAX_POOLS,
-    service::{self, Stage},
-    state::{event::OperationId, rows::stage_name},
-};
+use crate::{Handle, farm::MAX_POOLS, service, state::rows::stage_name};
 
 mod types;
 

@@ -34,6 +34,23 @@ pub mod wallet;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
+use contracts::ContractError;
+use protocol::{
+    Address,
+    l1::{
+        At, BlockRef, ChainError, ContractState, Deployment, DryRun, Fees, Hash32, Logs, Receipt,
+        SendOutcome, SignedTx, SubmitBatch,
+    },
+};
+
+use self::node::{Call, Node, u64_of};
+use crate::{
+    chain::{
+        Chain,
+        several::{Connect, Several},
+    },
+    http::Endpoint,
+};
 
 pub use contract::{Contract, FeeRules, chain_id};
 pub use deploy::{Deployed, Deployer, Plan, deploy};
@@ -44,19 +61,6 @@ pub use signer::{RemoteSigner, Signer};
 pub use transport::TransportLimits;
 pub use tx::{Broadcast, Mined};
 pub use wallet::{UserCall, Wallet};
-
-use contracts::ContractError;
-
-use self::node::{Call, Node, u64_of};
-use crate::{
-    chain::{
-        At, BlockRef, Chain, ChainError, ContractState, Deployment, DryRun, Fees, Hash32, Logs, Receipt,
-        SendOutcome, SignedTx, SubmitBatch,
-        several::{Connect, Several},
-    },
-    http::Endpoint,
-    service::Address,
-};
 
 /// When a block counts as final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

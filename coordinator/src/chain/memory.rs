@@ -13,13 +13,16 @@ use circuits::{
     slot::ForcedKind,
     tree::{DEPTH, empty_root},
 };
+use protocol::{
+    Address,
+    l1::{
+        At, BatchAccepted, BlockRef, ChainError, ContractState, Deployment, Deposit, DryRun, Fees,
+        ForcedRequest, Hash32, Logs, Receipt, SendOutcome, SignedTx, SubmitBatch,
+    },
+};
 use sha2::{Digest, Sha256};
 
-use super::{
-    At, BatchAccepted, BlockRef, Chain, ChainError, ContractState, Deployment, Deposit, DryRun, Fees,
-    ForcedRequest, Hash32, Logs, Receipt, SendOutcome, SignedTx, SubmitBatch,
-};
-use crate::service::Address;
+use super::Chain;
 
 /// Blocks on top of the one that is called final.
 const FINAL_DEPTH: u64 = 2;

@@ -28,13 +28,16 @@ use std::{
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
+use protocol::{
+    Address,
+    l1::{
+        At, BlockRef, ChainError, ContractState, Deployment, DryRun, Fees, Hash32, Logs, Receipt,
+        SendOutcome, SignedTx, SubmitBatch,
+    },
+};
 use tokio::time::Instant;
 
-use super::{
-    At, BlockRef, Chain, ChainError, ContractState, Deployment, DryRun, Fees, Hash32, Logs, Receipt,
-    SendOutcome, SignedTx, SubmitBatch,
-};
-use crate::service::Address;
+use super::Chain;
 
 mod look;
 mod member;

@@ -18,13 +18,16 @@ use std::{
     time::Duration,
 };
 
+use protocol::{
+    Address,
+    l1::{BatchAccepted, ChainError, Deployment, Hash32, Receipt},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{SharedStatus, handle::Link};
 use crate::{
-    chain::{BatchAccepted, Chain, ChainError, Deployment, Hash32, Receipt},
+    chain::Chain,
     config::Finality,
-    service::Address,
     settlement::{ChainView, FinalityLook, LogsRead},
     state::{event::Cursor, intake::IntakeError},
     verifier::ProofVerifier,

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
@@ -13,18 +13,19 @@ use std::{
 use async_trait::async_trait;
 use bn254::Fr;
 use circuits::{eddsa, public_data::domain, shape::Shape};
-use sha2::{Digest, Sha256};
-use std::sync::Arc;
-use tokio::sync::oneshot;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wire::{
+use protocol::{
+    Address, Balances, DirectoryEntry, Draft, OperationId, PrepareSend, PrepareWithdraw, SubmitRequest,
     ecdsa::OperatorKey,
     eip712::{self, SigningDomain, TypedMessage},
+    l1::Deployment,
 };
+use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Message, SharedStatus, health, reads::read, scribe::Scribe, share::Share};
 use crate::{
-    chain::{Chain, Deployment},
+    chain::Chain,
     config::Config,
     cost,
     ledger::{
@@ -34,15 +35,10 @@ use crate::{
     },
     refusal,
     service::{
-        Address, Balances, BatchView, CoinView, DirectoryEntry, Draft, ListOf, OperationView,
-        OwnershipProofView, PrepareSend, PrepareWithdraw, PromiseView, Readiness, Service, SubmitRequest,
+        BatchView, CoinView, ListOf, OperationView, OwnershipProofView, PromiseView, Readiness, Service,
         SystemView, UserError, WorkerView,
     },
-    state::{
-        State,
-        event::{KeyRegistered, OperationId},
-        ops,
-    },
+    state::{State, event::KeyRegistered, ops},
     store::History,
     trace::TraceId,
     views::Views,

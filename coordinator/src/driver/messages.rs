@@ -1,11 +1,11 @@
 //! What comes to the driver, and what it lets out to queue and chain.
 
+use protocol::l1::{Fees, Logs, SignedTx, SubmitBatch};
 use queue::{Cursors, QueueWrite};
 use tokio::sync::oneshot;
 use wire::{Attempt, JobId, PoolName, ProcessId, ProofBytes, Timings, WorkerEvent, WorkerId};
 
 use crate::{
-    chain::{Fees, Logs, SignedTx, SubmitBatch},
     ledger::Verified,
     service::{OperationView, UserError},
     settlement::{ChainView, SettlementRecord, Tried},

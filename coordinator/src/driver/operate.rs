@@ -1,5 +1,6 @@
 //! What operators do to a running coordinator. Each call answers when its decision is durable, and may be repeated.
 
+use protocol::{OperationId, Stage};
 use tokio::sync::oneshot;
 use wire::{PoolName, WorkerId};
 
@@ -7,10 +8,10 @@ use super::{Handle, Message, handle::pooled, health, system_clock};
 use crate::{
     farm::Pool,
     refusal,
-    service::{OperationView, Service, Stage, SystemView, UserError, WorkerHealth, WorkerView},
+    service::{OperationView, Service, SystemView, UserError, WorkerHealth, WorkerView},
     state::{
         bisect::Suspect,
-        event::{OperationId, OpsRecord},
+        event::OpsRecord,
         explain::{BatchFacts, JobFacts, Placed, phase_name},
         ops::{Deadlines, Trouble},
         rows::Line,

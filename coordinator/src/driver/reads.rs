@@ -1,6 +1,9 @@
 //! What readers ask, answered from the views and from the store's projections; and promises, which are signed once.
 
-use wire::eip712::{self, TypedMessage};
+use protocol::{
+    OperationId, SubmitRequest,
+    eip712::{self, TypedMessage},
+};
 
 use super::{Handle, handle::pooled};
 use crate::{
@@ -9,8 +12,7 @@ use crate::{
         accept::{check_idempotency_key, hash_request},
     },
     refusal,
-    service::{BatchView, OperationView, PromiseView, Service, SubmitRequest, SystemView, UserError},
-    state::event::OperationId,
+    service::{BatchView, OperationView, PromiseView, Service, SystemView, UserError},
     store::{StoreError, history::Signatures},
 };
 

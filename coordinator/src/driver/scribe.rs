@@ -6,13 +6,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use protocol::OperationId;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    state::event::OperationId,
-    store::{History, StoreError, history::Signatures},
-};
+use crate::store::{History, StoreError, history::Signatures};
 
 /// Operations whose signatures wait at most.
 const WAITING: usize = 8_192;

@@ -8,9 +8,13 @@ use std::{
 };
 
 use circuits::{public_data::domain, shape::Shape};
+use protocol::{
+    ecdsa::OperatorKey,
+    eip712::SigningDomain,
+    l1::{ChainError, ContractState},
+};
 use queue::CoordinatorQueue;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wire::{ecdsa::OperatorKey, eip712::SigningDomain};
 
 use super::{
     Clocks, Driver, Handle, Lost, Replica, SharedStatus, Snapshotter, Time,
@@ -22,7 +26,7 @@ use super::{
     telemetry::Telemetry,
 };
 use crate::{
-    chain::{Chain, ChainError, ContractState},
+    chain::Chain,
     config::{Config, ConfigError, Rules},
     mark::{Behind, Compared, HighWater, Kept, Loss, Mark, MarkError, Marks},
     state::{State, StateError, snapshot::Snapshots},

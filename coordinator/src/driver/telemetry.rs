@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use metrics::{counter, gauge, histogram};
+use protocol::OperationId;
 use wire::{Timings, WorkerId};
 
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     settlement::SettlementRecord,
     state::{
         State,
-        event::{Accepted, Event, OperationId, Stamped},
+        event::{Accepted, Event, Stamped},
         explain::{PHASES, phase_name},
     },
     trace::TraceId,

@@ -10,6 +10,7 @@ use std::{
 };
 
 use circuits::{batch::Prepared, shape::Shape};
+use protocol::{OperationId, PrepareSend, PrepareWithdraw, Stage};
 use queue::{
     CoordinatorQueue, WorkerQueue,
     memory::{Limits, MemoryQueue},
@@ -25,11 +26,8 @@ use crate::{
     chain::{Chain, memory::MemoryChain},
     config::{Config, Finality, ScaleFromZero},
     mark::Marks,
-    service::{ListOf, OperationView, PrepareSend, PrepareWithdraw, PromiseView, Service, Stage, UserError},
-    state::{
-        event::OperationId,
-        rows::{Checkpoint, Line, Row},
-    },
+    service::{ListOf, OperationView, PromiseView, Service, UserError},
+    state::rows::{Checkpoint, Line, Row},
     store::{History, Leadership, SqliteStore},
     testkit::{Holder, TagVerifier},
     verifier::ProofVerifier,
@@ -277,7 +275,7 @@ async fn deposit_send_and_withdraw_go_all_the_way_and_end_final() {
     let sent = send(&handle, &alice, &bob, 1_200, "s").await.unwrap();
     assert_eq!(sent.promises.len(), 2, "two leaves, two promises");
     for promise in &sent.promises {
-        let message = wire::eip712::Promise {
+        let message = protocol::eip712::Promise {
             operation_id: promise.operation_id,
             kind: promise.kind,
             batch_no: promise.batch_no,
@@ -286,7 +284,7 @@ async fn deposit_send_and_withdraw_go_all_the_way_and_end_final() {
             range: promise.range,
             deadline: promise.deadline,
         };
-        use wire::eip712::TypedMessage;
+        use protocol::eip712::TypedMessage;
         let signer = message.recover(&crate::testkit::SIGNING, &promise.signature).unwrap();
         assert_eq!(signer, Holder::new(200).owner);
     }

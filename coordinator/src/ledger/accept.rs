@@ -11,14 +11,12 @@ use circuits::{
     slot::{SignedSpend, SlotContext, SlotEffect, SlotError, SpendHashes},
     tree::CAPACITY,
 };
+use protocol::{Address, Placement, SubmitRequest};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{Leaf, Ledger, Quota, known_keys::KnownKeys};
-use crate::{
-    refusal,
-    service::{Address, SubmitRequest, UserError},
-};
+use crate::{refusal, service::UserError};
 
 /// Longest idempotency key in bytes.
 pub const MAX_IDEMPOTENCY_KEY: usize = 128;
@@ -50,13 +48,6 @@ pub struct Verified {
     pub spends: Vec<SignedSpend>,
     /// Of each spend: made in the pool, so that the driver hashes nothing.
     pub hashes: Vec<SpendHashes>,
-}
-
-/// Where an operation will stand: its first slot's batch and place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placement {
-    pub batch_no: u32,
-    pub place: u64,
 }
 
 /// Who receives a send, as far as it is known.

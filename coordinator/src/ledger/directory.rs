@@ -10,10 +10,8 @@ use circuits::{
     baby_jubjub::Point,
     leaf::{account, key_hash},
 };
-
+use protocol::{Address, DirectoryEntry};
 use serde::{Deserialize, Serialize};
-
-use crate::service::{Address, DirectoryEntry};
 
 /// An entry with the hashes that follow from it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -15,9 +15,9 @@ use circuits::{
     leaf::{account, key_hash},
 };
 use lru::LruCache;
+use protocol::Address;
 
 use super::directory::vault;
-use crate::service::Address;
 
 /// About 20 MB in all.
 const MOST: NonZeroUsize = NonZeroUsize::new(1 << 16).unwrap();

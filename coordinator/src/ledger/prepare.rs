@@ -7,6 +7,7 @@ use circuits::{
     baby_jubjub::Point,
     message::{Message, SignedKind},
 };
+use protocol::{Address, Draft, DraftSpend, PrepareSend, PrepareWithdraw};
 
 use super::{
     Leaf, Ledger, Limits,
@@ -14,10 +15,7 @@ use super::{
     directory::{Registered, vault},
     select::{Shortage, select},
 };
-use crate::{
-    refusal,
-    service::{Address, Draft, DraftSpend, PrepareSend, PrepareWithdraw, UserError},
-};
+use crate::{refusal, service::UserError};
 
 /// What a draft depends on beside the ledger.
 #[derive(Clone, Copy, Debug)]

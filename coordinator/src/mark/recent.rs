@@ -2,12 +2,10 @@
 
 use std::{collections::VecDeque, fmt};
 
+use protocol::{Address, OperationId};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    service::Address,
-    state::event::{Accepted, Event, OperationId, Stamped},
-};
+use crate::state::event::{Accepted, Event, Stamped};
 
 /// Operations that are kept.
 const MOST: usize = 20_000;

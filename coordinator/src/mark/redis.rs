@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use protocol::OperationId;
 use queue::redis::Settings;
 use redis::{Client, Connection, IntoConnectionInfo, TlsCertificates};
 
 use super::{HighWater, Mark, MarkError};
-use crate::state::event::OperationId;
 
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Numbers are written with all their digits, so that texts compare as they do.

@@ -1,6 +1,6 @@
 //! What a transaction costs: gas by what is in it, fees by the market and our cap.
 
-use crate::chain::Fees;
+use protocol::l1::Fees;
 
 /// Gas of a transaction beyond its batches: the transaction itself, and for each of two keys three pairings, five
 /// multiplications, and the key's code.

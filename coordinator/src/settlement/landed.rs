@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use bn254::Fr;
+use protocol::l1::Receipt;
 use serde::{Deserialize, Serialize};
 
 use super::{Flight, Settlement, Submission};
-use crate::chain::Receipt;
 
 /// Final batches for which the ledger, the tree and settlement keep how things were before them. It bounds what is kept, and
 /// with it how deep a reorganisation is followed unattended.

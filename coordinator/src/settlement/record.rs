@@ -2,9 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use protocol::l1::{Fees, Receipt, SignedTx};
 use serde::{Deserialize, Serialize};
-
-use crate::chain::{Fees, Receipt, SignedTx};
 
 /// Where the call of a transaction was tried (the third gate) before it was signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,10 +1,11 @@
 //! What follows from a look at the chain: first what happened to what was sent, then what to send.
 
+use protocol::l1::{Fees, Receipt};
+
 use super::{
     ChainView, Displacement, FinalityLook, Flight, LogsRead, Settlement, SettlementEffect, SettlementRecord,
     SettlementRules, Submission, Tried, cost,
 };
-use crate::chain::{Fees, Receipt};
 
 /// What became of a flight, or of a batch that no transaction of ours brought in.
 enum Fate {

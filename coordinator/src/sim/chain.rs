@@ -2,19 +2,20 @@
 //! jump.
 
 use async_trait::async_trait;
+use protocol::{
+    Address,
+    l1::{
+        At, BlockRef, ChainError, ContractState, Deployment, DryRun, Fees, Hash32, Logs, Receipt,
+        SendOutcome, SignedTx, SubmitBatch,
+    },
+};
 use sha2::{Digest, Sha256};
 
 use super::{
     Bug,
     world::{Shared, World},
 };
-use crate::{
-    chain::{
-        At, BlockRef, Chain, ChainError, ContractState, Deployment, DryRun, Fees, Hash32, Logs, Receipt,
-        SendOutcome, SignedTx, SubmitBatch,
-    },
-    service::Address,
-};
+use crate::chain::Chain;
 
 pub const CHAIN_ID: u64 = 31_337;
 pub const CONTRACT: Address = [0xc0; 20];
@@ -88,7 +89,7 @@ impl Chain for SimChain {
             if world.bug == Some(Bug::DepositTwice)
                 && let Some(last) = deposits.last().cloned()
             {
-                deposits.push(crate::chain::Deposit { id: last.id + 1, ..last });
+                deposits.push(protocol::l1::Deposit { id: last.id + 1, ..last });
             }
             Logs { deposits, forced, batches }
         })

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use protocol::OperationId;
 
 use super::{
     Bug,
@@ -14,7 +15,7 @@ use crate::{
     mark::HighWater,
     service::{BatchView, OperationView},
     state::{
-        event::{Event, OperationId, Stamped},
+        event::{Event, Stamped},
         rows::{Checkpoint, Line, Row},
     },
     store::{

@@ -12,14 +12,17 @@ use circuits::{
     slot::ForcedKind,
     tree::{ARITY, DEPTH, empty_root},
 };
+use protocol::{
+    Address, OperationId,
+    l1::{Deposit, ForcedRequest, Hash32},
+};
 use wire::WorkerId;
 
 use super::node::{Node, tag};
 use crate::{
-    chain::{Deposit, ForcedRequest, Hash32},
     ledger::Verified,
-    service::{Address, OperationView},
-    state::event::{Accepted, Cursor, Event, OperationId, ReadAgain, Sealed, Stamped},
+    service::OperationView,
+    state::event::{Accepted, Cursor, Event, ReadAgain, Sealed, Stamped},
 };
 
 mod effects;

@@ -9,16 +9,16 @@ use circuits::{
     slot::ForcedKind,
     tree::{DEPTH, empty_root},
 };
-use sha2::{Digest, Sha256};
-
-use super::world::Dice;
-use crate::{
-    chain::{
+use protocol::{
+    Address,
+    l1::{
         BatchAccepted, ContractState, Deposit, Fees, ForcedRequest, Hash32, Receipt, SendOutcome, SignedTx,
         SubmitBatch,
     },
-    service::Address,
 };
+use sha2::{Digest, Sha256};
+
+use super::world::Dice;
 
 const DEADLINE: u64 = u64::MAX >> 1;
 const BASE_FEE: u128 = 100;

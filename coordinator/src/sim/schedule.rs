@@ -7,7 +7,7 @@ use std::{
 };
 
 use circuits::{public_data::domain, shape::Shape};
-use wire::eip712::SigningDomain;
+use protocol::eip712::SigningDomain;
 
 use super::{
     Plan, Report, Seen,

@@ -10,6 +10,7 @@ use circuits::{
     message::SignedKind,
     slot::{ForcedKind, SignedSpend},
 };
+use protocol::{Address, Draft, PrepareSend, PrepareWithdraw};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot::{self, Receiver, error::TryRecvError};
 
@@ -21,7 +22,7 @@ use super::{
 use crate::{
     driver::Message,
     ledger::{Verified, directory::vault},
-    service::{Address, Draft, OperationView, PrepareSend, PrepareWithdraw, UserError},
+    service::{OperationView, UserError},
     state::event::KeyRegistered,
 };
 

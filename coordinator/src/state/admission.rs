@@ -100,7 +100,7 @@ mod tests {
         assert_eq!(refused.retry_after, Some(NO_WORKER_FOR));
         assert_eq!(bench.log.len(), events, "nothing of it was recorded");
         register_worker(&mut bench);
-        let ask = crate::service::PrepareSend {
+        let ask = protocol::PrepareSend {
             sender: alice.owner,
             recipient: bob.owner,
             amount: 100,

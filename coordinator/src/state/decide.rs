@@ -1,23 +1,24 @@
 //! Requests become events. A refusal leaves the state as it was; whatever is decided is applied at once and logged.
 
+use circuits::{message::SignedKind, slot::SlotInput};
+use protocol::{Draft, OperationId, Placement, PrepareSend, PrepareWithdraw};
+use wire::WorkerId;
+
 use super::{
     Remembered, State, StateError,
-    event::{Accepted, Event, KeyRegistered, OperationId, ProofAccepted, Stamped},
+    event::{Accepted, Event, KeyRegistered, ProofAccepted, Stamped},
 };
 use crate::{
     batcher::{Filled, Need, Room, SealReason},
     farm::{FarmCommand, FarmEffect, FarmRecord},
     ledger::{
         Limits, Verified,
-        accept::Placement,
         prepare::{Book, Outlook},
     },
     refusal,
-    service::{Draft, PrepareSend, PrepareWithdraw, UserError},
+    service::UserError,
     settlement::{ChainView, SettlementEffect, SettlementRecord},
 };
-use circuits::{message::SignedKind, slot::SlotInput};
-use wire::WorkerId;
 
 impl State {
     pub(super) fn log(&mut self, at: u64, event: Event, log: &mut Vec<Stamped>) -> Result<(), StateError> {

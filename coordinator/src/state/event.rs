@@ -2,65 +2,19 @@
 //!
 //! The layout is part of the store's format: variants and fields are only ever added at the end, with a new `VERSION`.
 
-use std::fmt;
-
 use bn254::Fr;
 use circuits::{baby_jubjub::Point, message::SignedKind, shape::Shape, slot::SignedSpend};
+use protocol::{
+    Address, DirectoryEntry, OperationId,
+    l1::{Deposit, ForcedRequest, Hash32},
+};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use wire::WorkerId;
 
-use crate::{
-    batcher::SealReason,
-    chain::{Deposit, ForcedRequest, Hash32},
-    farm::FarmRecord,
-    service::{self, Address},
-    settlement::SettlementRecord,
-};
+use crate::{batcher::SealReason, farm::FarmRecord, settlement::SettlementRecord};
 
 /// Layout of the events in a store.
 pub const VERSION: u32 = 3;
-
-/// 32 bytes that name an operation: a hash of what makes it unique.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct OperationId(pub [u8; 32]);
-
-impl OperationId {
-    fn of(label: &[u8], parts: &[&[u8]]) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(label);
-        for part in parts {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-        Self(hash.finalize().into())
-    }
-
-    pub fn of_request(sender: &Address, key: &str, request_hash: &[u8; 32]) -> Self {
-        Self::of(b"proofmill.operation.request", &[sender, key.as_bytes(), request_hash])
-    }
-
-    pub fn of_deposit(id: u64) -> Self {
-        Self::of(b"proofmill.operation.deposit", &[&id.to_be_bytes()])
-    }
-
-    pub fn of_forced(id: u64) -> Self {
-        Self::of(b"proofmill.operation.forced", &[&id.to_be_bytes()])
-    }
-
-    /// `0x` and 64 digits; nothing for anything else.
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut bytes = [0; 32];
-        hex::decode_to_slice(text.strip_prefix("0x")?, &mut bytes).ok()?;
-        Some(Self(bytes))
-    }
-}
-
-impl fmt::Display for OperationId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "0x{}", hex::encode(self.0))
-    }
-}
 
 /// A signed operation that was accepted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,8 +45,8 @@ pub struct KeyRegistered {
 }
 
 impl KeyRegistered {
-    pub fn entry(&self) -> service::DirectoryEntry {
-        service::DirectoryEntry {
+    pub fn entry(&self) -> DirectoryEntry {
+        DirectoryEntry {
             owner: self.owner,
             key: self.key,
             key_epoch: self.key_epoch,

@@ -4,11 +4,12 @@ use std::{ops::Range, sync::Arc};
 
 use bn254::Fr;
 use circuits::shape::Shape;
+use protocol::{OperationId, OperationKind, Stage};
 
-use super::{Operation, State, bisect, event::OperationId, ops::seconds};
+use super::{Operation, State, bisect, ops::seconds};
 use crate::{
     farm::{Job, Phase},
-    service::{OperationKind, OperationView, Stage},
+    service::OperationView,
 };
 
 /// An operation of a batch and its slots there; a mint has none.

@@ -8,13 +8,14 @@
 
 use std::collections::VecDeque;
 
+use protocol::{
+    Stage,
+    l1::{Deposit, ForcedRequest, Logs},
+};
+
 use super::{
     State, StateError,
     event::{Cursor, Event, IntakeRecord, ReadAgain, Stamped},
-};
-use crate::{
-    chain::{Deposit, ForcedRequest, Logs},
-    service::Stage,
 };
 
 /// Recorded positions kept to find the one that a reorganisation left in place.

@@ -4,16 +4,14 @@
 //! requests are taken in, since their deadlines run on L1 whatever happens here. Each decision may be repeated and changes
 //! nothing the second time.
 
+use protocol::{OperationId, Stage};
 use wire::{Attempt, JobId, PoolName, WorkerId};
 
 use super::{
     State, StateError,
-    event::{Event, OperationId, OpsRecord, Stamped},
+    event::{Event, OpsRecord, Stamped},
 };
-use crate::{
-    farm::{FarmCommand, FarmEffect, Load, MAX_POOLS, Phase},
-    service::Stage,
-};
+use crate::farm::{FarmCommand, FarmEffect, Load, MAX_POOLS, Phase};
 
 /// A promise is near its deadline when it has less than this left, in seconds.
 const NEAR_DEADLINE_S: u64 = 600;

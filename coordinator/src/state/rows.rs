@@ -9,17 +9,10 @@ use std::{
 };
 
 use bn254::Fr;
+use protocol::{Address, Balances, DirectoryEntry, OperationId, Stage, l1::SignedTx};
 
-use super::{
-    Batch, Operation, State,
-    event::{Cursor, OperationId},
-    explain::phase_name,
-};
-use crate::{
-    chain::SignedTx,
-    ledger::{Leaf, Remembered},
-    service::{Address, Balances, DirectoryEntry, Stage},
-};
+use super::{Batch, Operation, State, event::Cursor, explain::phase_name};
+use crate::ledger::{Leaf, Remembered};
 
 /// Numbers of operations that each batch has; more than any circuit has places.
 pub const PER_BATCH: u64 = 1 << 16;

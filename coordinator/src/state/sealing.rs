@@ -12,17 +12,19 @@ use circuits::{
     public_data::{Head, PublicData, Record},
     slot::{ForcedEntry, SlotContext, SlotEffect, SlotInput},
 };
+use protocol::{
+    OperationId, OperationKind, Stage,
+    l1::{Deposit, ForcedRequest},
+};
 use wire::job::{encode_batch_input, input_hash};
 
 use super::{
     Batch, Operation, State, StateError,
-    event::{Event, OperationId, Sealed, Stamped},
+    event::{Event, Sealed, Stamped},
 };
 use crate::{
     batcher::{OpenBatch, SealPlan, SealReason},
-    chain::{Deposit, ForcedRequest},
     ledger::Leaf,
-    service::{OperationKind, Stage},
     tree::Change,
 };
 
@@ -196,7 +198,7 @@ impl State {
             forced,
             records: public_data.records.iter().flatten().copied().collect(),
             operations,
-            timeline: vec![crate::service::TimelineEntry { stage: Stage::Sealed, at, l1_tx: None }],
+            timeline: vec![protocol::TimelineEntry { stage: Stage::Sealed, at, l1_tx: None }],
             attempts: 0,
             worker: None,
             proof: None,

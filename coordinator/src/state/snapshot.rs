@@ -21,11 +21,12 @@ use std::{
 };
 
 use circuits::tree::DEPTH;
+use protocol::{Address, OperationId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     Batch, Operation, State, Touched,
-    event::{OperationId, ProofAccepted, VERSION},
+    event::{ProofAccepted, VERSION},
     intake::Taken,
 };
 use crate::{
@@ -34,7 +35,6 @@ use crate::{
     farm::Farm,
     layered::{Layered, Past},
     ledger::{Ledger, Remembered},
-    service::Address,
     settlement::Settlement,
     tree::{Tree, TreeError},
 };

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use bn254::Fr;
 use circuits::{leaf::CoinRange, message::SignedKind, shape::Shape, slot::ForcedKind};
 use proptest::prelude::*;
+use protocol::{Balances, PrepareSend, PrepareWithdraw, SubmitRequest, l1::ForcedRequest};
 
 use super::*;
 use crate::{
-    chain::ForcedRequest,
     ledger::directory::vault,
-    service::{Balances, PrepareSend, PrepareWithdraw, SubmitRequest, UserError},
+    service::UserError,
     testkit::{Bench, Holder, rules},
 };
 
@@ -290,7 +290,7 @@ fn a_missing_deposit_stops_the_intake() {
         block: 9,
         tx: [0; 32],
     };
-    let logs = crate::chain::Logs { deposits: vec![deposit], ..Default::default() };
+    let logs = protocol::l1::Logs { deposits: vec![deposit], ..Default::default() };
     let to = event::Cursor { number: 99, hash: [9; 32] };
     let stopped = bench.state.take_in(to, logs, 1, &mut bench.log).unwrap().unwrap_err();
     assert_eq!(stopped.to_string().split(':').next(), Some("PM-INTAKE-001"));
@@ -366,8 +366,7 @@ fn every_bad_submission_is_refused_with_its_own_code_and_changes_nothing() {
     refused(&mut bench, alice.sign(&twice, "k"), "LEAF_TWICE");
 
     let mut many = draft.clone();
-    many.spends =
-        (0..15).map(|i| crate::service::DraftSpend { index: i, ..draft.spends[0].clone() }).collect();
+    many.spends = (0..15).map(|i| protocol::DraftSpend { index: i, ..draft.spends[0].clone() }).collect();
     refused(&mut bench, alice.sign(&many, "k"), "OPERATION_TOO_LARGE");
 
     refused(&mut bench, SubmitRequest { spends: Vec::new(), ..good.clone() }, "NO_LEAVES");

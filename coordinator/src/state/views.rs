@@ -1,17 +1,14 @@
 //! Answers to questions about the state. Promises come without their signature, which the caller adds outside the driver.
 
 use circuits::tree::DEPTH;
+use protocol::{OperationId, OperationKind, Stage, TimelineEntry, l1::SubmitBatch};
 use wire::WorkerId;
 
-use super::{Batch, Operation, Promised, State, event::OperationId};
+use super::{Batch, Operation, Promised, State};
 use crate::{
-    chain::SubmitBatch,
     farm::Worker,
     refusal,
-    service::{
-        OperationKind, OperationView, OwnershipProofView, PromiseView, Stage, TimelineEntry, UserError,
-        WorkerHealth, WorkerView,
-    },
+    service::{OperationView, OwnershipProofView, PromiseView, UserError, WorkerHealth, WorkerView},
 };
 
 impl State {

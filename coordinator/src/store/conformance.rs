@@ -7,15 +7,17 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bn254::Fr;
 use circuits::{baby_jubjub::Point, leaf::CoinRange, shape::Shape};
+use protocol::{
+    Balances, DirectoryEntry, OperationId, OperationKind, Stage, TimelineEntry,
+    l1::{Fees, SignedTx},
+};
 
 use super::{Leadership, Store, StoreError};
 use crate::{
-    chain::{Fees, SignedTx},
     ledger::{Leaf, Remembered},
-    service::{Balances, DirectoryEntry, OperationKind, Stage, TimelineEntry},
     state::{
         Batch, Operation,
-        event::{Cursor, Event, OperationId, Stamped},
+        event::{Cursor, Event, Stamped},
         rows::{BatchRow, Checkpoint, JobRow, Line, OperationRow, PER_BATCH, Row},
     },
 };

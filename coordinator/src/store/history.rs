@@ -9,12 +9,13 @@
 use async_trait::async_trait;
 use bn254::{Fr, fr_from_be_bytes};
 use circuits::shape::Shape;
+use protocol::{Address, OperationId, OperationKind, Stage, TimelineEntry};
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use crate::{
-    service::{Address, BatchView, OperationKind, OperationView, Stage, TimelineEntry},
-    state::{Promised, event::OperationId, rows::stage_name},
+    service::{BatchView, OperationView},
+    state::{Promised, rows::stage_name},
 };
 
 /// Whose operations a list holds.

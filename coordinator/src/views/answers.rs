@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bn254::Fr;
 use circuits::baby_jubjub::Point;
+use protocol::{Address, Balances, DirectoryEntry, Stage};
 
 use super::{Holder, Views};
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
         directory::{self, Registered},
         prepare::{Book, Outlook},
     },
-    service::{Address, Balances, BatchView, CoinView, DirectoryEntry, Stage},
+    service::{BatchView, CoinView},
 };
 
 impl Views {

@@ -18,6 +18,10 @@ use circuits::{
     shape::Shape,
 };
 use coordinator::service::*;
+use protocol::{
+    Address, Balances, DirectoryEntry, Draft, DraftSpend, OperationId, OperationKind, PrepareSend,
+    PrepareWithdraw, Stage, SubmitRequest, TimelineEntry,
+};
 use wire::{CardReading, Throttle};
 
 pub const ALICE: Address = [0xaa; 20];

@@ -10,7 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use coordinator::chain::{At, Chain, Fees, SignedTx};
+use coordinator::chain::Chain;
+use protocol::l1::{At, Fees, SignedTx};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use serde_json::{Value, json};

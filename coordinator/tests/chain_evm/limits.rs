@@ -11,11 +11,8 @@ use std::{
 
 use circuits::shape::Shape;
 use contracts::calls;
-use coordinator::{
-    Config, Finality,
-    chain::{At, Chain, ChainError},
-    service::Service as _,
-};
+use coordinator::{Config, Finality, chain::Chain, service::Service as _};
+use protocol::l1::{At, ChainError};
 use serde_json::{Value, json};
 
 use crate::{

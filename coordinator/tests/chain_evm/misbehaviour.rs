@@ -7,9 +7,10 @@ use std::{
 
 use contracts::calls;
 use coordinator::chain::{
-    At, Chain, ChainError, DryRun,
+    Chain,
     evm::{EvmChain, EvmSettings, Wallet},
 };
+use protocol::l1::{At, ChainError, DryRun};
 use serde_json::{Value, json};
 
 use crate::{

@@ -11,12 +11,13 @@ use std::{
 use bn254::{Curve, Field, Fr, G1, G2};
 use circuits::shape::Shape;
 use contracts::{CircuitKey, Config, VerifyingKey, data, proof_words};
-use coordinator::{
-    chain::{
-        At, Chain, ContractState, Deposit, DryRun, Fees, ForcedRequest, SignedTx, SubmitBatch,
-        evm::{AccountKey, Deployed, EvmChain, EvmSettings, Finality, Wallet, deploy},
-    },
-    service::Address,
+use coordinator::chain::{
+    Chain,
+    evm::{AccountKey, Deployed, EvmChain, EvmSettings, Finality, Wallet, deploy},
+};
+use protocol::{
+    Address,
+    l1::{At, ContractState, Deposit, DryRun, Fees, ForcedRequest, SignedTx, SubmitBatch},
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
@@ -242,7 +243,7 @@ impl Mill {
         self.logs().await.deposits.pop().unwrap()
     }
 
-    pub async fn logs(&self) -> coordinator::chain::Logs {
+    pub async fn logs(&self) -> protocol::l1::Logs {
         let head = self.chain.head().await.unwrap();
         self.chain.logs(self.deployed.block, head.number).await.unwrap()
     }
@@ -330,7 +331,7 @@ impl Mill {
         let nonce = self.chain.nonce(operator().address()).await.unwrap();
         let fees = self.chain.fees().await.unwrap();
         let tx = self.sign(std::slice::from_ref(batch), nonce, fees).await;
-        assert_eq!(self.chain.send_raw(&tx).await, Ok(coordinator::chain::SendOutcome::Sent));
+        assert_eq!(self.chain.send_raw(&tx).await, Ok(protocol::l1::SendOutcome::Sent));
         let begun = Instant::now();
         loop {
             if let Some(receipt) = self.chain.receipt(tx.hash).await.unwrap() {

@@ -2,10 +2,8 @@
 
 use circuits::shape::Shape;
 use contracts::Config;
-use coordinator::chain::{
-    ChainError,
-    evm::{AccountKey, EvmChain, EvmSettings, TxError, Wallet, connect, deploy},
-};
+use coordinator::chain::evm::{AccountKey, EvmChain, EvmSettings, TxError, Wallet, connect, deploy};
+use protocol::l1::ChainError;
 
 use crate::node::{Backend, ETHER, Mill, Node, alice, circuits, operator};
 

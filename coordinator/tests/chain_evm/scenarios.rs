@@ -4,9 +4,10 @@ use bn254::Fr;
 use circuits::{leaf::account, shape::Shape, slot::ForcedKind};
 use contracts::{Config, Event};
 use coordinator::chain::{
-    At, Chain, ContractState, DryRun, Fees, SendOutcome, SubmitBatch,
+    Chain,
     evm::{AccountKey, EvmChain, EvmSettings, TX_GAS_CAP, TxError, Wallet, deploy},
 };
+use protocol::l1::{At, ContractState, DryRun, Fees, SendOutcome, SubmitBatch};
 use serde_json::json;
 
 use crate::node::{Backend, ETHER, GWEI, Mill, Node, alice, circuits, key_hash, operator};

@@ -22,6 +22,7 @@ use coordinator::{
     store::SqliteStore,
     verifier::ProofVerifier,
 };
+use protocol::ecdsa::OperatorKey;
 use queue::{
     WorkerQueue as _,
     memory::{Limits, MemoryQueue},
@@ -29,7 +30,7 @@ use queue::{
 use tokio::task::JoinHandle;
 use wire::{
     CircuitSupport, Control, ProcessId, ProofBytes, Registration, Timings, WorkerEvent, WorkerId,
-    ecdsa::OperatorKey, job::decode_batch_input,
+    job::decode_batch_input,
 };
 
 use crate::node::{Backend, DEV_CHAIN, Node, Trapdoor, alice, circuits, operator};

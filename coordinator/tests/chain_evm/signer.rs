@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use coordinator::chain::{
-    At, Chain, ChainError, DryRun, SendOutcome,
+    Chain,
     evm::{AccountKey, EvmChain, EvmSettings, RemoteSigner, TransportLimits},
 };
 use ethers::{
@@ -15,6 +15,7 @@ use ethers::{
         Bytes, Eip1559TransactionRequest, NameOrAddress, U64, U256, transaction::eip2718::TypedTransaction,
     },
 };
+use protocol::l1::{At, ChainError, DryRun, SendOutcome};
 use serde_json::{Value, json};
 
 use crate::{

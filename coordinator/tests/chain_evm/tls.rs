@@ -11,11 +11,12 @@ use std::{
 use coordinator::{
     api::client::{Client, ClientError},
     chain::{
-        Chain as _, ChainError, SubmitBatch,
+        Chain as _,
         evm::{EvmChain, EvmSettings, RemoteSigner, TransportLimits},
     },
     http::{ClientIdentity, Endpoint, TlsOptions},
 };
+use protocol::l1::{ChainError, SubmitBatch};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::{
     RootCertStore, ServerConfig,

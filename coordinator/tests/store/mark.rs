@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use coordinator::{
-    mark::{HighWater, Mark, RedisMark},
-    state::event::OperationId,
-};
+use coordinator::mark::{HighWater, Mark, RedisMark};
+use protocol::OperationId;
 use queue::{
     CoordinatorQueue,
     redis::{RedisCoordinator, Settings},

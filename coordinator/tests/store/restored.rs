@@ -24,20 +24,19 @@ use coordinator::{
     Config, Finality, Handle, Parts, ScaleFromZero, StartError,
     chain::{Chain as _, memory::MemoryChain},
     mark::{Loss, Marks},
-    service::{
-        Address, DirectoryEntry, OperationView, PrepareSend, Service as _, SpendRequest, SubmitRequest,
-    },
+    service::{OperationView, Service as _},
     start,
     state::{State, event::Event},
     store::{PostgresStore, Store as _},
     verifier::ProofVerifier,
 };
-use queue::memory::{Limits, MemoryQueue};
-use testbed::postgres::{Postgres, Settings};
-use wire::{
+use protocol::{
+    Address, DirectoryEntry, PrepareSend, SpendRequest, SubmitRequest,
     ecdsa::OperatorKey,
     eip712::{self, SigningDomain, TypedMessage as _},
 };
+use queue::memory::{Limits, MemoryQueue};
+use testbed::postgres::{Postgres, Settings};
 
 use crate::fixtures::{self, settings};
 

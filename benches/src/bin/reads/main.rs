@@ -32,18 +32,19 @@ use coordinator::{
     api::{self, ApiConfig, Budget, Proxies},
     chain::memory::MemoryChain,
     mark::Marks,
-    service::{DirectoryEntry, Service, SpendRequest, SubmitRequest},
+    service::Service,
     start,
     store::{Leadership, PostgresSettings, PostgresStore, SqliteStore, Store},
     verifier::ProofVerifier,
 };
 use eyre::{OptionExt, bail, eyre};
-use queue::memory::{Limits, MemoryQueue};
-use testbed::postgres::{Postgres, Settings};
-use wire::{
+use protocol::{
+    DirectoryEntry, SpendRequest, SubmitRequest,
     ecdsa::OperatorKey,
     eip712::{self, SigningDomain, TypedMessage},
 };
+use queue::memory::{Limits, MemoryQueue};
+use testbed::postgres::{Postgres, Settings};
 
 mod reader;
 

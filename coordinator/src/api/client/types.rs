@@ -8,14 +8,11 @@ use circuits::{
     leaf::{self, CoinRange},
     message::{self, Message},
 };
+use protocol::{OperationId, SpendRequest, SubmitRequest};
 use serde::{Deserialize, Serialize};
 
 use super::codec;
-use crate::{
-    ledger::accept::hash_request,
-    service::{SpendRequest, SubmitRequest},
-    state::event::OperationId,
-};
+use crate::ledger::accept::hash_request;
 
 /// How far something has come, in the order of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]

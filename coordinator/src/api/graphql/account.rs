@@ -1,6 +1,7 @@
 //! An address as the ledger sees it: its balances, its coins, its operations.
 
 use async_graphql::{ComplexObject, Context, Enum, Object, Result, SimpleObject};
+use protocol::{Address as AddressBytes, DirectoryEntry as EntryView, OperationId, Stage as StageView};
 
 use super::{
     Units,
@@ -10,9 +11,7 @@ use super::{
     scalars::{Address, BigInt, Bytes, Bytes32},
     service, units,
 };
-use crate::service::{
-    Address as AddressBytes, CoinView, DirectoryEntry as EntryView, ListOf, OperationId, Stage as StageView,
-};
+use crate::service::{CoinView, ListOf};
 
 /// How far something has come, in the order of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]

@@ -2,6 +2,7 @@
 
 use async_graphql::{Enum, SimpleObject};
 use circuits::{leaf, message::SignedKind as KindView};
+use protocol::{Draft as DraftView, DraftSpend as SpendView};
 
 use super::{
     Units,
@@ -9,7 +10,7 @@ use super::{
     refusal::UserError,
     scalars::{Address, BigInt, Bytes32},
 };
-use crate::service::{Draft as DraftView, DraftSpend as SpendView, OwnershipProofView};
+use crate::service::OwnershipProofView;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "KindView")]

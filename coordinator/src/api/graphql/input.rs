@@ -11,7 +11,6 @@ use super::{
     refusal::UserError,
     scalars::{Address, BigInt, Bytes, Bytes32},
 };
-use crate::service;
 
 type Checked<T> = Result<T, UserError>;
 
@@ -147,7 +146,7 @@ impl SpendingKeyInput {
 }
 
 impl LeafInput {
-    fn check(&self, place: usize) -> Checked<service::SpendRequest> {
+    fn check(&self, place: usize) -> Checked<protocol::SpendRequest> {
         let place = place.to_string();
         let here = ["input", "leaves", place.as_str()];
         let at = |rest: &[&'static str]| [&here[..], rest].concat();
@@ -170,11 +169,11 @@ impl LeafInput {
         let part = |value, name| field(value, &at(&["signature", name]));
         let r8 = Point { x: part(self.signature.r8x, "r8x")?, y: part(self.signature.r8y, "r8y")? };
         let signature = Signature { r8, s: part(self.signature.s, "s")? };
-        Ok(service::SpendRequest { index, range, split, key: self.key.check(&here)?, signature })
+        Ok(protocol::SpendRequest { index, range, split, key: self.key.check(&here)?, signature })
     }
 }
 
-fn spends(leaves: &[LeafInput]) -> Checked<Vec<service::SpendRequest>> {
+fn spends(leaves: &[LeafInput]) -> Checked<Vec<protocol::SpendRequest>> {
     if leaves.is_empty() {
         let message = "there is no leaf to spend; send every leaf of the draft with its signature";
         return Err(UserError::new("NO_LEAVES", message, &["input", "leaves"]));
@@ -183,8 +182,8 @@ fn spends(leaves: &[LeafInput]) -> Checked<Vec<service::SpendRequest>> {
 }
 
 impl PrepareSendInput {
-    pub fn check(self, units: Units) -> Checked<service::PrepareSend> {
-        Ok(service::PrepareSend {
+    pub fn check(self, units: Units) -> Checked<protocol::PrepareSend> {
+        Ok(protocol::PrepareSend {
             sender: self.sender.0,
             recipient: self.recipient.0,
             amount: coins(&self.amount, units)?,
@@ -195,15 +194,15 @@ impl PrepareSendInput {
 }
 
 impl PrepareWithdrawInput {
-    pub fn check(self, units: Units) -> Checked<service::PrepareWithdraw> {
+    pub fn check(self, units: Units) -> Checked<protocol::PrepareWithdraw> {
         let amount = coins(&self.amount, units)?;
-        Ok(service::PrepareWithdraw { sender: self.sender.0, amount, valid_until: self.valid_until })
+        Ok(protocol::PrepareWithdraw { sender: self.sender.0, amount, valid_until: self.valid_until })
     }
 }
 
 impl SendInput {
-    pub fn check(self) -> Checked<service::SubmitRequest> {
-        Ok(service::SubmitRequest {
+    pub fn check(self) -> Checked<protocol::SubmitRequest> {
+        Ok(protocol::SubmitRequest {
             idempotency_key: idempotency_key(self.idempotency_key)?,
             kind: message::SignedKind::Send,
             sender: self.sender.0,
@@ -216,8 +215,8 @@ impl SendInput {
 }
 
 impl WithdrawInput {
-    pub fn check(self) -> Checked<service::SubmitRequest> {
-        Ok(service::SubmitRequest {
+    pub fn check(self) -> Checked<protocol::SubmitRequest> {
+        Ok(protocol::SubmitRequest {
             idempotency_key: idempotency_key(self.idempotency_key)?,
             kind: message::SignedKind::Withdraw,
             sender: self.sender.0,
@@ -230,9 +229,9 @@ impl WithdrawInput {
 }
 
 impl RegisterKeyInput {
-    pub fn check(self) -> Checked<(service::DirectoryEntry, String)> {
+    pub fn check(self) -> Checked<(protocol::DirectoryEntry, String)> {
         let idempotency_key = idempotency_key(self.idempotency_key)?;
-        let entry = service::DirectoryEntry {
+        let entry = protocol::DirectoryEntry {
             owner: self.owner.0,
             key: self.key.check(&["input"])?,
             key_epoch: self.key_epoch,

@@ -1,6 +1,7 @@
 //! Changes: each takes an idempotency key, is accepted as a whole or refused as a whole, and is durable when answered.
 
 use async_graphql::{Context, Object, Result, SimpleObject};
+use protocol::SubmitRequest;
 
 use super::{
     account::DirectoryEntry,
@@ -9,7 +10,6 @@ use super::{
     refusal::UserError,
     service, units,
 };
-use crate::service::SubmitRequest;
 
 /// The accepted operation with its promises, or why it was refused.
 #[derive(Clone, Debug, SimpleObject)]

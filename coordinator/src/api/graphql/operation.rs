@@ -2,6 +2,7 @@
 
 use async_graphql::{ComplexObject, Context, Enum, Result, SimpleObject};
 use chrono::{DateTime, Utc};
+use protocol::{OperationId, OperationKind as KindView, TimelineEntry as EntryView};
 
 use super::{
     Units,
@@ -11,9 +12,7 @@ use super::{
     scalars::{Address, BigInt, Bytes, Bytes32},
     service, time,
 };
-use crate::service::{
-    OperationId, OperationKind as KindView, OperationView, PromiseView, TimelineEntry as EntryView,
-};
+use crate::service::{OperationView, PromiseView};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "KindView")]

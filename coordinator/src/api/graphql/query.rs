@@ -1,6 +1,7 @@
 //! Questions: none of them changes or reserves anything.
 
 use async_graphql::{Context, Object, Result};
+use protocol::OperationId;
 
 use super::{
     account::{Account, DirectoryEntry},
@@ -16,7 +17,6 @@ use super::{
     units,
     worker::Worker,
 };
-use crate::service::OperationId;
 
 pub struct Query;
 

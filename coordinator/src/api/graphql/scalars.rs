@@ -7,8 +7,6 @@ use bn254::{EncodingError, Fr};
 use num_bigint::BigUint;
 use sha3::{Digest, Keccak256};
 
-use crate::service;
-
 /// What a value of a scalar looks like, for the error message of a refused one.
 pub fn hint(scalar: &str) -> Option<&'static str> {
     match scalar {
@@ -47,10 +45,10 @@ fn parse_hex(text: &str) -> Result<Vec<u8>, NotAScalar> {
 /// An Ethereum address: `0x` and 40 hexadecimal digits, given out with its EIP-55 checksum. In one case it is taken
 /// as it is; in mixed case the checksum must be right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Address(pub service::Address);
+pub struct Address(pub protocol::Address);
 
 /// The address with its EIP-55 checksum.
-pub fn checksummed(address: &service::Address) -> String {
+pub fn checksummed(address: &protocol::Address) -> String {
     let lower = hex::encode(address);
     let digest = hex::encode(Keccak256::digest(lower.as_bytes()));
     let digits = lower.chars().zip(digest.bytes());
@@ -62,7 +60,7 @@ impl FromStr for Address {
     type Err = NotAScalar;
 
     fn from_str(text: &str) -> Result<Self, NotAScalar> {
-        let bytes: service::Address = parse_hex(text)?.try_into().map_err(|_| NotAScalar)?;
+        let bytes: protocol::Address = parse_hex(text)?.try_into().map_err(|_| NotAScalar)?;
         let digits = &text[2..];
         let one_case = !digits.bytes().any(|b| b.is_ascii_uppercase())
             || !digits.bytes().any(|b| b.is_ascii_lowercase());

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use bn254::Fr;
 use contracts::{DecodeError, Event, Word, calls};
+use protocol::{
+    Address,
+    l1::{ChainError, ContractState},
+};
 
 use super::{
     logs,
     node::{Call, Node},
     transport::TransportLimits,
 };
-use crate::{
-    chain::{ChainError, ContractState},
-    http::Endpoint,
-    service::Address,
-};
+use crate::http::Endpoint;
 
 /// More batches than a contract ever takes: a number beyond comes from the node.
 const MOST_BATCHES: u32 = u32::MAX >> 1;

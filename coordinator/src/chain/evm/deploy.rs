@@ -8,6 +8,10 @@ use std::time::Duration;
 
 use contracts::{CircuitKey, Config, calls};
 use ethers::types::H160;
+use protocol::{
+    Address,
+    l1::{ChainError, Fees, Hash32, SendOutcome, SignedTx},
+};
 use tokio::time::Instant;
 
 use super::{
@@ -18,11 +22,7 @@ use super::{
     transport::TransportLimits,
     tx::{Broadcast, Draft, block_of, sign},
 };
-use crate::{
-    chain::{ChainError, Fees, Hash32, SendOutcome, SignedTx},
-    http::Endpoint,
-    service::Address,
-};
+use crate::http::Endpoint;
 
 const PATIENCE: Duration = Duration::from_secs(600);
 const POLL: Duration = Duration::from_millis(500);

@@ -4,13 +4,11 @@
 
 use contracts::{ContractError, errors::decode_error};
 use ethers::providers::JsonRpcError;
+use protocol::l1::{ChainError, Hash32, SendOutcome};
 use serde_json::Value;
 
 use super::transport::TransportError;
-use crate::{
-    chain::{ChainError, Hash32, SendOutcome},
-    http::HttpError,
-};
+use crate::http::HttpError;
 
 /// Most gas of one transaction on Ethereum since the Fusaka fork (EIP-7825).
 pub const TX_GAS_CAP: u64 = 16_777_216;

@@ -1,9 +1,8 @@
 //! EIP-1559 fees from the fees of recent blocks.
 
 use ethers::types::U256;
+use protocol::l1::{ChainError, Fees};
 use serde::Deserialize;
-
-use crate::chain::{ChainError, Fees};
 
 const GWEI: u128 = 1_000_000_000;
 

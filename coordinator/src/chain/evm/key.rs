@@ -10,10 +10,9 @@ use ethers::{
     types::{H256, transaction::eip2718::TypedTransaction},
     utils::keccak256,
 };
-
-use crate::{
-    chain::{ChainError, Hash32},
-    service::Address,
+use protocol::{
+    Address,
+    l1::{ChainError, Hash32},
 };
 
 /// The chains on which keys may be used that everybody knows.

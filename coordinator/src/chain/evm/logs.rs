@@ -6,8 +6,7 @@ use ethers::{
     abi::AbiEncode,
     types::{Log, U256},
 };
-
-use crate::chain::{BatchAccepted, ChainError, Deposit, ForcedRequest, Logs, SubmitBatch};
+use protocol::l1::{BatchAccepted, ChainError, Deposit, ForcedRequest, Logs, SubmitBatch};
 
 /// The contract's event behind a log.
 ///

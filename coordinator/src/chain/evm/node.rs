@@ -10,6 +10,10 @@ use ethers::{
     providers::JsonRpcClient,
     types::{Bytes, H160, H256, Log, U64, U256},
 };
+use protocol::{
+    Address,
+    l1::{BlockRef, ChainError, Fees, Hash32, SendOutcome, SignedTx},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -19,11 +23,7 @@ use super::{
     span::Span,
     transport::{HttpTransport, TransportError, TransportLimits},
 };
-use crate::{
-    chain::{BlockRef, ChainError, Fees, Hash32, SendOutcome, SignedTx},
-    http::Endpoint,
-    service::Address,
-};
+use crate::http::Endpoint;
 
 #[derive(Debug)]
 pub(super) struct Node {

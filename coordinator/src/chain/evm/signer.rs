@@ -9,6 +9,10 @@ use ethers::{
     types::{Bytes, H160, H256, Signature, U64, U256, transaction::eip2718::TypedTransaction},
     utils::{keccak256, rlp::Rlp},
 };
+use protocol::{
+    Address,
+    l1::{ChainError, SignedTx},
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -16,11 +20,7 @@ use super::{
     transport::{HttpTransport, TransportError, TransportLimits},
     tx::{self, Draft},
 };
-use crate::{
-    chain::{ChainError, SignedTx},
-    http::Endpoint,
-    service::Address,
-};
+use crate::http::Endpoint;
 
 /// Half the order of secp256k1, the most that s may be (EIP-2).
 const HALF_ORDER: [u8; 32] = [

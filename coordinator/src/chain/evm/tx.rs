@@ -7,6 +7,10 @@ use contracts::Event;
 use ethers::types::{
     Bytes, Eip1559TransactionRequest, H160, NameOrAddress, transaction::eip2718::TypedTransaction,
 };
+use protocol::{
+    Address,
+    l1::{ChainError, Fees, Hash32, SendOutcome, SignedTx},
+};
 use tokio::time::Instant;
 
 use super::{
@@ -15,10 +19,6 @@ use super::{
     key::AccountKey,
     logs,
     node::{Call, Node, RawReceipt, u64_of},
-};
-use crate::{
-    chain::{ChainError, Fees, Hash32, SendOutcome, SignedTx},
-    service::Address,
 };
 
 const FIRST_POLL: Duration = Duration::from_millis(40);

@@ -9,6 +9,10 @@ use std::{sync::Arc, time::Duration};
 use bn254::Fr;
 use circuits::leaf::CoinRange;
 use contracts::{Event, calls};
+use protocol::{
+    Address,
+    l1::{ChainError, SignedTx},
+};
 
 use super::{
     contract::Contract,
@@ -19,11 +23,7 @@ use super::{
     transport::TransportLimits,
     tx::{self, Broadcast, Mined, Sender},
 };
-use crate::{
-    chain::{ChainError, SignedTx},
-    http::Endpoint,
-    service::Address,
-};
+use crate::http::Endpoint;
 
 const PATIENCE: Duration = Duration::from_secs(300);
 

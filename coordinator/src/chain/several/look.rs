@@ -4,10 +4,11 @@ use std::{collections::HashMap, hash::Hash, sync::Arc, time::Duration};
 
 use contracts::{Word, calls};
 use futures::future::join_all;
+use protocol::l1::{BlockRef, ChainError};
 use tokio::time::Instant;
 
 use super::{FRESH, Several};
-use crate::chain::{BlockRef, Chain, ChainError};
+use crate::chain::Chain;
 
 /// So many blocks behind the others a node is not asked.
 pub(super) const BEHIND: u64 = 3;

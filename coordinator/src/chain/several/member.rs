@@ -5,10 +5,11 @@ use std::{
     time::Duration,
 };
 
+use protocol::l1::{BlockRef, ChainError};
 use tokio::{sync::OnceCell, time::Instant};
 
 use super::Connect;
-use crate::chain::{BlockRef, Chain, ChainError};
+use crate::chain::Chain;
 
 /// A node that has not answered a comparison by then is silent. It rests for as long, and after each further silence for twice
 /// as long as before.

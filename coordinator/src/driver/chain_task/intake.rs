@@ -1,10 +1,10 @@
 //! Deposits and forced requests of final blocks, and what happens when final blocks are replaced.
 
+use protocol::l1::{ChainError, Logs};
 use tokio::sync::oneshot;
 
 use super::{ChainTask, Stop};
 use crate::{
-    chain::{ChainError, Logs},
     driver::Message,
     state::{
         event::{Cursor, IntakeRecord},

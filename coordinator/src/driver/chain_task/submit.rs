@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use protocol::l1::{At, ContractState, DryRun, SendOutcome, SignedTx, SubmitBatch};
 use tokio::sync::oneshot;
 
 use super::{ChainTask, Outcome, Stop};
 use crate::{
-    chain::{At, ContractState, DryRun, SendOutcome, SignedTx, SubmitBatch},
     driver::{Message, OnChain, Submit},
     settlement::{ChainView, SettlementRecord, Tried},
     verifier::pooled,

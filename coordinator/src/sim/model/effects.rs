@@ -1,10 +1,10 @@
 //! What must be true of jobs, of attempts and of transactions: when they are recorded, and when they leave.
 
+use protocol::l1::SignedTx;
 use wire::{JobEntry, JobId, WorkerId, job::input_hash};
 
 use super::{Model, Verdict, holds};
 use crate::{
-    chain::SignedTx,
     farm::{AttemptEnd, FarmRecord},
     settlement::SettlementRecord,
     sim::node::{Node, tag},

@@ -1,9 +1,9 @@
 //! The rules of the contract: which batches it takes, one after the other, and why not.
 
 use circuits::public_data::{Head, challenge, evaluate};
+use protocol::l1::{At, ContractState, Deposit, ForcedRequest, SignedTx, SubmitBatch};
 
 use super::{Block, Node, tag};
-use crate::chain::{At, ContractState, Deposit, ForcedRequest, SignedTx, SubmitBatch};
 
 impl Node {
     /// What the contract would say now, or after what waits.

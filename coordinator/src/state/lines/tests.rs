@@ -1,11 +1,11 @@
 //! Each decision leaves its line, once.
 
 use circuits::{shape::Shape, slot::ForcedKind};
+use protocol::l1::ForcedRequest;
 use wire::WorkerId;
 
 use super::lines;
 use crate::{
-    chain::ForcedRequest,
     farm::FarmCommand,
     state::tests::{exit_of, funded},
     testkit::Bench,

@@ -6,10 +6,11 @@ use std::collections::{BTreeSet, HashMap};
 
 use bn254::{Fr, PrimeField};
 use circuits::leaf::CoinRange;
+use protocol::Address;
 use rayon::prelude::*;
 
 use super::{Reader, SnapshotError};
-use crate::{ledger::Leaf, service::Address};
+use crate::ledger::Leaf;
 
 /// Elements that one thread decodes at a time.
 const CHUNK: usize = 1 << 14;

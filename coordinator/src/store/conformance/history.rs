@@ -3,11 +3,11 @@
 use std::future::Future;
 
 use circuits::leaf::CoinRange;
+use protocol::{OperationId, OperationKind, Stage};
 
 use super::{Fixture, Outcome, batch, events, leading, operation, root};
 use crate::{
-    service::{OperationKind, Stage},
-    state::{Promised, event::OperationId},
+    state::Promised,
     store::{
         StoreError,
         history::{ListOf, Signatures},

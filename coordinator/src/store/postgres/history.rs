@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
+use protocol::OperationId;
 use tokio::time::timeout;
 use tokio_postgres::{
     Row,
@@ -14,7 +15,7 @@ use super::error::late;
 use crate::{
     cost,
     service::{BatchView, OperationView},
-    state::{event::OperationId, rows::PER_BATCH},
+    state::rows::PER_BATCH,
     store::{
         StoreError,
         history::{BatchRow, History, KeptPromises, ListOf, OperationRow, Signatures, kept},

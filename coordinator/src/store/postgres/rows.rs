@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bn254::{Fr, fr_to_be_bytes};
 use bytes::BytesMut;
+use protocol::{Address, Balances, DirectoryEntry, OperationId, Stage, l1::SignedTx};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 use crate::{
-    chain::SignedTx,
     ledger::{Leaf, Remembered},
-    service::{Address, Balances, DirectoryEntry, Stage},
     state::{
-        event::{Cursor, OperationId},
+        event::Cursor,
         rows::{BatchRow, Line, OperationRow, Row, stage_name},
     },
     store::{

@@ -7,13 +7,14 @@ use std::{
 };
 
 use async_trait::async_trait;
+use protocol::OperationId;
 use rusqlite::{Connection, OptionalExtension, Params, Row, TransactionBehavior, params};
 use tokio::sync::Semaphore;
 
 use crate::{
     cost,
     service::{BatchView, OperationView},
-    state::{event::OperationId, rows::PER_BATCH},
+    state::rows::PER_BATCH,
     store::{
         StoreError,
         history::{BatchRow, History, KeptPromises, ListOf, OperationRow, Signatures, kept},

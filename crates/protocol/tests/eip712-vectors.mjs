@@ -1,5 +1,5 @@
 // Writes docs/vectors/eip712.json with implementations that share no code with this repository.
-// npm install viem@2 @zk-kit/eddsa-poseidon@1 && node eip712-vectors.mjs > ../../docs/vectors/eip712.json
+// npm install viem@2 @zk-kit/eddsa-poseidon@1 && node eip712-vectors.mjs > ../../../docs/vectors/eip712.json
 import { hkdfSync } from "node:crypto";
 import { createRequire } from "node:module";
 const { derivePublicKey } = createRequire(import.meta.url)("@zk-kit/eddsa-poseidon");

@@ -246,7 +246,7 @@ pub fn interop() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop");
     let installed = folder.join("node_modules/snarkjs").exists();
     let required = std::env::var_os("PROOFMILL_REQUIRE_SNARKJS").is_some();
-    assert!(installed || !required, "run `npm ci --prefix prover/tests/interop` first");
+    assert!(installed || !required, "run `npm ci --prefix crates/prover/tests/interop` first");
     installed.then_some(folder)
 }
 

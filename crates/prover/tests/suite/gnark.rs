@@ -90,7 +90,7 @@ fn gnark_peer(folder: &Path) -> Option<PathBuf> {
         return Some(program.into());
     }
     let required = std::env::var_os("PROOFMILL_REQUIRE_GO").is_some();
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/peers/gnark");
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/peers/gnark");
     let program = folder.join("gnark-peer");
     let build = Command::new("go").args(["build", "-o"]).arg(&program).arg(".").current_dir(sources).output();
     match build {

@@ -109,6 +109,6 @@ fn program() -> PathBuf {
         "aarch64" => "arm64",
         _ => "amd64",
     };
-    let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts/node_modules/@foundry-rs");
+    let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../contracts/node_modules/@foundry-rs");
     packages.join(format!("anvil-{system}-{machine}/bin/anvil"))
 }

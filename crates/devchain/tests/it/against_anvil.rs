@@ -12,7 +12,7 @@ fn anvil() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("PROOFMILL_ANVIL") {
         return Some(PathBuf::from(path));
     }
-    let packages = concat!(env!("CARGO_MANIFEST_DIR"), "/../contracts/node_modules/@foundry-rs");
+    let packages = concat!(env!("CARGO_MANIFEST_DIR"), "/../../contracts/node_modules/@foundry-rs");
     let entries = std::fs::read_dir(packages).ok()?;
     entries.flatten().map(|entry| entry.path().join("bin/anvil")).find(|path| path.is_file())
 }

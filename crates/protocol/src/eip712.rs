@@ -7,7 +7,10 @@
 use bn254::{Fr, fr_to_be_bytes};
 use circuits::{baby_jubjub::Point, leaf::CoinRange};
 
-use crate::ecdsa::{self, Address, EcdsaError, OperatorKey, Signature65, keccak256};
+use crate::{
+    Address,
+    ecdsa::{self, EcdsaError, OperatorKey, Signature65, keccak256},
+};
 
 /// What a wallet shows before it makes a spend key.
 pub const SPEND_KEY_WARNING: &str = "This signature is the key to your proofmill coins. Sign it only in a wallet or on a site you trust, and never give it to anybody.";

@@ -1,15 +1,15 @@
 //! secp256k1 signatures as Ethereum uses them: 65 bytes r ‖ s ‖ v, s in the lower half of the group order.
 //!
-//! The curve comes with `ethers-core`; nothing outside this file sees it.
+//! The curve is `k256`; nothing outside this file sees it.
 
 use std::{fmt, fs, io::Write, path::Path};
 
-use ethers_core::k256::ecdsa::{RecoveryId, Signature, SigningKey, VerifyingKey};
+use k256::ecdsa::{RecoveryId, Signature, SigningKey, VerifyingKey};
 use sha3::{Digest, Keccak256};
 use zeroize::Zeroizing;
 
-/// A 20-byte Ethereum address.
-pub type Address = [u8; 20];
+use crate::Address;
+
 /// r ‖ s ‖ v with v 27 or 28.
 pub type Signature65 = [u8; 65];
 

@@ -5,15 +5,16 @@
 use bn254::Fr;
 use circuits::{baby_jubjub::Point, eddsa::Signature, leaf::CoinRange};
 use ff::PrimeField;
-use serde_json::Value;
-use wire::{
-    ecdsa::{self, Address, OperatorKey},
+use protocol::{
+    Address,
+    ecdsa::{self, OperatorKey},
     eip712::{DirectoryEntry, Promise, SPEND_KEY_WARNING, SigningDomain, SpendKey, TypedMessage},
     spend_key::{self, SpendKeyError},
 };
+use serde_json::Value;
 
 fn vectors() -> Value {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/vectors/eip712.json");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/vectors/eip712.json");
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 

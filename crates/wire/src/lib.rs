@@ -1,4 +1,4 @@
-//! What crosses a process: jobs, results, controls and EIP-712 messages, and their one encoding. The queue that carries them
+//! What crosses a process: jobs, results and controls, and their one encoding. The queue that carries them
 //! is the crate `queue`.
 //!
 //! Invariant: bytes from another process are decoded by [`codec`] and nothing else, which refuses what it does not know
@@ -11,19 +11,13 @@
 //! | [`job`] | a job's entry and its input, and the names of pools and workers |
 //! | [`card`] | what a worker tells of its graphics card |
 //! | [`event`] | what workers report, what the coordinator answers |
-//! | [`eip712`] | domain separator and digests of `SpendKey`, `DirectoryEntry`, `Promise` |
-//! | [`ecdsa`] | secp256k1: sign with the operator's key, recover an address |
-//! | [`spend_key`] | a wallet's Baby Jubjub key from its Ethereum signature |
 
 pub mod card;
 pub mod codec;
 pub mod depth;
-pub mod ecdsa;
-pub mod eip712;
 pub mod event;
 mod failpoint;
 pub mod job;
-pub mod spend_key;
 
 pub use card::{CardReading, EnergyAverage, Throttle};
 pub use event::{

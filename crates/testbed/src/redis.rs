@@ -17,8 +17,8 @@ pub const BINARY_VARIABLE: &str = "PROOFMILL_REDIS_SERVER";
 /// The URL of an administrator of a Redis that tests may wipe, in place of a private one.
 pub const URL_VARIABLE: &str = "PROOFMILL_TEST_REDIS_URL";
 
-const CONFIGURATION: &str = include_str!("../../infra/redis/redis.conf");
-const USERS: &str = include_str!("../../infra/redis/users.acl");
+const CONFIGURATION: &str = include_str!("../../../infra/redis/redis.conf");
+const USERS: &str = include_str!("../../../infra/redis/users.acl");
 /// The user of the file that shows what a pool's is like.
 const EXAMPLE_POOL: &str = "pm-CHAIN-CONTRACT-pool-default";
 const POOL_PASSWORD: &str = "pool-secret";

@@ -1,0 +1,27 @@
+//! The vocabulary below everything: addresses, operations and how far they are, what wallets ask for and sign, and L1's queues and
+//! transactions as plain data.
+//!
+//! Invariant: nothing here decides, reads a clock or opens a connection, and no type belongs to a library of Ethereum, HTTP or SQL.
+//! The event log and snapshots are written in these types, so an API or an adapter can be renamed without touching the store.
+//!
+//! | module | purpose |
+//! |---|---|
+//! | [`operation`] | operations, their stages, balances, directory entries |
+//! | [`request`] | drafts that wallets sign, and what they send back |
+//! | [`l1`] | the contract's queues and history, and transactions to it |
+//! | [`eip712`] | domain separator and digests of `SpendKey`, `DirectoryEntry`, `Promise` |
+//! | [`ecdsa`] | secp256k1: sign with the operator's key, recover an address |
+//! | [`spend_key`] | a wallet's Baby Jubjub key from its Ethereum signature |
+
+pub mod ecdsa;
+pub mod eip712;
+pub mod l1;
+pub mod operation;
+pub mod request;
+pub mod spend_key;
+
+pub use operation::{Balances, DirectoryEntry, OperationId, OperationKind, Placement, Stage, TimelineEntry};
+pub use request::{Draft, DraftSpend, PrepareSend, PrepareWithdraw, SpendRequest, SubmitRequest};
+
+/// A 20-byte Ethereum address.
+pub type Address = [u8; 20];
