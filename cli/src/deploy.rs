@@ -18,17 +18,17 @@ use std::{
 
 use circuits::shape::Shape;
 use clap::Args;
-use contracts::{
-    calls,
-    settings::in_words,
-    types::{CircuitKey, Config},
-};
-use coordinator::{
-    chain::evm::{AccountKey, Broadcast, Contract, DEV_CHAIN_IDS, Deployed, Deployer, Plan, TxError},
-    http::Endpoint,
-};
 use eyre::{WrapErr, bail, ensure, eyre};
 use gpu_worker::key_path;
+use l1::{
+    contract::{
+        calls,
+        settings::in_words,
+        types::{CircuitKey, Config},
+    },
+    http::Endpoint,
+    node::{AccountKey, Broadcast, Contract, DEV_CHAIN_IDS, Deployed, Deployer, Plan, TxError},
+};
 use protocol::l1::{ChainError, Fees};
 
 mod file;
@@ -382,13 +382,13 @@ mod tests {
 
     #[test]
     fn unsafe_keys_go_to_development_chains_only() {
-        let point = contracts::types::CircuitKey {
+        let point = l1::contract::types::CircuitKey {
             number: 1,
             slots: 3,
             mint_places: 1,
             dev_key: true,
             digest: [0; 32],
-            key: contracts::VerifyingKey {
+            key: l1::contract::VerifyingKey {
                 alpha: Default::default(),
                 beta: Default::default(),
                 gamma: Default::default(),

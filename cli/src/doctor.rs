@@ -6,15 +6,15 @@ use std::path::PathBuf;
 
 use circuits::shape::Shape;
 use clap::Args;
-use coordinator::{
-    api::client::{Client, System},
-    chain::evm::{self, Contract},
-    http::{Endpoint, HttpClient, HttpLimits},
-};
+use coordinator::api::client::{Client, System};
 use eyre::WrapErr;
 use gpu_worker::{
     backend::{Choice, Kind, SelectError, Selection, select},
     card::{self, CardError},
+};
+use l1::{
+    http::{Endpoint, HttpClient, HttpLimits},
+    node::Contract,
 };
 use prover::BackendError;
 use queue::{
@@ -100,7 +100,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         };
     }
     if let Some(url) = &options.rpc {
-        good &= match evm::chain_id(options.trust.endpoint(url)).await {
+        good &= match l1::node::chain_id(options.trust.endpoint(url)).await {
             Ok(id) => line(true, "node", format!("{url}, chain id {id}")),
             Err(error) => line(false, "node", format!("{url}: {error}; start it or correct --rpc")),
         };

@@ -36,7 +36,7 @@ fn files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
 
 fn documents() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    for folder in ["docs", "infra", "prover", "cuda", "icicle", "gpu-worker", "contracts"] {
+    for folder in ["docs", "infra", "prover", "cuda", "icicle", "gpu-worker", "l1::contract"] {
         files(&root().join(folder), "md", &mut found);
     }
     found.extend(["README.md", "SECURITY.md"].map(|name| root().join(name)));
@@ -46,7 +46,7 @@ fn documents() -> Vec<(PathBuf, String)> {
 /// Lines of our own sources, without comments.
 fn source_lines() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    let crates = ["cli", "coordinator", "wire", "gpu-worker", "prover", "cuda", "icicle", "contracts"];
+    let crates = ["cli", "coordinator", "wire", "gpu-worker", "prover", "cuda", "icicle", "l1::contract"];
     for name in crates {
         files(&root().join(name).join("src"), "rs", &mut found);
     }

@@ -5,16 +5,19 @@ use std::path::{Path, PathBuf};
 use bn254::ntt::Generator;
 use circuits::shape::Shape;
 use clap::Subcommand;
-use contracts::{key::VerifyingKey, types::CircuitKey};
 use eyre::{Context, bail};
 use gpu_worker::{key_path, matrices};
-use prover::gnark::write_verifying_key;
-use prover::keygen::Found;
-use prover::{CircuitDigest, DevTrapdoor, Key, KeyParts, Matrices, Origin, Resumable};
+use l1::contract::{key::VerifyingKey, types::CircuitKey};
+use prover::{
+    CircuitDigest, DevTrapdoor, Key, KeyParts, Matrices, Origin, Resumable, gnark::write_verifying_key,
+    keygen::Found,
+};
 use serde_json::json;
 
-use crate::iden3;
-use crate::ui::{Bar, hex};
+use crate::{
+    iden3,
+    ui::{Bar, hex},
+};
 
 /// The public seed of all development keys. Everybody can forge proofs for keys made from it.
 pub const DEV_SEED: &str = "proofmill development setup v1: UNSAFE, anybody can forge proofs";

@@ -12,13 +12,12 @@ use std::{
 use circuits::shape::Shape;
 use clap::Args;
 use coordinator::{
-    Config, Finality, Handle, Parts, SnapshotSettings,
+    Config, Handle, Parts, SnapshotSettings,
     api::{
         self, ApiConfig, Budget, Network, Origin, Proxies, ProxyHeader, Server, admin::serve_admin,
         token::AdminToken,
     },
-    chain::evm::{self, AccountKey, EvmSettings, RemoteSigner, Signer, TransportLimits},
-    http::{ClientIdentity, Endpoint, TlsOptions},
+    chain::evm::{self, EvmSettings},
     mark::{Loss, Marks},
     store::{FolderLock, Store},
     verifier::Groth16Verifier,
@@ -29,7 +28,11 @@ use gpu_worker::{
     backend::{Choice, Kind},
     card::Monitor,
 };
-use protocol::{Address, ecdsa::OperatorKey};
+use l1::{
+    http::{ClientIdentity, Endpoint, TlsOptions},
+    node::{AccountKey, RemoteSigner, Signer, TransportLimits},
+};
+use protocol::{Address, ecdsa::OperatorKey, l1::Finality};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::{InstanceName, PoolName, ProcessId, WorkerId};
@@ -268,10 +271,7 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
     };
     let nodes = settings.rpc.iter().map(|rpc| {
         let mut evm = EvmSettings::new(rpc.clone(), settings.contract, settings.first_block);
-        evm.finality = match settings.finality {
-            Finality::Tag => evm::Finality::Tag,
-            Finality::Confirmations(blocks) => evm::Finality::Confirmations(blocks),
-        };
+        evm.finality = settings.finality;
         evm.fees.max_fee = settings.max_fee;
         evm.log_span = settings.log_range;
         evm.chain_id = settings.deployment.as_ref().map(|deployment| deployment.chain_id);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use coordinator::http::{Endpoint, TlsOptions};
+use l1::http::{Endpoint, TlsOptions};
 
 #[derive(Args, Clone, Default)]
 pub struct Trust {

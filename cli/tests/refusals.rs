@@ -15,8 +15,8 @@ use std::{
 
 use bn254::{Curve, Fr, G2Affine};
 use circuits::shape::Shape;
-use coordinator::chain::evm::{AccountKey, Deployed, deploy};
 use devchain::{DEV_ACCOUNTS, DevChain};
+use l1::node::{AccountKey, Deployed, deploy};
 use prover::{Key, VerifyingKey};
 use serde_json::json;
 use tempfile::TempDir;
@@ -143,13 +143,13 @@ fn dev_keys() -> &'static TempDir {
 
 /// A contract that accepts proofs of s3m1 under this key.
 async fn deploy_with(rpc: &str, digest: [u8; 32], key: &VerifyingKey) -> Deployed {
-    let circuit = contracts::CircuitKey {
+    let circuit = l1::contract::CircuitKey {
         number: Shape::S3M1.number(),
         slots: Shape::S3M1.slots() as u32,
         mint_places: Shape::S3M1.mint_places() as u32,
         dev_key: true,
         digest,
-        key: contracts::VerifyingKey {
+        key: l1::contract::VerifyingKey {
             alpha: key.alpha_g1,
             beta: key.beta_g2,
             gamma: key.gamma_g2,
@@ -158,7 +158,7 @@ async fn deploy_with(rpc: &str, digest: [u8; 32], key: &VerifyingKey) -> Deploye
         },
     };
     let operator = AccountKey::from_hex(DEV_ACCOUNTS[0].private_key).unwrap();
-    let config = contracts::Config::new(operator.address());
+    let config = l1::contract::Config::new(operator.address());
     deploy(rpc, &operator, &config, &[circuit]).await.unwrap()
 }
 
@@ -172,7 +172,7 @@ async fn every_node_that_answers_must_be_of_one_chain() {
         let deployed = deploy_with(&chain.url(), key.circuit(), key.verifying_key()).await;
         (chain, deployed)
     };
-    // One account and one nonce: the contracts have one address.
+    // One account and one nonce: the l1::contract have one address.
     let ((ours, here), (other, there)) = (chain_of(31_337).await, chain_of(1337).await);
     assert_eq!(here.contract, there.contract);
     let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

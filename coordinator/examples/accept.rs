@@ -160,7 +160,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         quota: u32::MAX,
         poll: Duration::from_millis(20),
         deposit_wait: Duration::from_millis(50),
-        finality: coordinator::Finality::Confirmations(0),
+        finality: protocol::l1::Finality::Confirmations(0),
         // Nobody proves here.
         scale: Some(coordinator::ScaleFromZero { within: Duration::from_secs(60), max_workers: 1_000_000 }),
         ..Config::default()

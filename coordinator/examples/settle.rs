@@ -9,7 +9,8 @@
 use std::time::{Duration, Instant};
 
 use circuits::shape::Shape;
-use coordinator::{Config, Finality, service::Service as _};
+use coordinator::{Config, service::Service as _};
+use protocol::l1::Finality;
 use serde_json::json;
 
 #[path = "../tests/chain_evm/node.rs"]

@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bn254::Fr;
 use circuits::shape::{MAX_RECORDS, Shape};
-use protocol::eip712::SigningDomain;
+use l1::node::TX_GAS_CAP;
+use protocol::{eip712::SigningDomain, l1::Finality};
 
 use crate::{
     batcher::SealRules,
-    chain::evm::TX_GAS_CAP,
     driver::Tolerance,
     farm::{CapacityRules, FarmRules, Scale},
     ledger::Limits,
@@ -17,15 +17,6 @@ use crate::{
 
 /// Promises with deadlines further away are refused by wallets.
 pub const MAX_PROMISE_DEADLINE: Duration = Duration::from_secs(3600);
-
-/// Which block counts as final.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finality {
-    /// This many blocks are on top of it: for chains without the `finalized` tag.
-    Confirmations(u64),
-    /// The node's `finalized` tag.
-    Tag,
-}
 
 /// An autoscaler that may start from no worker at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

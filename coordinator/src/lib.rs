@@ -18,7 +18,6 @@
 //! | [`verifier`] | which proofs are believed |
 //! | [`driver`] | the loop that owns the cores, and the tasks at its sides |
 //! | [`chain`] | what is needed of an EVM chain |
-//! | [`http`] | clients of nodes, signers and APIs, with TLS |
 //! | `views` | what readers see of the durable state |
 //! | `cost` | what a request costs |
 //! | [`config`] | settings |
@@ -31,7 +30,6 @@ pub mod config;
 mod cost;
 pub mod driver;
 pub mod farm;
-pub mod http;
 mod layered;
 pub mod ledger;
 pub mod mark;
@@ -50,5 +48,5 @@ mod views;
 #[cfg(test)]
 mod testkit;
 
-pub use config::{Config, Finality, SETTLES_WITHIN, SETTLES_WITHIN_TAGGED, ScaleFromZero};
+pub use config::{Config, SETTLES_WITHIN, SETTLES_WITHIN_TAGGED, ScaleFromZero};
 pub use driver::{Handle, Parts, SnapshotSettings, StartError, start};

@@ -12,17 +12,12 @@ use std::{
 
 use circuits::shape::Shape;
 use clap::Args;
-use contracts::types::Config as ContractConfig;
-use coordinator::{
-    Finality,
-    api::client::Client,
-    chain::evm::{self, AccountKey},
-    mark::Loss,
-};
+use coordinator::{api::client::Client, mark::Loss};
 use devchain::{DEV_ACCOUNTS, DevAccount, DevChain, Mining};
 use eyre::{WrapErr, bail};
 use gpu_worker::backend::{Choice, Kind};
-use protocol::Address;
+use l1::{contract::types::Config as ContractConfig, node::AccountKey};
+use protocol::{Address, l1::Finality};
 use script::{Places, Script};
 use serde::{Deserialize, Serialize};
 
@@ -223,7 +218,7 @@ async fn deploy_once(
     rpc_url: &str,
     operator: &str,
     shape: Shape,
-    pinned: &contracts::types::CircuitKey,
+    pinned: &l1::contract::types::CircuitKey,
 ) -> eyre::Result<DeploymentFile> {
     let path = data_dir.join("deployment.json");
     if let Ok(bytes) = fs::read(&path) {
@@ -241,7 +236,7 @@ async fn deploy_once(
     let spinner = Spinner::new("the contract is deployed");
     let key = AccountKey::from_hex(operator)?;
     let config = ContractConfig::new(key.address());
-    let deployed = evm::deploy(rpc_url, &key, &config, std::slice::from_ref(pinned)).await?;
+    let deployed = l1::node::deploy(rpc_url, &key, &config, std::slice::from_ref(pinned)).await?;
     let deployment = DeploymentFile {
         chain_id: deployed.chain_id,
         contract: hex(&deployed.contract),

@@ -4,8 +4,8 @@
 
 use std::{fmt::Write, path::Path};
 
-use contracts::{settings::SETTINGS, types::Config};
 use eyre::WrapErr;
+use l1::contract::{settings::SETTINGS, types::Config};
 use protocol::Address;
 use serde::Deserialize;
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use circuits::shape::Shape;
 use clap::Args;
-use coordinator::{Config, Finality, SETTLES_WITHIN, SETTLES_WITHIN_TAGGED, ScaleFromZero};
+use coordinator::{Config, SETTLES_WITHIN, SETTLES_WITHIN_TAGGED, ScaleFromZero};
+use protocol::l1::Finality;
 
 #[derive(Args, Clone, Debug, Default)]
 pub struct Admission {

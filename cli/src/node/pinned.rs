@@ -1,9 +1,10 @@
 //! Whether the proving keys of this machine are those of the deployment: with others no proof is ever accepted, so a
 //! coordinator does not start with them.
 
-use coordinator::chain::evm::Contract;
 use eyre::bail;
 use gpu_worker::Circuit;
+use l1::node::Contract;
+use prover::verifying_key::digest_of_words;
 
 use crate::{deploy::Deployment, ui::hex};
 
@@ -20,11 +21,11 @@ pub async fn by_contract(contract: &Contract, circuits: &[Circuit]) -> eyre::Res
                     "the contract pins another version of the circuit {shape}; take the matching release or deploy again"
                 )
             }
-            Some(info) if info.verifying_key != circuit.key.verifying_key().digest() => bail!(
+            Some(info) if digest_of_words(&info.key) != circuit.key.verifying_key().digest() => bail!(
                 "the key of {shape} here is not the contract's, which would accept no proof made with it: its verifying key is {}, the \
                  contract's is {}; copy the key file that the contract was deployed with to {}",
                 hex(&circuit.key.verifying_key().digest()),
-                hex(&info.verifying_key),
+                hex(&digest_of_words(&info.key)),
                 circuit
                     .key
                     .path()

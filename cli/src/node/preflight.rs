@@ -10,13 +10,13 @@ use std::{
 };
 
 use circuits::shape::Shape;
-use coordinator::{
-    chain::evm::{AccountKey, Contract},
-    http::Endpoint,
-    store::{Store, StoreError},
-};
+use coordinator::store::{Store, StoreError};
 use eyre::{WrapErr, bail};
 use gpu_worker::key_path;
+use l1::{
+    http::Endpoint,
+    node::{AccountKey, Contract},
+};
 use protocol::{Address, l1::ChainError};
 use queue::{QueueError, redis::ping};
 

@@ -5,8 +5,8 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
-use coordinator::http::{AUTHORIZATION, Endpoint, HeaderValue, HttpClient, HttpLimits, TlsOptions};
 use eyre::{WrapErr, bail, eyre};
+use l1::http::{AUTHORIZATION, Endpoint, HeaderValue, HttpClient, HttpLimits, TlsOptions};
 use serde_json::{Value, json};
 
 mod pool;

@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use bn254::Fr;
-use coordinator::{
-    api::client::Client,
-    chain::evm::{
+use coordinator::api::client::Client;
+use eyre::{Context, bail, eyre};
+use l1::{
+    http::Endpoint,
+    node::{
         AccountKey,
         wallet::{DepositMade, ForcedMade, Wallet},
     },
-    http::Endpoint,
 };
-use eyre::{Context, bail, eyre};
 use protocol::{Address, ecdsa::OperatorKey};
 
 use super::{
@@ -285,9 +285,9 @@ async fn collect(session: &Session) -> eyre::Result<()> {
 }
 
 /// Wei that the contract paid out.
-fn collected(mined: &coordinator::chain::evm::Mined) -> u128 {
-    let paid = |event: &contracts::Event| match event {
-        contracts::Event::Collected { amount_wei, .. } => Some(*amount_wei),
+fn collected(mined: &l1::node::Mined) -> u128 {
+    let paid = |event: &l1::contract::Event| match event {
+        l1::contract::Event::Collected { amount_wei, .. } => Some(*amount_wei),
         _ => None,
     };
     mined.events.iter().filter_map(paid).sum()

@@ -8,8 +8,8 @@
 use std::collections::BTreeSet;
 
 use bn254::Fr;
-use coordinator::chain::evm::{Mined, TxError, UserCall, Wallet};
 use eyre::bail;
+use l1::node::{Mined, TxError, UserCall, Wallet};
 use protocol::{
     Address,
     l1::{Fees, SignedTx},

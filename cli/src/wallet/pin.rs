@@ -6,7 +6,7 @@
 //! who signs promises, fees, whether the keys come from a ceremony.
 
 use circuits::shape::Shape;
-use coordinator::chain::evm::Contract;
+use l1::node::Contract;
 use protocol::Address;
 use sha3::{Digest, Keccak256};
 
@@ -37,12 +37,12 @@ fn wrong(contract: Address, what: &str) -> WalletError {
 /// `Contract` where it is not one of this version.
 pub async fn check_new(contract: &Contract) -> eyre::Result<[u8; 32]> {
     let code = contract.code().await?;
-    if !contracts::code::is_proofmill(&code) {
+    if !l1::contract::code::is_proofmill(&code) {
         return Err(
             wrong(contract.address(), "is not the code of the proofmill contract of this version").into()
         );
     }
-    if !contracts::code::is_poseidon(&contract.poseidon_code().await?) {
+    if !l1::contract::code::is_poseidon(&contract.poseidon_code().await?) {
         return Err(wrong(contract.address(), "another hash function is used than this version's").into());
     }
     let mut known = 0;

@@ -6,15 +6,15 @@
 use std::time::Duration;
 
 use bn254::Fr;
-use coordinator::{
-    api::client::{Client, Operation},
-    chain::evm::{
+use coordinator::api::client::{Client, Operation};
+use eyre::bail;
+use l1::{
+    http::Endpoint,
+    node::{
         AccountKey, FeeRules, Mined,
         wallet::{DepositMade, ForcedMade, Wallet},
     },
-    http::Endpoint,
 };
-use eyre::bail;
 use protocol::{Address, ecdsa::OperatorKey, eip712::SigningDomain};
 
 use super::{

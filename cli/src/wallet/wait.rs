@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use coordinator::{api::client::Stage, chain::evm::wallet::DepositMade};
+use coordinator::api::client::Stage;
 use eyre::Result;
+use l1::node::wallet::DepositMade;
 
 use super::{error::WalletError, session::Session};
 use crate::ui::Spinner;

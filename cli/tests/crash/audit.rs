@@ -8,18 +8,19 @@ use std::{
 
 use circuits::{public_data::domain, shape::Shape};
 use coordinator::{
-    Config, Finality,
+    Config,
     api::client::{Client, Stage},
     chain::{
         Chain as _,
-        evm::{AccountKey, Deployed, EvmChain, EvmSettings},
+        evm::{EvmChain, EvmSettings},
     },
     config::Rules,
     state::{State, event::Event},
     store::Store as _,
 };
 use gpu_worker::Circuit;
-use protocol::{Address, OperationId, eip712::SigningDomain};
+use l1::node::{AccountKey, Deployed};
+use protocol::{Address, OperationId, eip712::SigningDomain, l1::Finality};
 use serde_json::json;
 
 use crate::{
@@ -34,7 +35,7 @@ pub struct Audit {
     rules: Arc<Rules>,
     first_block: u64,
     operator: Address,
-    fees: contracts::Config,
+    fees: l1::contract::Config,
 }
 
 /// What the log says.
@@ -60,7 +61,7 @@ impl Audit {
             rules: Arc::new(rules),
             first_block: deployed.block,
             operator,
-            fees: contracts::Config::new(operator),
+            fees: l1::contract::Config::new(operator),
         }
     }
 

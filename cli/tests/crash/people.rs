@@ -5,10 +5,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use coordinator::{
-    api::client::{Client, ClientError, Coin, Kind, PrepareSend, PrepareWithdraw, Stage, Submit, System},
-    chain::evm::{AccountKey, wallet::Wallet},
+use coordinator::api::client::{
+    Client, ClientError, Coin, Kind, PrepareSend, PrepareWithdraw, Stage, Submit, System,
 };
+use l1::node::{AccountKey, wallet::Wallet};
 use protocol::{Address, ecdsa::OperatorKey, eip712::SigningDomain};
 use tokio::time::{Instant, sleep, timeout};
 

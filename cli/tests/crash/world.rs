@@ -3,13 +3,13 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use circuits::shape::Shape;
-use contracts::{Config, VerifyingKey, types::CircuitKey};
-use coordinator::{
-    chain::evm::{AccountKey, Deployed, deploy},
-    store::PostgresStore,
-};
+use coordinator::store::PostgresStore;
 use devchain::DEV_ACCOUNTS;
 use gpu_worker::{Circuit, key_path};
+use l1::{
+    contract::{Config, VerifyingKey, types::CircuitKey},
+    node::{AccountKey, Deployed, deploy},
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::{anvil::Anvil, postgres::Postgres, redis::Redis};

@@ -4,12 +4,15 @@ use std::sync::OnceLock;
 
 use bn254::{Curve, Field, Fr, G1, G2};
 use circuits::{public_data::Record, shape::Shape};
-use contracts::{CircuitKey, Config, VerifyingKey, Word, data, proof_words};
 use coordinator::chain::{
     Chain,
-    evm::{AccountKey, EvmChain, EvmSettings, deploy},
+    evm::{EvmChain, EvmSettings},
 };
 use devchain::{DEV_ACCOUNTS, DevChain, Handle};
+use l1::{
+    contract::{CircuitKey, Config, VerifyingKey, Word, data, proof_words},
+    node::{AccountKey, deploy},
+};
 use protocol::{
     Address,
     l1::{SendOutcome, SubmitBatch},

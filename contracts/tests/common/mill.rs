@@ -1,16 +1,18 @@
 //! A deployed contract with circuits whose secrets are known, and a check of its solvency after each transaction.
 
 use bn254::Fr;
-use contracts::data::{Head, public_inputs};
-use contracts::{
+use ethers::{abi::AbiEncode, types::U256};
+use l1::contract::{
     Address, Batch, ChainState, CircuitKey, Config, ContractError, Event, ForcedEntry, MintEntry, Word,
-    bindings, calls, decode_log,
+    bindings, calls,
+    data::{Head, public_inputs},
+    decode_log,
 };
-use ethers::abi::AbiEncode;
-use ethers::types::U256;
 
-use super::rpc::{Backend, Receipt, Rpc};
-use super::trapdoor::Trapdoor;
+use super::{
+    rpc::{Backend, Receipt, Rpc},
+    trapdoor::Trapdoor,
+};
 
 /// Accounts of the dev chain by what they do here.
 pub const OPERATOR: usize = 0;
@@ -156,7 +158,7 @@ impl Mill {
     pub fn head(&self, circuit: u32) -> Head {
         let state = self.state();
         Head {
-            domain: contracts::data::domain(self.rpc.chain_id, &self.address),
+            domain: l1::contract::data::domain(self.rpc.chain_id, &self.address),
             batch_no: state.batch_no + 1,
             old_root: state.root,
             mint_places: shape(circuit).2,

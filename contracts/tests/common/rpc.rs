@@ -1,14 +1,17 @@
 //! A chain to test on, spoken to by JSON-RPC only: either npm's anvil in a child process, or the workspace's devchain.
 
-use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::{
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
 
-use contracts::{Address, ContractError, Word, errors::decode_error};
-use ethers::signers::{LocalWallet, Signer};
-use ethers::types::transaction::eip2718::TypedTransaction;
-use ethers::types::{Eip1559TransactionRequest, H160, NameOrAddress};
+use ethers::{
+    signers::{LocalWallet, Signer},
+    types::{Eip1559TransactionRequest, H160, NameOrAddress, transaction::eip2718::TypedTransaction},
+};
+use l1::contract::{Address, ContractError, Word, errors::decode_error};
 use serde_json::{Value, json};
 
 /// Gas limit of every transaction: the cap of EIP-7825 on mainnet.
@@ -207,7 +210,7 @@ fn start_anvil(chain_id: u64) -> (Node, String) {
     let program = anvil_program();
     assert!(
         program.is_file(),
-        "anvil is not at {}: run `npm ci --prefix contracts` first, or set PROOFMILL_ANVIL to the program",
+        "anvil is not at {}: run `npm ci --prefix l1::contract` first, or set PROOFMILL_ANVIL to the program",
         program.display()
     );
     // The port is free when we look; anvil fails at once when somebody was faster, and another is tried.

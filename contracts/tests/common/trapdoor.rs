@@ -4,7 +4,7 @@
 //! C = (ab - alpha beta - ic(x) gamma) / delta. So the contract is tested with valid proofs of any statement, without a circuit.
 
 use bn254::{Curve, Field, Fr, G1, G2};
-use contracts::{VerifyingKey, Word, proof_words};
+use l1::contract::{VerifyingKey, Word, proof_words};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 

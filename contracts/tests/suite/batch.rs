@@ -1,11 +1,13 @@
 //! What an accepted batch changes, and which places a batch may take.
 
 use bn254::Fr;
-use contracts::{Event, Record, bindings, calls, data};
 use ethers::abi::AbiEncode;
+use l1::contract::{Event, Record, bindings, calls, data};
 
-use crate::BACKEND;
-use crate::common::mill::{ALICE, BOB, Mill, OPERATOR, S3M1, S14M2, S60M4, S1020M4, order, stranger};
+use crate::{
+    BACKEND,
+    common::mill::{ALICE, BOB, Mill, OPERATOR, S3M1, S14M2, S60M4, S1020M4, order, stranger},
+};
 
 #[test]
 fn an_accepted_batch_moves_root_places_and_queues_and_leaves_a_history_entry() {

@@ -1,12 +1,13 @@
 //! `submitBatches`: several proven batches in one transaction do what they would do one by one, or nothing.
 
 use bn254::{Curve, Field, Fr, G1, G2};
-use contracts::{Batch, Record, Word, bindings, calls, proof_words};
-use ethers::abi::AbiEncode;
-use ethers::types::U256;
+use ethers::{abi::AbiEncode, types::U256};
+use l1::contract::{Batch, Record, Word, bindings, calls, proof_words};
 
-use crate::BACKEND;
-use crate::common::mill::{ALICE, BOB, Mill, OPERATOR, S3M1, S14M2, S60M4, stranger};
+use crate::{
+    BACKEND,
+    common::mill::{ALICE, BOB, Mill, OPERATOR, S3M1, S14M2, S60M4, stranger},
+};
 
 type Proven = Vec<(Batch, [Word; 8])>;
 

@@ -1,11 +1,15 @@
 //! Deployment: settings within bounds, circuits with sound keys, fixed for ever.
 
 use bn254::{Curve, CurveAffine, Field, Fq, Fq2, Fr, G1Affine, G2, G2Affine, Group, PrimeCurveAffine};
-use contracts::{CircuitKey, Config, Event, bindings, calls, decode_log};
+use l1::contract::{CircuitKey, Config, Event, bindings, calls, decode_log};
 
-use crate::BACKEND;
-use crate::common::mill::{DEV_CHAIN, Mill, SHAPES, circuits, stranger, trapdoor};
-use crate::common::rpc::Rpc;
+use crate::{
+    BACKEND,
+    common::{
+        mill::{DEV_CHAIN, Mill, SHAPES, circuits, stranger, trapdoor},
+        rpc::Rpc,
+    },
+};
 
 fn refusal(rpc: &Rpc, config: &Config, circuits: &[CircuitKey]) -> (&'static str, String) {
     let code = calls::deploy_bytecode(config, circuits);
@@ -28,9 +32,9 @@ fn circuits_are_stored_with_key_and_digest_and_announced() {
         assert_eq!((info_here.slots, info_here.mint_places, info_here.digest), (slots, mint_places, digest));
         assert_eq!(
             (info_here.key.len(), info_here.key[0]),
-            (22, contracts::key::g1_words(&circuit.key.alpha)[0])
+            (22, l1::contract::key::g1_words(&circuit.key.alpha)[0])
         );
-        assert_eq!(info_here.key[20..], contracts::key::g1_words(&circuit.key.ic[3]));
+        assert_eq!(info_here.key[20..], l1::contract::key::g1_words(&circuit.key.ic[3]));
         let key: bindings::CircuitInfoReturn = ethers::abi::AbiDecode::decode(&info).unwrap();
         assert_eq!(key.key, calls::verifying_key(&circuit.key));
     }
@@ -110,7 +114,7 @@ fn a_development_key_is_refused_on_a_real_chain() {
 fn a_key_whose_g2_points_are_related_is_refused_because_it_can_be_forged() {
     let rpc = Rpc::start(BACKEND, DEV_CHAIN);
     let key = trapdoor(1).key();
-    let related: [(&str, fn(&mut contracts::VerifyingKey)); 6] = [
+    let related: [(&str, fn(&mut l1::contract::VerifyingKey)); 6] = [
         ("delta = gamma: no contribution was made", |key| key.delta = key.gamma),
         ("delta = -gamma", |key| key.delta = -key.gamma),
         ("delta = beta", |key| key.delta = key.beta),
@@ -146,7 +150,7 @@ fn outside_subgroup() -> G2Affine {
 fn key_points_off_the_curve_at_infinity_or_outside_the_subgroup_are_refused() {
     let rpc = Rpc::start(BACKEND, DEV_CHAIN);
     let config = Config::new(stranger(1));
-    let changes: [(&str, fn(&mut contracts::VerifyingKey)); 8] = [
+    let changes: [(&str, fn(&mut l1::contract::VerifyingKey)); 8] = [
         ("alpha", |key| key.alpha = G1Affine::identity()),
         ("alpha", |key| key.alpha.y += Fq::ONE),
         ("ic", |key| key.ic[0] = G1Affine::identity()),

@@ -1,11 +1,13 @@
 //! Deposits: numbering, fees, accounts, deadlines.
 
 use bn254::Fr;
-use contracts::{Event, bindings, calls, data};
 use ethers::abi::AbiEncode;
+use l1::contract::{Event, bindings, calls, data};
 
-use crate::BACKEND;
-use crate::common::mill::{ALICE, BOB, ETHER, GWEI, Mill, key_hash, order};
+use crate::{
+    BACKEND,
+    common::mill::{ALICE, BOB, ETHER, GWEI, Mill, key_hash, order},
+};
 
 #[test]
 fn coins_are_numbered_from_one_in_deposit_order_and_each_entry_hash_is_stored() {
@@ -121,7 +123,7 @@ fn the_entry_of_a_minted_deposit_stays_as_a_proof_of_ownership_a8() {
 fn an_overdue_head_of_the_deposit_queue_can_be_seen() {
     let mill = Mill::deploy(BACKEND);
     let (first, second) = (mill.deposit_coins(ALICE, 10), mill.deposit_coins(BOB, 10));
-    let overdue = |entry: &contracts::MintEntry| {
+    let overdue = |entry: &l1::contract::MintEntry| {
         let call = bindings::DepositOverdueCall { entry: calls::mint_entry(entry) }.encode();
         mill.rpc
             .call(&[0; 20], Some(&mill.address), 0, &call)

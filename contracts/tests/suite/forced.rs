@@ -1,11 +1,13 @@
 //! Forced requests: who may ask, what it costs, when they fall due.
 
 use bn254::Fr;
-use contracts::{Event, ForcedKind, bindings, calls, data};
 use ethers::abi::AbiEncode;
+use l1::contract::{Event, ForcedKind, bindings, calls, data};
 
-use crate::BACKEND;
-use crate::common::mill::{ALICE, BOB, ETHER, Mill, S3M1, key_hash, order};
+use crate::{
+    BACKEND,
+    common::mill::{ALICE, BOB, ETHER, Mill, S3M1, key_hash, order},
+};
 
 #[test]
 fn a_request_beyond_the_tree_is_refused_because_no_batch_could_prove_it_b1() {
@@ -95,7 +97,7 @@ fn an_overdue_head_of_the_forced_queue_can_be_seen() {
     let mill = Mill::deploy(BACKEND);
     mill.submit(&mill.batch(S3M1));
     let (first, second) = (mill.force_exit(ALICE, 0), mill.force_exit(BOB, 1));
-    let overdue = |entry: &contracts::ForcedEntry| {
+    let overdue = |entry: &l1::contract::ForcedEntry| {
         let call = bindings::ForcedOverdueCall { entry: calls::forced_entry(entry) }.encode();
         mill.rpc
             .call(&[0; 20], Some(&mill.address), 0, &call)

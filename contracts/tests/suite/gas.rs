@@ -1,19 +1,20 @@
-//! Gas of each call, held against `contracts/gas.snapshot`. `UPDATE_GAS=1` writes the file anew.
+//! Gas of each call, held against `l1::contract/gas.snapshot`. `UPDATE_GAS=1` writes the file anew.
 
-use std::fmt::Write as _;
-use std::path::Path;
+use std::{fmt::Write as _, path::Path};
 
 use bn254::Fr;
-use contracts::{Config, MintEntry, Record, bindings, calls};
 use ethers::abi::AbiEncode;
+use l1::contract::{Config, MintEntry, Record, bindings, calls};
 
-use crate::BACKEND;
-use crate::common::mill::{
-    ALICE, BOB, DEV_CHAIN, ETHER, Mill, OPERATOR, S3M1, S60M4, circuits, key_hash, stranger,
+use crate::{
+    BACKEND,
+    common::{
+        mill::{ALICE, BOB, DEV_CHAIN, ETHER, Mill, OPERATOR, S3M1, S60M4, circuits, key_hash, stranger},
+        rpc::Rpc,
+    },
 };
-use crate::common::rpc::Rpc;
 
-const HEADER: &str = "# Gas of whole transactions, intrinsic cost included. `UPDATE_GAS=1 cargo test -p proofmill-contracts gas` writes this file.\n";
+const HEADER: &str = "# Gas of whole transactions, intrinsic cost included. `UPDATE_GAS=1 cargo test -p proofmill-l1::contract gas` writes this file.\n";
 
 const SUBMIT_BATCHES: [&str; 4] = [
     "submitBatches, 1 of s3m1, 0 mints, 0 records",
@@ -124,8 +125,8 @@ fn first_two(mill: &Mill) -> Vec<MintEntry> {
         )
         .unwrap();
     let logs = logs.as_array().unwrap().iter().map(crate::common::rpc::log);
-    logs.filter_map(|log| match contracts::decode_log(&log.topics, &log.data) {
-        Ok(contracts::Event::Deposited { entry, .. }) => Some(entry),
+    logs.filter_map(|log| match l1::contract::decode_log(&log.topics, &log.data) {
+        Ok(l1::contract::Event::Deposited { entry, .. }) => Some(entry),
         _ => None,
     })
     .take(2)
@@ -144,7 +145,7 @@ fn gas_of_each_call_is_that_of_the_snapshot() {
         std::fs::write(&path, &text).unwrap();
     }
     let snapshot =
-        std::fs::read_to_string(&path).expect("contracts/gas.snapshot; write it with UPDATE_GAS=1");
+        std::fs::read_to_string(&path).expect("l1::contract/gas.snapshot; write it with UPDATE_GAS=1");
     assert_eq!(
         text, snapshot,
         "gas has changed; if that is meant, run the test with UPDATE_GAS=1 and commit the file"

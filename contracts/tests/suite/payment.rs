@@ -1,10 +1,12 @@
 //! ETH leaves by pull only: what is credited, to its owner, once; fees to the operator; stake not at all.
 
-use contracts::{Address, Event, Record, bindings, calls};
 use ethers::abi::AbiEncode;
+use l1::contract::{Address, Event, Record, bindings, calls};
 
-use crate::BACKEND;
-use crate::common::mill::{ALICE, BOB, CAROL, ETHER, GWEI, Mill, OPERATOR, S3M1, stranger};
+use crate::{
+    BACKEND,
+    common::mill::{ALICE, BOB, CAROL, ETHER, GWEI, Mill, OPERATOR, S3M1, stranger},
+};
 
 /// Credits `owner` with 990,000 coins less nothing else.
 fn credit(mill: &Mill, owners: &[Address]) {

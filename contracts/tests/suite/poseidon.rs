@@ -2,14 +2,16 @@
 
 use ark_ff::{BigInteger, PrimeField as _};
 use bn254::{Field, Fr, PrimeField};
-use contracts::{bindings, calls};
 use ethers::abi::AbiEncode;
+use l1::contract::{bindings, calls};
 use light_poseidon::{Poseidon, PoseidonHasher};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
-use crate::BACKEND;
-use crate::common::mill::{ALICE, Mill, key_hash};
+use crate::{
+    BACKEND,
+    common::mill::{ALICE, Mill, key_hash},
+};
 
 fn oracle(inputs: &[Fr]) -> Fr {
     let to_ark = |x: &Fr| ark_bn254::Fr::from_le_bytes_mod_order(x.to_repr().as_ref());
@@ -54,7 +56,7 @@ fn p2_on_chain_equals_circomlib_on_edges_and_random_words() {
 fn accounts_are_p2_of_owner_and_key_hash_computed_by_the_contract_b6() {
     let mill = Mill::deploy(BACKEND);
     let owner = mill.who(ALICE);
-    let account = |key_hash: Fr| oracle(&[contracts::types::address_word(&owner), key_hash]);
+    let account = |key_hash: Fr| oracle(&[l1::contract::types::address_word(&owner), key_hash]);
     mill.minted(ALICE, 100);
     for key in [Fr::ZERO, Fr::from(9), -Fr::ONE] {
         assert_eq!(mill.deposit(ALICE, &owner, &key, crate::common::mill::ETHER).account, account(key));

@@ -1,13 +1,16 @@
 //! The verifier: only a valid proof of exactly this D is accepted.
 
 use bn254::{Field, Fr};
-use contracts::data::{challenge, data_words, evaluate, public_inputs};
-use contracts::{Batch, Record, bindings, calls};
-use ethers::abi::AbiEncode;
-use ethers::types::U256;
+use ethers::{abi::AbiEncode, types::U256};
+use l1::contract::{
+    Batch, Record, bindings, calls,
+    data::{challenge, data_words, evaluate, public_inputs},
+};
 
-use crate::BACKEND;
-use crate::common::mill::{ALICE, Mill, OPERATOR, S3M1, S14M2, S60M4, stranger, trapdoor};
+use crate::{
+    BACKEND,
+    common::mill::{ALICE, Mill, OPERATOR, S3M1, S14M2, S60M4, stranger, trapdoor},
+};
 
 /// A mill with coins in it, and a batch of s14m2 with a mint and three records.
 fn scene() -> (Mill, Batch) {
@@ -133,8 +136,8 @@ fn a_proof_for_another_chain_contract_or_number_is_refused() {
     let batch = mill.batch(S3M1);
     let head = mill.head(S3M1);
     let mut heads = [head; 4];
-    heads[0].domain = contracts::data::domain(1, &mill.address);
-    heads[1].domain = contracts::data::domain(mill.rpc.chain_id, &stranger(1));
+    heads[0].domain = l1::contract::data::domain(1, &mill.address);
+    heads[1].domain = l1::contract::data::domain(mill.rpc.chain_id, &stranger(1));
     heads[2].batch_no += 1;
     heads[3].old_root += Fr::ONE;
     for head in heads {

@@ -1,13 +1,17 @@
 //! Random batches: the contract's (h, c, e) are those of the native mirror, and the money adds up after each.
 
 use bn254::Fr;
-use contracts::{Batch, Record, data};
-use proptest::prelude::*;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::{Config, TestRunner};
+use l1::contract::{Batch, Record, data};
+use proptest::{
+    prelude::*,
+    strategy::ValueTree,
+    test_runner::{Config, TestRunner},
+};
 
-use crate::BACKEND;
-use crate::common::mill::{ALICE, BOB, CAROL, Mill, SHAPES, stranger};
+use crate::{
+    BACKEND,
+    common::mill::{ALICE, BOB, CAROL, Mill, SHAPES, stranger},
+};
 
 /// What to put in one batch, as choices that are always possible.
 #[derive(Clone, Debug)]
@@ -77,7 +81,7 @@ fn random_batches_have_the_public_inputs_of_the_native_mirror() {
             let range = (next_coin, next_coin + amount - 1);
             let request = if salt % 3 == 0 && answers > 0 { forced.pop_front() } else { None };
             batch.records.push(match request {
-                Some(entry) if entry.kind == contracts::ForcedKind::Exit => {
+                Some(entry) if entry.kind == l1::contract::ForcedKind::Exit => {
                     answers -= 1;
                     Record::Exit { entry, hit: hit.then_some(range) }
                 }
@@ -93,7 +97,8 @@ fn random_batches_have_the_public_inputs_of_the_native_mirror() {
         mill.submit(&batch);
         let state = mill.state();
         let history =
-            contracts::calls::decode_word(&mill.view(&contracts::calls::history(state.batch_no))).unwrap();
+            l1::contract::calls::decode_word(&mill.view(&l1::contract::calls::history(state.batch_no)))
+                .unwrap();
         assert_eq!(history, data::history_hash(&batch, state.minted_up_to));
         assert_eq!(state.root, batch.new_root);
     }

@@ -1,15 +1,17 @@
 //! Batches consume prefixes of both queues: nothing is skipped, reordered, invented or taken twice.
 
-use contracts::{ForcedEntry, Record, calls};
+use l1::contract::{ForcedEntry, Record, calls};
 
-use crate::BACKEND;
-use crate::common::mill::{ALICE, BOB, CAROL, Mill, OPERATOR, S3M1, S4M60, S14M2, S60M4, stranger};
+use crate::{
+    BACKEND,
+    common::mill::{ALICE, BOB, CAROL, Mill, OPERATOR, S3M1, S4M60, S14M2, S60M4, stranger},
+};
 
 #[test]
 fn deposits_are_minted_in_order_none_skipped_none_twice() {
     let mill = Mill::deploy(BACKEND);
     let entries: Vec<_> = (0..4).map(|i| mill.deposit_coins(ALICE, 100 + i)).collect();
-    let with = |mints: Vec<contracts::MintEntry>| {
+    let with = |mints: Vec<l1::contract::MintEntry>| {
         let mut batch = mill.batch(S60M4);
         batch.mints = mints;
         batch
@@ -31,7 +33,7 @@ fn deposits_are_minted_in_order_none_skipped_none_twice() {
 fn a_mint_must_be_the_deposit_word_for_word() {
     let mill = Mill::deploy(BACKEND);
     let entry = mill.deposit_coins(ALICE, 100);
-    let changes: [fn(&mut contracts::MintEntry); 5] = [
+    let changes: [fn(&mut l1::contract::MintEntry); 5] = [
         |entry| entry.account += bn254::Fr::from(1),
         |entry| entry.low += 1,
         |entry| entry.high += 1,
@@ -122,7 +124,7 @@ fn a_forced_entry_must_be_the_request_word_for_word_a1() {
         assert_eq!(mill.batch_refusal(&batch), "ForcedMismatch");
     }
     let mut batch = mill.batch(S3M1);
-    let as_rekey = ForcedEntry { kind: contracts::ForcedKind::Rekey, ..entry };
+    let as_rekey = ForcedEntry { kind: l1::contract::ForcedKind::Rekey, ..entry };
     batch.records = vec![Record::Rekey { entry: as_rekey, hit: true }];
     assert_eq!(mill.batch_refusal(&batch), "ForcedMismatch");
 }

@@ -1,14 +1,16 @@
 //! Records: what leaves, to whom, for how much, and every word that must not stand there.
 
 use bn254::Fr;
-use contracts::{Event, Record, bindings};
 use ethers::types::U256;
+use l1::contract::{Event, Record, bindings};
 
-use crate::BACKEND;
-use crate::common::mill::{
-    ALICE, BOB, GWEI, Mill, OPERATOR, S3M1, S14M2, S60M4, S252M4, S1020M4, order, stranger,
+use crate::{
+    BACKEND,
+    common::{
+        mill::{ALICE, BOB, GWEI, Mill, OPERATOR, S3M1, S14M2, S60M4, S252M4, S1020M4, order, stranger},
+        rpc::TX_GAS_CAP,
+    },
 };
-use crate::common::rpc::TX_GAS_CAP;
 
 fn withdraw(n: u64, low: u64, high: u64) -> Record {
     Record::Withdraw { owner: stranger(n), low, high }
@@ -176,8 +178,8 @@ fn empty_reversed_unminted_and_overflowing_ranges_are_refused_a3_a4() {
     for third in bad {
         assert_eq!(with_words(&mill, vec![withdraw(1, 1, 1)], [2.into(), owner, third]), "BadRange");
         let record = Record::Exit { entry, hit: Some((1, 1)) };
-        let tag = contracts::calls::word(&record.words()[0]);
-        let account = contracts::calls::word(&entry.account);
+        let tag = l1::contract::calls::word(&record.words()[0]);
+        let account = l1::contract::calls::word(&entry.account);
         let words = [U256::from_big_endian(&tag), U256::from_big_endian(&account), third];
         assert_eq!(with_words(&mill, vec![record], words), "BadRange");
     }
@@ -211,7 +213,7 @@ fn a_forced_record_must_show_its_request_a1_a2() {
     let mill = Mill::deploy(BACKEND);
     mill.minted(ALICE, 1_000);
     let entry = mill.force_exit(ALICE, 3);
-    let word = |x: Fr| U256::from_big_endian(&contracts::calls::word(&x));
+    let word = |x: Fr| U256::from_big_endian(&l1::contract::calls::word(&x));
     let record = Record::Exit { entry, hit: Some((1, 10)) };
     let [tag, account, third] = record.words().map(word);
     let high_bit = U256::one() << 72;
@@ -238,7 +240,7 @@ fn a_rekey_record_must_show_the_new_account_a1() {
     let mill = Mill::deploy(BACKEND);
     mill.minted(ALICE, 1_000);
     let entry = mill.force_rekey(ALICE, 3);
-    let word = |x: Fr| U256::from_big_endian(&contracts::calls::word(&x));
+    let word = |x: Fr| U256::from_big_endian(&l1::contract::calls::word(&x));
     for hit in [true, false] {
         let record = Record::Rekey { entry, hit };
         let [tag, account, third] = record.words().map(word);
@@ -286,7 +288,7 @@ fn fee_settings_do_not_stand_in_d_so_that_a_proof_outlives_them_b4() {
     // Deposits, forced requests, key epochs and time change nothing in it.
     mill.deposit_coins(BOB, 77);
     mill.force_exit(BOB, 0);
-    mill.transact(BOB, 0, &contracts::calls::bump_key_epoch()).unwrap();
+    mill.transact(BOB, 0, &l1::contract::calls::bump_key_epoch()).unwrap();
     mill.rpc.pass_time(100_000);
     mill.transact(OPERATOR, 0, &ethers::abi::AbiEncode::encode(call)).unwrap();
 }

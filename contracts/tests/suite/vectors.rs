@@ -2,12 +2,11 @@
 //! contract lays, hashes and sums.
 
 use bn254::{Fr, fr_from_hex};
-use contracts::{data, types::address_word};
+use l1::contract::{data, types::address_word};
 use serde_json::Value;
 
 use super::poseidon::on_chain;
-use crate::BACKEND;
-use crate::common::mill::Mill;
+use crate::{BACKEND, common::mill::Mill};
 
 fn cases(file: &str) -> Vec<Value> {
     let path = format!("{}/../docs/vectors/{file}", env!("CARGO_MANIFEST_DIR"));

@@ -11,10 +11,10 @@ pub mod codec;
 mod documents;
 mod types;
 
+use l1::http::{Endpoint, HttpClient, HttpError, HttpLimits};
+
 pub use super::graphql::scalars::checksummed;
 pub use types::*;
-
-use crate::http::{Endpoint, HttpClient, HttpError, HttpLimits};
 
 /// Leaves or operations asked for at once: their fields times this stay within the complexity limit.
 const PAGE: u32 = 50;

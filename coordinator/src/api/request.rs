@@ -1,8 +1,8 @@
 //! A GraphQL-over-HTTP request: the parameters in a JSON body or in a query string.
 
 use actix_web::{http::StatusCode, web};
+use protocol::depth;
 use serde_json::{Map, Value};
-use wire::depth;
 
 use super::{accept::is_utf8, refusal::Refusal};
 

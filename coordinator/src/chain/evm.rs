@@ -1,75 +1,25 @@
-//! An EVM chain over JSON-RPC, with `ethers` inside and none of its types outside.
-//!
-//! `ethers` 2.0.14 is the last of its line; what it brings is kept to encoding, signing and the JSON-RPC trait, under our own
-//! transport without its TLS stack. To exchange it is to rewrite this folder.
-//!
-//! Invariant: reads are complete or errors; what is signed was estimated on the node and fits into one transaction
-//! (EIP-7825); keys that everybody knows sign nothing on a real chain.
-//!
-//! | part | purpose |
-//! |---|---|
-//! | [`connect()`], [`EvmChain`] | the coordinator's [`Chain`], over one node or several |
-//! | [`deploy()`] | a new contract |
-//! | [`wallet`] | what users call |
-//! | [`contract`] | views of the contract |
-//! | [`signer`], [`key`] | signing, by a key in this process or by a remote signer |
-//! | [`transport`], [`error`], [`fees`] | HTTP and its limits, words of nodes, EIP-1559 |
-//! | `logs`, `span` | logs, and how many blocks a node gives them for at once |
-//!
-//! Known limit: logs are polled, not pushed.
-
-pub mod contract;
-mod deploy;
-pub mod error;
-pub mod fees;
-pub mod key;
-mod logs;
-mod node;
-pub mod signer;
-mod span;
-pub mod transport;
-mod tx;
-pub mod wallet;
+//! The [`Chain`] over nodes of an EVM chain: one, or several that are compared with each other.
 
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use contracts::ContractError;
+use l1::{
+    contract::ContractError,
+    http::Endpoint,
+    node::{Call, Contract, Draft, FeeLimits, Node, Signer, TransportLimits, TxError, submit_call},
+};
 use protocol::{
     Address,
     l1::{
-        At, BlockRef, ChainError, ContractState, Deployment, DryRun, Fees, Hash32, Logs, Receipt,
+        At, BlockRef, ChainError, ContractState, Deployment, DryRun, Fees, Finality, Hash32, Logs, Receipt,
         SendOutcome, SignedTx, SubmitBatch,
     },
 };
 
-use self::node::{Call, Node, u64_of};
-use crate::{
-    chain::{
-        Chain,
-        several::{Connect, Several},
-    },
-    http::Endpoint,
+use super::{
+    Chain,
+    several::{Connect, Several},
 };
-
-pub use contract::{Contract, FeeRules, chain_id};
-pub use deploy::{Deployed, Deployer, Plan, deploy};
-pub use error::{TX_GAS_CAP, TxError};
-pub use fees::FeeLimits;
-pub use key::{AccountKey, DEV_CHAIN_IDS};
-pub use signer::{RemoteSigner, Signer};
-pub use transport::TransportLimits;
-pub use tx::{Broadcast, Mined};
-pub use wallet::{UserCall, Wallet};
-
-/// When a block counts as final.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finality {
-    /// The block tagged `finalized`: two epochs of Ethereum's proof of stake.
-    Tag,
-    /// The block so many below the head, for chains without the tag; 0 takes the head itself.
-    Confirmations(u64),
-}
 
 /// Where the contract is, and how to speak to the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,13 +124,13 @@ impl EvmChain {
             from: self.signer.address(),
             to: Some(self.settings.contract),
             value: 0,
-            data: logs::submit_call(batches),
+            data: submit_call(batches),
         }
     }
 }
 
 /// The chain behind one node, or behind several that are compared with each other and asked in this order (see
-/// [`several`](crate::chain::several)); and the contract by the first of them that answers.
+/// [`several`](super::several)); and the contract by the first of them that answers.
 ///
 /// # Errors
 /// As [`EvmChain::connect`], for any of them; `Unreachable` only if none answers.
@@ -249,7 +199,7 @@ impl Chain for EvmChain {
     }
 
     async fn logs(&self, from: u64, to: u64) -> Result<Logs, ChainError> {
-        logs::sort(&self.node.logs(self.settings.contract, from, to, self.settings.log_span).await?)
+        self.node.logs(self.settings.contract, from, to, self.settings.log_span).await
     }
 
     async fn contract_state(&self) -> Result<ContractState, ChainError> {
@@ -282,7 +232,7 @@ impl Chain for EvmChain {
     ) -> Result<SignedTx, ChainError> {
         let call = self.submit_call(batches);
         self.signer
-            .sign(&tx::Draft { call: &call, chain_id: self.deployment.chain_id, nonce, gas: gas_limit, fees })
+            .sign(&Draft { call: &call, chain_id: self.deployment.chain_id, nonce, gas: gas_limit, fees })
             .await
     }
 
@@ -291,19 +241,7 @@ impl Chain for EvmChain {
     }
 
     async fn receipt(&self, tx: Hash32) -> Result<Option<Receipt>, ChainError> {
-        let Some(receipt) = self.node.receipt(tx).await? else { return Ok(None) };
-        let (Some(block), Some(block_hash), Some(status)) =
-            (receipt.block_number, receipt.block_hash, receipt.status)
-        else {
-            return Err(ChainError::Unexpected("a receipt without block or status".into()));
-        };
-        Ok(Some(Receipt {
-            tx,
-            block: u64_of("a block number", block.as_u64().into())?,
-            block_hash: block_hash.0,
-            success: status == 1.into(),
-            gas_used: u64_of("gas used", receipt.gas_used)?,
-        }))
+        self.node.receipt(tx).await
     }
 
     async fn dry_run(&self, batches: &[SubmitBatch], at: At) -> Result<DryRun, ChainError> {

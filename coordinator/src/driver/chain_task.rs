@@ -20,14 +20,13 @@ use std::{
 
 use protocol::{
     Address,
-    l1::{BatchAccepted, ChainError, Deployment, Hash32, Receipt},
+    l1::{BatchAccepted, ChainError, Deployment, Finality, Hash32, Receipt},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{SharedStatus, handle::Link};
 use crate::{
     chain::Chain,
-    config::Finality,
     settlement::{ChainView, FinalityLook, LogsRead},
     state::{event::Cursor, intake::IntakeError},
     verifier::ProofVerifier,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use circuits::{batch::Prepared, shape::Shape};
-use protocol::{OperationId, PrepareSend, PrepareWithdraw, Stage};
+use protocol::{OperationId, PrepareSend, PrepareWithdraw, Stage, l1::Finality};
 use queue::{
     CoordinatorQueue, WorkerQueue,
     memory::{Limits, MemoryQueue},
@@ -24,7 +24,7 @@ use wire::{
 use super::*;
 use crate::{
     chain::{Chain, memory::MemoryChain},
-    config::{Config, Finality, ScaleFromZero},
+    config::{Config, ScaleFromZero},
     mark::Marks,
     service::{ListOf, OperationView, PromiseView, Service, UserError},
     state::rows::{Checkpoint, Line, Row},

@@ -14,6 +14,7 @@ use std::{
 
 use bn254::Fr;
 use circuits::shape::Shape;
+use protocol::l1::Finality;
 use queue::CoordinatorQueue;
 use tokio::sync::mpsc::UnboundedReceiver;
 use wire::PoolName;
@@ -30,7 +31,7 @@ use super::{
 };
 use crate::{
     chain::Chain,
-    config::{Config, Finality, Rules},
+    config::{Config, Rules},
     driver::{
         Clocks, Driver, FromQueue, Message, SharedStatus, Time, ToQueue,
         chain_task::{ChainTask, Noted},

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use crate::harness::{Answer, Api, JSON};
 
-/// As in `wire::depth`: well-formed requests have about twenty.
-const MAX_DEPTH: usize = wire::depth::MAX_DEPTH;
+/// As in `protocol::depth`: well-formed requests have about twenty.
+const MAX_DEPTH: usize = protocol::depth::MAX_DEPTH;
 /// Selections inside each other.
 const MAX_SELECTIONS: usize = 32;
 /// As deep as a document or a body can be by its bytes.

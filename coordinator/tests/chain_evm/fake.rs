@@ -10,8 +10,11 @@ use std::{
     time::Duration,
 };
 
-use contracts::{Word, calls};
-use coordinator::chain::evm::{AccountKey, EvmChain, EvmSettings};
+use coordinator::chain::evm::{EvmChain, EvmSettings};
+use l1::{
+    contract::{Word, calls},
+    node::AccountKey,
+};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
@@ -107,7 +110,7 @@ pub fn of_contract(method: &str, params: &Value) -> Option<Value> {
             json!({"number": "0x64", "hash": hex_of([1; 32]), "timestamp": "0x1"})
         }
         ("eth_call", Some(data)) if data == hex_of(calls::domain()) => {
-            json!(hex_of(calls::word(&contracts::data::domain(31_337, &CONTRACT))))
+            json!(hex_of(calls::word(&l1::contract::data::domain(31_337, &CONTRACT))))
         }
         ("eth_call", Some(data)) if data == hex_of(calls::operator()) => {
             let mut word: Word = [0; 32];

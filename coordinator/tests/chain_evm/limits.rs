@@ -10,9 +10,9 @@ use std::{
 };
 
 use circuits::shape::Shape;
-use contracts::calls;
-use coordinator::{Config, Finality, chain::Chain, service::Service as _};
-use protocol::l1::{At, ChainError};
+use coordinator::{Config, chain::Chain, service::Service as _};
+use l1::contract::calls;
+use protocol::l1::{At, ChainError, Finality};
 use serde_json::{Value, json};
 
 use crate::{

@@ -5,11 +5,11 @@ use std::{
     time::Duration,
 };
 
-use contracts::calls;
 use coordinator::chain::{
     Chain,
-    evm::{EvmChain, EvmSettings, Wallet},
+    evm::{EvmChain, EvmSettings},
 };
+use l1::{contract::calls, node::Wallet};
 use protocol::l1::{At, ChainError, DryRun};
 use serde_json::{Value, json};
 
@@ -103,7 +103,7 @@ fn deposited(id: u64, block: u64) -> Value {
     json!({
         "address": hex_of(CONTRACT),
         "topics": [
-            topic(ethers::utils::keccak256(signature)),
+            topic(protocol::ecdsa::keccak256(signature.as_bytes())),
             topic(calls::word(&id.into())),
             topic(calls::word(&0xabcd_u64.into())),
         ],

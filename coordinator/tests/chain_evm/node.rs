@@ -10,14 +10,17 @@ use std::{
 
 use bn254::{Curve, Field, Fr, G1, G2};
 use circuits::shape::Shape;
-use contracts::{CircuitKey, Config, VerifyingKey, data, proof_words};
 use coordinator::chain::{
     Chain,
-    evm::{AccountKey, Deployed, EvmChain, EvmSettings, Finality, Wallet, deploy},
+    evm::{EvmChain, EvmSettings},
+};
+use l1::{
+    contract::{CircuitKey, Config, VerifyingKey, data, proof_words},
+    node::{AccountKey, Deployed, Wallet, deploy},
 };
 use protocol::{
     Address,
-    l1::{At, ContractState, Deposit, DryRun, Fees, ForcedRequest, SignedTx, SubmitBatch},
+    l1::{At, ContractState, Deposit, DryRun, Fees, Finality, ForcedRequest, SignedTx, SubmitBatch},
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
@@ -112,7 +115,7 @@ async fn start_anvil(chain_id: u64) -> Node {
     let program = anvil_program();
     assert!(
         program.is_file(),
-        "anvil is not at {}: run `npm ci --prefix contracts` first, or set PROOFMILL_ANVIL to the program",
+        "anvil is not at {}: run `npm ci --prefix l1::contract` first, or set PROOFMILL_ANVIL to the program",
         program.display()
     );
     // The port is free when we look; anvil ends at once when somebody was faster, and another is tried.
@@ -153,7 +156,7 @@ fn anvil_program() -> PathBuf {
         other => other,
     };
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join(format!("../contracts/node_modules/@foundry-rs/anvil-{system}-{machine}/bin/anvil"))
+        .join(format!("../l1::contract/node_modules/@foundry-rs/anvil-{system}-{machine}/bin/anvil"))
 }
 
 // ---- a verifying key whose secrets are known
@@ -268,10 +271,10 @@ impl Mill {
     ) -> SubmitBatch {
         let shape = Shape::S3M1;
         let withdrawals =
-            withdrawals.iter().map(|&(owner, low, high)| contracts::Record::Withdraw { owner, low, high });
-        let records = withdrawals.chain(forced.iter().map(|request| contracts::Record::Exit {
-            entry: contracts::ForcedEntry {
-                kind: contracts::ForcedKind::Exit,
+            withdrawals.iter().map(|&(owner, low, high)| l1::contract::Record::Withdraw { owner, low, high });
+        let records = withdrawals.chain(forced.iter().map(|request| l1::contract::Record::Exit {
+            entry: l1::contract::ForcedEntry {
+                kind: l1::contract::ForcedKind::Exit,
                 index: request.index,
                 account: request.account,
                 new_account: request.new_account,
@@ -280,7 +283,7 @@ impl Mill {
             },
             hit: None,
         }));
-        let batch = contracts::Batch {
+        let batch = l1::contract::Batch {
             circuit: shape.number(),
             start: state.next.next_multiple_of(shape.places() as u64),
             mid_root: Fr::from(1_000 + u64::from(state.batch_no)),
@@ -288,7 +291,7 @@ impl Mill {
             h: Fr::from(3_000),
             mints: mints
                 .iter()
-                .map(|deposit| contracts::MintEntry {
+                .map(|deposit| l1::contract::MintEntry {
                     account: deposit.account,
                     low: deposit.range.low(),
                     high: deposit.range.high(),
@@ -312,7 +315,7 @@ impl Mill {
             new_root: batch.new_root,
             h: batch.h,
             mints,
-            records: batch.records.iter().map(contracts::Record::words).collect(),
+            records: batch.records.iter().map(l1::contract::Record::words).collect(),
             forced,
             proof: Trapdoor::of(shape).prove(&data::public_inputs(&head, &batch)),
         }

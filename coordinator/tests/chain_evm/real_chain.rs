@@ -1,8 +1,11 @@
 //! What is refused on a chain where coins are worth something, and refusals to work for another chain or contract.
 
 use circuits::shape::Shape;
-use contracts::Config;
-use coordinator::chain::evm::{AccountKey, EvmChain, EvmSettings, TxError, Wallet, connect, deploy};
+use coordinator::chain::evm::{EvmChain, EvmSettings, connect};
+use l1::{
+    contract::Config,
+    node::{AccountKey, TxError, Wallet, deploy},
+};
 use protocol::l1::ChainError;
 
 use crate::node::{Backend, ETHER, Mill, Node, alice, circuits, operator};
@@ -65,7 +68,7 @@ async fn nodes_of_different_chains_are_not_taken_for_nodes_of_one() {
         settings.push(EvmSettings::new(&node.url, deployed.contract, deployed.block));
         nodes.push(node);
     }
-    // One account and one nonce: the contracts have one address.
+    // One account and one nonce: the l1::contract have one address.
     assert_eq!(settings[0].contract, settings[1].contract);
     let error = connect(settings.clone(), operator()).await.err().unwrap();
     assert!(matches!(&error, ChainError::Unexpected(words) if words.contains("chain 1337")), "{error}");

@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use circuits::shape::Shape;
-use coordinator::{Config, Finality, chain::Chain as _, service::Service as _};
+use coordinator::{Config, chain::Chain as _, service::Service as _};
+use protocol::l1::Finality;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use serde_json::{Value, json};

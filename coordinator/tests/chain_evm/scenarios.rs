@@ -2,10 +2,13 @@
 
 use bn254::Fr;
 use circuits::{leaf::account, shape::Shape, slot::ForcedKind};
-use contracts::{Config, Event};
 use coordinator::chain::{
     Chain,
-    evm::{AccountKey, EvmChain, EvmSettings, TX_GAS_CAP, TxError, Wallet, deploy},
+    evm::{EvmChain, EvmSettings},
+};
+use l1::{
+    contract::{Config, Event},
+    node::{AccountKey, TX_GAS_CAP, TxError, Wallet, deploy},
 };
 use protocol::l1::{At, ContractState, DryRun, Fees, SendOutcome, SubmitBatch};
 use serde_json::json;

@@ -9,18 +9,21 @@ use std::{
 
 use bn254::Fr;
 use circuits::{batch::Prepared, shape::Shape};
-use contracts::Config as ContractConfig;
 use coordinator::{
     Config, Handle, Parts,
     chain::{
         Chain as _,
-        evm::{Deployed, EvmChain, EvmSettings, Signer, Wallet, deploy},
+        evm::{EvmChain, EvmSettings},
     },
     mark::Marks,
     service::Service as _,
     start,
     store::SqliteStore,
     verifier::ProofVerifier,
+};
+use l1::{
+    contract::Config as ContractConfig,
+    node::{Deployed, Signer, Wallet, deploy},
 };
 use protocol::ecdsa::OperatorKey;
 use queue::{

@@ -7,7 +7,7 @@ use std::sync::{
 
 use coordinator::chain::{
     Chain,
-    evm::{AccountKey, EvmChain, EvmSettings, RemoteSigner, TransportLimits},
+    evm::{EvmChain, EvmSettings},
 };
 use ethers::{
     signers::{LocalWallet, Signer as _},
@@ -15,6 +15,7 @@ use ethers::{
         Bytes, Eip1559TransactionRequest, NameOrAddress, U64, U256, transaction::eip2718::TypedTransaction,
     },
 };
+use l1::node::{AccountKey, RemoteSigner, TransportLimits};
 use protocol::l1::{At, ChainError, DryRun, SendOutcome};
 use serde_json::{Value, json};
 

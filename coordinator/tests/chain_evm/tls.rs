@@ -12,9 +12,12 @@ use coordinator::{
     api::client::{Client, ClientError},
     chain::{
         Chain as _,
-        evm::{EvmChain, EvmSettings, RemoteSigner, TransportLimits},
+        evm::{EvmChain, EvmSettings},
     },
+};
+use l1::{
     http::{ClientIdentity, Endpoint, TlsOptions},
+    node::{RemoteSigner, TransportLimits},
 };
 use protocol::l1::{ChainError, SubmitBatch};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};

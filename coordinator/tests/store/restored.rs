@@ -21,7 +21,7 @@ use circuits::{
     slot::SignedSpend,
 };
 use coordinator::{
-    Config, Finality, Handle, Parts, ScaleFromZero, StartError,
+    Config, Handle, Parts, ScaleFromZero, StartError,
     chain::{Chain as _, memory::MemoryChain},
     mark::{Loss, Marks},
     service::{OperationView, Service as _},
@@ -34,6 +34,7 @@ use protocol::{
     Address, DirectoryEntry, PrepareSend, SpendRequest, SubmitRequest,
     ecdsa::OperatorKey,
     eip712::{self, SigningDomain, TypedMessage as _},
+    l1::Finality,
 };
 use queue::memory::{Limits, MemoryQueue};
 use testbed::postgres::{Postgres, Settings};

@@ -113,6 +113,15 @@ pub struct ContractState {
     pub forced_count: u64,
 }
 
+/// When a block counts as final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finality {
+    /// The block so many below the head, for chains without the `finalized` tag; 0 takes the head itself.
+    Confirmations(u64),
+    /// The block tagged `finalized`: two epochs of Ethereum's proof of stake.
+    Tag,
+}
+
 /// The fees of an EIP-1559 transaction, in wei per gas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fees {

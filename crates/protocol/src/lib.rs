@@ -11,8 +11,10 @@
 //! | [`l1`] | the contract's queues and history, and transactions to it |
 //! | [`eip712`] | domain separator and digests of `SpendKey`, `DirectoryEntry`, `Promise` |
 //! | [`ecdsa`] | secp256k1: sign with the operator's key, recover an address |
+//! | [`depth`] | how deep text from outside may be nested |
 //! | [`spend_key`] | a wallet's Baby Jubjub key from its Ethereum signature |
 
+pub mod depth;
 pub mod ecdsa;
 pub mod eip712;
 pub mod l1;

@@ -7,14 +7,12 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`codec`] | magic, version, kind, then postcard |
-//! | [`depth`] | how deep text from outside may be nested |
 //! | [`job`] | a job's entry and its input, and the names of pools and workers |
 //! | [`card`] | what a worker tells of its graphics card |
 //! | [`event`] | what workers report, what the coordinator answers |
 
 pub mod card;
 pub mod codec;
-pub mod depth;
 pub mod event;
 mod failpoint;
 pub mod job;

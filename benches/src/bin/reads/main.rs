@@ -28,7 +28,7 @@ use circuits::{
 };
 use clap::Parser;
 use coordinator::{
-    Config, Finality, Handle, Parts, ScaleFromZero,
+    Config, Handle, Parts, ScaleFromZero,
     api::{self, ApiConfig, Budget, Proxies},
     chain::memory::MemoryChain,
     mark::Marks,
@@ -42,6 +42,7 @@ use protocol::{
     DirectoryEntry, SpendRequest, SubmitRequest,
     ecdsa::OperatorKey,
     eip712::{self, SigningDomain, TypedMessage},
+    l1::Finality,
 };
 use queue::memory::{Limits, MemoryQueue};
 use testbed::postgres::{Postgres, Settings};

@@ -19,8 +19,8 @@ use async_graphql::{
         types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, SelectionSet},
     },
 };
+use protocol::depth::{self, DepthError};
 use serde_json::{Map, Value};
-use wire::depth::{self, DepthError};
 
 use super::refusal::Refusal;
 

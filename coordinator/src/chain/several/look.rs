@@ -2,8 +2,8 @@
 
 use std::{collections::HashMap, hash::Hash, sync::Arc, time::Duration};
 
-use contracts::{Word, calls};
 use futures::future::join_all;
+use l1::contract::{Word, calls};
 use protocol::l1::{BlockRef, ChainError};
 use tokio::time::Instant;
 

@@ -2,7 +2,7 @@
 
 use bn254::{Fr, PrimeField};
 
-use crate::key::VerifyingKey;
+use crate::contract::key::VerifyingKey;
 
 /// A 20-byte Ethereum address.
 pub type Address = [u8; 20];

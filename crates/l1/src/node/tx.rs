@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use contracts::Event;
 use ethers::types::{
     Bytes, Eip1559TransactionRequest, H160, NameOrAddress, transaction::eip2718::TypedTransaction,
 };
@@ -14,12 +13,13 @@ use protocol::{
 use tokio::time::Instant;
 
 use super::{
+    client::{Call, Node, RawReceipt, u64_of},
     error::TxError,
     fees::FeeLimits,
     key::AccountKey,
     logs,
-    node::{Call, Node, RawReceipt, u64_of},
 };
+use crate::contract::Event;
 
 const FIRST_POLL: Duration = Duration::from_millis(40);
 const LONGEST_POLL: Duration = Duration::from_secs(2);
@@ -38,7 +38,7 @@ pub struct Mined {
 
 /// A transaction before it is signed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Draft<'a> {
+pub struct Draft<'a> {
     pub call: &'a Call,
     pub chain_id: u64,
     pub nonce: u64,
@@ -47,7 +47,7 @@ pub(super) struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    pub fn typed(&self) -> TypedTransaction {
+    pub(super) fn typed(&self) -> TypedTransaction {
         TypedTransaction::Eip1559(Eip1559TransactionRequest {
             chain_id: Some(self.chain_id.into()),
             from: Some(H160(self.call.from)),
@@ -62,7 +62,7 @@ impl Draft<'_> {
         })
     }
 
-    pub fn signed(&self, raw: Vec<u8>, hash: Hash32) -> SignedTx {
+    pub(super) fn signed(&self, raw: Vec<u8>, hash: Hash32) -> SignedTx {
         SignedTx { raw, hash, nonce: self.nonce, fees: self.fees }
     }
 }
@@ -139,7 +139,7 @@ impl Sender<'_> {
                     }
                 }
             }
-            if let Ok(Some(receipt)) = self.node.receipt(tx.hash).await {
+            if let Ok(Some(receipt)) = self.node.raw_receipt(tx.hash).await {
                 return self.succeeded(tx, receipt);
             }
             if begun.elapsed() >= self.patience {
@@ -156,7 +156,7 @@ impl Sender<'_> {
     /// # Errors
     /// `Reverted`; the node's.
     pub async fn look(&self, tx: &SignedTx) -> Result<Option<RawReceipt>, TxError> {
-        let receipt = self.node.receipt(tx.hash).await?;
+        let receipt = self.node.raw_receipt(tx.hash).await?;
         receipt.map(|receipt| self.succeeded(tx, receipt)).transpose()
     }
 

@@ -18,12 +18,12 @@ const WORD: usize = 32;
 
 /// Whether this is the code of the Proofmill contract, with whatever settings.
 pub fn is_proofmill(code: &[u8]) -> bool {
-    matches(include_str!("../abi/Proofmill.json"), code)
+    matches(contracts::PROOFMILL, code)
 }
 
 /// Whether this is the code of the hash function that the contract deploys beside itself.
 pub fn is_poseidon(code: &[u8]) -> bool {
-    matches(include_str!("../abi/PoseidonT3.json"), code)
+    matches(contracts::POSEIDON_T3, code)
 }
 
 fn matches(compiled: &str, code: &[u8]) -> bool {
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn other_settings_are_the_same_contract_and_any_other_byte_is_not() {
-        let (mut code, immutables) = compiled(include_str!("../abi/Proofmill.json"));
+        let (mut code, immutables) = compiled(contracts::PROOFMILL);
         assert!(is_proofmill(&code) && !is_poseidon(&code));
         for (place, byte) in immutables.iter().flatten().zip(1..) {
             let mut odd = code.clone();

@@ -1,12 +1,13 @@
-//! From the contract's logs and calls to the plain data of [`crate::chain`], and back. Every field is converted or refused.
+//! From the contract's logs and calls to the plain data of [`protocol::l1`], and back. Every field is converted or refused.
 
 use circuits::{leaf::CoinRange, shape::Shape, slot::ForcedKind};
-use contracts::{Event, Word, bindings as abi, calls, decode_log};
 use ethers::{
     abi::AbiEncode,
     types::{Log, U256},
 };
 use protocol::l1::{BatchAccepted, ChainError, Deposit, ForcedRequest, Logs, SubmitBatch};
+
+use crate::contract::{Event, Word, bindings as abi, calls, decode_log};
 
 /// The contract's event behind a log.
 ///
@@ -58,8 +59,8 @@ fn add(sorted: &mut Logs, log: &Log) -> Result<(), ChainError> {
         Event::ForcedRequested { id, entry } => sorted.forced.push(ForcedRequest {
             id,
             kind: match entry.kind {
-                contracts::ForcedKind::Exit => ForcedKind::Exit,
-                contracts::ForcedKind::Rekey => ForcedKind::Rekey,
+                crate::contract::ForcedKind::Exit => ForcedKind::Exit,
+                crate::contract::ForcedKind::Rekey => ForcedKind::Rekey,
             },
             index: entry.index,
             account: entry.account,
@@ -116,7 +117,7 @@ fn gapless(what: &str, ids: impl Iterator<Item = u64>) -> Result<(), ChainError>
 }
 
 /// Call data of `submitBatch` for one batch, of `submitBatches` for several.
-pub(super) fn submit_call(batches: &[SubmitBatch]) -> Vec<u8> {
+pub fn submit_call(batches: &[SubmitBatch]) -> Vec<u8> {
     if let [batch] = batches {
         let (batch, proof) = proven(batch);
         return abi::SubmitBatchCall { batch, proof }.encode();
@@ -127,17 +128,17 @@ pub(super) fn submit_call(batches: &[SubmitBatch]) -> Vec<u8> {
 
 fn proven(batch: &SubmitBatch) -> (abi::Batch, [U256; 8]) {
     let word = |x: &bn254::Fr| U256::from_big_endian(&calls::word(x));
-    let mints = batch.mints.iter().map(|deposit| contracts::MintEntry {
+    let mints = batch.mints.iter().map(|deposit| crate::contract::MintEntry {
         account: deposit.account,
         low: deposit.range.low(),
         high: deposit.range.high(),
         depositor: deposit.depositor,
         deadline: deposit.deadline,
     });
-    let forced = batch.forced.iter().map(|request| contracts::ForcedEntry {
+    let forced = batch.forced.iter().map(|request| crate::contract::ForcedEntry {
         kind: match request.kind {
-            ForcedKind::Exit => contracts::ForcedKind::Exit,
-            ForcedKind::Rekey => contracts::ForcedKind::Rekey,
+            ForcedKind::Exit => crate::contract::ForcedKind::Exit,
+            ForcedKind::Rekey => crate::contract::ForcedKind::Rekey,
         },
         index: request.index,
         account: request.account,

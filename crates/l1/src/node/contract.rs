@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use bn254::Fr;
-use contracts::{DecodeError, Event, Word, calls};
 use protocol::{
     Address,
     l1::{ChainError, ContractState},
 };
 
 use super::{
+    client::{Call, Node},
     logs,
-    node::{Call, Node},
     transport::TransportLimits,
 };
-use crate::http::Endpoint;
+use crate::{
+    contract::{DecodeError, Event, calls},
+    http::Endpoint,
+};
 
 /// More batches than a contract ever takes: a number beyond comes from the node.
 const MOST_BATCHES: u32 = u32::MAX >> 1;
@@ -24,17 +26,6 @@ const MOST_BATCHES: u32 = u32::MAX >> 1;
 pub struct Contract {
     node: Arc<Node>,
     address: Address,
-}
-
-/// A circuit that the contract knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CircuitInfo {
-    pub slots: u32,
-    pub mint_places: u32,
-    /// Of the circuit's matrices.
-    pub digest: Word,
-    /// Digest of the verifying key, as [`prover::VerifyingKey::digest`] makes it.
-    pub verifying_key: Word,
 }
 
 /// What the contract keeps of deposits and of what leaves, in coins.
@@ -86,14 +77,13 @@ impl Contract {
     }
 
     /// The contract at the address, checked to be one of Proofmill on that chain by its domain.
-    pub(super) async fn checked(
-        node: Arc<Node>,
-        address: Address,
-        chain_id: u64,
-    ) -> Result<Self, ChainError> {
+    ///
+    /// # Errors
+    /// `Unreachable` while the node does not answer, `Unexpected` where there is no Proofmill contract.
+    pub async fn checked(node: Arc<Node>, address: Address, chain_id: u64) -> Result<Self, ChainError> {
         let contract = Self::new(node, address);
         match contract.domain().await {
-            Ok(domain) if domain == contracts::data::domain(chain_id, &address) => Ok(contract),
+            Ok(domain) if domain == crate::contract::data::domain(chain_id, &address) => Ok(contract),
             Err(error @ ChainError::Unreachable(_)) => Err(error),
             _ => Err(ChainError::Unexpected(format!(
                 "there is no Proofmill contract at 0x{} on chain {chain_id}",
@@ -143,7 +133,7 @@ impl Contract {
     }
 
     /// The lengths of the queues of deposits and of forced requests at the end of a block.
-    pub(super) async fn queue_lengths(&self, block: u64) -> Result<(u64, u64), ChainError> {
+    pub async fn queue_lengths(&self, block: u64) -> Result<(u64, u64), ChainError> {
         let state = self.view_at(calls::state(), &format!("{block:#x}"), calls::decode_state).await?;
         Ok((state.deposit_count, state.forced_count))
     }
@@ -161,7 +151,7 @@ impl Contract {
 
     /// `newRoot` of a batch, from its log in a block; nothing where that block does not hold it.
     pub async fn root_of(&self, batch_no: u32, block: u64) -> Result<Option<Fr>, ChainError> {
-        let logs = self.node.logs(self.address, block, block, 1).await?;
+        let logs = self.node.raw_logs(self.address, block, block, 1).await?;
         for log in &logs {
             if let Event::BatchAccepted { batch_no: found, new_root, .. } = logs::event(log)?
                 && found == batch_no
@@ -179,7 +169,7 @@ impl Contract {
         block: u64,
     ) -> Result<Option<Vec<(Address, u64, u64)>>, ChainError> {
         let (mut accepted, mut credits) = (false, Vec::new());
-        for log in &self.node.logs(self.address, block, block, 1).await? {
+        for log in &self.node.raw_logs(self.address, block, block, 1).await? {
             match logs::event(log)? {
                 Event::BatchAccepted { batch_no: found, .. } => accepted |= found == batch_no,
                 Event::Credited { owner, batch_no: found, low, high, .. } if found == batch_no => {
@@ -256,7 +246,7 @@ impl Contract {
     }
 
     /// Nothing where the contract does not know the circuit.
-    pub async fn circuit(&self, number: u32) -> Result<Option<CircuitInfo>, ChainError> {
+    pub async fn circuit(&self, number: u32) -> Result<Option<calls::CircuitInfo>, ChainError> {
         let call =
             Call { from: [0; 20], to: Some(self.address), value: 0, data: calls::circuit_info(number) };
         let answer = match self.node.call(&call, "latest").await? {
@@ -266,12 +256,7 @@ impl Contract {
         };
         let info =
             calls::decode_circuit_info(&answer).map_err(|error| ChainError::Unexpected(error.to_string()))?;
-        Ok((info.slots > 0).then(|| CircuitInfo {
-            slots: info.slots,
-            mint_places: info.mint_places,
-            digest: info.digest,
-            verifying_key: prover::verifying_key::digest_of_words(&info.key),
-        }))
+        Ok((info.slots > 0).then_some(info))
     }
 }
 
@@ -289,7 +274,7 @@ mod tests {
     #[test]
     fn fees_are_those_of_the_contract() {
         let rules = FeeRules { deposit_bps: 10, deposit_floor: 10_000, exit_bps: 10, exit_floor: 10_000 };
-        let config = contracts::Config::new([1; 20]);
+        let config = crate::contract::Config::new([1; 20]);
         for coins in [0, 1, 9_999, 10_000, 10_001, 20_000, 10_000_000, 10_000_001, 500_000_000, (1 << 63) - 1]
         {
             assert_eq!(rules.after_deposit(coins), config.coins_after_deposit(coins), "{coins}");

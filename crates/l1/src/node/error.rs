@@ -2,13 +2,15 @@
 //!
 //! Nodes agree on codes only in part, so their words are looked at too (geth, Erigon, Nethermind, Reth, anvil, hosted nodes).
 
-use contracts::{ContractError, errors::decode_error};
 use ethers::providers::JsonRpcError;
 use protocol::l1::{ChainError, Hash32, SendOutcome};
 use serde_json::Value;
 
 use super::transport::TransportError;
-use crate::http::HttpError;
+use crate::{
+    contract::{ContractError, errors::decode_error},
+    http::HttpError,
+};
 
 /// Most gas of one transaction on Ethereum since the Fusaka fork (EIP-7825).
 pub const TX_GAS_CAP: u64 = 16_777_216;

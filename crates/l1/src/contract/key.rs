@@ -3,7 +3,7 @@
 use bn254::{CurveAffine, Fq, Fq2, G1Affine, G2Affine, PrimeField};
 use ethers::types::U256;
 
-use crate::types::Word;
+use crate::contract::types::Word;
 
 /// A Groth16 verification key with three public inputs, in the order (h, c, e).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,14 +5,13 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use contracts::ContractError;
 use ethers::{
     providers::JsonRpcClient,
     types::{Bytes, H160, H256, Log, U64, U256},
 };
 use protocol::{
     Address,
-    l1::{BlockRef, ChainError, Fees, Hash32, SendOutcome, SignedTx},
+    l1::{BlockRef, ChainError, Fees, Hash32, Logs, Receipt, SendOutcome, SignedTx},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -20,20 +19,22 @@ use serde_json::{Value, json};
 use super::{
     error::{TX_GAS_CAP, TxError, lacks_funds, revert_of, send_outcome},
     fees::{self, FeeHistory, FeeLimits},
+    logs,
     span::Span,
     transport::{HttpTransport, TransportError, TransportLimits},
 };
-use crate::http::Endpoint;
+use crate::{contract::ContractError, http::Endpoint};
 
+/// One node over JSON-RPC.
 #[derive(Debug)]
-pub(super) struct Node {
+pub struct Node {
     transport: HttpTransport,
     span: Mutex<Span>,
 }
 
 /// A call or transaction before it has a nonce.
 #[derive(Clone, Debug)]
-pub(super) struct Call {
+pub struct Call {
     pub from: Address,
     /// Nothing: the transaction creates a contract.
     pub to: Option<Address>,
@@ -211,7 +212,23 @@ impl Node {
     }
 
     /// Nothing while the transaction is not mined.
-    pub async fn receipt(&self, tx: Hash32) -> Result<Option<RawReceipt>, ChainError> {
+    pub async fn receipt(&self, tx: Hash32) -> Result<Option<Receipt>, ChainError> {
+        let Some(receipt) = self.raw_receipt(tx).await? else { return Ok(None) };
+        let (Some(block), Some(block_hash), Some(status)) =
+            (receipt.block_number, receipt.block_hash, receipt.status)
+        else {
+            return Err(ChainError::Unexpected("a receipt without block or status".into()));
+        };
+        Ok(Some(Receipt {
+            tx,
+            block: u64_of("a block number", block.as_u64().into())?,
+            block_hash: block_hash.0,
+            success: status == 1.into(),
+            gas_used: u64_of("gas used", receipt.gas_used)?,
+        }))
+    }
+
+    pub(super) async fn raw_receipt(&self, tx: Hash32) -> Result<Option<RawReceipt>, ChainError> {
         let receipt: Option<RawReceipt> = self.ask("eth_getTransactionReceipt", json!([H256(tx)])).await?;
         Ok(receipt.filter(|receipt| receipt.block_number.is_some()))
     }
@@ -219,8 +236,13 @@ impl Node {
     /// All logs of `contract` in blocks `from..=to` in order of the chain, asked for in parts of at most `span` blocks.
     ///
     /// # Errors
-    /// `Unreachable` while the node does not have all these blocks: it would answer with the logs of those that it has.
-    pub async fn logs(
+    /// `Unreachable` while the node does not have all these blocks: it would answer with the logs of those that it has;
+    /// `Undecodable` for a log that this version does not know.
+    pub async fn logs(&self, contract: Address, from: u64, to: u64, span: u64) -> Result<Logs, ChainError> {
+        logs::sort(&self.raw_logs(contract, from, to, span).await?)
+    }
+
+    pub(super) async fn raw_logs(
         &self,
         contract: Address,
         from: u64,

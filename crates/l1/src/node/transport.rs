@@ -1,6 +1,6 @@
 //! JSON-RPC over HTTP for `ethers`, in place of its own client with an outdated TLS stack.
 //!
-//! Invariant: an answer is bounded in bytes and time by [`TransportLimits`], and in depth by [`wire::depth`] before anything
+//! Invariant: an answer is bounded in bytes and time by [`TransportLimits`], and in depth by [`protocol::depth`] before anything
 //! parses it, and no error quotes the node's address beyond its host (the path often is a key).
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -131,7 +131,7 @@ impl HttpTransport {
     ) -> Result<&'a RawValue, TransportError> {
         let host = || self.http.host().to_owned();
         let not_json_rpc = |reason: String| TransportError::NotJsonRpc { host: host(), reason };
-        wire::depth::check_json(bytes).map_err(|error| not_json_rpc(error.to_string()))?;
+        protocol::depth::check_json(bytes).map_err(|error| not_json_rpc(error.to_string()))?;
         let answer = match serde_json::from_slice::<Answer<'_>>(bytes) {
             Ok(answer) => answer,
             Err(_)

@@ -2,8 +2,7 @@
 
 use ethers::abi::AbiDecode;
 
-use crate::bindings::ProofmillErrors as E;
-use crate::settings::by_solidity_name;
+use crate::contract::{bindings::ProofmillErrors as E, settings::by_solidity_name};
 
 /// Something from the chain that is not what the ABI promises.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,7 +3,7 @@
 //! Invariant: one entry for each field of [`Config`], in its order; `ConfigOutOfBounds` names an entry by its name in
 //! Solidity. The bounds are the constants of `ProofmillState.sol`; `tests/suite/construction.rs` goes beyond each.
 
-use crate::types::Config;
+use crate::contract::types::Config;
 
 /// A field of [`Config`] in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn each_setting_of_the_contract_is_explained_under_its_names() {
-        let source = include_str!("../solidity/Types.sol");
+        let source = include_str!("../../../../contracts/solidity/Types.sol");
         let of_config = source.split("struct Config {").nth(1).unwrap().split('}').next().unwrap();
         let fields: Vec<&str> = of_config
             .lines()

@@ -67,7 +67,9 @@ impl Signer {
         super::key::check_chain(&self.address(), chain_id)
     }
 
-    pub(super) async fn sign(&self, draft: &Draft<'_>) -> Result<SignedTx, ChainError> {
+    /// # Errors
+    /// `Signing` where a remote signer refuses or signs something else, `Unreachable` while it does not answer.
+    pub async fn sign(&self, draft: &Draft<'_>) -> Result<SignedTx, ChainError> {
         match self {
             Self::Local(key) => tx::sign(key, draft),
             Self::Remote(signer) => signer.sign(draft).await,

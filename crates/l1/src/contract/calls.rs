@@ -1,16 +1,20 @@
 //! Deployment code, call data, and the answers of views.
 
 use bn254::Fr;
-use ethers::abi::{AbiDecode, AbiEncode, Tokenize};
-use ethers::types::U256;
+use ethers::{
+    abi::{AbiDecode, AbiEncode, Tokenize},
+    types::U256,
+};
 
-use crate::bindings as abi;
-use crate::convert::{fr_u256, fr_word, h160, u256_fr, u256_u64, u256_u128, u256_word};
-use crate::errors::DecodeError;
-use crate::events::forced_kind;
-use crate::key::{VerifyingKey, g1_words, g2_words, u256s};
-use crate::types::{
-    Address, Batch, ChainState, CircuitKey, Config, ForcedEntry, ForcedKind, MintEntry, Record, Word,
+use crate::contract::{
+    bindings as abi,
+    convert::{fr_u256, fr_word, h160, u256_fr, u256_u64, u256_u128, u256_word},
+    errors::DecodeError,
+    events::forced_kind,
+    key::{VerifyingKey, g1_words, g2_words, u256s},
+    types::{
+        Address, Batch, ChainState, CircuitKey, Config, ForcedEntry, ForcedKind, MintEntry, Record, Word,
+    },
 };
 
 /// Creation code with its arguments: the data of the transaction that deploys the contract.
@@ -75,7 +79,7 @@ pub fn force_rekey(index: u64, key_hash: &Fr, new_key_hash: &Fr) -> Vec<u8> {
     abi::ForceRekeyCall { index, key_hash: fr_u256(key_hash), new_key_hash: fr_u256(new_key_hash) }.encode()
 }
 
-/// `submitBatch(batch, proof)`; for the proof see [`crate::proof_words`].
+/// `submitBatch(batch, proof)`; for the proof see [`crate::contract::proof_words`].
 pub fn submit_batch(batch: &Batch, proof: &[Word; 8]) -> Vec<u8> {
     submit_batch_call(batch, proof).encode()
 }

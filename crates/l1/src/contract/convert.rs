@@ -3,8 +3,10 @@
 use bn254::{Fr, PrimeField};
 use ethers::types::{H160, U256};
 
-use crate::errors::DecodeError;
-use crate::types::{Address, Word};
+use crate::contract::{
+    errors::DecodeError,
+    types::{Address, Word},
+};
 
 pub(crate) fn fr_word(x: &Fr) -> Word {
     let mut word = [0u8; 32];

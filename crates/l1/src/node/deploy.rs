@@ -2,11 +2,10 @@
 //!
 //! Invariant: a deployment has one nonce from its signature on. Its signed transactions are handed out before any is sent;
 //! a caller that keeps them and hands them in again sends the same bytes, or others with the same nonce, so that one decision
-//! never becomes two contracts. After a broadcast only a receipt says that it succeeded or failed.
+//! never becomes two crate::contract. After a broadcast only a receipt says that it succeeded or failed.
 
 use std::time::Duration;
 
-use contracts::{CircuitKey, Config, calls};
 use ethers::types::H160;
 use protocol::{
     Address,
@@ -15,14 +14,17 @@ use protocol::{
 use tokio::time::Instant;
 
 use super::{
+    client::{Call, Node, RawReceipt, u64_of},
     error::TxError,
     fees::FeeLimits,
     key::AccountKey,
-    node::{Call, Node, RawReceipt, u64_of},
     transport::TransportLimits,
     tx::{Broadcast, Draft, block_of, sign},
 };
-use crate::http::Endpoint;
+use crate::{
+    contract::{CircuitKey, Config, calls},
+    http::Endpoint,
+};
 
 const PATIENCE: Duration = Duration::from_secs(600);
 const POLL: Duration = Duration::from_millis(500);
@@ -127,7 +129,7 @@ impl Deployer {
     /// `Reverted`; those of the node.
     pub async fn look(&self, txs: &[SignedTx]) -> Result<Option<Deployed>, TxError> {
         for tx in txs {
-            if let Some(receipt) = self.node.receipt(tx.hash).await? {
+            if let Some(receipt) = self.node.raw_receipt(tx.hash).await? {
                 return self.deployed(tx, &receipt).map(Some);
             }
         }

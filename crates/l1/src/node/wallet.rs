@@ -8,22 +8,24 @@ use std::{sync::Arc, time::Duration};
 
 use bn254::Fr;
 use circuits::leaf::CoinRange;
-use contracts::{Event, calls};
 use protocol::{
     Address,
     l1::{ChainError, SignedTx},
 };
 
 use super::{
+    client::Node,
     contract::Contract,
     error::TxError,
     fees::FeeLimits,
     key::AccountKey,
-    node::Node,
     transport::TransportLimits,
     tx::{self, Broadcast, Mined, Sender},
 };
-use crate::http::Endpoint;
+use crate::{
+    contract::{Event, calls},
+    http::Endpoint,
+};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 

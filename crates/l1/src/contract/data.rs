@@ -3,8 +3,10 @@
 use bn254::{Field, Fr};
 use sha3::{Digest, Keccak256};
 
-use crate::convert::fr_word;
-use crate::types::{Address, Batch, ForcedEntry, MintEntry, Record, Word, address_word, range_word};
+use crate::contract::{
+    convert::fr_word,
+    types::{Address, Batch, ForcedEntry, MintEntry, Record, Word, address_word, range_word},
+};
 
 /// The part of D that the contract takes from its own storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

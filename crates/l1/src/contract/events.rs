@@ -1,14 +1,14 @@
 //! Logs of the contract.
 
 use bn254::Fr;
-use ethers::abi::RawLog;
-use ethers::contract::EthLogDecode;
-use ethers::types::H256;
+use ethers::{abi::RawLog, contract::EthLogDecode, types::H256};
 
-use crate::bindings::ProofmillEvents;
-use crate::convert::{u256_fr, u256_u64, u256_u128};
-use crate::errors::DecodeError;
-use crate::types::{Address, ForcedEntry, ForcedKind, MintEntry, Word};
+use crate::contract::{
+    bindings::ProofmillEvents,
+    convert::{u256_fr, u256_u64, u256_u128},
+    errors::DecodeError,
+    types::{Address, ForcedEntry, ForcedKind, MintEntry, Word},
+};
 
 /// One log, decoded completely.
 #[derive(Clone, Debug, PartialEq, Eq)]
