@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use circuits::shape::Shape;
 use clap::Args;
-use coordinator::api::client::{Client, System};
+use client::api::{Client, System};
 use eyre::WrapErr;
 use gpu_worker::{
     backend::{Choice, Kind, SelectError, Selection, select},

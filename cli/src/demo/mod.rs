@@ -12,7 +12,8 @@ use std::{
 
 use circuits::shape::Shape;
 use clap::Args;
-use coordinator::{api::client::Client, mark::Loss};
+use client::api::Client;
+use coordinator::mark::Loss;
 use devchain::{DEV_ACCOUNTS, DevAccount, DevChain, Mining};
 use eyre::{WrapErr, bail};
 use gpu_worker::backend::{Choice, Kind};

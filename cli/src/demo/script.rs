@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use coordinator::api::client::{Client, ClientError, OperationKind, Stage};
+use client::api::{Client, ClientError, OperationKind, Stage};
 use eyre::{WrapErr, bail, ensure};
 use protocol::Address;
 use serde::{Deserialize, Serialize};

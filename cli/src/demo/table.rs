@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use coordinator::api::client::{Batch, Client, OperationSummary, Stage};
+use client::api::{Batch, Client, OperationSummary, Stage};
 use protocol::Address;
 
 use super::script::Journal;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bn254::Fr;
 use circuits::leaf::{self, CoinRange};
-use coordinator::api::client::{Account, Coin, Stage};
+use client::api::{Account, Coin, Stage};
 use eyre::Result;
 
 use super::{error::WalletError, session::Session};
@@ -108,7 +108,7 @@ pub fn stage_words(coin: &Coin) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use coordinator::api::client::Balances;
+    use client::api::Balances;
 
     use super::*;
 

@@ -1,10 +1,9 @@
 //! Ethereum addresses as text, with the checksum of EIP-55.
 
-use coordinator::api::client;
 use eyre::eyre;
 use protocol::Address;
 
-pub use client::checksummed;
+pub use protocol::checksummed;
 
 /// `0x` and 40 hex digits. In mixed case the checksum must be right: one wrong digit is another person.
 pub fn parse_address(text: &str) -> eyre::Result<Address> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bn254::Fr;
-use coordinator::api::client::Client;
+use client::api::Client;
 use eyre::{Context, bail, eyre};
 use l1::{
     http::Endpoint,

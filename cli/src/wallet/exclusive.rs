@@ -9,7 +9,7 @@
 //!
 //! Pure. The caller brings the proofs.
 
-use coordinator::api::client::Draft;
+use client::api::Draft;
 
 use super::request::Request;
 
@@ -46,7 +46,7 @@ pub fn slots(request: &Request) -> impl Iterator<Item = Slot> + '_ {
 /// The slots of a request that could move coins beyond those of the draft: all must be dead before the draft is signed.
 pub fn beyond(request: &Request, draft: &Draft) -> Vec<Slot> {
     let spends = || {
-        let of = |spend: &coordinator::api::client::DraftSpend| Slot {
+        let of = |spend: &client::api::DraftSpend| Slot {
             index: spend.index,
             low: spend.low,
             high: spend.high,
@@ -62,7 +62,7 @@ pub fn beyond(request: &Request, draft: &Draft) -> Vec<Slot> {
 #[cfg(test)]
 mod tests {
     use bn254::Fr;
-    use coordinator::api::client::{DraftSpend, Kind};
+    use client::api::{DraftSpend, Kind};
     use proptest::prelude::*;
 
     use super::*;

@@ -5,7 +5,6 @@
 //!
 //! | part | purpose |
 //! |---|---|
-//! | [`holder`] | the keys, and what they sign |
 //! | [`session`] | a holder with a coordinator and a node |
 //! | [`pay`], [`request`], [`exclusive`] | payments and withdrawals; signed bodies; which may stand beside each other |
 //! | [`resume`] | requests that earlier commands left open |
@@ -25,7 +24,6 @@ mod error;
 mod exclusive;
 mod file;
 mod folder;
-mod holder;
 mod journal;
 mod pay;
 mod pin;

@@ -16,8 +16,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use coordinator::api::client::{
-    Client, ClientError, Draft, Kind, Operation, PrepareSend, PrepareWithdraw, Submitted, UserError,
+use client::{
+    api::{Client, ClientError, Draft, Kind, Operation, PrepareSend, PrepareWithdraw, Submitted, UserError},
+    holder::Intent,
 };
 use eyre::bail;
 use protocol::l1::ContractState;
@@ -27,7 +28,6 @@ use super::{
     error::WalletError,
     exclusive,
     folder::{Lock, Shelf},
-    holder::Intent,
     promise::{Kept, PromiseError, Signed},
     request::{Order, Paid, Request, State},
     session::{Session, now},
@@ -297,7 +297,7 @@ impl Session {
 
     /// Says what arrives on L1, and refuses where that is next to nothing.
     fn show_exit_fee(&self, draft: &Draft, order: &Order) -> Result<(), WalletError> {
-        let after = |spend: &coordinator::api::client::DraftSpend| {
+        let after = |spend: &client::api::DraftSpend| {
             u128::from(self.fees.after_exit((spend.split - spend.low).saturating_add(1)))
         };
         let net = draft.spends.iter().map(after).sum::<u128>() * self.quantum;

@@ -3,7 +3,7 @@
 //! Pure. The caller brings the time and asks L1 whether the signer is listed.
 
 use bn254::Fr;
-use coordinator::api::client::{Draft, Kind, Operation, OperationKind, Promise};
+use client::api::{Draft, Kind, Operation, OperationKind, Promise};
 use protocol::{
     Address,
     eip712::{self, SigningDomain, TypedMessage},
@@ -98,7 +98,7 @@ impl Signed {
         let withdraw = draft.kind == Kind::Withdraw;
         let account =
             if withdraw { circuits::leaf::address_word(&draft.sender) } else { draft.recipient_account };
-        let slot = |spend: &coordinator::api::client::DraftSpend| Slot {
+        let slot = |spend: &client::api::DraftSpend| Slot {
             spent: spend.index,
             low: spend.low,
             high: spend.split,
@@ -107,7 +107,7 @@ impl Signed {
         Self {
             operation,
             sender: draft.sender,
-            recipient: draft.recipient.as_ref().map(coordinator::api::client::checksummed),
+            recipient: draft.recipient.as_ref().map(protocol::checksummed),
             wei,
             withdraw,
             batch_before: before.0,
@@ -147,7 +147,7 @@ impl Signed {
             return Err(PromiseError::OtherOperation);
         }
         let kind = if self.withdraw { OperationKind::Withdraw } else { OperationKind::Send };
-        let recipient = answer.recipient.as_ref().map(coordinator::api::client::checksummed);
+        let recipient = answer.recipient.as_ref().map(protocol::checksummed);
         for (what, same) in [
             ("kind", answer.kind == kind),
             ("sender", answer.sender == Some(self.sender)),
@@ -256,7 +256,7 @@ impl Kept {
             version: Self::VERSION,
             operation: answer.id.clone(),
             chain_id: domain.chain_id,
-            contract: coordinator::api::client::checksummed(&domain.contract),
+            contract: protocol::checksummed(&domain.contract),
             batch: answer.batch_number,
             deadline: answer.promises.iter().map(|promise| promise.deadline).max().unwrap_or(0),
             received_at,
@@ -269,7 +269,7 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    use coordinator::api::client::Stage;
+    use client::api::Stage;
     use protocol::ecdsa::OperatorKey;
 
     use super::*;
@@ -294,7 +294,7 @@ mod tests {
         let signed = Signed {
             operation: [4; 32],
             sender,
-            recipient: recipient.as_ref().map(coordinator::api::client::checksummed),
+            recipient: recipient.as_ref().map(protocol::checksummed),
             wei: 15,
             withdraw,
             batch_before: 6,

@@ -10,7 +10,7 @@ use circuits::{
     leaf::{self, CoinRange},
     tree,
 };
-use coordinator::api::client::{Coin, OwnershipProof};
+use client::api::{Coin, OwnershipProof};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -109,7 +109,7 @@ impl Session {
 
     /// The proof of a leaf; the inner error is why there is none yet.
     pub async fn proof_of(&self, coin: &Coin, last_final: u32) -> eyre::Result<Result<Proof, String>> {
-        use coordinator::api::client::ClientError::Refused;
+        use client::api::ClientError::Refused;
         // Under the last final root if the leaf is there, else under the contract's present one.
         let mut answer = self.client.ownership_proof(coin.index, None).await;
         if matches!(answer, Err(Refused(_))) {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use coordinator::api::client::{Draft, Kind};
+use client::api::{Draft, Kind};
 use protocol::Address;
 use serde::{Deserialize, Serialize};
 
@@ -110,7 +110,7 @@ impl Request {
 /// A request that was accepted; it counts as open until it is reported.
 #[derive(Debug)]
 pub struct Paid {
-    pub operation: coordinator::api::client::Operation,
+    pub operation: client::api::Operation,
     pub request: Request,
     /// An earlier command sent it and could not say so.
     pub found: bool,
@@ -123,7 +123,7 @@ impl Paid {
     ///
     /// # Errors
     /// If that cannot be written down.
-    pub fn reported(mut self) -> eyre::Result<coordinator::api::client::Operation> {
+    pub fn reported(mut self) -> eyre::Result<client::api::Operation> {
         self.requests.set(&mut self.request, State::Reported)?;
         Ok(self.operation)
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use coordinator::api::client::UserError;
+use client::api::UserError;
 use eyre::bail;
 
 use super::{

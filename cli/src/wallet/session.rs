@@ -6,7 +6,10 @@
 use std::time::Duration;
 
 use bn254::Fr;
-use coordinator::api::client::{Client, Operation};
+use client::{
+    api::{Client, Operation},
+    holder::Holder,
+};
 use eyre::bail;
 use l1::{
     http::Endpoint,
@@ -21,7 +24,6 @@ use super::{
     amount::Amount,
     error::WalletError,
     folder::Folder,
-    holder::Holder,
     journal::{Done, Journal, Order as L1Order, Purpose},
     request::{Order, Requests},
 };

@@ -5,7 +5,7 @@
 //! proof of either (the leaf may be spent), so the promise stays.
 
 use circuits::leaf::{self, CoinRange};
-use coordinator::api::client::{ClientError, OwnershipProof, Promise};
+use client::api::{ClientError, OwnershipProof, Promise};
 use eyre::Result;
 use serde_json::json;
 

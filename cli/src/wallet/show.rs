@@ -1,7 +1,7 @@
 //! What the wallet prints that changes nothing.
 
 use chrono::DateTime;
-use coordinator::api::client::{OperationKind, TimelineEntry};
+use client::api::{OperationKind, TimelineEntry};
 use eyre::{Result, bail};
 
 use super::{

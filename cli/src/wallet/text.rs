@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-pub use coordinator::api::client::codec::decimal;
+pub use client::api::codec::decimal;
 
 pub mod bytes {
     use super::*;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use coordinator::api::client::Stage;
+use client::api::Stage;
 use eyre::Result;
 use l1::node::wallet::DepositMade;
 

@@ -7,9 +7,9 @@ use std::{
 };
 
 use circuits::{public_data::domain, shape::Shape};
+use client::api::{Client, Stage};
 use coordinator::{
     Config,
-    api::client::{Client, Stage},
     chain::{
         Chain as _,
         evm::{EvmChain, EvmSettings},

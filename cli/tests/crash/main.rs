@@ -30,7 +30,6 @@ mod people;
 mod points;
 mod process;
 mod proxy;
-mod wallet;
 mod world;
 
 use std::time::Duration;

@@ -5,14 +5,13 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use coordinator::api::client::{
-    Client, ClientError, Coin, Kind, PrepareSend, PrepareWithdraw, Stage, Submit, System,
+use client::{
+    api::{Client, ClientError, Coin, Kind, PrepareSend, PrepareWithdraw, Stage, Submit, System},
+    holder::{Holder, Intent},
 };
 use l1::node::{AccountKey, wallet::Wallet};
 use protocol::{Address, ecdsa::OperatorKey, eip712::SigningDomain};
 use tokio::time::{Instant, sleep, timeout};
-
-use crate::wallet::holder::{Holder, Intent};
 
 /// An answer that took longer is taken for lost.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -175,7 +174,7 @@ impl Person {
         to: Option<Address>,
         coins: u64,
         key: &str,
-    ) -> Result<Submit, coordinator::api::client::UserError> {
+    ) -> Result<Submit, client::api::UserError> {
         let valid_until = self.l1.contract().state().await.unwrap().batch_no + VALID_BATCHES;
         let amount = self.wei(coins);
         let (sender, valid) = (self.address(), Some(valid_until));

@@ -15,7 +15,10 @@ use circuits::{
     message::{Message, SignedKind},
     public_data::domain,
 };
-use coordinator::api::client::{Kind, Signature, SignedSpend, Submit};
+use client::{
+    api::{Kind, Signature, SignedSpend, Submit},
+    holder::Holder,
+};
 use devchain::DEV_ACCOUNTS;
 use protocol::{
     Address,
@@ -24,7 +27,7 @@ use protocol::{
 };
 use serde_json::{Value, json};
 
-use crate::{holder::Holder, http::Reply, mill::Mill, world::holder};
+use crate::{http::Reply, mill::Mill, world::holder};
 
 pub const QUANTUM: u64 = 1_000_000_000;
 const DEADLINE: u64 = 600;

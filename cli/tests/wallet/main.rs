@@ -6,9 +6,6 @@
 
 mod api;
 mod believes;
-#[path = "../../src/wallet/holder.rs"]
-#[allow(dead_code, reason = "the binary uses all of it")]
-mod holder;
 mod http;
 mod lies;
 mod mill;

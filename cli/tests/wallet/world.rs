@@ -6,13 +6,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use client::holder::Holder;
 use devchain::DEV_ACCOUNTS;
 use protocol::{Address, ecdsa::OperatorKey, eip712::SigningDomain};
 use serde_json::{Value, json};
 
 use crate::{
     api::Coordinator,
-    holder::Holder,
     http::{Reply, serve},
     mill::{Mill, digest, runtime},
 };

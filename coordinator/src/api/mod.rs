@@ -21,7 +21,6 @@
 //! | `admin` | the operators' GraphQL |
 //! | `token` | what operators show to be obeyed |
 //! | `metrics` | what `/metrics` tells |
-//! | `client` | a typed client for wallets and the demo |
 //!
 //! Sources: GraphQL specification (October 2021), GraphQL-over-HTTP (draft after the 2025 watershed), RFC 9110.
 
@@ -32,7 +31,6 @@ use serde_json::Map;
 mod accept;
 pub mod admin;
 mod assets;
-pub mod client;
 mod document;
 mod execution;
 pub mod graphql;

@@ -7,10 +7,7 @@ use protocol::{
 
 use super::{Handle, handle::pooled};
 use crate::{
-    ledger::{
-        Remembered,
-        accept::{check_idempotency_key, hash_request},
-    },
+    ledger::{Remembered, accept::check_idempotency_key},
     refusal,
     service::{BatchView, OperationView, PromiseView, Service, SystemView, UserError},
     store::{StoreError, history::Signatures},
@@ -161,7 +158,7 @@ impl Handle {
         let Remembered { request_hash, operation: Some(id) } = known else {
             return Some(Err(refusal::idempotency_conflict()));
         };
-        if request_hash != hash_request(request) {
+        if request_hash != request.hash() {
             return Some(Err(refusal::idempotency_conflict()));
         }
         let id = OperationId(id);

@@ -12,8 +12,6 @@ use circuits::{
     tree::CAPACITY,
 };
 use protocol::{Address, Placement, SubmitRequest};
-use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::{Leaf, Ledger, Quota, known_keys::KnownKeys};
 use crate::{refusal, service::UserError};
@@ -68,7 +66,7 @@ pub fn verify(
     request: SubmitRequest,
 ) -> Result<Verified, UserError> {
     check_idempotency_key(&request.idempotency_key)?;
-    let request_hash = hash_request(&request);
+    let request_hash = request.hash();
     let SubmitRequest { idempotency_key, kind, sender, recipient, recipient_account, valid_until, spends } =
         request;
     match (kind, recipient) {
@@ -147,47 +145,6 @@ fn slot_refusal(index: u64, error: &SlotError) -> UserError {
 }
 
 /// A request as it is hashed: the key is left out, everything else that the caller says is in.
-#[derive(Serialize)]
-struct Canonical<'a> {
-    kind: SignedKind,
-    sender: Address,
-    recipient: Option<Address>,
-    #[serde(with = "bn254::serde_fr")]
-    recipient_account: Fr,
-    valid_until: u32,
-    spends: Vec<CanonicalSpend<'a>>,
-}
-
-#[derive(Serialize)]
-struct CanonicalSpend<'a> {
-    index: u64,
-    range: (u64, u64),
-    split: u64,
-    key: &'a circuits::baby_jubjub::Point,
-    signature: &'a circuits::eddsa::Signature,
-}
-
-/// What an idempotency key stands for, and with it the operation's id.
-pub(crate) fn hash_request(request: &SubmitRequest) -> [u8; 32] {
-    let spends = request.spends.iter().map(|spend| CanonicalSpend {
-        index: spend.index,
-        range: spend.range.into(),
-        split: spend.split,
-        key: &spend.key,
-        signature: &spend.signature,
-    });
-    let canonical = Canonical {
-        kind: request.kind,
-        sender: request.sender,
-        recipient: request.recipient,
-        recipient_account: request.recipient_account,
-        valid_until: request.valid_until,
-        spends: spends.collect(),
-    };
-    // Writing integers and field elements to memory cannot fail.
-    Sha256::digest(postcard::to_stdvec(&canonical).unwrap_or_default()).into()
-}
-
 impl Ledger {
     /// Checks a verified operation against the state, as if its slots ran at `at`, and returns what they do.
     ///

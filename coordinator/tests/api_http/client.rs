@@ -6,11 +6,8 @@ use std::{
 };
 
 use circuits::eddsa;
-use coordinator::api::{
-    ApiConfig, RateLimit,
-    client::{Client, ClientError, OperationKind, PrepareSend, PrepareWithdraw, RegisterKey, Stage},
-};
-
+use client::api::{Client, ClientError, OperationKind, PrepareSend, PrepareWithdraw, RegisterKey, Stage};
+use coordinator::api::{ApiConfig, RateLimit};
 use serde_json::{Value, json};
 
 use crate::{

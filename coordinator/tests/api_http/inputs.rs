@@ -1,6 +1,6 @@
 //! Each bad input: a stable code, a sentence, and nothing changed.
 
-use coordinator::api::client::{Client, PrepareSend, PrepareWithdraw, Submit};
+use client::api::{Client, PrepareSend, PrepareWithdraw, Submit};
 use serde_json::{Value, json};
 
 use crate::{

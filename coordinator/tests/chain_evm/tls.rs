@@ -8,12 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use coordinator::{
-    api::client::{Client, ClientError},
-    chain::{
-        Chain as _,
-        evm::{EvmChain, EvmSettings},
-    },
+use client::api::{Client, ClientError};
+use coordinator::chain::{
+    Chain as _,
+    evm::{EvmChain, EvmSettings},
 };
 use l1::{
     http::{ClientIdentity, Endpoint, TlsOptions},

@@ -17,10 +17,10 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-pub use hyper::header::{AUTHORIZATION, HeaderValue};
+pub use hyper::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use hyper::{
     Request, StatusCode,
-    header::{ACCEPT, CONTENT_TYPE, HeaderName, RETRY_AFTER},
+    header::{CONTENT_TYPE, HeaderName, RETRY_AFTER},
 };
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{

@@ -14,6 +14,7 @@
 //! | [`depth`] | how deep text from outside may be nested |
 //! | [`spend_key`] | a wallet's Baby Jubjub key from its Ethereum signature |
 
+mod address;
 pub mod depth;
 pub mod ecdsa;
 pub mod eip712;
@@ -22,8 +23,6 @@ pub mod operation;
 pub mod request;
 pub mod spend_key;
 
+pub use address::{Address, checksummed};
 pub use operation::{Balances, DirectoryEntry, OperationId, OperationKind, Placement, Stage, TimelineEntry};
 pub use request::{Draft, DraftSpend, PrepareSend, PrepareWithdraw, SpendRequest, SubmitRequest};
-
-/// A 20-byte Ethereum address.
-pub type Address = [u8; 20];

@@ -2,6 +2,8 @@
 
 use bn254::Fr;
 use circuits::{baby_jubjub::Point, eddsa::Signature, leaf::CoinRange, message::SignedKind};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::{Address, operation::DirectoryEntry};
 
@@ -69,4 +71,47 @@ pub struct SubmitRequest {
     pub recipient_account: Fr,
     pub valid_until: u32,
     pub spends: Vec<SpendRequest>,
+}
+
+impl SubmitRequest {
+    /// What an idempotency key stands for, and with it the operation's id.
+    pub fn hash(&self) -> [u8; 32] {
+        let spends = self.spends.iter().map(|spend| CanonicalSpend {
+            index: spend.index,
+            range: spend.range.into(),
+            split: spend.split,
+            key: &spend.key,
+            signature: &spend.signature,
+        });
+        let canonical = Canonical {
+            kind: self.kind,
+            sender: self.sender,
+            recipient: self.recipient,
+            recipient_account: self.recipient_account,
+            valid_until: self.valid_until,
+            spends: spends.collect(),
+        };
+        // Writing integers and field elements to memory cannot fail.
+        Sha256::digest(postcard::to_stdvec(&canonical).unwrap_or_default()).into()
+    }
+}
+
+#[derive(Serialize)]
+struct Canonical<'a> {
+    kind: SignedKind,
+    sender: Address,
+    recipient: Option<Address>,
+    #[serde(with = "bn254::serde_fr")]
+    recipient_account: Fr,
+    valid_until: u32,
+    spends: Vec<CanonicalSpend<'a>>,
+}
+
+#[derive(Serialize)]
+struct CanonicalSpend<'a> {
+    index: u64,
+    range: (u64, u64),
+    split: u64,
+    key: &'a Point,
+    signature: &'a Signature,
 }

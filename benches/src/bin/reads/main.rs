@@ -112,7 +112,7 @@ impl Sender {
     }
 
     fn address(&self) -> String {
-        api::client::checksummed(&self.ethereum.address())
+        protocol::checksummed(&self.ethereum.address())
     }
 
     /// The next request, signed beforehand.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use bn254::{EncodingError, Fr};
 use num_bigint::BigUint;
-use sha3::{Digest, Keccak256};
+use protocol::checksummed;
 
 /// What a value of a scalar looks like, for the error message of a refused one.
 pub fn hint(scalar: &str) -> Option<&'static str> {
@@ -46,15 +46,6 @@ fn parse_hex(text: &str) -> Result<Vec<u8>, NotAScalar> {
 /// as it is; in mixed case the checksum must be right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address(pub protocol::Address);
-
-/// The address with its EIP-55 checksum.
-pub fn checksummed(address: &protocol::Address) -> String {
-    let lower = hex::encode(address);
-    let digest = hex::encode(Keccak256::digest(lower.as_bytes()));
-    let digits = lower.chars().zip(digest.bytes());
-    let cased = digits.map(|(digit, hash)| if hash >= b'8' { digit.to_ascii_uppercase() } else { digit });
-    format!("0x{}", cased.collect::<String>())
-}
 
 impl FromStr for Address {
     type Err = NotAScalar;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use hyper::header::{ACCEPT, HeaderValue};
+use l1::http::{ACCEPT, Endpoint, HeaderValue, HttpClient, HttpError, HttpLimits};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -11,9 +11,6 @@ pub mod codec;
 mod documents;
 mod types;
 
-use l1::http::{Endpoint, HttpClient, HttpError, HttpLimits};
-
-pub use super::graphql::scalars::checksummed;
 pub use types::*;
 
 /// Leaves or operations asked for at once: their fields times this stay within the complexity limit.

@@ -9,19 +9,19 @@ use std::collections::BTreeSet;
 use bn254::Fr;
 use circuits::{
     baby_jubjub::Point,
-    eddsa::{PrivateKey, check_key},
+    eddsa::{PrivateKey, SignatureError, check_key},
     leaf::{account, key_hash},
     public_data::domain,
 };
-use coordinator::api::client::{DirectoryEntry, Draft, Kind, RegisterKey, Submit};
-use eyre::{bail, ensure};
 use ff::Field;
 use protocol::{
     Address,
-    ecdsa::OperatorKey,
+    ecdsa::{EcdsaError, OperatorKey},
     eip712::{self, SigningDomain, TypedMessage},
-    spend_key,
+    spend_key::{self, SpendKeyError},
 };
+
+use crate::api::{DirectoryEntry, Draft, InconsistentDraft, Kind, RegisterKey, Submit};
 
 /// Keys of earlier epochs that are still recognised.
 const OLDER_KEYS: usize = 8;
@@ -30,6 +30,30 @@ const OLDER_KEYS: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("PM-WALLET-001: {0}; nothing was signed")]
 pub struct DraftError(String);
+
+/// Why a holder does not sign.
+#[derive(Debug, thiserror::Error)]
+pub enum HolderError {
+    #[error(transparent)]
+    Draft(#[from] DraftError),
+    #[error(transparent)]
+    Inconsistent(#[from] InconsistentDraft),
+    /// A directory entry's key.
+    #[error(transparent)]
+    Key(#[from] SignatureError),
+    /// A directory entry's signature.
+    #[error(transparent)]
+    Signature(#[from] EcdsaError),
+}
+
+/// Refuses a draft unless something holds.
+macro_rules! ensure {
+    ($holds:expr, $($why:tt)+) => {
+        if !$holds {
+            return Err(DraftError(format!($($why)+)).into());
+        }
+    };
+}
 
 /// An Ethereum key and the spending key derived from its signature.
 pub struct Holder {
@@ -57,7 +81,11 @@ impl Holder {
     ///
     /// # Errors
     /// If the two signatures give different keys.
-    pub fn new(ethereum: OperatorKey, deployment: SigningDomain, key_epoch: u32) -> eyre::Result<Self> {
+    pub fn new(
+        ethereum: OperatorKey,
+        deployment: SigningDomain,
+        key_epoch: u32,
+    ) -> Result<Self, SpendKeyError> {
         let message = eip712::SpendKey { owner: ethereum.address(), key_epoch };
         let [first, second] = [0, 1].map(|_| message.sign(&deployment, &ethereum));
         let spend = spend_key::derive_checked(&first, &second)?;
@@ -85,7 +113,7 @@ impl Holder {
         [self.key_hash(), Fr::ZERO].into_iter().chain(older).collect()
     }
 
-    #[cfg(test)]
+    /// Under the present key.
     pub fn account(&self) -> Fr {
         account(&self.address(), &self.key_hash())
     }
@@ -112,20 +140,23 @@ impl Holder {
     ///
     /// # Errors
     /// For an entry of somebody else, of another epoch, or with a bad key.
-    pub fn check_entry(&self, entry: &DirectoryEntry, owner: &Address, key_epoch: u32) -> eyre::Result<()> {
-        ensure!(entry.owner == *owner, DraftError("the directory entry is another owner's".into()));
+    pub fn check_entry(
+        &self,
+        entry: &DirectoryEntry,
+        owner: &Address,
+        key_epoch: u32,
+    ) -> Result<(), HolderError> {
+        ensure!(entry.owner == *owner, "the directory entry is another owner's");
         ensure!(
             entry.key_epoch == key_epoch,
-            DraftError(format!(
-                "the directory entry is of key epoch {}, L1 says {key_epoch}: it was revoked; ask the recipient to register again",
-                entry.key_epoch
-            ))
+            "the directory entry is of key epoch {}, L1 says {key_epoch}: it was revoked; ask the recipient to register again",
+            entry.key_epoch
         );
         check_key(&entry.key)?;
         let message =
             eip712::DirectoryEntry { owner: entry.owner, key: entry.key, key_epoch: entry.key_epoch };
         let signer = message.recover(&self.deployment, &entry.signature)?;
-        ensure!(signer == entry.owner, DraftError("the directory entry is not signed by its owner".into()));
+        ensure!(signer == entry.owner, "the directory entry is not signed by its owner");
         Ok(())
     }
 
@@ -133,51 +164,44 @@ impl Holder {
     ///
     /// # Errors
     /// For each thing in the draft that the holder did not ask for or cannot check.
-    pub fn sign(&self, draft: &Draft, intent: &Intent, idempotency_key: &str) -> eyre::Result<Submit> {
+    pub fn sign(&self, draft: &Draft, intent: &Intent, idempotency_key: &str) -> Result<Submit, HolderError> {
         let own_domain = domain(self.deployment.chain_id, &self.deployment.contract);
-        let untrue = |what: &str| DraftError(what.to_owned());
-        ensure!(draft.domain == own_domain, untrue("the draft is for another chain or contract"));
-        ensure!(draft.kind == intent.kind, untrue("the draft is of another kind than asked for"));
-        ensure!(draft.sender == self.address(), untrue("the draft spends another sender's coins"));
+        ensure!(draft.domain == own_domain, "the draft is for another chain or contract");
+        ensure!(draft.kind == intent.kind, "the draft is of another kind than asked for");
+        ensure!(draft.sender == self.address(), "the draft spends another sender's coins");
         ensure!(
             draft.valid_until <= intent.valid_until,
-            DraftError(format!(
-                "the draft would stay valid until batch {}, longer than batch {} that was asked for",
-                draft.valid_until, intent.valid_until
-            ))
+            "the draft would stay valid until batch {}, longer than batch {} that was asked for",
+            draft.valid_until,
+            intent.valid_until
         );
         ensure!(
             draft.recipient_account == self.recipient_account(draft, intent)?,
-            untrue("the draft pays another account than the recipient's")
+            "the draft pays another account than the recipient's"
         );
-        if let Some(foreign) = draft.spends.iter().find(|spend| spend.key != self.key) {
-            bail!(DraftError(format!("leaf {} is not held by this wallet's key", foreign.index)));
+        for spend in &draft.spends {
+            ensure!(spend.key == self.key, "leaf {} is not held by this wallet's key", spend.index);
         }
         let places: BTreeSet<u64> = draft.spends.iter().map(|spend| spend.index).collect();
-        ensure!(places.len() == draft.spends.len(), untrue("the draft spends a leaf twice"));
+        ensure!(places.len() == draft.spends.len(), "the draft spends a leaf twice");
         // The messages are computed from what was checked above and the ranges, indices and splits signed over.
         let messages = draft.messages()?;
         let moved: u128 = draft.spends.iter().map(|spend| u128::from(spend.split - spend.low) + 1).sum();
         ensure!(
             moved == u128::from(intent.coins),
-            DraftError(format!("the draft moves {moved} coins instead of {}", intent.coins))
+            "the draft moves {moved} coins instead of {}",
+            intent.coins
         );
         let signatures: Vec<_> = messages.iter().map(|message| self.spend.sign(&message.hash())).collect();
         Ok(draft.signed(idempotency_key, &signatures))
     }
 
-    fn recipient_account(&self, draft: &Draft, intent: &Intent) -> eyre::Result<Fr> {
+    fn recipient_account(&self, draft: &Draft, intent: &Intent) -> Result<Fr, HolderError> {
         let Some(recipient) = intent.recipient else {
-            ensure!(
-                draft.recipient.is_none(),
-                DraftError("the draft of a withdrawal names a recipient".into())
-            );
+            ensure!(draft.recipient.is_none(), "the draft of a withdrawal names a recipient");
             return Ok(Fr::ZERO);
         };
-        ensure!(
-            draft.recipient == Some(recipient),
-            DraftError("the draft pays another address than asked for".into())
-        );
+        ensure!(draft.recipient == Some(recipient), "the draft pays another address than asked for");
         match &draft.recipient_entry {
             Some(entry) => {
                 self.check_entry(entry, &recipient, intent.recipient_epoch)?;
@@ -186,11 +210,8 @@ impl Holder {
             None => {
                 ensure!(
                     intent.allow_vault,
-                    DraftError(
-                        "the draft names no key of the recipient: coins sent now could be unlocked on L1 only; pass \
-                         --allow-vault if that is wanted"
-                            .into()
-                    )
+                    "the draft names no key of the recipient: coins sent now could be unlocked on L1 only; pass \
+                     --allow-vault if that is wanted"
                 );
                 Ok(account(&recipient, &Fr::ZERO))
             }
@@ -200,13 +221,12 @@ impl Holder {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::api::DraftSpend;
     use circuits::{
         leaf::{CoinRange, leaf},
         message::{Message, SignedKind},
     };
-    use coordinator::api::client::DraftSpend;
-
-    use super::*;
 
     fn holder(seed: u8) -> Holder {
         let deployment = SigningDomain { chain_id: 31337, contract: [7; 20] };

@@ -12,7 +12,6 @@ use protocol::{OperationId, SpendRequest, SubmitRequest};
 use serde::{Deserialize, Serialize};
 
 use super::codec;
-use crate::ledger::accept::hash_request;
 
 /// How far something has come, in the order of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -502,7 +501,7 @@ impl Submit {
             valid_until: self.valid_until,
             spends: self.spends.iter().map(spend).collect::<Option<_>>()?,
         };
-        let hash = hash_request(&request);
+        let hash = request.hash();
         Some(OperationId::of_request(&self.sender, &self.idempotency_key, &hash).0)
     }
 }
