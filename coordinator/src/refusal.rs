@@ -6,7 +6,21 @@ use std::time::Duration;
 
 use circuits::eddsa::SignatureError;
 
-use crate::service::UserError;
+/// A refusal that the caller can act on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct UserError {
+    /// Stable, e.g. `INSUFFICIENT_BALANCE`.
+    pub code: &'static str,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// The argument it concerns, e.g. `["input", "amount"]`.
+    pub path: Vec<&'static str>,
+    /// Whether the same call can succeed later.
+    pub retryable: bool,
+    /// When that may be, if it is known.
+    pub retry_after: Option<Duration>,
+}
 
 fn refuse(code: &'static str, message: String, path: &[&'static str]) -> UserError {
     UserError { code, message, path: path.to_vec(), retryable: false, retry_after: None }

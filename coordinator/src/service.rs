@@ -4,34 +4,18 @@
 //! Amounts are coins (quanta), never wei: the API converts with `SystemView::quantum_wei`. Everything returned is a copy
 //! that belongs to the caller.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use async_trait::async_trait;
 use bn254::Fr;
 use circuits::{leaf::CoinRange, shape::Shape};
 use protocol::{
-    Address, Balances, DirectoryEntry, Draft, OperationId, OperationKind, PrepareSend, PrepareWithdraw,
-    Stage, SubmitRequest, TimelineEntry,
+    Address, Balances, DirectoryEntry, Draft, OperationId, OperationKind, OwnershipProof, PrepareSend,
+    PrepareWithdraw, Stage, SubmitRequest, TimelineEntry,
 };
 use wire::CardReading;
 
-pub use crate::store::history::ListOf;
-
-/// A refusal that the caller can act on.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{code}: {message}")]
-pub struct UserError {
-    /// Stable, e.g. `INSUFFICIENT_BALANCE`.
-    pub code: &'static str,
-    /// What is wrong and what to do.
-    pub message: String,
-    /// The argument it concerns, e.g. `["input", "amount"]`.
-    pub path: Vec<&'static str>,
-    /// Whether the same call can succeed later.
-    pub retryable: bool,
-    /// When that may be, if it is known.
-    pub retry_after: Option<Duration>,
-}
+pub use crate::{refusal::UserError, store::history::ListOf};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoinView {
@@ -105,21 +89,6 @@ pub struct BatchView {
     pub l1_block: Option<u64>,
     pub gas_used: Option<u64>,
     pub timeline: Vec<TimelineEntry>,
-}
-
-/// A self-contained proof that a leaf stood under a root that L1 knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnershipProofView {
-    pub batch_no: u32,
-    pub root: Fr,
-    pub index: u64,
-    pub owner: Address,
-    pub key_hash: Fr,
-    pub range: CoinRange,
-    pub leaf: Fr,
-    /// From the leaf level up: three siblings a level, in child order with the node left out.
-    pub siblings: Vec<[Fr; 3]>,
-    pub final_on_l1: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -258,11 +227,7 @@ pub trait Service: Send + Sync {
     /// All workers by name, and those that left a while ago.
     async fn workers(&self) -> Vec<WorkerView>;
     /// Under `batch_no`, or the last batch that is final (else proven) by default.
-    async fn ownership_proof(
-        &self,
-        index: u64,
-        batch_no: Option<u32>,
-    ) -> Result<OwnershipProofView, UserError>;
+    async fn ownership_proof(&self, index: u64, batch_no: Option<u32>) -> Result<OwnershipProof, UserError>;
     async fn prepare_send(&self, request: PrepareSend) -> Result<Draft, UserError>;
     async fn prepare_withdraw(&self, request: PrepareWithdraw) -> Result<Draft, UserError>;
     /// Checks, applies, commits durably and promises; all leaves or none.

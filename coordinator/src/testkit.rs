@@ -23,7 +23,7 @@ use crate::{
     config::{Config, Rules, ScaleFromZero},
     farm::FarmRecord,
     ledger::{KnownKeys, accept::verify},
-    service::UserError,
+    refusal::UserError,
     state::{
         State,
         event::{Cursor, Event, KeyRegistered, ProofAccepted, Stamped},

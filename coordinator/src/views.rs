@@ -12,6 +12,7 @@
 //! | `views` | what there is, and how a round changes it |
 //! | `shards` | a map from which readers take values |
 //! | `answers` | answers to questions |
+//! | `records` | what operations and workers look like from outside |
 
 use std::{
     sync::Arc,
@@ -35,9 +36,13 @@ use crate::{
 };
 
 mod answers;
+mod records;
 mod shards;
 
+use records::worker_views;
 use shards::Shards;
+
+pub(crate) use records::operation_view;
 
 /// Workers change without a commit (heartbeats, readings of cards), so they are looked at by the clock.
 const WORKERS_EVERY: Duration = Duration::from_millis(250);
@@ -117,7 +122,7 @@ impl Views {
             remembered: Shards::default(),
             remembered_before: before.cloned(),
             heads: ArcSwap::default(),
-            workers: ArcSwap::from_pointee(state.workers()),
+            workers: ArcSwap::from_pointee(worker_views(&state.farm)),
         };
         for (address, balances) in ledger.all_balances() {
             views.holders.change(address, |holder| holder.balances = *balances);
@@ -188,7 +193,7 @@ impl Views {
     pub fn look_at_workers(&self, state: &State, last: &mut Instant) {
         if last.elapsed() >= WORKERS_EVERY {
             *last = Instant::now();
-            self.workers.store(Arc::new(state.workers()));
+            self.workers.store(Arc::new(worker_views(&state.farm)));
         }
     }
 

@@ -10,6 +10,7 @@ use crate::{
     refusal,
     settlement::SettlementEffect,
     state::{State, StateError, event::ProofAccepted},
+    views::operation_view,
 };
 
 /// Answers only if the round was committed; without an answer the caller asks again.
@@ -60,7 +61,10 @@ impl Driver {
                     round.requests.push((request, *id));
                 }
                 round.after.push(Box::new(move |state, committed| {
-                    let view = |id| state.operation(&id).ok_or_else(refusal::unavailable);
+                    let view = |id| {
+                        let operation = state.operation(&id).ok_or_else(refusal::unavailable)?;
+                        Ok(operation_view(state, operation))
+                    };
                     let answer = match committed {
                         Committed::Yes => outcome.and_then(view),
                         Committed::No => Err(refusal::store_takes_nothing()),

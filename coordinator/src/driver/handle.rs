@@ -14,7 +14,8 @@ use async_trait::async_trait;
 use bn254::Fr;
 use circuits::{eddsa, public_data::domain, shape::Shape};
 use protocol::{
-    Address, Balances, DirectoryEntry, Draft, OperationId, PrepareSend, PrepareWithdraw, SubmitRequest,
+    Address, Balances, DirectoryEntry, Draft, OperationId, OwnershipProof, PrepareSend, PrepareWithdraw,
+    SubmitRequest,
     ecdsa::OperatorKey,
     eip712::{self, SigningDomain, TypedMessage},
     l1::Deployment,
@@ -33,10 +34,9 @@ use crate::{
         accept::{check_idempotency_key, verify},
         prepare::Book,
     },
-    refusal,
+    refusal::{self, UserError},
     service::{
-        BatchView, CoinView, ListOf, OperationView, OwnershipProofView, PromiseView, Readiness, Service,
-        SystemView, UserError, WorkerView,
+        BatchView, CoinView, ListOf, OperationView, PromiseView, Readiness, Service, SystemView, WorkerView,
     },
     state::{State, event::KeyRegistered, ops},
     store::History,
@@ -341,11 +341,7 @@ impl Service for Handle {
         self.views.workers().to_vec()
     }
 
-    async fn ownership_proof(
-        &self,
-        index: u64,
-        batch_no: Option<u32>,
-    ) -> Result<OwnershipProofView, UserError> {
+    async fn ownership_proof(&self, index: u64, batch_no: Option<u32>) -> Result<OwnershipProof, UserError> {
         self.share.ask(&self.link, move |state| state.ownership_proof(index, batch_no)).await?
     }
 

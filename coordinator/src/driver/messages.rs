@@ -7,7 +7,8 @@ use wire::{Attempt, JobId, PoolName, ProcessId, ProofBytes, Timings, WorkerEvent
 
 use crate::{
     ledger::Verified,
-    service::{OperationView, UserError},
+    refusal::UserError,
+    service::OperationView,
     settlement::{ChainView, SettlementRecord, Tried},
     state::{
         State,

@@ -7,8 +7,8 @@ use wire::{PoolName, WorkerId};
 use super::{Handle, Message, handle::pooled, health, system_clock};
 use crate::{
     farm::Pool,
-    refusal,
-    service::{OperationView, Service, SystemView, UserError, WorkerHealth, WorkerView},
+    refusal::{self, UserError},
+    service::{OperationView, Service, SystemView, WorkerHealth, WorkerView},
     state::{
         bisect::Suspect,
         event::OpsRecord,
@@ -16,6 +16,7 @@ use crate::{
         ops::{Deadlines, Trouble},
         rows::Line,
     },
+    views::operation_view,
 };
 
 /// All that is known about a batch.
@@ -149,8 +150,11 @@ impl Handle {
         &self,
         id: OperationId,
     ) -> Result<Option<OperationExplanation>, UserError> {
-        let facts = self.link.ask(move |state| state.operation_facts(&id, system_clock())).await;
-        let Some((operation, placed, deadline)) = facts.ok_or_else(refusal::unavailable)? else {
+        let asked = self.link.ask(move |state| {
+            let (operation, placed, deadline) = state.operation_facts(&id, system_clock())?;
+            Some((operation_view(state, operation), placed, deadline))
+        });
+        let Some((operation, placed, deadline)) = asked.await.ok_or_else(refusal::unavailable)? else {
             return Ok(None);
         };
         let batch = self.explain_batch(operation.batch_no).await?;

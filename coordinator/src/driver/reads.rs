@@ -8,8 +8,8 @@ use protocol::{
 use super::{Handle, handle::pooled};
 use crate::{
     ledger::{Remembered, accept::check_idempotency_key},
-    refusal,
-    service::{BatchView, OperationView, PromiseView, Service, SystemView, UserError},
+    refusal::{self, UserError},
+    service::{BatchView, OperationView, PromiseView, Service, SystemView},
     store::{StoreError, history::Signatures},
 };
 

@@ -9,7 +9,11 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::Semaphore;
 
 use super::handle::Link;
-use crate::{cost, refusal, service::UserError, state::State};
+use crate::{
+    cost,
+    refusal::{self, UserError},
+    state::State,
+};
 
 /// One part in so many of the loop's time.
 const SHARE: u32 = 50;

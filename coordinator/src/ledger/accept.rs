@@ -14,7 +14,7 @@ use circuits::{
 use protocol::{Address, Placement, SubmitRequest};
 
 use super::{Leaf, Ledger, Quota, known_keys::KnownKeys};
-use crate::{refusal, service::UserError};
+use crate::refusal::{self, UserError};
 
 /// Longest idempotency key in bytes.
 pub const MAX_IDEMPOTENCY_KEY: usize = 128;

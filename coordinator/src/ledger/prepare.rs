@@ -15,7 +15,7 @@ use super::{
     directory::{Registered, vault},
     select::{Shortage, select},
 };
-use crate::{refusal, service::UserError};
+use crate::refusal::{self, UserError};
 
 /// What a draft depends on beside the ledger.
 #[derive(Clone, Copy, Debug)]

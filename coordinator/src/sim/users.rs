@@ -22,7 +22,8 @@ use super::{
 use crate::{
     driver::Message,
     ledger::{Verified, directory::vault},
-    service::{OperationView, UserError},
+    refusal::UserError,
+    service::OperationView,
     state::event::KeyRegistered,
 };
 

@@ -7,7 +7,11 @@
 use std::time::Duration;
 
 use super::State;
-use crate::{farm::Load, ledger::Limits, refusal, service::UserError};
+use crate::{
+    farm::Load,
+    ledger::Limits,
+    refusal::{self, UserError},
+};
 
 /// Asked to wait so long where it is not known how long it takes until there is a worker.
 const NO_WORKER_FOR: Duration = Duration::from_secs(10);

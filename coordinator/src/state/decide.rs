@@ -15,8 +15,7 @@ use crate::{
         Limits, Verified,
         prepare::{Book, Outlook},
     },
-    refusal,
-    service::UserError,
+    refusal::{self, UserError},
     settlement::{ChainView, SettlementEffect, SettlementRecord},
 };
 

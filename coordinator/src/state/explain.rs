@@ -7,10 +7,7 @@ use circuits::shape::Shape;
 use protocol::{OperationId, OperationKind, Stage};
 
 use super::{Operation, State, bisect, ops::seconds};
-use crate::{
-    farm::{Job, Phase},
-    service::OperationView,
-};
+use crate::farm::{Job, Phase};
 
 /// An operation of a batch and its slots there; a mint has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,19 +130,18 @@ impl State {
         &self,
         id: &OperationId,
         now: u64,
-    ) -> Option<(OperationView, Placed, Option<String>)> {
-        let view = self.operation(id)?;
-        let placed = self.placed(view.batch_no).into_iter().find(|placed| placed.id == *id)?;
-        let operation = self.operations.get(id)?;
+    ) -> Option<(&Operation, Placed, Option<String>)> {
+        let operation = self.operation(id)?;
+        let placed = self.placed(operation.batch_no).into_iter().find(|placed| placed.id == *id)?;
         let deadline = (!operation.promised.is_empty()).then(|| {
             let due = operation.deadline.saturating_mul(1000);
-            match (view.stage, due.checked_sub(now)) {
+            match (self.stage_of(operation.batch_no), due.checked_sub(now)) {
                 (Stage::Final, _) => "Its promise is kept: it is final.".to_owned(),
                 (_, Some(left)) => format!("It is promised to be final in {}.", seconds(left)),
                 (_, None) => format!("Its promise was due {} ago.", seconds(now - due)),
             }
         });
-        Some((view, placed, deadline))
+        Some((operation, placed, deadline))
     }
 
     /// The jobs that wait for a proof, oldest first, `limit` at most, and how many there are.

@@ -10,7 +10,7 @@ use protocol::{Balances, PrepareSend, PrepareWithdraw, SubmitRequest, l1::Forced
 use super::*;
 use crate::{
     ledger::directory::vault,
-    service::UserError,
+    refusal::UserError,
     testkit::{Bench, Holder, rules},
 };
 
@@ -58,8 +58,8 @@ fn a_send_moves_coins_and_is_promised_at_its_place() {
     let id = bench.send(&alice, &bob, 300).unwrap();
     assert_eq!((accepted(&bench, &alice), accepted(&bench, &bob)), (700, 300));
     let view = bench.state.operation(&id).unwrap();
-    let [promise] = &view.promises[..] else { panic!("one promise a slot") };
-    assert_eq!((promise.kind, promise.batch_no, promise.index), (1, 2, 4));
+    let [promise] = &view.promised[..] else { panic!("one promise a slot") };
+    assert_eq!((promise.kind, view.batch_no, promise.index), (1, 2, 4));
     assert_eq!((promise.account, promise.range.amount()), (bob.account, 300));
     // The very leaf stands there in midRoot, whatever circuit seals.
     assert_eq!(bench.state.ledger.leaf(4).unwrap().held().account, bob.account);
@@ -91,8 +91,8 @@ fn all_leaves_of_an_operation_lie_in_one_batch() {
     let id = bench.send(&alice, &bob, 2_050).unwrap();
     let view = bench.state.operation(&id).unwrap();
     assert_eq!(
-        view.promises.iter().map(|p| (p.batch_no, p.index)).collect::<Vec<_>>(),
-        [(5, 16), (5, 17), (5, 18)]
+        (view.batch_no, view.promised.iter().map(|promise| promise.index).collect::<Vec<_>>()),
+        (5, vec![16, 17, 18])
     );
     assert_eq!(accepted(&bench, &bob), 2_950);
     bench.wait();
@@ -107,7 +107,7 @@ fn a_batch_is_sealed_with_the_smallest_circuit_that_holds_it_at_the_same_start()
         bench.wait();
     }
     let merge = bench.send(&alice, &alice, 1_450).unwrap();
-    assert!(bench.state.operation(&merge).unwrap().promises.len() > 3);
+    assert!(bench.state.operation(&merge).unwrap().promised.len() > 3);
     let open = bench.state.batcher.open.clone();
     assert_eq!(open.start % open.places as u64, 0);
     bench.wait();
@@ -254,7 +254,7 @@ fn a_pause_refuses_new_operations_only_survives_a_restart_and_ends() {
     assert!(bench.replayed().paused());
     // What was accepted goes on.
     bench.wait();
-    assert_eq!(bench.state.operation(&before).unwrap().stage, Stage::Sealed);
+    assert_eq!(bench.state.stage_of(bench.state.operation(&before).unwrap().batch_no), Stage::Sealed);
     bench.state.ops(event::OpsRecord::Resumed, bench.now, &mut bench.log).unwrap();
     bench.send(&alice, &bob, 100).unwrap();
     assert!(!bench.replayed().paused());
@@ -575,8 +575,8 @@ proptest! {
 fn withdrawals_are_recorded_and_promised_as_records() {
     let (mut bench, alice, _) = funded(&[Shape::S3M1]);
     let id = bench.withdraw(&alice, 250).unwrap();
-    let view = bench.state.operation(&id).unwrap();
-    let promise = &view.promises[0];
+    let view = bench.state.operation(&id).unwrap().clone();
+    let promise = view.promised[0];
     assert_eq!((promise.kind, promise.index), (2, 0));
     assert_eq!(promise.account, circuits::leaf::address_word(&alice.owner));
     bench.wait();
@@ -584,8 +584,8 @@ fn withdrawals_are_recorded_and_promised_as_records() {
     let record = [Fr::from(2), circuits::leaf::address_word(&alice.owner), promise.range.packed()];
     assert_eq!(batch.records, [record]);
     // Mints take no slot: the energy of a proof is shared by what moved.
-    assert_eq!((bench.state.slots_used(1), bench.state.slots_used(2)), (0, view.promises.len() as u32));
+    assert_eq!((bench.state.slots_used(1), bench.state.slots_used(2)), (0, view.promised.len() as u32));
     assert_eq!(view.kind, OperationKind::Withdraw);
-    assert_eq!(bench.state.operation(&id).unwrap().stage, Stage::Sealed);
+    assert_eq!(bench.state.stage_of(bench.state.operation(&id).unwrap().batch_no), Stage::Sealed);
     assert_eq!(SignedKind::Withdraw as u8, promise.kind);
 }

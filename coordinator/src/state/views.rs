@@ -1,53 +1,28 @@
-//! Answers to questions about the state. Promises come without their signature, which the caller adds outside the driver.
+//! Questions about the state.
 
 use circuits::tree::DEPTH;
-use protocol::{OperationId, OperationKind, Stage, TimelineEntry, l1::SubmitBatch};
-use wire::WorkerId;
+use protocol::{OperationId, OperationKind, OwnershipProof, Stage, TimelineEntry, l1::SubmitBatch};
 
-use super::{Batch, Operation, Promised, State};
-use crate::{
-    farm::Worker,
-    refusal,
-    service::{OperationView, OwnershipProofView, PromiseView, UserError, WorkerHealth, WorkerView},
-};
+use super::{Batch, Operation, State};
+use crate::refusal::{self, UserError};
 
 impl State {
-    fn stage_of(&self, batch_no: u32) -> Stage {
+    /// How far a batch has come.
+    pub fn stage_of(&self, batch_no: u32) -> Stage {
         self.batches.get(&batch_no).map_or(Stage::Accepted, Batch::stage)
     }
 
-    pub fn operation(&self, id: &OperationId) -> Option<OperationView> {
-        self.operations.get(id).map(|operation| self.view(operation))
+    pub fn operation(&self, id: &OperationId) -> Option<&Operation> {
+        self.operations.get(id).map(|operation| &**operation)
     }
 
-    fn view(&self, operation: &Operation) -> OperationView {
+    /// How far an operation has come, and when.
+    pub fn timeline(&self, operation: &Operation) -> Vec<TimelineEntry> {
         let mut timeline = vec![TimelineEntry { stage: Stage::Accepted, at: operation.at, l1_tx: None }];
         if let Some(batch) = self.batches.get(&operation.batch_no) {
             timeline.extend(batch.timeline.iter().cloned());
         }
-        let promise = |promised: &Promised| PromiseView {
-            operation_id: operation.id.0,
-            kind: promised.kind,
-            batch_no: operation.batch_no,
-            index: promised.index,
-            account: promised.account,
-            range: promised.range,
-            deadline: operation.deadline,
-            signer: [0; 20],
-            signature: Vec::new(),
-        };
-        OperationView {
-            id: operation.id.to_string(),
-            kind: operation.kind,
-            sender: operation.sender,
-            recipient: operation.recipient,
-            amount: operation.amount,
-            batch_no: operation.batch_no,
-            stage: self.stage_of(operation.batch_no),
-            timeline,
-            promises: operation.promised.iter().map(promise).collect(),
-            hit: operation.hit,
-        }
+        timeline
     }
 
     /// Slots of a sealed batch that move coins: one for each leaf spent and each forced request.
@@ -62,23 +37,9 @@ impl State {
         u32::try_from(slots.sum::<usize>()).unwrap_or(u32::MAX)
     }
 
-    /// By name: those that are there and those that left.
-    pub fn workers(&self) -> Vec<WorkerView> {
-        let present = self.farm.workers().map(|(id, worker)| worker_view(id, worker, None));
-        let departed =
-            self.farm.departed().map(|gone| worker_view(&gone.id, &gone.worker, Some(&gone.message)));
-        let mut views: Vec<WorkerView> = present.chain(departed).collect();
-        views.sort_by(|a, b| a.id.cmp(&b.id));
-        views
-    }
-
     /// # Errors
     /// A refusal if that tree is not kept, or the leaf is empty in it.
-    pub fn ownership_proof(
-        &self,
-        index: u64,
-        batch_no: Option<u32>,
-    ) -> Result<OwnershipProofView, UserError> {
+    pub fn ownership_proof(&self, index: u64, batch_no: Option<u32>) -> Result<OwnershipProof, UserError> {
         let (proven, finalized) = (self.tree.proven_batch(), self.tree.final_batch());
         if proven == 0 {
             return Err(refusal::nothing_proven());
@@ -97,7 +58,7 @@ impl State {
             .or_else(|| self.ledger.directory.key_hash_of(&leaf.owner, &leaf.account))
             .ok_or_else(|| refusal::key_hash_unknown(index))?;
         debug_assert_eq!(siblings.len(), DEPTH);
-        Ok(OwnershipProofView {
+        Ok(OwnershipProof {
             batch_no,
             root,
             index,
@@ -125,32 +86,5 @@ impl State {
             forced: batch.forced.clone(),
             proof: batch.proof.as_deref()?.try_into().ok()?,
         })
-    }
-}
-
-fn worker_view(id: &WorkerId, worker: &Worker, left: Option<&String>) -> WorkerView {
-    let sick = worker.card.as_ref().and_then(|card| card.sick.as_ref());
-    let refused = (!worker.refused.is_empty())
-        .then(|| worker.refused.values().map(String::as_str).collect::<Vec<_>>().join("; "));
-    let health = match (left, sick) {
-        (Some(_), _) => WorkerHealth::Left,
-        (None, Some(_)) => WorkerHealth::Sick,
-        (None, None) => WorkerHealth::Well,
-    };
-    let registration = worker.registration.as_ref();
-    WorkerView {
-        id: id.to_string(),
-        health,
-        reason: left.or(sick).cloned().or(refused),
-        backend: registration.map(|known| known.backend.clone()),
-        version: registration.map(|known| known.version.clone()),
-        memory: registration.map(|known| known.memory),
-        circuits: worker.circuits().collect(),
-        refused: !worker.refused.is_empty(),
-        seen: worker.seen,
-        holds: worker.in_flight.iter().map(|named| (named.job.0, named.stage)).collect(),
-        card: worker.card.clone(),
-        joules_per_proof: worker.energy.joules_per_proof(),
-        joules_per_payment: worker.energy.joules_per_payment(),
     }
 }

@@ -19,8 +19,8 @@ use circuits::{
 };
 use coordinator::service::*;
 use protocol::{
-    Address, Balances, DirectoryEntry, Draft, DraftSpend, OperationId, OperationKind, PrepareSend,
-    PrepareWithdraw, Stage, SubmitRequest, TimelineEntry,
+    Address, Balances, DirectoryEntry, Draft, DraftSpend, OperationId, OperationKind, OwnershipProof,
+    PrepareSend, PrepareWithdraw, Stage, SubmitRequest, TimelineEntry,
 };
 use wire::{CardReading, Throttle};
 
@@ -349,15 +349,11 @@ impl Service for Double {
         vec![worker("a-plain"), second, worker("c-plain")]
     }
 
-    async fn ownership_proof(
-        &self,
-        index: u64,
-        batch_no: Option<u32>,
-    ) -> Result<OwnershipProofView, UserError> {
+    async fn ownership_proof(&self, index: u64, batch_no: Option<u32>) -> Result<OwnershipProof, UserError> {
         if index != LEAVES[1].0 {
             return refuse("LEAF_UNKNOWN", vec!["index"]);
         }
-        Ok(OwnershipProofView {
+        Ok(OwnershipProof {
             batch_no: batch_no.unwrap_or(5),
             root: Fr::from(1),
             index,

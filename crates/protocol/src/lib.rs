@@ -24,5 +24,7 @@ pub mod request;
 pub mod spend_key;
 
 pub use address::{Address, checksummed};
-pub use operation::{Balances, DirectoryEntry, OperationId, OperationKind, Placement, Stage, TimelineEntry};
+pub use operation::{
+    Balances, DirectoryEntry, OperationId, OperationKind, OwnershipProof, Placement, Stage, TimelineEntry,
+};
 pub use request::{Draft, DraftSpend, PrepareSend, PrepareWithdraw, SpendRequest, SubmitRequest};

@@ -4,7 +4,8 @@
 
 use std::fmt;
 
-use circuits::baby_jubjub::Point;
+use bn254::Fr;
+use circuits::{baby_jubjub::Point, leaf::CoinRange};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -101,4 +102,19 @@ pub struct DirectoryEntry {
 pub struct Placement {
     pub batch_no: u32,
     pub place: u64,
+}
+
+/// A self-contained proof that a leaf stood under a root that L1 knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnershipProof {
+    pub batch_no: u32,
+    pub root: Fr,
+    pub index: u64,
+    pub owner: Address,
+    pub key_hash: Fr,
+    pub range: CoinRange,
+    pub leaf: Fr,
+    /// From the leaf level up: three siblings a level, in child order with the node left out.
+    pub siblings: Vec<[Fr; 3]>,
+    pub final_on_l1: bool,
 }

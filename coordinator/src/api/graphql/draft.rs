@@ -10,7 +10,6 @@ use super::{
     refusal::UserError,
     scalars::{Address, BigInt, Bytes32},
 };
-use crate::service::OwnershipProofView;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "KindView")]
@@ -139,7 +138,7 @@ pub struct OwnershipProofResult {
 }
 
 impl OwnershipProofResult {
-    pub fn new(outcome: Result<OwnershipProofView, UserError>, units: Units) -> Self {
+    pub fn new(outcome: Result<protocol::OwnershipProof, UserError>, units: Units) -> Self {
         let view = match outcome {
             Ok(view) => view,
             Err(error) => return Self { proof: None, user_errors: vec![error] },
