@@ -25,12 +25,7 @@ use coordinator::{
     Config, Parts, ScaleFromZero, SnapshotSettings,
     chain::{Chain, memory::MemoryChain},
     mark::Marks,
-    settlement::SettlementRecord,
     start,
-    state::{
-        State,
-        event::{Cursor, Event, ProofAccepted, Stamped},
-    },
     store::{SqliteStore, Store},
     verifier::ProofVerifier,
 };
@@ -42,6 +37,13 @@ use protocol::{
 use queue::{
     WorkerQueue,
     memory::{Limits, MemoryQueue},
+};
+use sequencer::{
+    settlement::SettlementRecord,
+    state::{
+        State,
+        event::{Cursor, Event, ProofAccepted, Stamped},
+    },
 };
 use wire::{CircuitSupport, Control, ProcessId, Registration, WorkerEvent, WorkerId};
 

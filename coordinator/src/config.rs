@@ -6,14 +6,15 @@ use bn254::Fr;
 use circuits::shape::{MAX_RECORDS, Shape};
 use l1::node::TX_GAS_CAP;
 use protocol::{eip712::SigningDomain, l1::Finality};
-
-use crate::{
+use sequencer::{
     batcher::SealRules,
-    driver::Tolerance,
     farm::{CapacityRules, FarmRules, Scale},
     ledger::Limits,
+    rules::Rules,
     settlement::SettlementRules,
 };
+
+use crate::driver::Tolerance;
 
 /// Promises with deadlines further away are refused by wallets.
 pub const MAX_PROMISE_DEADLINE: Duration = Duration::from_secs(3600);
@@ -271,25 +272,6 @@ impl Config {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// What the cores go by.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rules {
-    pub domain: Fr,
-    pub signing: SigningDomain,
-    pub shapes: Vec<Shape>,
-    /// Digest of each circuit.
-    pub circuits: BTreeMap<Shape, [u8; 32]>,
-    /// Digest of the contract's verifying key of each circuit. Workers with another one get no jobs of it.
-    pub keys: BTreeMap<Shape, [u8; 32]>,
-    pub limits: Limits,
-    pub seal: SealRules,
-    pub farm: FarmRules,
-    pub capacity: CapacityRules,
-    pub settlement: SettlementRules,
-    pub valid_for: u32,
-    pub promise_deadline_s: u64,
 }
 
 #[cfg(test)]

@@ -41,12 +41,14 @@ use std::{
 };
 
 use protocol::OperationId;
+use sequencer::{
+    farm::FarmCommand,
+    state::{State, StateError, event::Stamped, lines, rows::Row},
+};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
-    farm::FarmCommand,
     mark::{Compared as Marked, HighWater, Kept, digest},
-    state::{State, StateError, event::Stamped, lines, rows::Row},
     store::{Leadership, Store, StoreError},
     trace::TraceId,
     views::Views,

@@ -19,12 +19,10 @@
 use std::{fmt, path::Path};
 
 use protocol::OperationId;
+use sequencer::state::event::Stamped;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    state::event::Stamped,
-    store::{Store, StoreError},
-};
+use crate::store::{Store, StoreError};
 
 mod follower;
 mod journal;

@@ -15,7 +15,8 @@ use protocol::{
 };
 use wire::CardReading;
 
-pub use crate::{refusal::UserError, store::history::ListOf};
+pub use crate::store::history::ListOf;
+pub use sequencer::refusal::UserError;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoinView {

@@ -14,8 +14,7 @@
 use std::sync::Arc;
 
 use protocol::OperationKind;
-
-use crate::state::{
+use sequencer::state::{
     event::Stamped,
     rows::{Checkpoint, Line, Row},
 };
@@ -24,6 +23,7 @@ pub mod conformance;
 pub mod history;
 mod lock;
 mod postgres;
+pub mod snapshots;
 mod sqlite;
 mod values;
 

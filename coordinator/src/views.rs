@@ -24,16 +24,16 @@ use bn254::Fr;
 use circuits::baby_jubjub::Point;
 use imbl::OrdMap;
 use protocol::{Address, Balances, Stage};
-
-use crate::{
+use sequencer::{
     layered::Past,
     ledger::{
         Leaf, Remembered,
         directory::{self, Registered},
     },
-    service::WorkerView,
     state::{State, rows::Row},
 };
+
+use crate::service::WorkerView;
 
 mod answers;
 mod records;
@@ -115,7 +115,7 @@ impl Views {
     /// All of a durable state.
     pub fn of(state: &State) -> Self {
         let ledger = &state.ledger;
-        let (recent, before) = ledger.idempotency.layers();
+        let (recent, before) = ledger.idempotency().layers();
         let views = Self {
             holders: Shards::default(),
             keys: Shards::default(),

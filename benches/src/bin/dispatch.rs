@@ -16,12 +16,12 @@ use std::{
 
 use circuits::shape::Shape;
 use clap::Parser;
-use coordinator::farm::{CapacityRules, Farm, FarmCommand, FarmEffect, FarmRules};
 use cpu_time::ThreadTime;
 use queue::{
     CoordinatorQueue, QueueError, QueueWrite, WorkerQueue,
     redis::{RedisCoordinator, RedisWorker, Settings},
 };
+use sequencer::farm::{CapacityRules, Farm, FarmCommand, FarmEffect, FarmRules};
 use serde_json::json;
 use testbed::redis::Redis;
 use tokio::task::JoinSet;

@@ -14,13 +14,15 @@ use coordinator::{
         Chain as _,
         evm::{EvmChain, EvmSettings},
     },
-    config::Rules,
-    state::{State, event::Event},
     store::Store as _,
 };
 use gpu_worker::Circuit;
 use l1::node::{AccountKey, Deployed};
 use protocol::{Address, OperationId, eip712::SigningDomain, l1::Finality};
+use sequencer::{
+    rules::Rules,
+    state::{State, event::Event},
+};
 use serde_json::json;
 
 use crate::{

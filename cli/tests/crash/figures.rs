@@ -16,10 +16,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use coordinator::{
+use coordinator::store::Store as _;
+use sequencer::{
     farm::{AttemptEnd, FarmRecord},
     state::event::Event,
-    store::Store as _,
 };
 use tokio::time::{Instant, sleep};
 

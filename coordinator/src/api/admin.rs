@@ -13,6 +13,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use actix_web::{App, HttpServer, middleware::DefaultHeaders, web};
 use async_graphql::{Context, EmptySubscription, Object, Result, Schema, SchemaBuilder, SimpleObject};
 use protocol::{OperationId, Stage};
+use sequencer::{farm::MAX_POOLS, state::rows::stage_name};
 use wire::{PoolName, WorkerId};
 
 use super::{
@@ -26,7 +27,7 @@ use super::{
     server::{ApiError, Server, started},
     token::AdminToken,
 };
-use crate::{Handle, farm::MAX_POOLS, service, state::rows::stage_name};
+use crate::{Handle, service};
 
 mod types;
 

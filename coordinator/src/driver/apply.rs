@@ -1,17 +1,17 @@
 //! What each message does to the cores, and what follows from it once the round is durable.
 
 use queue::{Cursors, QueueWrite};
-use tokio::sync::oneshot;
-use wire::{Control, Directive, JobId};
-
-use super::{AfterCommit, Committed, Driver, FromQueue, Message, OnChain, Round, Submit, ToQueue};
-use crate::{
+use sequencer::{
     farm::{FarmCommand, FarmEffect},
     refusal,
     settlement::SettlementEffect,
     state::{State, StateError, event::ProofAccepted},
-    views::operation_view,
 };
+use tokio::sync::oneshot;
+use wire::{Control, Directive, JobId};
+
+use super::{AfterCommit, Committed, Driver, FromQueue, Message, OnChain, Round, Submit, ToQueue};
+use crate::views::operation_view;
 
 /// Answers only if the round was committed; without an answer the caller asks again.
 fn when_durable(reply: oneshot::Sender<()>) -> AfterCommit {

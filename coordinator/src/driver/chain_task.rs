@@ -22,15 +22,14 @@ use protocol::{
     Address,
     l1::{BatchAccepted, ChainError, Deployment, Finality, Hash32, Receipt},
 };
+use sequencer::{
+    settlement::{ChainView, FinalityLook, LogsRead},
+    state::{event::Cursor, intake::IntakeError},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{SharedStatus, handle::Link};
-use crate::{
-    chain::Chain,
-    settlement::{ChainView, FinalityLook, LogsRead},
-    state::{event::Cursor, intake::IntakeError},
-    verifier::ProofVerifier,
-};
+use crate::{chain::Chain, verifier::ProofVerifier};
 
 mod intake;
 mod submit;
@@ -383,7 +382,7 @@ impl ChainTask {
         receipts: &HashMap<Hash32, Receipt>,
     ) -> Result<BTreeSet<u32>, Stop> {
         let ours: Vec<Hash32> = receipts.values().filter(|r| r.success).map(|r| r.tx).collect();
-        let left = move |state: &crate::state::State| {
+        let left = move |state: &sequencer::state::State| {
             batches.retain(|batch_no| {
                 !state.settlement.transactions(*batch_no).iter().any(|tx| ours.contains(&tx.hash))
             });

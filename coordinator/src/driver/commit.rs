@@ -12,14 +12,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sequencer::{
+    refusal,
+    state::{State, event::Stamped, rows::Row},
+};
+
 use super::{
     AfterCommit, Committed, Driver, Message, RETRY, Replica, Snapshotter, StartError, points,
     replica::last_event,
 };
 use crate::{
     mark::Behind,
-    refusal,
-    state::{State, event::Stamped, rows::Row},
     store::{Leadership, StoreError},
 };
 

@@ -20,6 +20,15 @@ use protocol::{
     eip712::{self, SigningDomain, TypedMessage},
     l1::Deployment,
 };
+use sequencer::{
+    ledger::{
+        KnownKeys, Limits,
+        accept::{check_idempotency_key, verify},
+        prepare::Book,
+    },
+    refusal::{self, UserError},
+    state::{State, event::KeyRegistered, ops},
+};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -29,16 +38,9 @@ use crate::{
     chain::Chain,
     config::Config,
     cost,
-    ledger::{
-        KnownKeys, Limits,
-        accept::{check_idempotency_key, verify},
-        prepare::Book,
-    },
-    refusal::{self, UserError},
     service::{
         BatchView, CoinView, ListOf, OperationView, PromiseView, Readiness, Service, SystemView, WorkerView,
     },
-    state::{State, event::KeyRegistered, ops},
     store::History,
     trace::TraceId,
     views::Views,

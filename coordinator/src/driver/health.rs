@@ -6,12 +6,13 @@
 //!
 //! What an operator should know but does not keep it from working is in `warnings`.
 
-use super::Status;
-use crate::{
+use sequencer::{
     farm::Load,
-    service::Reason,
     state::ops::{Trouble, seconds},
 };
+
+use super::Status;
+use crate::service::Reason;
 
 fn reason(code: &'static str, text: impl Into<String>) -> Reason {
     Reason { code, text: text.into() }

@@ -2,13 +2,9 @@
 
 use protocol::l1::{Fees, Logs, SignedTx, SubmitBatch};
 use queue::{Cursors, QueueWrite};
-use tokio::sync::oneshot;
-use wire::{Attempt, JobId, PoolName, ProcessId, ProofBytes, Timings, WorkerEvent, WorkerId};
-
-use crate::{
+use sequencer::{
     ledger::Verified,
     refusal::UserError,
-    service::OperationView,
     settlement::{ChainView, SettlementRecord, Tried},
     state::{
         State,
@@ -17,8 +13,11 @@ use crate::{
         intake::IntakeError,
         rows::Line,
     },
-    trace::TraceId,
 };
+use tokio::sync::oneshot;
+use wire::{Attempt, JobId, PoolName, ProcessId, ProofBytes, Timings, WorkerEvent, WorkerId};
+
+use crate::{service::OperationView, trace::TraceId};
 
 /// Something from the queue, proofs already verified.
 #[derive(Clone, Debug)]

@@ -1,14 +1,9 @@
 //! What operators do to a running coordinator. Each call answers when its decision is durable, and may be repeated.
 
 use protocol::{OperationId, Stage};
-use tokio::sync::oneshot;
-use wire::{PoolName, WorkerId};
-
-use super::{Handle, Message, handle::pooled, health, system_clock};
-use crate::{
+use sequencer::{
     farm::Pool,
     refusal::{self, UserError},
-    service::{OperationView, Service, SystemView, WorkerHealth, WorkerView},
     state::{
         bisect::Suspect,
         event::OpsRecord,
@@ -16,6 +11,13 @@ use crate::{
         ops::{Deadlines, Trouble},
         rows::Line,
     },
+};
+use tokio::sync::oneshot;
+use wire::{PoolName, WorkerId};
+
+use super::{Handle, Message, handle::pooled, health, system_clock};
+use crate::{
+    service::{OperationView, Service, SystemView, WorkerHealth, WorkerView},
     views::operation_view,
 };
 

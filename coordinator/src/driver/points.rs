@@ -3,7 +3,7 @@
 //! A death before an event is durable and one right after it are the two that a design can get wrong, so each kind of event
 //! has both. Without the feature `failpoints` all this is nothing.
 
-use crate::{
+use sequencer::{
     farm::FarmRecord,
     settlement::SettlementRecord,
     state::event::{Event, Stamped},

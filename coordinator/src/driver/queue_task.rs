@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use bn254::Fr;
 use circuits::shape::Shape;
 use queue::{CoordinatorQueue, EventBatch, PoolEvent, QueueError, QueueWrite, Trouble};
+use sequencer::state::explain::Evidence;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 use wire::{Attempt, Control, JobId, WorkerEvent, WorkerId};
@@ -14,10 +15,7 @@ use super::{
     FromQueue, Message, SharedStatus, ToQueue,
     handle::{Link, pooled as in_pool},
 };
-use crate::{
-    state::explain::Evidence,
-    verifier::{ProofVerifier, pooled},
-};
+use crate::verifier::{ProofVerifier, pooled};
 
 const WAIT: Duration = Duration::from_millis(500);
 const BACKOFF: Duration = Duration::from_millis(200);

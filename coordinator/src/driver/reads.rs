@@ -4,11 +4,13 @@ use protocol::{
     OperationId, SubmitRequest,
     eip712::{self, TypedMessage},
 };
+use sequencer::{
+    ledger::{Remembered, accept::check_idempotency_key},
+    refusal::{self, UserError},
+};
 
 use super::{Handle, handle::pooled};
 use crate::{
-    ledger::{Remembered, accept::check_idempotency_key},
-    refusal::{self, UserError},
     service::{BatchView, OperationView, PromiseView, Service, SystemView},
     store::{StoreError, history::Signatures},
 };

@@ -8,13 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sequencer::{
+    rules::Rules,
+    state::{State, rows::Checkpoint},
+    tree::TreeError,
+};
+
 use super::StartError;
 use crate::{
-    config::Rules,
     mark::{Behind, HighWater, Recent, digest},
-    state::{State, rows::Checkpoint, snapshot::Snapshots},
-    store::{Store, StoreError},
-    tree::TreeError,
+    store::{Store, StoreError, snapshots::Snapshots},
 };
 
 pub(crate) struct Replica {

@@ -6,14 +6,14 @@
 
 use std::{sync::Arc, time::Instant};
 
-use tokio::sync::Semaphore;
-
-use super::handle::Link;
-use crate::{
-    cost,
+use sequencer::{
     refusal::{self, UserError},
     state::State,
 };
+use tokio::sync::Semaphore;
+
+use super::handle::Link;
+use crate::cost;
 
 /// One part in so many of the loop's time.
 const SHARE: u32 = 50;
@@ -66,7 +66,7 @@ mod tests {
     async fn the_loop_has_rest_between_questions_however_many_ask() {
         let (sender, inbox) = crossbeam_channel::unbounded();
         let link = Link { sender };
-        let state = State::new(crate::testkit::rules(&[circuits::shape::Shape::S3M1]));
+        let state = State::new(sequencer::testkit::rules(&[circuits::shape::Shape::S3M1]));
         let work = Duration::from_millis(4);
         let answering = std::thread::spawn(move || {
             let mut busy = Duration::ZERO;

@@ -14,6 +14,10 @@ use protocol::{
     l1::{ChainError, ContractState},
 };
 use queue::CoordinatorQueue;
+use sequencer::{
+    rules::Rules,
+    state::{State, StateError},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -27,10 +31,9 @@ use super::{
 };
 use crate::{
     chain::Chain,
-    config::{Config, ConfigError, Rules},
+    config::{Config, ConfigError},
     mark::{Behind, Compared, HighWater, Kept, Loss, Mark, MarkError, Marks},
-    state::{State, StateError, snapshot::Snapshots},
-    store::{Leadership, Store, StoreError},
+    store::{Leadership, Store, StoreError, snapshots::Snapshots},
     verifier::ProofVerifier,
     views::Views,
 };

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::tree::TreeError;
+use sequencer::tree::TreeError;
 
 /// What comes while the store is away is taken in and answered when it is back, but not after this: nobody waits so long.
 const LONG_OUTAGE: Duration = Duration::from_secs(5);

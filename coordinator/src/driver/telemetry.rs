@@ -10,9 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use metrics::{counter, gauge, histogram};
 use protocol::OperationId;
-use wire::{Timings, WorkerId};
-
-use crate::{
+use sequencer::{
     farm::FarmRecord,
     settlement::SettlementRecord,
     state::{
@@ -20,8 +18,10 @@ use crate::{
         event::{Accepted, Event, Stamped},
         explain::{PHASES, phase_name},
     },
-    trace::TraceId,
 };
+use wire::{Timings, WorkerId};
+
+use crate::trace::TraceId;
 
 /// Workers with a series of their own; those that come later count together.
 const MOST_WORKERS: usize = 64;

@@ -15,6 +15,11 @@ use queue::{
     CoordinatorQueue, WorkerQueue,
     memory::{Limits, MemoryQueue},
 };
+use sequencer::{
+    refusal::UserError,
+    state::rows::{Checkpoint, Line, Row},
+    testkit::Holder,
+};
 use tokio::task::JoinHandle;
 use wire::{
     CircuitSupport, Control, JobEntry, ProcessId, ProofBytes, Registration, Timings, WorkerEvent, WorkerId,
@@ -26,11 +31,9 @@ use crate::{
     chain::{Chain, memory::MemoryChain},
     config::{Config, ScaleFromZero},
     mark::Marks,
-    refusal::UserError,
     service::{ListOf, OperationView, PromiseView, Service},
-    state::rows::{Checkpoint, Line, Row},
     store::{History, Leadership, SqliteStore},
-    testkit::{Holder, TagVerifier},
+    testkit::TagVerifier,
     verifier::ProofVerifier,
 };
 
@@ -286,7 +289,7 @@ async fn deposit_send_and_withdraw_go_all_the_way_and_end_final() {
             deadline: promise.deadline,
         };
         use protocol::eip712::TypedMessage;
-        let signer = message.recover(&crate::testkit::SIGNING, &promise.signature).unwrap();
+        let signer = message.recover(&sequencer::testkit::SIGNING, &promise.signature).unwrap();
         assert_eq!(signer, Holder::new(200).owner);
     }
     let draft = handle

@@ -3,9 +3,8 @@
 use std::{collections::VecDeque, fmt};
 
 use protocol::{Address, OperationId};
+use sequencer::state::event::{Accepted, Event, Stamped};
 use serde::{Deserialize, Serialize};
-
-use crate::state::event::{Accepted, Event, Stamped};
 
 /// Operations that are kept.
 const MOST: usize = 20_000;

@@ -1,13 +1,12 @@
 use std::{fs, io::Write};
 
-use super::*;
-use crate::{
-    state::{
-        event::Event,
-        rows::{Checkpoint, Line, Row},
-    },
-    store::{Leadership, SqliteStore},
+use sequencer::state::{
+    event::Event,
+    rows::{Checkpoint, Line, Row},
 };
+
+use super::*;
+use crate::store::{Leadership, SqliteStore};
 
 const DEPLOYMENT: &str = "chain 31337 contract 0xc0";
 

@@ -4,6 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use protocol::OperationId;
+use sequencer::state::{
+    event::{Event, Stamped},
+    rows::{Checkpoint, Line, Row},
+};
 
 use super::{
     Bug,
@@ -14,10 +18,6 @@ use crate::{
     config::Config,
     mark::HighWater,
     service::{BatchView, OperationView},
-    state::{
-        event::{Event, Stamped},
-        rows::{Checkpoint, Line, Row},
-    },
     store::{
         History, Leadership, Store, StoreError,
         history::{KeptPromises, ListOf, Signatures},

@@ -16,14 +16,14 @@ use protocol::{
     Address, OperationId,
     l1::{Deposit, ForcedRequest, Hash32},
 };
+use sequencer::{
+    ledger::Verified,
+    state::event::{Accepted, Cursor, Event, ReadAgain, Sealed, Stamped},
+};
 use wire::WorkerId;
 
 use super::node::{Node, tag};
-use crate::{
-    ledger::Verified,
-    service::OperationView,
-    state::event::{Accepted, Cursor, Event, ReadAgain, Sealed, Stamped},
-};
+use crate::service::OperationView;
 
 mod effects;
 

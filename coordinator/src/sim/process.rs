@@ -16,6 +16,10 @@ use bn254::Fr;
 use circuits::shape::Shape;
 use protocol::l1::Finality;
 use queue::CoordinatorQueue;
+use sequencer::{
+    rules::Rules,
+    state::{State, event::Stamped},
+};
 use tokio::sync::mpsc::UnboundedReceiver;
 use wire::PoolName;
 
@@ -31,7 +35,7 @@ use super::{
 };
 use crate::{
     chain::Chain,
-    config::{Config, Rules},
+    config::Config,
     driver::{
         Clocks, Driver, FromQueue, Message, SharedStatus, Time, ToQueue,
         chain_task::{ChainTask, Noted},
@@ -42,12 +46,10 @@ use crate::{
         telemetry::Telemetry,
     },
     mark::HighWater,
-    state::{
-        State,
-        event::Stamped,
-        snapshot::{SnapshotError, Snapshots},
+    store::{
+        Leadership, StoreError,
+        snapshots::{SnapshotError, Snapshots},
     },
-    store::{Leadership, StoreError},
     verifier::ProofVerifier,
     views::Views,
 };

@@ -1,13 +1,14 @@
 //! A backup of the database takes its place for a while: what was promised since is missing, and nobody may write on what is left.
 //! Who has to notice is told by the high-water mark, which lies beside the database.
 
+use sequencer::state::event::Stamped;
+
 use super::{
     Bug,
     world::{Shared, World},
 };
 use crate::{
     mark::{HighWater, Kept, Mark, MarkError, Marks},
-    state::event::Stamped,
     store::{Store, StoreError},
 };
 

@@ -8,6 +8,7 @@ use std::{
 
 use circuits::{public_data::domain, shape::Shape};
 use protocol::eip712::SigningDomain;
+use sequencer::rules::Rules;
 
 use super::{
     Plan, Report, Seen,
@@ -21,7 +22,7 @@ use super::{
     users::{User, people},
     world::{Dice, Shared, Time, World},
 };
-use crate::config::{Config, Rules};
+use crate::config::Config;
 
 /// Steps in which everything must become final once faults have stopped.
 const QUIET_STEPS: usize = 600;

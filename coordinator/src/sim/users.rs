@@ -11,6 +11,11 @@ use circuits::{
     slot::{ForcedKind, SignedSpend},
 };
 use protocol::{Address, Draft, PrepareSend, PrepareWithdraw};
+use sequencer::{
+    ledger::{Verified, directory::vault},
+    refusal::UserError,
+    state::event::KeyRegistered,
+};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot::{self, Receiver, error::TryRecvError};
 
@@ -19,13 +24,7 @@ use super::{
     process::Process,
     world::{Shared, World},
 };
-use crate::{
-    driver::Message,
-    ledger::{Verified, directory::vault},
-    refusal::UserError,
-    service::OperationView,
-    state::event::KeyRegistered,
-};
+use crate::{driver::Message, service::OperationView};
 
 /// Somebody with two spending keys, made once: hashes cost most of a simulation.
 pub struct Person {

@@ -11,9 +11,7 @@ use protocol::{
     Balances, DirectoryEntry, OperationId, OperationKind, Stage, TimelineEntry,
     l1::{Fees, SignedTx},
 };
-
-use super::{Leadership, Store, StoreError};
-use crate::{
+use sequencer::{
     ledger::{Leaf, Remembered},
     state::{
         Batch, Operation,
@@ -21,6 +19,8 @@ use crate::{
         rows::{BatchRow, Checkpoint, JobRow, Line, OperationRow, PER_BATCH, Row},
     },
 };
+
+use super::{Leadership, Store, StoreError};
 
 mod history;
 

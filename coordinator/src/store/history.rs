@@ -10,13 +10,11 @@ use async_trait::async_trait;
 use bn254::{Fr, fr_from_be_bytes};
 use circuits::shape::Shape;
 use protocol::{Address, OperationId, OperationKind, Stage, TimelineEntry};
+use sequencer::state::{Promised, rows::stage_name};
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use crate::{
-    service::{BatchView, OperationView},
-    state::{Promised, rows::stage_name},
-};
+use crate::service::{BatchView, OperationView};
 
 /// Whose operations a list holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

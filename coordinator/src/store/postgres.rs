@@ -31,14 +31,14 @@ use std::{
 };
 
 use deadpool_postgres::Pool;
+use sequencer::state::{
+    event::{Stamped, VERSION},
+    rows::{Checkpoint, Line, Row},
+};
 use tokio::{runtime::Runtime, task::AbortHandle};
 use wire::failpoint;
 
 use super::{History, Leadership, Store, StoreError, values};
-use crate::state::{
-    event::{Stamped, VERSION},
-    rows::{Checkpoint, Line, Row},
-};
 
 mod commit;
 mod connect;

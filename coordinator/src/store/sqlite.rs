@@ -8,15 +8,15 @@ use std::{
 
 use bn254::{Fr, fr_from_be_bytes, fr_to_be_bytes};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
+use sequencer::state::{
+    event::{Stamped, VERSION},
+    rows::{BatchRow, Checkpoint, Line, Row, stage_name},
+};
 
 use super::{
     FolderLock, History, Leadership, Store, StoreError,
     history::{promised_bytes, timeline_text},
     kind_name, values,
-};
-use crate::state::{
-    event::{Stamped, VERSION},
-    rows::{BatchRow, Checkpoint, Line, Row, stage_name},
 };
 
 mod history;

@@ -3,8 +3,9 @@
 //! Invariant: both engines accept and refuse the same values. PostgreSQL is the narrower one: its texts hold no NUL and its
 //! numbers 63 bits. SQLite would take the text, and store a number beyond 63 bits as another one.
 
+use sequencer::state::{event::Stamped, rows::Row};
+
 use super::StoreError;
-use crate::state::{event::Stamped, rows::Row};
 
 /// # Errors
 /// `Value`, which names what is refused.

@@ -5,16 +5,14 @@ use std::sync::Arc;
 use bn254::Fr;
 use circuits::baby_jubjub::Point;
 use protocol::{Address, Balances, DirectoryEntry, Stage};
+use sequencer::ledger::{
+    Leaf,
+    directory::{self, Registered},
+    prepare::{Book, Outlook},
+};
 
 use super::{Holder, Views};
-use crate::{
-    ledger::{
-        Leaf,
-        directory::{self, Registered},
-        prepare::{Book, Outlook},
-    },
-    service::{BatchView, CoinView},
-};
+use crate::service::{BatchView, CoinView};
 
 impl Views {
     fn holder(&self, address: &Address) -> Arc<Holder> {

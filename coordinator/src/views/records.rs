@@ -1,12 +1,12 @@
 //! What the state's records look like from outside. Promises come without their signature, which the caller adds outside the driver.
 
-use wire::WorkerId;
-
-use crate::{
+use sequencer::{
     farm::{Farm, Worker},
-    service::{OperationView, PromiseView, WorkerHealth, WorkerView},
     state::{Operation, Promised, State},
 };
+use wire::WorkerId;
+
+use crate::service::{OperationView, PromiseView, WorkerHealth, WorkerView};
 
 pub fn operation_view(state: &State, operation: &Operation) -> OperationView {
     let promise = |promised: &Promised| PromiseView {

@@ -253,7 +253,7 @@ pub async fn several_batches_go_in_one_transaction_and_a_second_one_builds_on_it
 }
 
 pub async fn our_estimate_of_gas_is_above_the_chains(backend: Backend) {
-    use coordinator::settlement::cost::{batch_gas, tx_gas};
+    use sequencer::settlement::cost::{batch_gas, tx_gas};
     let mill = Mill::start(backend).await;
     let deposit = mill.deposit().await;
     let used = mill.submit(&mill.batch(vec![deposit.clone()], &[], vec![]).await).await;

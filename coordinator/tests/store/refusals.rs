@@ -1,10 +1,7 @@
 //! A server that answers and refuses: no room, or one value.
 
-use coordinator::{
-    ledger::Remembered,
-    state::rows::Row,
-    store::{Store, StoreError},
-};
+use coordinator::store::{Store, StoreError};
+use sequencer::{ledger::Remembered, state::rows::Row};
 use testbed::{
     postgres::{Postgres, Settings},
     small_disk::SmallDisk,

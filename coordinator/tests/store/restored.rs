@@ -26,7 +26,6 @@ use coordinator::{
     mark::{Loss, Marks},
     service::{OperationView, Service as _},
     start,
-    state::{State, event::Event},
     store::{PostgresStore, Store as _},
     verifier::ProofVerifier,
 };
@@ -37,6 +36,7 @@ use protocol::{
     l1::Finality,
 };
 use queue::memory::{Limits, MemoryQueue};
+use sequencer::state::{State, event::Event};
 use testbed::postgres::{Postgres, Settings};
 
 use crate::fixtures::{self, settings};

@@ -2,6 +2,7 @@
 
 use async_graphql::SimpleObject;
 use chrono::{DateTime, Utc};
+use sequencer::{farm::Pool, state::explain::JobFacts};
 use wire::PoolName;
 
 use crate::{
@@ -12,9 +13,7 @@ use crate::{
         time,
     },
     driver::{self, Overview},
-    farm::Pool,
     service::{WorkerHealth, WorkerView},
-    state::explain::JobFacts,
 };
 
 /// A job that waits for a proof.
@@ -212,7 +211,7 @@ impl From<driver::Explanation> for BatchExplanation {
                 .map(|placed| Bytes32(placed.id.0))
         };
         let suspects = explanation.suspects.map(|suspects| {
-            let suspect = |found: crate::state::bisect::Suspect| Suspect {
+            let suspect = |found: sequencer::state::bisect::Suspect| Suspect {
                 slot: found.slot,
                 operation: found.slot.and_then(operation_in),
                 reason: found.reason,
@@ -220,13 +219,13 @@ impl From<driver::Explanation> for BatchExplanation {
             suspects.into_iter().map(suspect).collect()
         });
         let mut before = None;
-        let line = |line: crate::state::rows::Line| {
+        let line = |line: sequencer::state::rows::Line| {
             let after_ms = before.map_or(0, |before| line.at.saturating_sub(before));
             before = Some(line.at);
             Line { at: time(line.at), after_ms: after_ms.into(), text: line.text }
         };
         let lines = explanation.lines.into_iter().map(line).collect();
-        let operation = |placed: &crate::state::explain::Placed| BatchOperation {
+        let operation = |placed: &sequencer::state::explain::Placed| BatchOperation {
             id: Bytes32(placed.id.0),
             kind: placed.kind.into(),
             slots: placed.slots.clone().collect(),

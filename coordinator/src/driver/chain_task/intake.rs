@@ -1,16 +1,14 @@
 //! Deposits and forced requests of final blocks, and what happens when final blocks are replaced.
 
 use protocol::l1::{ChainError, Logs};
+use sequencer::state::{
+    event::{Cursor, IntakeRecord},
+    intake::IntakeError,
+};
 use tokio::sync::oneshot;
 
 use super::{ChainTask, Stop};
-use crate::{
-    driver::Message,
-    state::{
-        event::{Cursor, IntakeRecord},
-        intake::IntakeError,
-    },
-};
+use crate::driver::Message;
 
 /// A position without logs is recorded only after so many blocks; reading them again costs one call.
 const RECORD_EVERY: u64 = 256;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use protocol::l1::{At, ContractState, DryRun, SendOutcome, SignedTx, SubmitBatch};
+use sequencer::settlement::{ChainView, SettlementRecord, Tried};
 use tokio::sync::oneshot;
 
 use super::{ChainTask, Outcome, Stop};
 use crate::{
     driver::{Message, OnChain, Submit},
-    settlement::{ChainView, SettlementRecord, Tried},
     verifier::pooled,
 };
 

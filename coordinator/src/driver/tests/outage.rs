@@ -2,8 +2,9 @@
 
 use std::sync::atomic::AtomicU64;
 
+use sequencer::state::event::Event;
+
 use super::*;
-use crate::state::event::Event;
 
 /// What a database on another machine can do to its coordinator.
 #[derive(Clone, Default)]

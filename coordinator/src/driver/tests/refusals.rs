@@ -1,9 +1,9 @@
 //! A store that answers and refuses: a full disk, or one value among many.
 
+use sequencer::state::event::Event;
 use testbed::small_disk::SmallDisk;
 
 use super::*;
-use crate::state::event::Event;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_requests_at_once_and_heals_when_there_is_room() {

@@ -1,14 +1,14 @@
 //! What must be true of jobs, of attempts and of transactions: when they are recorded, and when they leave.
 
 use protocol::l1::SignedTx;
+use sequencer::{
+    farm::{AttemptEnd, FarmRecord},
+    settlement::SettlementRecord,
+};
 use wire::{JobEntry, JobId, WorkerId, job::input_hash};
 
 use super::{Model, Verdict, holds};
-use crate::{
-    farm::{AttemptEnd, FarmRecord},
-    settlement::SettlementRecord,
-    sim::node::{Node, tag},
-};
+use crate::sim::node::{Node, tag};
 
 impl Model {
     pub(super) fn farm(&mut self, record: &FarmRecord) -> Verdict {

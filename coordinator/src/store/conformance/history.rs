@@ -4,14 +4,12 @@ use std::future::Future;
 
 use circuits::leaf::CoinRange;
 use protocol::{OperationId, OperationKind, Stage};
+use sequencer::state::Promised;
 
 use super::{Fixture, Outcome, batch, events, leading, operation, root};
-use crate::{
-    state::Promised,
-    store::{
-        StoreError,
-        history::{ListOf, Signatures},
-    },
+use crate::store::{
+    StoreError,
+    history::{ListOf, Signatures},
 };
 
 /// Waits for an answer.

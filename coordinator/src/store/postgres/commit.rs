@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use deadpool_postgres::{Client, Pool};
 use futures::future::{BoxFuture, FutureExt, join_all};
+use sequencer::state::{event::Stamped, rows::Row};
 use tokio_postgres::{Error, error::SqlState, types::ToSql};
 
 use super::{
@@ -14,10 +15,7 @@ use super::{
     rows::{self, Param, Write},
     session::{Session, within},
 };
-use crate::{
-    state::{event::Stamped, rows::Row},
-    store::StoreError,
-};
+use crate::store::StoreError;
 
 const FENCE: &str = "SELECT fence($1::bigint, $2::text, $3::bigint, $4::bigint, $5::integer)";
 const INSERT_EVENTS: &str =

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
 use protocol::OperationId;
+use sequencer::state::rows::PER_BATCH;
 use tokio::time::timeout;
 use tokio_postgres::{
     Row,
@@ -15,7 +16,6 @@ use super::error::late;
 use crate::{
     cost,
     service::{BatchView, OperationView},
-    state::rows::PER_BATCH,
     store::{
         StoreError,
         history::{BatchRow, History, KeptPromises, ListOf, OperationRow, Signatures, kept},

@@ -4,9 +4,10 @@ use std::ops::DerefMut;
 
 use deadpool_postgres::Pool;
 use refinery::error::Kind;
+use sequencer::state::event::VERSION;
 
 use super::{error::of_migration, session::Session};
-use crate::{state::event::VERSION, store::StoreError};
+use crate::store::StoreError;
 
 refinery::embed_migrations!("src/store/postgres/migrations");
 

@@ -4,16 +4,14 @@ use std::time::Duration;
 
 use bn254::fr_from_be_bytes;
 use deadpool_postgres::{Client, ClientWrapper, Pool};
+use sequencer::state::rows::{Checkpoint, Line};
 use tokio::time::timeout;
 
 use super::{
     error::late,
     session::{Session, within},
 };
-use crate::{
-    state::rows::{Checkpoint, Line},
-    store::StoreError,
-};
+use crate::store::StoreError;
 
 /// Events handed over at once.
 const PAGE: i64 = 4_096;

@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use bn254::{Fr, fr_to_be_bytes};
 use bytes::BytesMut;
 use protocol::{Address, Balances, DirectoryEntry, OperationId, Stage, l1::SignedTx};
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-
-use crate::{
+use sequencer::{
     ledger::{Leaf, Remembered},
     state::{
         event::Cursor,
         rows::{BatchRow, Line, OperationRow, Row, stage_name},
     },
-    store::{
-        history::{promised_bytes, timeline_text},
-        kind_name,
-    },
+};
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+
+use crate::store::{
+    history::{promised_bytes, timeline_text},
+    kind_name,
 };
 
 pub(super) type Param = Box<dyn ToSql + Sync + Send>;

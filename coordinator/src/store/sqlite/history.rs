@@ -9,12 +9,12 @@ use std::{
 use async_trait::async_trait;
 use protocol::OperationId;
 use rusqlite::{Connection, OptionalExtension, Params, Row, TransactionBehavior, params};
+use sequencer::state::rows::PER_BATCH;
 use tokio::sync::Semaphore;
 
 use crate::{
     cost,
     service::{BatchView, OperationView},
-    state::rows::PER_BATCH,
     store::{
         StoreError,
         history::{BatchRow, History, KeptPromises, ListOf, OperationRow, Signatures, kept},

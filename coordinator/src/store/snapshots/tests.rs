@@ -1,10 +1,7 @@
 use circuits::shape::Shape;
+use sequencer::testkit::{Bench, exit_of, funded};
 
 use super::*;
-use crate::{
-    state::tests::{exit_of, funded},
-    testkit::Bench,
-};
 
 mod hostile;
 
@@ -56,7 +53,7 @@ fn attempts_in_flight_survive_a_snapshot() {
     snapshots.save(&bench.state, 1).unwrap();
     let (loaded, _) = snapshots.load(&rules).unwrap();
     let job = loaded.farm.job(batch_no).unwrap();
-    assert_eq!((&job.phase, job.live.len()), (&crate::farm::Phase::Leased, 1));
+    assert_eq!((&job.phase, job.live.len()), (&sequencer::farm::Phase::Leased, 1));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use circuits::leaf::CoinRange;
 use protocol::Address;
 use rayon::prelude::*;
 
-use super::{Reader, SnapshotError};
+use super::{Reader, SectionError};
 use crate::ledger::Leaf;
 
 /// Elements that one thread decodes at a time.
@@ -17,7 +17,7 @@ const CHUNK: usize = 1 << 14;
 /// Owner, whether there is a key hash, key hash, account, index, low, high, batch.
 const LEAF: usize = 20 + 1 + 32 + 32 + 8 + 8 + 8 + 4;
 
-const NOT_CANONICAL: SnapshotError = SnapshotError::Unfit("holding a number that is no field element");
+const NOT_CANONICAL: SectionError = SectionError::Unfit("holding a number that is no field element");
 
 /// Leaves by index, and for each owner (amount, index) of them.
 pub type Leaves = (HashMap<u64, Leaf>, HashMap<Address, BTreeSet<(u64, u64)>>);
@@ -42,11 +42,11 @@ pub fn encode_leaves<'a>(leaves: impl Iterator<Item = (u64, &'a Leaf)>) -> Vec<u
 
 /// # Errors
 /// `Unfit` for anything that `encode_leaves` does not write.
-pub fn decode_leaves(bytes: &[u8]) -> Result<Leaves, SnapshotError> {
+pub fn decode_leaves(bytes: &[u8]) -> Result<Leaves, SectionError> {
     if !bytes.len().is_multiple_of(LEAF) {
-        return Err(SnapshotError::Unfit("cut"));
+        return Err(SectionError::Unfit("cut"));
     }
-    let decoded: Result<Vec<Vec<(u64, Leaf)>>, SnapshotError> = bytes
+    let decoded: Result<Vec<Vec<(u64, Leaf)>>, SectionError> = bytes
         .par_chunks(CHUNK * LEAF)
         .map(|chunk| chunk.chunks_exact(LEAF).map(decode_leaf).collect())
         .collect();
@@ -69,17 +69,17 @@ pub fn decode_leaves(bytes: &[u8]) -> Result<Leaves, SnapshotError> {
         },
     );
     let complete = leaves.len() == bytes.len() / LEAF;
-    if complete { Ok((leaves, owned)) } else { Err(SnapshotError::Unfit("holding a leaf twice")) }
+    if complete { Ok((leaves, owned)) } else { Err(SectionError::Unfit("holding a leaf twice")) }
 }
 
-fn decode_leaf(bytes: &[u8]) -> Result<(u64, Leaf), SnapshotError> {
+fn decode_leaf(bytes: &[u8]) -> Result<(u64, Leaf), SectionError> {
     let mut reader = Reader(bytes);
     let owner = reader.array()?;
     let known = reader.array::<1>()? == [1];
     let key_hash = element(&reader.array()?)?;
     let account = element(&reader.array()?)?;
     let (index, low, high) = (reader.number()?, reader.number()?, reader.number()?);
-    let range = CoinRange::new(low, high).map_err(|_| SnapshotError::Unfit("holding an impossible range"))?;
+    let range = CoinRange::new(low, high).map_err(|_| SectionError::Unfit("holding an impossible range"))?;
     let batch_no = u32::from_le_bytes(reader.array()?);
     Ok((index, Leaf { owner, key_hash: known.then_some(key_hash), account, range, batch_no }))
 }
@@ -97,15 +97,15 @@ pub fn encode_elements(elements: &[Fr]) -> Vec<u8> {
 
 /// # Errors
 /// `Unfit` for a length that is no multiple of 32, or a number that is not below the modulus.
-pub fn decode_elements(bytes: &[u8]) -> Result<Vec<Fr>, SnapshotError> {
+pub fn decode_elements(bytes: &[u8]) -> Result<Vec<Fr>, SectionError> {
     let (words, rest) = bytes.as_chunks::<32>();
     if !rest.is_empty() {
-        return Err(SnapshotError::Unfit("cut"));
+        return Err(SectionError::Unfit("cut"));
     }
     words.par_iter().with_min_len(CHUNK).map(element).collect()
 }
 
-fn element(bytes: &[u8; 32]) -> Result<Fr, SnapshotError> {
+fn element(bytes: &[u8; 32]) -> Result<Fr, SectionError> {
     let mut repr = <Fr as PrimeField>::Repr::default();
     repr.as_mut().copy_from_slice(bytes);
     Option::from(Fr::from_repr(repr)).ok_or(NOT_CANONICAL)

@@ -11,33 +11,8 @@ use super::*;
 use crate::{
     ledger::directory::vault,
     refusal::UserError,
-    testkit::{Bench, Holder, rules},
+    testkit::{Bench, Holder, exit_of, funded, rules},
 };
-
-pub(super) fn exit_of(holder: &Holder, index: u64) -> ForcedRequest {
-    ForcedRequest {
-        id: 0,
-        kind: ForcedKind::Exit,
-        index,
-        account: holder.account,
-        new_account: Fr::default(),
-        owner: holder.owner,
-        deadline: 0,
-        block: 0,
-        tx: [0; 32],
-    }
-}
-
-/// Two holders with keys; the first has one leaf of 1,000 coins in batch 1.
-pub(super) fn funded(shapes: &[Shape]) -> (Bench, Holder, Holder) {
-    let (alice, bob) = (Holder::new(1), Holder::new(2));
-    let mut bench = Bench::new(rules(shapes));
-    bench.register(&alice);
-    bench.register(&bob);
-    bench.deposit(&alice, 1_000);
-    bench.wait();
-    (bench, alice, bob)
-}
 
 #[test]
 fn a_log_that_opens_a_batch_of_no_circuit_is_refused() {

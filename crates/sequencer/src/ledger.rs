@@ -101,6 +101,11 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// What each idempotency key was used for.
+    pub fn idempotency(&self) -> &Layered<(Address, Arc<str>), Remembered> {
+        &self.idempotency
+    }
+
     pub fn leaf(&self, index: u64) -> Option<&Leaf> {
         self.leaves.get(&index)
     }

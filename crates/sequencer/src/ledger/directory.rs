@@ -75,7 +75,7 @@ impl Directory {
 }
 
 /// An account as a key of maps.
-pub(crate) fn bytes(word: &Fr) -> [u8; 32] {
+pub fn bytes(word: &Fr) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(word.to_repr().as_ref());
     bytes

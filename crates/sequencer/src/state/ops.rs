@@ -212,7 +212,7 @@ impl State {
 
 /// What the state says against new operations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Trouble {
+pub struct Trouble {
     pub paused: bool,
     /// Batches that nobody could prove.
     pub stuck: Vec<u32>,
@@ -220,7 +220,7 @@ pub(crate) struct Trouble {
     pub load: Option<Load>,
 }
 
-pub(crate) fn trouble(state: &State) -> Trouble {
+pub fn trouble(state: &State) -> Trouble {
     let stuck = state.farm.stuck().map(|(batch_no, ..)| batch_no).collect();
     Trouble { paused: state.paused, stuck, load: Some(state.load(state.farm.counted_at())) }
 }

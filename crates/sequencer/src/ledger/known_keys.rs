@@ -58,8 +58,9 @@ impl KnownKeys {
         Ok(known)
     }
 
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
+    /// How many keys are remembered.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn len(&self) -> usize {
         lock(&self.keys).len()
     }
 

@@ -7,8 +7,7 @@ use wire::WorkerId;
 use super::lines;
 use crate::{
     farm::FarmCommand,
-    state::tests::{exit_of, funded},
-    testkit::Bench,
+    testkit::{Bench, exit_of, funded},
 };
 
 fn lines_of(bench: &Bench, batch_no: u32) -> Vec<String> {

@@ -1,10 +1,10 @@
 //! Snapshots and stored events that lie, with right checksums: whoever forges one makes them right. What is read can be used and
 //! written again; what cannot be read is refused, and the log gives the state.
 
+use sequencer::state::event::Stamped;
 use testbed::bend::{Noting, Suite};
 
 use super::*;
-use crate::state::event::Stamped;
 
 #[global_allocator]
 static ALLOCATOR: Noting = Noting;

@@ -1,71 +1,32 @@
-//! The state as a file, so that a start reads it and replays only the events after it.
+//! Snapshots of the state as files, so that a start reads one and replays only the events after it.
 //!
 //! Invariant: a snapshot is a cache and never the truth. It is written beside its name and renamed when it is on the disk;
 //! it is bound to the deployment, the layout and the number of its last event; and one that is damaged, cut, older than
 //! the layout or of another deployment is passed over for an older one or for the whole log, which gives the same state.
 //! Whoever loads it compares its root with the store's, as after any replay.
 //!
-//! The sections are decoded side by side, and what is only looked things up in follows in the background.
-//!
-//! | file | concept |
-//! |---|---|
-//! | `snapshot` | the file and its sections |
-//! | `columns` | leaves and nodes |
+//! What is only looked things up in is decoded in the background.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use circuits::tree::DEPTH;
-use protocol::{Address, OperationId};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-
-use super::{
-    Batch, Operation, State, Touched,
-    event::{ProofAccepted, VERSION},
-    intake::Taken,
+use sequencer::{
+    rules::Rules,
+    state::{
+        State,
+        event::VERSION,
+        snapshot::{self, Later, SECTIONS, SectionError},
+    },
 };
-use crate::{
-    batcher::Batcher,
-    config::Rules,
-    farm::Farm,
-    layered::{Layered, Past},
-    ledger::{Ledger, Remembered},
-    settlement::Settlement,
-    tree::{Tree, TreeError},
-};
-
-mod columns;
 
 const MAGIC: &[u8; 8] = b"PM-SNAP\x06";
 const EXTENSION: &str = "snapshot";
 /// Snapshots that are kept: the newest, and one before it in case the newest is damaged.
 const KEPT: usize = 2;
-/// Levels with so many nodes are hashed again before the state is used; the others in the background.
-const TOP_NODES: u64 = 1 << 10;
-
-/// What has no section of its own.
-#[derive(Serialize, Deserialize)]
-struct Rest {
-    ledger: Ledger,
-    tree: Tree,
-    batcher: Batcher,
-    farm: Farm,
-    settlement: Settlement,
-    batches: BTreeMap<u32, Batch>,
-    early_proofs: BTreeMap<u32, ProofAccepted>,
-    taken: Taken,
-    paused: bool,
-    term: u64,
-}
-
-/// The sections of a file: the rest, the leaves, the nodes of each level, and what is only looked things up in, which is
-/// decoded while the coordinator already works.
-const SECTIONS: usize = 1 + 1 + DEPTH + 1 + 2;
 
 /// A folder of snapshots of one deployment.
 #[derive(Clone, Debug)]
@@ -81,10 +42,8 @@ pub enum SnapshotError {
     Io(#[from] io::Error),
     #[error("PM-SNAPSHOT-002: it is {0}")]
     Unfit(&'static str),
-    #[error("PM-SNAPSHOT-003: it cannot be read ({0})")]
-    Malformed(#[from] postcard::Error),
     #[error(transparent)]
-    Tree(#[from] TreeError),
+    Section(#[from] SectionError),
 }
 
 impl Snapshots {
@@ -146,22 +105,7 @@ impl Snapshots {
 
     /// What a file holds, in parts.
     pub(crate) fn encode(&self, state: &State, sequence: u64) -> Result<Vec<Vec<u8>>, SnapshotError> {
-        let rest = RestRef {
-            ledger: &state.ledger,
-            tree: &state.tree,
-            batcher: &state.batcher,
-            farm: &state.farm,
-            settlement: &state.settlement,
-            batches: &state.batches,
-            early_proofs: &state.early_proofs,
-            taken: &state.taken,
-            paused: state.paused,
-            term: state.term,
-        };
-        let mut sections = vec![postcard::to_stdvec(&rest)?, columns::encode_leaves(state.ledger.leaves())];
-        sections.extend(state.tree.levels.iter().map(|level| columns::encode_elements(level)));
-        sections.push(postcard::to_stdvec(&state.operations.iter().collect::<Vec<_>>())?);
-        sections.push(postcard::to_stdvec(&state.ledger.idempotency.iter().collect::<Vec<_>>())?);
+        let mut sections = snapshot::encode(state)?;
         let mut head = MAGIC.to_vec();
         head.extend(VERSION.to_le_bytes());
         head.extend(sequence.to_le_bytes());
@@ -195,7 +139,7 @@ impl Snapshots {
 
     fn read(&self, path: &Path, sequence: u64, rules: &Arc<Rules>) -> Result<State, SnapshotError> {
         let (state, later) = self.decode(&fs::read(path)?, sequence, rules)?;
-        later.start(path)?;
+        decode_later(later, path)?;
         Ok(state)
     }
 
@@ -224,108 +168,26 @@ impl Snapshots {
         for length in &mut lengths {
             *length = usize::try_from(reader.number()?).map_err(|_| unfit("cut"))?;
         }
-        let mut sections = Vec::with_capacity(SECTIONS);
-        for length in lengths {
-            sections.push(reader.take(length)?);
+        let mut sections = [&[] as &[u8]; SECTIONS];
+        for (section, length) in sections.iter_mut().zip(lengths) {
+            *section = reader.take(length)?;
         }
-        let (levels, lookups) = sections[2..].split_at(DEPTH + 1);
-        let (rest, (leaves, levels)) = rayon::join(
-            || decode::<Rest>(sections[0]),
-            || {
-                rayon::join(
-                    || columns::decode_leaves(sections[1]),
-                    || {
-                        levels
-                            .iter()
-                            .map(|level| columns::decode_elements(level))
-                            .collect::<Result<Vec<_>, _>>()
-                    },
-                )
-            },
-        );
-        let mut rest = rest?;
-        (rest.ledger.leaves, rest.ledger.owned) = leaves?;
-        rest.tree.levels = levels?;
-        rest.tree.check(TOP_NODES)?;
-        rest.batcher.restart(rules.shapes.clone(), rules.seal);
-        rest.farm.restart(rules.farm, rules.keys.clone(), rules.capacity.clone());
-        rest.settlement.restart(rules.settlement);
-        let later = Later::new(lookups);
-        rest.ledger.idempotency = Layered::over(Arc::clone(&later.idempotency));
-        let state = State {
-            rules: Arc::clone(rules),
-            ledger: rest.ledger,
-            tree: rest.tree,
-            batcher: rest.batcher,
-            farm: rest.farm,
-            settlement: rest.settlement,
-            batches: rest.batches,
-            operations: Layered::over(Arc::clone(&later.operations)),
-            early_proofs: rest.early_proofs,
-            taken: rest.taken,
-            paused: rest.paused,
-            term: rest.term,
-            touched: Touched::default(),
-        };
-        Ok((state, later))
+        Ok(snapshot::decode(&sections, rules)?)
     }
 }
 
-/// What is decoded in the background.
-pub(crate) struct Later {
-    bytes: [Vec<u8>; 2],
-    operations: Arc<Past<OperationId, Arc<Operation>>>,
-    idempotency: Arc<Past<(Address, Arc<str>), Remembered>>,
-}
-
-impl Later {
-    fn new(sections: &[&[u8]]) -> Self {
-        Self {
-            bytes: std::array::from_fn(|i| sections[i].to_vec()),
-            operations: Past::new(),
-            idempotency: Past::new(),
+/// Decodes the rest on a thread of its own.
+fn decode_later(later: Later, path: &Path) -> io::Result<()> {
+    let path = path.to_owned();
+    let decode = move || {
+        if let Err(error) = later.decode() {
+            // The checksum was right, so this is a bug; without these maps an operation could be accepted twice.
+            tracing::error!(%error, "the snapshot is removed and the process ends; start it again");
+            let _ = fs::remove_file(&path);
+            std::process::abort();
         }
-    }
-
-    fn start(self, path: &Path) -> io::Result<()> {
-        let path = path.to_owned();
-        let decode = move || {
-            if let Err(error) = self.decode() {
-                // The checksum was right, so this is a bug; without these maps an operation could be accepted twice.
-                tracing::error!(%error, "the snapshot is removed and the process ends; start it again");
-                let _ = fs::remove_file(&path);
-                std::process::abort();
-            }
-        };
-        std::thread::Builder::new().name("snapshot".to_owned()).spawn(decode).map(|_| ())
-    }
-
-    /// Decodes it; who looked something up meanwhile waits for this.
-    pub(crate) fn decode(&self) -> Result<(), SnapshotError> {
-        let [operations, idempotency] = &self.bytes;
-        self.idempotency.arrive(decode::<Vec<_>>(idempotency)?.into_iter().collect());
-        self.operations.arrive(decode::<Vec<_>>(operations)?.into_iter().collect());
-        Ok(())
-    }
-}
-
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, SnapshotError> {
-    Ok(postcard::from_bytes(bytes)?)
-}
-
-/// As [`Rest`], without owning it.
-#[derive(Serialize)]
-struct RestRef<'a> {
-    ledger: &'a Ledger,
-    tree: &'a Tree,
-    batcher: &'a Batcher,
-    farm: &'a Farm,
-    settlement: &'a Settlement,
-    batches: &'a BTreeMap<u32, Batch>,
-    early_proofs: &'a BTreeMap<u32, ProofAccepted>,
-    taken: &'a Taken,
-    paused: bool,
-    term: u64,
+    };
+    std::thread::Builder::new().name("snapshot".to_owned()).spawn(decode).map(|_| ())
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -337,12 +199,9 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], SnapshotError> {
-        self.take(N)?.try_into().map_err(|_| SnapshotError::Unfit("cut"))
-    }
-
     fn number(&mut self) -> Result<u64, SnapshotError> {
-        Ok(u64::from_le_bytes(self.array()?))
+        let bytes = self.take(8)?.try_into().map_err(|_| SnapshotError::Unfit("cut"))?;
+        Ok(u64::from_le_bytes(bytes))
     }
 }
 

@@ -37,10 +37,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     batcher::{Batcher, Filled},
-    config::Rules,
     farm::{Farm, FarmEffect, FarmRecord},
     layered::Layered,
     ledger::{Ledger, Remembered, directory::Registered},
+    rules::Rules,
     settlement::{KEPT_FINAL, Settlement, SettlementRecord, cost::batch_gas},
     tree::{Tree, TreeError},
 };
@@ -51,7 +51,7 @@ pub mod decide;
 pub mod event;
 pub mod explain;
 pub mod intake;
-pub(crate) mod lines;
+pub mod lines;
 pub mod ops;
 pub mod rows;
 mod sealing;
@@ -171,7 +171,7 @@ pub struct State {
 impl State {
     /// Which part of another state is another one, apart from what is not recorded: when transactions were sent again.
     #[cfg(feature = "sim")]
-    pub(crate) fn difference(&self, other: &Self) -> Option<String> {
+    pub fn difference(&self, other: &Self) -> Option<String> {
         let settlement = self.settlement.without_times() == other.settlement.without_times();
         let same = [
             ("ledger", self.ledger == other.ledger),
@@ -216,7 +216,7 @@ impl State {
 
     /// The clock was set: what waits for a time that is still to come does so from now on. Times are no part of what is decided, so
     /// the log need not know.
-    pub(crate) fn clock_was_set(&mut self, now: u64) {
+    pub fn clock_was_set(&mut self, now: u64) {
         self.batcher.not_later_than(now);
         self.farm.clock_was_set(now);
         self.settlement.not_later_than(now);
