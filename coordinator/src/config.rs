@@ -10,6 +10,7 @@ use sequencer::{
     batcher::SealRules,
     farm::{CapacityRules, FarmRules, Scale},
     ledger::Limits,
+    parallel::{Parallel, Task},
     rules::Rules,
     settlement::SettlementRules,
 };
@@ -266,8 +267,13 @@ impl Config {
             },
             valid_for: self.valid_for,
             promise_deadline_s: self.promise_deadline.as_secs(),
+            parallel: Parallel(on_all_cores),
         }
     }
+}
+
+fn on_all_cores(tasks: Vec<Task<'_>>) {
+    rayon::scope(|scope| tasks.into_iter().for_each(|task| scope.spawn(|_| task())));
 }
 
 fn millis(duration: Duration) -> u64 {

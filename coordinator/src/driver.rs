@@ -59,6 +59,7 @@ pub(crate) mod chain_task;
 mod commit;
 pub(crate) mod handle;
 pub(crate) mod health;
+mod known_keys;
 mod messages;
 mod operate;
 mod points;

@@ -22,7 +22,7 @@ use protocol::{
 };
 use sequencer::{
     ledger::{
-        KnownKeys, Limits,
+        Limits,
         accept::{check_idempotency_key, verify},
         prepare::Book,
     },
@@ -33,6 +33,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::known_keys::KnownKeys;
 use super::{Message, SharedStatus, health, reads::read, scribe::Scribe, share::Share};
 use crate::{
     chain::Chain,
@@ -365,7 +366,7 @@ impl Service for Handle {
         }
         let (domain, limits, keys) = (self.domain, self.limits, Arc::clone(&self.keys));
         // Check signatures, in the pool.
-        let operation = pooled(move || verify(&domain, &limits, &keys, request)).await??;
+        let operation = pooled(move || verify(&domain, &limits, &*keys, request)).await??;
         wire::failpoint("submit.checked");
         // Apply to the ledger, take slots of the open batch, commit.
         let (reply, answer) = oneshot::channel();

@@ -89,6 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the past comes from another thread")]
     fn what_is_recent_is_found_without_the_past_and_what_is_old_waits_for_it() {
         let past = Past::new();
         let mut map = Layered::over(Arc::clone(&past));

@@ -11,7 +11,7 @@
 //! | `prepare` | what a holder has to sign to pay an amount |
 //! | `select` | which leaves pay an amount |
 //! | `directory` | the keys that people can be paid to |
-//! | `known_keys` | what is the same in each operation of a holder |
+//! | `key_hashes` | what is the same in each operation of a holder |
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -30,13 +30,13 @@ use crate::layered::Layered;
 
 pub mod accept;
 pub mod directory;
-pub mod known_keys;
+mod key_hashes;
 pub mod prepare;
 pub mod select;
 
 pub use accept::{Limits, Verified};
 pub use directory::Directory;
-pub use known_keys::KnownKeys;
+pub use key_hashes::{KeyHashes, KnownKey, Unremembered};
 
 /// A leaf and what is known of its account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

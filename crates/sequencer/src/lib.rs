@@ -14,6 +14,7 @@
 //! | [`state`] | the cores as one, moved by the event log |
 //! | [`refusal`] | every refusal a caller can meet |
 //! | [`rules`] | what they go by |
+//! | [`parallel`] | work that the caller may run on several threads |
 //! | [`layered`] | a map whose old part comes from a snapshot |
 //! | `testkit` | holders and a state without a driver, for tests |
 
@@ -21,6 +22,7 @@ pub mod batcher;
 pub mod farm;
 pub mod layered;
 pub mod ledger;
+pub mod parallel;
 pub mod refusal;
 pub mod rules;
 pub mod settlement;

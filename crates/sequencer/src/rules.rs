@@ -10,6 +10,7 @@ use crate::{
     batcher::SealRules,
     farm::{CapacityRules, FarmRules},
     ledger::Limits,
+    parallel::Parallel,
     settlement::SettlementRules,
 };
 
@@ -30,4 +31,6 @@ pub struct Rules {
     pub settlement: SettlementRules,
     pub valid_for: u32,
     pub promise_deadline_s: u64,
+    /// How trees are hashed and snapshots decoded.
+    pub parallel: Parallel,
 }

@@ -23,7 +23,8 @@ use protocol::{
 use crate::{
     batcher::SealRules,
     farm::{CapacityRules, FarmRecord, FarmRules, Scale},
-    ledger::{KnownKeys, Limits, accept::verify},
+    ledger::{Limits, Unremembered, accept::verify},
+    parallel::Parallel,
     refusal::UserError,
     rules::Rules,
     settlement::SettlementRules,
@@ -129,6 +130,7 @@ pub fn rules(shapes: &[Shape]) -> Arc<Rules> {
         },
         valid_for: 1_000,
         promise_deadline_s: 3_000,
+        parallel: Parallel::default(),
     })
 }
 
@@ -199,7 +201,7 @@ impl Bench {
     }
 
     pub fn submit(&mut self, request: SubmitRequest) -> Result<OperationId, UserError> {
-        let verified = verify(&domain_word(), &self.state.rules().limits, &KnownKeys::default(), request)?;
+        let verified = verify(&domain_word(), &self.state.rules().limits, &Unremembered, request)?;
         self.state.submit(&verified, None, self.now, &mut self.log).unwrap()
     }
 

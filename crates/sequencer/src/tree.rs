@@ -16,11 +16,12 @@ use circuits::{
     shape::Shape,
     tree::{ARITY, DEPTH, Siblings, digit, empty_root},
 };
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::parallel::Parallel;
+
 /// Fewer hashes than this are not worth a thread.
-const PARALLEL_FROM: usize = 64;
+const HASHES_PER_TASK: usize = 32;
 
 /// What a sealed batch does to the tree.
 #[derive(Clone, Debug)]
@@ -183,7 +184,7 @@ impl Tree {
     }
 
     /// Writes leaves and hashes every node above them once.
-    fn write(&mut self, undo: &mut Undo, leaves: impl Iterator<Item = (u64, Fr)>) {
+    fn write(&mut self, undo: &mut Undo, leaves: impl Iterator<Item = (u64, Fr)>, parallel: Parallel) {
         let mut touched: Vec<u64> = Vec::new();
         for (index, leaf) in leaves {
             self.set(undo, 0, index, leaf);
@@ -196,11 +197,7 @@ impl Tree {
                 let child = |i: usize| self.node(level - 1, parent * ARITY as u64 + i as u64);
                 poseidon::hash4(std::array::from_fn(child))
             };
-            let hashes: Vec<Fr> = if touched.len() < PARALLEL_FROM {
-                touched.iter().map(hash).collect()
-            } else {
-                touched.par_iter().map(hash).collect()
-            };
+            let hashes = parallel.map(&touched, HASHES_PER_TASK, hash);
             for (parent, value) in touched.iter_mut().zip(hashes) {
                 self.set(undo, level, *parent, value);
                 *parent /= ARITY as u64;
@@ -212,7 +209,7 @@ impl Tree {
     ///
     /// # Errors
     /// `OutOfOrder` for any other batch; the tree is unchanged then.
-    pub fn apply(&mut self, change: &Change<'_>) -> Result<Applied, TreeError> {
+    pub fn apply(&mut self, change: &Change<'_>, parallel: Parallel) -> Result<Applied, TreeError> {
         if change.batch_no != self.state + 1 {
             return Err(TreeError::OutOfOrder { view: "sealed", given: change.batch_no, last: self.state });
         }
@@ -222,7 +219,7 @@ impl Tree {
         let append_siblings = Self::siblings_by(change.start, level, DEPTH, |l, i| self.node(l, i));
         let outputs = change.appended.iter().enumerate().filter(|(_, leaf)| **leaf != Fr::default());
         let outputs: Vec<(u64, Fr)> = outputs.map(|(i, leaf)| (change.start + i as u64, *leaf)).collect();
-        self.write(&mut undo, outputs.into_iter());
+        self.write(&mut undo, outputs.into_iter(), parallel);
         let mid_root = self.root();
         let top = carried_level(change.shape);
         let carried_nodes = (0..1u64 << (2 * (DEPTH - top))).map(|i| self.node(top, i)).collect();
@@ -233,7 +230,7 @@ impl Tree {
                 index.map_or_else(Vec::new, |i| Self::siblings_by(i, 0, top, |l, i| self.node(l, i)))
             })
             .collect();
-        self.write(&mut undo, change.written.iter().copied());
+        self.write(&mut undo, change.written.iter().copied(), parallel);
         let new_root = self.root();
         self.state = change.batch_no;
         self.undo.insert(change.batch_no, undo);
@@ -319,7 +316,7 @@ mod tests {
         let mut roots = vec![tree.root()];
         for n in 1..=5u32 {
             let spent = [(u64::from(n.saturating_sub(2)) * 4, Fr::from(1000 + u64::from(n)))];
-            let applied = tree.apply(&change(n, &leaves(u64::from(n)), &spent)).unwrap();
+            let applied = tree.apply(&change(n, &leaves(u64::from(n)), &spent), Parallel::default()).unwrap();
             assert_eq!(applied.old_root, roots[n as usize - 1]);
             roots.push(applied.new_root);
         }
@@ -351,9 +348,9 @@ mod tests {
     fn views_move_one_batch_at_a_time_and_never_past_each_other() {
         let mut tree = Tree::default();
         assert_eq!(tree.prove(1), Err(TreeError::Ahead { view: "proven", limit: 0 }));
-        assert!(tree.apply(&change(2, &[], &[])).is_err());
-        tree.apply(&change(1, &leaves(1), &[])).unwrap();
-        tree.apply(&change(2, &leaves(2), &[])).unwrap();
+        assert!(tree.apply(&change(2, &[], &[]), Parallel::default()).is_err());
+        tree.apply(&change(1, &leaves(1), &[]), Parallel::default()).unwrap();
+        tree.apply(&change(2, &leaves(2), &[]), Parallel::default()).unwrap();
         assert_eq!(tree.prove(2), Err(TreeError::OutOfOrder { view: "proven", given: 2, last: 0 }));
         assert_eq!(tree.finalise(1), Err(TreeError::Ahead { view: "final", limit: 0 }));
         tree.prove(1).unwrap();

@@ -13,7 +13,7 @@ use circuits::{
 };
 use protocol::{Address, Placement, SubmitRequest};
 
-use super::{Leaf, Ledger, Quota, known_keys::KnownKeys};
+use super::{Leaf, Ledger, Quota, key_hashes::KeyHashes};
 use crate::refusal::{self, UserError};
 
 /// Longest idempotency key in bytes.
@@ -62,7 +62,7 @@ pub struct Payee {
 pub fn verify(
     domain: &Fr,
     limits: &Limits,
-    keys: &KnownKeys,
+    keys: &impl KeyHashes,
     request: SubmitRequest,
 ) -> Result<Verified, UserError> {
     check_idempotency_key(&request.idempotency_key)?;
@@ -113,7 +113,7 @@ pub fn verify(
                 signature: spend.signature,
             };
             let refused = |error| slot_refusal(index, &error);
-            let known = keys.get(&sender, &spend.key).map_err(|error| refused(error.into()))?;
+            let known = keys.key(&sender, &spend.key).map_err(|error| refused(error.into()))?;
             let hashes = signed.hashes_of(known.account);
             signed.verify_signature_with(domain, &known.key, &hashes).map_err(refused)?;
             Ok((signed, hashes))

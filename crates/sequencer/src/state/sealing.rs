@@ -148,7 +148,7 @@ impl State {
             .collect();
         let change =
             Change { batch_no, shape, start, appended: &appended, opened: &opened, written: &written };
-        let applied = self.tree.apply(&change)?;
+        let applied = self.tree.apply(&change, self.rules.parallel)?;
 
         let mut mints: Vec<[Fr; 2]> = deposits.iter().map(|d| [d.account, d.range.packed()]).collect();
         mints.resize(shape.mint_places(), [Fr::default(); 2]);

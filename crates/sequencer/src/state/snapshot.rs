@@ -62,6 +62,7 @@ pub enum SectionError {
 /// # Errors
 /// `Malformed` never: what is written here can be written.
 pub fn encode(state: &State) -> Result<Vec<Vec<u8>>, SectionError> {
+    let parallel = state.rules.parallel;
     let rest = RestRef {
         ledger: &state.ledger,
         tree: &state.tree,
@@ -74,8 +75,9 @@ pub fn encode(state: &State) -> Result<Vec<Vec<u8>>, SectionError> {
         paused: state.paused,
         term: state.term,
     };
-    let mut sections = vec![postcard::to_stdvec(&rest)?, columns::encode_leaves(state.ledger.leaves())];
-    sections.extend(state.tree.levels.iter().map(|level| columns::encode_elements(level)));
+    let mut sections =
+        vec![postcard::to_stdvec(&rest)?, columns::encode_leaves(state.ledger.leaves(), parallel)];
+    sections.extend(state.tree.levels.iter().map(|level| columns::encode_elements(level, parallel)));
     sections.push(postcard::to_stdvec(&state.operations.iter().collect::<Vec<_>>())?);
     sections.push(postcard::to_stdvec(&state.ledger.idempotency.iter().collect::<Vec<_>>())?);
     Ok(sections)
@@ -87,15 +89,12 @@ pub fn encode(state: &State) -> Result<Vec<Vec<u8>>, SectionError> {
 /// `SectionError` for what [`encode`] does not write.
 pub fn decode(sections: &[&[u8]; SECTIONS], rules: &Arc<Rules>) -> Result<(State, Later), SectionError> {
     let (levels, lookups) = sections[2..].split_at(DEPTH + 1);
-    let (rest, (leaves, levels)) = rayon::join(
-        || read::<Rest>(sections[0]),
-        || {
-            rayon::join(
-                || columns::decode_leaves(sections[1]),
-                || levels.iter().map(|level| columns::decode_elements(level)).collect::<Result<Vec<_>, _>>(),
-            )
-        },
-    );
+    let parallel = rules.parallel;
+    let levels = || {
+        levels.iter().map(|level| columns::decode_elements(level, parallel)).collect::<Result<Vec<_>, _>>()
+    };
+    let columns = || parallel.join(|| columns::decode_leaves(sections[1], parallel), levels);
+    let (rest, (leaves, levels)) = parallel.join(|| read::<Rest>(sections[0]), columns);
     let mut rest = rest?;
     (rest.ledger.leaves, rest.ledger.owned) = leaves?;
     rest.tree.levels = levels?;

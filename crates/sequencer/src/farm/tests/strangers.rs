@@ -245,6 +245,7 @@ fn names_floods_and_answers_are_bounded_per_pool() {
 
 /// The work of a command does not grow with what is there: the same commands over ten times as many jobs and workers.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the work itself is measured")]
 fn the_work_of_a_command_is_flat_in_jobs_and_workers() {
     let cost = |jobs: u32, workers: u64| {
         let mut bench = Bench::new();

@@ -7,10 +7,12 @@ use std::collections::{BTreeSet, HashMap};
 use bn254::{Fr, PrimeField};
 use circuits::leaf::CoinRange;
 use protocol::Address;
-use rayon::prelude::*;
 
 use super::{Reader, SectionError};
-use crate::ledger::Leaf;
+use crate::{
+    ledger::Leaf,
+    parallel::{Parallel, Task},
+};
 
 /// Elements that one thread decodes at a time.
 const CHUNK: usize = 1 << 14;
@@ -23,9 +25,14 @@ const NOT_CANONICAL: SectionError = SectionError::Unfit("holding a number that i
 pub type Leaves = (HashMap<u64, Leaf>, HashMap<Address, BTreeSet<(u64, u64)>>);
 
 /// Sorted by owner, amount and index, so that the sets of each owner are made in one go.
-pub fn encode_leaves<'a>(leaves: impl Iterator<Item = (u64, &'a Leaf)>) -> Vec<u8> {
+pub fn encode_leaves<'a>(leaves: impl Iterator<Item = (u64, &'a Leaf)>, parallel: Parallel) -> Vec<u8> {
     let mut sorted: Vec<(u64, &Leaf)> = leaves.collect();
-    sorted.par_sort_unstable_by_key(|(index, leaf)| (leaf.owner, leaf.range.amount(), *index));
+    let order = |(index, leaf): &(u64, &Leaf)| (leaf.owner, leaf.range.amount(), *index);
+    let sort = |piece: &'_ mut [(u64, &'a Leaf)]| piece.sort_unstable_by_key(order);
+    let pieces = sorted.chunks_mut(CHUNK).map(|piece| -> Task<'_> { Box::new(move || sort(piece)) });
+    (parallel.0)(pieces.collect());
+    // Merges what is sorted in pieces.
+    sorted.sort_by_key(order);
     let mut bytes = Vec::with_capacity(sorted.len() * LEAF);
     for (index, leaf) in sorted {
         bytes.extend(leaf.owner);
@@ -42,17 +49,17 @@ pub fn encode_leaves<'a>(leaves: impl Iterator<Item = (u64, &'a Leaf)>) -> Vec<u
 
 /// # Errors
 /// `Unfit` for anything that `encode_leaves` does not write.
-pub fn decode_leaves(bytes: &[u8]) -> Result<Leaves, SectionError> {
+pub fn decode_leaves(bytes: &[u8], parallel: Parallel) -> Result<Leaves, SectionError> {
     if !bytes.len().is_multiple_of(LEAF) {
         return Err(SectionError::Unfit("cut"));
     }
-    let decoded: Result<Vec<Vec<(u64, Leaf)>>, SectionError> = bytes
-        .par_chunks(CHUNK * LEAF)
-        .map(|chunk| chunk.chunks_exact(LEAF).map(decode_leaf).collect())
-        .collect();
+    let chunks: Vec<&[u8]> = bytes.chunks(CHUNK * LEAF).collect();
+    let decode = |chunk: &&[u8]| chunk.chunks_exact(LEAF).map(decode_leaf).collect();
+    let decoded: Result<Vec<Vec<(u64, Leaf)>>, SectionError> =
+        parallel.map(&chunks, 1, decode).into_iter().collect();
     let decoded = decoded?;
     let all = || decoded.iter().flatten();
-    let (leaves, owned) = rayon::join(
+    let (leaves, owned) = parallel.join(
         || {
             let mut leaves = HashMap::with_capacity(bytes.len() / LEAF);
             leaves.extend(all().copied());
@@ -84,25 +91,28 @@ fn decode_leaf(bytes: &[u8]) -> Result<(u64, Leaf), SectionError> {
     Ok((index, Leaf { owner, key_hash: known.then_some(key_hash), account, range, batch_no }))
 }
 
-pub fn encode_elements(elements: &[Fr]) -> Vec<u8> {
+pub fn encode_elements(elements: &[Fr], parallel: Parallel) -> Vec<u8> {
     let mut bytes = vec![0; elements.len() * 32];
-    let chunks = bytes.par_chunks_mut(CHUNK * 32).zip(elements.par_chunks(CHUNK));
-    chunks.for_each(|(bytes, elements)| {
-        for (bytes, element) in bytes.chunks_exact_mut(32).zip(elements) {
-            bytes.copy_from_slice(element.to_repr().as_ref());
-        }
+    let chunks = bytes.chunks_mut(CHUNK * 32).zip(elements.chunks(CHUNK));
+    let tasks = chunks.map(|(bytes, elements)| -> Task<'_> {
+        Box::new(move || {
+            for (bytes, element) in bytes.chunks_exact_mut(32).zip(elements) {
+                bytes.copy_from_slice(element.to_repr().as_ref());
+            }
+        })
     });
+    (parallel.0)(tasks.collect());
     bytes
 }
 
 /// # Errors
 /// `Unfit` for a length that is no multiple of 32, or a number that is not below the modulus.
-pub fn decode_elements(bytes: &[u8]) -> Result<Vec<Fr>, SectionError> {
+pub fn decode_elements(bytes: &[u8], parallel: Parallel) -> Result<Vec<Fr>, SectionError> {
     let (words, rest) = bytes.as_chunks::<32>();
     if !rest.is_empty() {
         return Err(SectionError::Unfit("cut"));
     }
-    words.par_iter().with_min_len(CHUNK).map(element).collect()
+    parallel.map(words, CHUNK, element).into_iter().collect()
 }
 
 fn element(bytes: &[u8; 32]) -> Result<Fr, SectionError> {

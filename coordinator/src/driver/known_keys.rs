@@ -9,25 +9,13 @@ use std::{
 };
 
 use bn254::Fr;
-use circuits::{
-    baby_jubjub::Point,
-    eddsa::{CheckedKey, SignatureError},
-    leaf::{account, key_hash},
-};
+use circuits::{baby_jubjub::Point, eddsa::SignatureError};
 use lru::LruCache;
 use protocol::Address;
-
-use super::directory::vault;
+use sequencer::ledger::{KeyHashes, KnownKey, directory::vault};
 
 /// About 20 MB in all.
 const MOST: NonZeroUsize = NonZeroUsize::new(1 << 16).unwrap();
-
-#[derive(Clone, Copy, Debug)]
-pub struct KnownKey {
-    pub key: CheckedKey,
-    /// The account of the owner with this key.
-    pub account: Fr,
-}
 
 pub struct KnownKeys {
     keys: Mutex<LruCache<(Address, [Fr; 2]), KnownKey>>,
@@ -44,28 +32,26 @@ impl Default for KnownKeys {
     }
 }
 
+#[cfg(test)]
 impl KnownKeys {
-    /// # Errors
-    /// For a key that may not own coins.
-    pub fn get(&self, owner: &Address, key: &Point) -> Result<KnownKey, SignatureError> {
+    pub fn len(&self) -> usize {
+        lock(&self.keys).len()
+    }
+}
+
+impl KeyHashes for KnownKeys {
+    fn key(&self, owner: &Address, key: &Point) -> Result<KnownKey, SignatureError> {
         let name = (*owner, [key.x, key.y]);
         if let Some(known) = lock(&self.keys).get(&name) {
             return Ok(*known);
         }
         // Hashed without the lock: others verify meanwhile.
-        let known = KnownKey { key: CheckedKey::new(key)?, account: account(owner, &key_hash(key)) };
+        let known = KnownKey::new(owner, key)?;
         lock(&self.keys).put(name, known);
         Ok(known)
     }
 
-    /// How many keys are remembered.
-    #[cfg(any(test, feature = "testing"))]
-    pub fn len(&self) -> usize {
-        lock(&self.keys).len()
-    }
-
-    /// The owner's account without a key.
-    pub fn vault(&self, owner: &Address) -> Fr {
+    fn vault(&self, owner: &Address) -> Fr {
         if let Some(known) = lock(&self.vaults).get(owner) {
             return *known;
         }
@@ -77,7 +63,10 @@ impl KnownKeys {
 
 #[cfg(test)]
 mod tests {
-    use circuits::eddsa::PrivateKey;
+    use circuits::{
+        eddsa::PrivateKey,
+        leaf::{account, key_hash},
+    };
 
     use super::*;
 
@@ -86,11 +75,11 @@ mod tests {
         let keys = KnownKeys::default();
         let key = PrivateKey::new([3; 32]).public();
         for owner in [[1; 20], [2; 20], [1; 20]] {
-            assert_eq!(keys.get(&owner, &key).unwrap().account, account(&owner, &key_hash(&key)));
+            assert_eq!(keys.key(&owner, &key).unwrap().account, account(&owner, &key_hash(&key)));
         }
         assert_eq!(keys.len(), 2);
         for _ in 0..2 {
-            assert_eq!(keys.get(&[1; 20], &Point::IDENTITY).unwrap_err(), SignatureError::KeyOfSmallOrder);
+            assert_eq!(keys.key(&[1; 20], &Point::IDENTITY).unwrap_err(), SignatureError::KeyOfSmallOrder);
         }
         assert_eq!(keys.len(), 2);
     }
