@@ -20,6 +20,7 @@ pub mod baby_jubjub;
 pub mod batch;
 mod blake512;
 pub mod eddsa;
+#[cfg(any(test, feature = "testing"))]
 pub mod fixture;
 pub mod leaf;
 pub mod message;

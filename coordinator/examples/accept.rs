@@ -274,7 +274,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                     handle.submit(request).await?;
                     latencies.push(due.elapsed());
                 }
-                Ok::<_, sequencer::refusal::UserError>(latencies)
+                Ok::<_, sequencer::rejection::Rejection>(latencies)
             })
         })
         .collect();

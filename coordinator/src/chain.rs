@@ -8,7 +8,7 @@
 //! | [`Chain`] | reads, signs, sends |
 //! | [`evm`] | a node of an EVM chain |
 //! | [`several`] | several nodes, none of which is believed alone |
-//! | [`memory`] | a chain in memory, for tests |
+//! | `memory` | a chain in memory, for tests |
 
 use async_trait::async_trait;
 use protocol::{
@@ -20,6 +20,7 @@ use protocol::{
 };
 
 pub mod evm;
+#[cfg(any(test, feature = "testing"))]
 pub mod memory;
 pub mod several;
 

@@ -16,7 +16,7 @@ use protocol::{
 use wire::CardReading;
 
 pub use crate::store::history::ListOf;
-pub use sequencer::refusal::UserError;
+pub use sequencer::rejection::Rejection;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoinView {
@@ -212,32 +212,32 @@ pub trait Service: Send + Sync {
         AccountView { address, balances, coins }
     }
     async fn directory_entry(&self, owner: Address) -> Option<DirectoryEntry>;
-    async fn operation(&self, id: OperationId) -> Result<Option<OperationView>, UserError>;
+    async fn operation(&self, id: OperationId) -> Result<Option<OperationView>, Rejection>;
     /// A page of a list, behind `after`; nothing if that is not in the list.
     async fn operations(
         &self,
         list: ListOf,
         after: Option<OperationId>,
         limit: usize,
-    ) -> Result<Option<Vec<OperationView>>, UserError>;
+    ) -> Result<Option<Vec<OperationView>>, Rejection>;
     /// What was promised about an operation, as it was signed.
-    async fn promises(&self, id: OperationId) -> Result<Vec<PromiseView>, UserError>;
-    async fn batch(&self, batch_no: u32) -> Result<Option<BatchView>, UserError>;
+    async fn promises(&self, id: OperationId) -> Result<Vec<PromiseView>, Rejection>;
+    async fn batch(&self, batch_no: u32) -> Result<Option<BatchView>, Rejection>;
     /// Newest first, below `before`.
-    async fn batches(&self, before: Option<u32>, limit: usize) -> Result<Vec<BatchView>, UserError>;
+    async fn batches(&self, before: Option<u32>, limit: usize) -> Result<Vec<BatchView>, Rejection>;
     /// All workers by name, and those that left a while ago.
     async fn workers(&self) -> Vec<WorkerView>;
     /// Under `batch_no`, or the last batch that is final (else proven) by default.
-    async fn ownership_proof(&self, index: u64, batch_no: Option<u32>) -> Result<OwnershipProof, UserError>;
-    async fn prepare_send(&self, request: PrepareSend) -> Result<Draft, UserError>;
-    async fn prepare_withdraw(&self, request: PrepareWithdraw) -> Result<Draft, UserError>;
+    async fn ownership_proof(&self, index: u64, batch_no: Option<u32>) -> Result<OwnershipProof, Rejection>;
+    async fn prepare_send(&self, request: PrepareSend) -> Result<Draft, Rejection>;
+    async fn prepare_withdraw(&self, request: PrepareWithdraw) -> Result<Draft, Rejection>;
     /// Checks, applies, commits durably and promises; all leaves or none.
-    async fn submit(&self, request: SubmitRequest) -> Result<OperationView, UserError>;
+    async fn submit(&self, request: SubmitRequest) -> Result<OperationView, Rejection>;
     async fn register_key(
         &self,
         entry: DirectoryEntry,
         idempotency_key: String,
-    ) -> Result<DirectoryEntry, UserError>;
+    ) -> Result<DirectoryEntry, Rejection>;
     async fn readiness(&self) -> Readiness;
     /// `Ok` without a reason; else all of them, as text.
     async fn ready(&self) -> Result<(), String> {

@@ -19,6 +19,7 @@ use sequencer::state::{
     rows::{Checkpoint, Line, Row},
 };
 
+#[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 pub mod history;
 mod lock;

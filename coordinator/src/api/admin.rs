@@ -134,7 +134,7 @@ pub struct OpsPayload {
 
 async fn payload(
     ctx: &Context<'_>,
-    outcome: std::result::Result<(), service::UserError>,
+    outcome: std::result::Result<(), service::Rejection>,
 ) -> Result<OpsPayload> {
     let refused = |error: UserError| OpsPayload { status: None, user_errors: vec![error] };
     Ok(match outcome {

@@ -3,7 +3,7 @@
 use queue::{Cursors, QueueWrite};
 use sequencer::{
     farm::{FarmCommand, FarmEffect},
-    refusal,
+    rejection::Rejection,
     settlement::SettlementEffect,
     state::{State, StateError, event::ProofAccepted},
 };
@@ -53,23 +53,23 @@ impl Driver {
     ) -> Result<(), StateError> {
         match message {
             Message::Submit(operation, request, reply) => {
-                let stop = self.status.halted().map(|reason| refusal::halted(&reason));
+                let stop = self.status.halted().map(|reason| Rejection::Halted { reason });
                 let clocks = || self.status.clock().or_else(|| self.time.doubt());
-                let stop = stop.or_else(|| clocks().map(|reason| refusal::clock(&reason)));
+                let stop = stop.or_else(|| clocks().map(|reason| Rejection::Clock { reason }));
                 let outcome = self.state.submit(&operation, stop, now, &mut round.log)?;
                 if let (Ok(id), Some(request)) = (&outcome, request) {
                     round.requests.push((request, *id));
                 }
                 round.after.push(Box::new(move |state, committed| {
                     let view = |id| {
-                        let operation = state.operation(&id).ok_or_else(refusal::unavailable)?;
+                        let operation = state.operation(&id).ok_or(Rejection::Unavailable)?;
                         Ok(operation_view(state, operation))
                     };
                     let answer = match committed {
                         Committed::Yes => outcome.and_then(view),
-                        Committed::No => Err(refusal::store_takes_nothing()),
+                        Committed::No => Err(Rejection::StoreTakesNothing),
                         Committed::NotAValue => return vec![Message::Submit(operation, request, reply)],
-                        Committed::Refused => Err(refusal::value_refused()),
+                        Committed::Refused => Err(Rejection::ValueRefused),
                     };
                     let _ = reply.send(answer);
                     Vec::new()
@@ -80,9 +80,9 @@ impl Driver {
                 round.after.push(Box::new(move |_, committed| {
                     let answer = match committed {
                         Committed::Yes => outcome,
-                        Committed::No => Err(refusal::store_takes_nothing()),
+                        Committed::No => Err(Rejection::StoreTakesNothing),
                         Committed::NotAValue => return vec![Message::Register(entry, reply)],
-                        Committed::Refused => Err(refusal::value_refused()),
+                        Committed::Refused => Err(Rejection::ValueRefused),
                     };
                     let _ = reply.send(answer);
                     Vec::new()

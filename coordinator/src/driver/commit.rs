@@ -13,7 +13,7 @@ use std::{
 };
 
 use sequencer::{
-    refusal,
+    rejection::Rejection,
     state::{State, event::Stamped, rows::Row},
 };
 
@@ -54,8 +54,8 @@ impl Driver {
         for message in group {
             match message {
                 // Whoever asked may have gone.
-                Message::Submit(_, _, reply) => drop(reply.send(Err(refusal::store_takes_nothing()))),
-                Message::Register(_, reply) => drop(reply.send(Err(refusal::store_takes_nothing()))),
+                Message::Submit(_, _, reply) => drop(reply.send(Err(Rejection::StoreTakesNothing))),
+                Message::Register(_, reply) => drop(reply.send(Err(Rejection::StoreTakesNothing))),
                 Message::Ask(question) => question(&self.state),
                 Message::Lines(batch_no, reply) => {
                     drop(reply.send(self.store.lines(batch_no).map_err(|error| error.to_string())));

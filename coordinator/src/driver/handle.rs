@@ -26,7 +26,7 @@ use sequencer::{
         accept::{check_idempotency_key, verify},
         prepare::Book,
     },
-    refusal::{self, UserError},
+    rejection::Rejection,
     state::{State, event::KeyRegistered, ops},
 };
 use sha2::{Digest, Sha256};
@@ -121,14 +121,14 @@ impl Drop for Place<'_> {
 /// Runs costly pure work in the pool, at the cost of the request.
 pub(super) async fn pooled<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, UserError> {
+) -> Result<T, Rejection> {
     let (reply, answer) = oneshot::channel();
     rayon::spawn(move || {
         let begun = cost::thread_time();
         let done = work();
         let _ = reply.send((done, cost::thread_time().saturating_sub(begun)));
     });
-    let (done, took) = answer.await.map_err(|_| refusal::unavailable())?;
+    let (done, took) = answer.await.map_err(|_| Rejection::Unavailable)?;
     cost::charge(took);
     Ok(done)
 }
@@ -177,16 +177,16 @@ impl Handle {
         }
     }
 
-    fn enter(&self) -> Result<Place<'_>, UserError> {
+    fn enter(&self) -> Result<Place<'_>, Rejection> {
         if self.draining.load(Ordering::Acquire) {
-            return Err(refusal::draining());
+            return Err(Rejection::Draining);
         }
         if self.status.takes_nothing() {
-            return Err(refusal::store_takes_nothing());
+            return Err(Rejection::StoreTakesNothing);
         }
         let place = Place(&self.waiting);
         if self.waiting.fetch_add(1, Ordering::AcqRel) >= self.config.waiting_max {
-            return Err(refusal::busy());
+            return Err(Rejection::Busy);
         }
         Ok(place)
     }
@@ -268,11 +268,11 @@ impl Handle {
         }
     }
 
-    async fn check_entry(&self, entry: &DirectoryEntry) -> Result<(), UserError> {
+    async fn check_entry(&self, entry: &DirectoryEntry) -> Result<(), Rejection> {
         let signing = self.signing;
         let checked = entry.clone();
         pooled(move || {
-            eddsa::check_key(&checked.key).map_err(|error| refusal::invalid_key(&error))?;
+            eddsa::check_key(&checked.key).map_err(|error| Rejection::InvalidKey { error })?;
             let message = eip712::DirectoryEntry {
                 owner: checked.owner,
                 key: checked.key,
@@ -280,12 +280,16 @@ impl Handle {
             };
             match message.recover(&signing, &checked.signature) {
                 Ok(signer) if signer == checked.owner => Ok(()),
-                _ => Err(refusal::invalid_entry_signature()),
+                _ => Err(Rejection::InvalidEntrySignature),
             }
         })
         .await??;
-        let epoch = self.chain.key_epoch(entry.owner).await.map_err(|_| refusal::chain_unavailable())?;
-        if entry.key_epoch == epoch { Ok(()) } else { Err(refusal::key_epoch(entry.key_epoch, epoch)) }
+        let epoch = self.chain.key_epoch(entry.owner).await.map_err(|_| Rejection::ChainUnavailable)?;
+        if entry.key_epoch == epoch {
+            Ok(())
+        } else {
+            Err(Rejection::KeyEpochStale { given: entry.key_epoch, current: epoch })
+        }
     }
 }
 
@@ -315,7 +319,7 @@ impl Service for Handle {
         self.views.directory_entry(&owner)
     }
 
-    async fn operation(&self, id: OperationId) -> Result<Option<OperationView>, UserError> {
+    async fn operation(&self, id: OperationId) -> Result<Option<OperationView>, Rejection> {
         read(self.history.operation(id).await)
     }
 
@@ -324,19 +328,19 @@ impl Service for Handle {
         list: ListOf,
         after: Option<OperationId>,
         limit: usize,
-    ) -> Result<Option<Vec<OperationView>>, UserError> {
+    ) -> Result<Option<Vec<OperationView>>, Rejection> {
         read(self.history.operations(list, after, limit).await)
     }
 
-    async fn promises(&self, id: OperationId) -> Result<Vec<PromiseView>, UserError> {
+    async fn promises(&self, id: OperationId) -> Result<Vec<PromiseView>, Rejection> {
         self.kept_promises(id).await
     }
 
-    async fn batch(&self, batch_no: u32) -> Result<Option<BatchView>, UserError> {
+    async fn batch(&self, batch_no: u32) -> Result<Option<BatchView>, Rejection> {
         self.batch_view(batch_no).await
     }
 
-    async fn batches(&self, before: Option<u32>, limit: usize) -> Result<Vec<BatchView>, UserError> {
+    async fn batches(&self, before: Option<u32>, limit: usize) -> Result<Vec<BatchView>, Rejection> {
         self.batch_views(before, limit).await
     }
 
@@ -344,21 +348,21 @@ impl Service for Handle {
         self.views.workers().to_vec()
     }
 
-    async fn ownership_proof(&self, index: u64, batch_no: Option<u32>) -> Result<OwnershipProof, UserError> {
+    async fn ownership_proof(&self, index: u64, batch_no: Option<u32>) -> Result<OwnershipProof, Rejection> {
         self.share.ask(&self.link, move |state| state.ownership_proof(index, batch_no)).await?
     }
 
-    async fn prepare_send(&self, request: PrepareSend) -> Result<Draft, UserError> {
+    async fn prepare_send(&self, request: PrepareSend) -> Result<Draft, Rejection> {
         let outlook = self.views.outlook(self.domain, self.config.valid_for);
         self.views.prepare_send(&request, &self.limits, &outlook)
     }
 
-    async fn prepare_withdraw(&self, request: PrepareWithdraw) -> Result<Draft, UserError> {
+    async fn prepare_withdraw(&self, request: PrepareWithdraw) -> Result<Draft, Rejection> {
         let outlook = self.views.outlook(self.domain, self.config.valid_for);
         self.views.prepare_withdraw(&request, &self.limits, &outlook)
     }
 
-    async fn submit(&self, request: SubmitRequest) -> Result<OperationView, UserError> {
+    async fn submit(&self, request: SubmitRequest) -> Result<OperationView, Rejection> {
         let _place = self.enter()?;
         // A repeat, or another request under its key, is answered before anything is verified.
         if let Some(answer) = self.submitted_before(&request).await {
@@ -371,9 +375,9 @@ impl Service for Handle {
         // Apply to the ledger, take slots of the open batch, commit.
         let (reply, answer) = oneshot::channel();
         if !self.link.send(Message::Submit(Box::new(operation), TraceId::current(), reply)) {
-            return Err(refusal::unavailable());
+            return Err(Rejection::Unavailable);
         }
-        let view = answer.await.map_err(|_| refusal::unavailable())??;
+        let view = answer.await.map_err(|_| Rejection::Unavailable)??;
         // Durable now: promise.
         wire::failpoint("submit.durable");
         let promised = self.promised(view).await;
@@ -385,7 +389,7 @@ impl Service for Handle {
         &self,
         entry: DirectoryEntry,
         idempotency_key: String,
-    ) -> Result<DirectoryEntry, UserError> {
+    ) -> Result<DirectoryEntry, Rejection> {
         let _place = self.enter()?;
         check_idempotency_key(&idempotency_key)?;
         self.check_entry(&entry).await?;
@@ -404,9 +408,9 @@ impl Service for Handle {
         };
         let (reply, answer) = oneshot::channel();
         if !self.link.send(Message::Register(Box::new(registered), reply)) {
-            return Err(refusal::unavailable());
+            return Err(Rejection::Unavailable);
         }
-        answer.await.map_err(|_| refusal::unavailable())??;
+        answer.await.map_err(|_| Rejection::Unavailable)??;
         Ok(entry)
     }
 

@@ -4,7 +4,7 @@ use protocol::l1::{Fees, Logs, SignedTx, SubmitBatch};
 use queue::{Cursors, QueueWrite};
 use sequencer::{
     ledger::Verified,
-    refusal::UserError,
+    rejection::Rejection,
     settlement::{ChainView, SettlementRecord, Tried},
     state::{
         State,
@@ -82,8 +82,8 @@ type Question = Box<dyn FnOnce(&State) + Send>;
 
 pub(crate) enum Message {
     /// With the id of its request, if it has one.
-    Submit(Box<Verified>, Option<TraceId>, oneshot::Sender<Result<OperationView, UserError>>),
-    Register(Box<KeyRegistered>, oneshot::Sender<Result<(), UserError>>),
+    Submit(Box<Verified>, Option<TraceId>, oneshot::Sender<Result<OperationView, Rejection>>),
+    Register(Box<KeyRegistered>, oneshot::Sender<Result<(), Rejection>>),
     Ask(Question),
     TakeIn {
         to: Cursor,

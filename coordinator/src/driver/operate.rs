@@ -3,7 +3,7 @@
 use protocol::{OperationId, Stage};
 use sequencer::{
     farm::Pool,
-    refusal::{self, UserError},
+    rejection::Rejection,
     state::{
         bisect::Suspect,
         event::OpsRecord,
@@ -64,25 +64,25 @@ pub struct Overview {
 const JOBS: usize = 100;
 
 impl Handle {
-    async fn decided(&self, message: impl FnOnce(oneshot::Sender<()>) -> Message) -> Result<(), UserError> {
+    async fn decided(&self, message: impl FnOnce(oneshot::Sender<()>) -> Message) -> Result<(), Rejection> {
         let (reply, answer) = oneshot::channel();
         if !self.link.send(message(reply)) {
-            return Err(refusal::unavailable());
+            return Err(Rejection::Unavailable);
         }
-        answer.await.map_err(|_| refusal::unavailable())
+        answer.await.map_err(|_| Rejection::Unavailable)
     }
 
     /// New operations are refused with `PAUSED` from now on; what was accepted goes on.
     ///
     /// # Errors
     /// `UNAVAILABLE`.
-    pub async fn pause(&self) -> Result<(), UserError> {
+    pub async fn pause(&self) -> Result<(), Rejection> {
         self.decided(|reply| Message::Ops(OpsRecord::Paused, reply)).await
     }
 
     /// # Errors
     /// `UNAVAILABLE`.
-    pub async fn resume(&self) -> Result<(), UserError> {
+    pub async fn resume(&self) -> Result<(), Rejection> {
         self.decided(|reply| Message::Ops(OpsRecord::Resumed, reply)).await
     }
 
@@ -90,19 +90,19 @@ impl Handle {
     ///
     /// # Errors
     /// `UNAVAILABLE`.
-    pub async fn add_pool(&self, pool: PoolName) -> Result<bool, UserError> {
+    pub async fn add_pool(&self, pool: PoolName) -> Result<bool, Rejection> {
         let (reply, answer) = oneshot::channel();
         if !self.link.send(Message::AddPool(pool, reply)) {
-            return Err(refusal::unavailable());
+            return Err(Rejection::Unavailable);
         }
-        answer.await.map_err(|_| refusal::unavailable())
+        answer.await.map_err(|_| Rejection::Unavailable)
     }
 
     /// Closes a pool of workers: its events are deleted unread from now on.
     ///
     /// # Errors
     /// `UNAVAILABLE`.
-    pub async fn remove_pool(&self, pool: PoolName) -> Result<(), UserError> {
+    pub async fn remove_pool(&self, pool: PoolName) -> Result<(), Rejection> {
         self.decided(|reply| Message::RemovePool(pool, reply)).await
     }
 
@@ -110,7 +110,7 @@ impl Handle {
     ///
     /// # Errors
     /// `UNAVAILABLE`.
-    pub async fn requeue(&self, batch_no: u32) -> Result<(), UserError> {
+    pub async fn requeue(&self, batch_no: u32) -> Result<(), Rejection> {
         self.decided(|reply| Message::Requeue(batch_no, reply)).await
     }
 
@@ -118,7 +118,7 @@ impl Handle {
     ///
     /// # Errors
     /// `UNAVAILABLE`.
-    pub async fn drain_worker(&self, worker: WorkerId) -> Result<(), UserError> {
+    pub async fn drain_worker(&self, worker: WorkerId) -> Result<(), Rejection> {
         self.decided(|reply| Message::Drain(worker, reply)).await
     }
 
@@ -126,16 +126,16 @@ impl Handle {
     ///
     /// # Errors
     /// `UNAVAILABLE`.
-    pub async fn explain_batch(&self, batch_no: u32) -> Result<Option<Explanation>, UserError> {
+    pub async fn explain_batch(&self, batch_no: u32) -> Result<Option<Explanation>, Rejection> {
         let facts = self.link.ask(move |state| state.batch_facts(batch_no, system_clock())).await;
-        let Some(facts) = facts.ok_or_else(refusal::unavailable)? else { return Ok(None) };
+        let Some(facts) = facts.ok_or(Rejection::Unavailable)? else { return Ok(None) };
         let (reply, answer) = oneshot::channel();
         if !self.link.send(Message::Lines(batch_no, reply)) {
-            return Err(refusal::unavailable());
+            return Err(Rejection::Unavailable);
         }
-        let lines = answer.await.map_err(|_| refusal::unavailable())?.map_err(|error| {
+        let lines = answer.await.map_err(|_| Rejection::Unavailable)?.map_err(|error| {
             tracing::error!(batch_no, error, "the lines of a batch cannot be read");
-            refusal::unavailable()
+            Rejection::Unavailable
         })?;
         let suspects = match facts.poisoned.clone() {
             Some(evidence) => Some(pooled(move || evidence.bisect()).await?),
@@ -151,12 +151,12 @@ impl Handle {
     pub async fn explain_operation(
         &self,
         id: OperationId,
-    ) -> Result<Option<OperationExplanation>, UserError> {
+    ) -> Result<Option<OperationExplanation>, Rejection> {
         let asked = self.link.ask(move |state| {
             let (operation, placed, deadline) = state.operation_facts(&id, system_clock())?;
             Some((operation_view(state, operation), placed, deadline))
         });
-        let Some((operation, placed, deadline)) = asked.await.ok_or_else(refusal::unavailable)? else {
+        let Some((operation, placed, deadline)) = asked.await.ok_or(Rejection::Unavailable)? else {
             return Ok(None);
         };
         let batch = self.explain_batch(operation.batch_no).await?;
@@ -167,7 +167,7 @@ impl Handle {
     ///
     /// # Errors
     /// `UNAVAILABLE`.
-    pub async fn overview(&self) -> Result<Overview, UserError> {
+    pub async fn overview(&self) -> Result<Overview, Rejection> {
         let (system, workers) = (self.system().await, self.workers().await);
         let asked = self.link.ask(|state| {
             let now = system_clock();
@@ -187,7 +187,7 @@ impl Handle {
             )
         });
         let (paused, deadlines, open_operations, (jobs, job_count), stuck, draining, pools, load) =
-            asked.await.ok_or_else(refusal::unavailable)?;
+            asked.await.ok_or(Rejection::Unavailable)?;
         let status = self.status();
         // What else the state says is told below, with what to do.
         let trouble = Trouble { load: Some(load), ..Trouble::default() };
@@ -223,18 +223,18 @@ impl Handle {
     }
 
     /// How far a batch is; nothing before it is sealed.
-    pub(crate) async fn stage(&self, batch_no: u32) -> Result<Option<Stage>, UserError> {
+    pub(crate) async fn stage(&self, batch_no: u32) -> Result<Option<Stage>, Rejection> {
         let stage = self.link.ask(move |state| state.batch(batch_no).map(|batch| batch.stage())).await;
-        stage.ok_or_else(refusal::unavailable)
+        stage.ok_or(Rejection::Unavailable)
     }
 
     /// Whether a worker of this name was here, or was told to drain.
-    pub(crate) async fn knows_worker(&self, id: WorkerId) -> Result<bool, UserError> {
+    pub(crate) async fn knows_worker(&self, id: WorkerId) -> Result<bool, Rejection> {
         let known = self.link.ask(move |state| {
             let farm = &state.farm;
             let mut names = farm.workers().map(|(name, _)| name).chain(farm.departed().map(|gone| &gone.id));
             names.any(|name| *name == id) || farm.draining().contains(&id)
         });
-        known.await.ok_or_else(refusal::unavailable)
+        known.await.ok_or(Rejection::Unavailable)
     }
 }

@@ -6,7 +6,7 @@ use protocol::{
 };
 use sequencer::{
     ledger::{Remembered, accept::check_idempotency_key},
-    refusal::{self, UserError},
+    rejection::Rejection,
 };
 
 use super::{Handle, handle::pooled};
@@ -16,11 +16,11 @@ use crate::{
 };
 
 /// An answer of the history. Its readers can do nothing about its errors but ask again.
-pub(super) fn read<T>(answer: Result<T, StoreError>) -> Result<T, UserError> {
+pub(super) fn read<T>(answer: Result<T, StoreError>) -> Result<T, Rejection> {
     answer.map_err(|error| {
         metrics::counter!("proofmill_history_failures_total").increment(1);
         tracing::debug!(%error, "the history cannot be read");
-        refusal::history_unavailable()
+        Rejection::HistoryUnavailable
     })
 }
 
@@ -53,7 +53,7 @@ impl Handle {
         }
     }
 
-    pub(super) async fn batch_view(&self, batch_no: u32) -> Result<Option<BatchView>, UserError> {
+    pub(super) async fn batch_view(&self, batch_no: u32) -> Result<Option<BatchView>, Rejection> {
         let open = self.views.open_batch();
         if batch_no == open.batch_no {
             return Ok(Some(open));
@@ -66,7 +66,7 @@ impl Handle {
         &self,
         before: Option<u32>,
         limit: usize,
-    ) -> Result<Vec<BatchView>, UserError> {
+    ) -> Result<Vec<BatchView>, Rejection> {
         let open = self.views.open_batch();
         let before = before.unwrap_or(u32::MAX);
         let (below, mut views) =
@@ -81,7 +81,7 @@ impl Handle {
 
     /// The promises of an operation as they were given out. Where a death came between the commit and the signatures, or
     /// they are on their way to the store, they are signed now; the same promise has the same signature (RFC 6979).
-    pub(super) async fn kept_promises(&self, id: OperationId) -> Result<Vec<PromiseView>, UserError> {
+    pub(super) async fn kept_promises(&self, id: OperationId) -> Result<Vec<PromiseView>, Rejection> {
         let Some(kept) = read(self.history.promises(id).await)? else { return Ok(Vec::new()) };
         let unsigned = kept.promised.iter().map(|promised| PromiseView {
             operation_id: id.0,
@@ -107,13 +107,13 @@ impl Handle {
     }
 
     /// Signs the promises of an operation that is durable, and has the signatures kept.
-    pub(super) async fn promised(&self, view: OperationView) -> Result<OperationView, UserError> {
-        let Some(id) = OperationId::parse(&view.id) else { return Err(refusal::unavailable()) };
+    pub(super) async fn promised(&self, view: OperationView) -> Result<OperationView, Rejection> {
+        let Some(id) = OperationId::parse(&view.id) else { return Err(Rejection::Unavailable) };
         let promises = self.sign(id, view.promises).await?;
         Ok(OperationView { promises, ..view })
     }
 
-    async fn sign(&self, id: OperationId, promises: Vec<PromiseView>) -> Result<Vec<PromiseView>, UserError> {
+    async fn sign(&self, id: OperationId, promises: Vec<PromiseView>) -> Result<Vec<PromiseView>, Rejection> {
         if promises.is_empty() {
             return Ok(promises);
         }
@@ -152,16 +152,16 @@ impl Handle {
     pub(super) async fn submitted_before(
         &self,
         request: &SubmitRequest,
-    ) -> Option<Result<OperationView, UserError>> {
+    ) -> Option<Result<OperationView, Rejection>> {
         if let Err(refused) = check_idempotency_key(&request.idempotency_key) {
             return Some(Err(refused));
         }
         let known = self.views.remembered(request.sender, &request.idempotency_key)?;
         let Remembered { request_hash, operation: Some(id) } = known else {
-            return Some(Err(refusal::idempotency_conflict()));
+            return Some(Err(Rejection::IdempotencyConflict));
         };
         if request_hash != request.hash() {
-            return Some(Err(refusal::idempotency_conflict()));
+            return Some(Err(Rejection::IdempotencyConflict));
         }
         let id = OperationId(id);
         // While the history does not answer, the loop does: the request goes the long way.

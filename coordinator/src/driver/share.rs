@@ -6,10 +6,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use sequencer::{
-    refusal::{self, UserError},
-    state::State,
-};
+use sequencer::{rejection::Rejection, state::State};
 use tokio::sync::Semaphore;
 
 use super::handle::Link;
@@ -38,14 +35,14 @@ impl Share {
         &self,
         link: &Link,
         question: impl FnOnce(&State) -> T + Send + 'static,
-    ) -> Result<T, UserError> {
-        let _place = self.waiting.try_acquire().map_err(|_| refusal::busy_reading())?;
-        let turn = Arc::clone(&self.turn).acquire_owned().await.map_err(|_| refusal::unavailable())?;
+    ) -> Result<T, Rejection> {
+        let _place = self.waiting.try_acquire().map_err(|_| Rejection::BusyReading)?;
+        let turn = Arc::clone(&self.turn).acquire_owned().await.map_err(|_| Rejection::Unavailable)?;
         let asked = link.ask(move |state| {
             let begun = Instant::now();
             (question(state), begun.elapsed())
         });
-        let (answer, took) = asked.await.ok_or_else(refusal::unavailable)?;
+        let (answer, took) = asked.await.ok_or(Rejection::Unavailable)?;
         cost::charge(took);
         tokio::spawn(async move {
             tokio::time::sleep(took * (SHARE - 1)).await;

@@ -16,7 +16,7 @@ use queue::{
     memory::{Limits, MemoryQueue},
 };
 use sequencer::{
-    refusal::UserError,
+    rejection::Rejection,
     state::rows::{Checkpoint, Line, Row},
     testkit::Holder,
 };
@@ -235,7 +235,7 @@ async fn send(
     to: &Holder,
     amount: u64,
     key: &str,
-) -> Result<OperationView, UserError> {
+) -> Result<OperationView, Rejection> {
     let ask = PrepareSend {
         sender: from.owner,
         recipient: to.owner,
@@ -460,7 +460,7 @@ async fn a_failed_commit_answers_nobody_with_success_and_nothing_of_it_stays() {
     settle(&handle).await;
     broken.store(true, Ordering::Release);
     let refused = send(&handle, &alice, &bob, 100, "k").await.unwrap_err();
-    assert_eq!((refused.code, refused.retryable), ("UNAVAILABLE", true));
+    assert_eq!((refused.code(), refused.retryable()), ("UNAVAILABLE", true));
     broken.store(false, Ordering::Release);
     assert_eq!(handle.account(bob.owner).await.balances.accepted, 0);
     eventually("it is taken again", async || send(&handle, &alice, &bob, 100, "k").await.is_ok()).await;
@@ -480,7 +480,7 @@ async fn draining_refuses_new_operations_and_seals_what_is_open() {
     handle.drain().await;
     assert!(operation(&handle, &sent.id).await.stage >= Stage::Sealed);
     let refused = send(&handle, &alice, &bob, 100, "k2").await.unwrap_err();
-    assert_eq!((refused.code, refused.retryable), ("DRAINING", true));
+    assert_eq!((refused.code(), refused.retryable()), ("DRAINING", true));
     handle.shutdown().await;
 }
 
@@ -490,7 +490,7 @@ async fn keys_are_registered_only_by_their_owner_at_the_current_epoch() {
     let handle = world.start(folder.path()).await;
     let (alice, bob) = people();
     let code = async |entry, key: &str| {
-        handle.register_key(entry, key.to_owned()).await.map(|_| ()).map_err(|error| error.code)
+        handle.register_key(entry, key.to_owned()).await.map(|_| ()).map_err(|error| error.code())
     };
     let mut foreign = alice.entry(0);
     foreign.owner = bob.owner;

@@ -13,7 +13,7 @@ use circuits::{
 use protocol::{Address, Draft, PrepareSend, PrepareWithdraw};
 use sequencer::{
     ledger::{Verified, directory::vault},
-    refusal::UserError,
+    rejection::Rejection,
     state::event::KeyRegistered,
 };
 use sha2::{Digest, Sha256};
@@ -55,8 +55,8 @@ enum Ask {
 }
 
 enum Wait {
-    Submit(Receiver<Result<OperationView, UserError>>),
-    Register(Receiver<Result<(), UserError>>),
+    Submit(Receiver<Result<OperationView, Rejection>>),
+    Register(Receiver<Result<(), Rejection>>),
 }
 
 struct Call {
@@ -244,7 +244,7 @@ impl User {
         &mut self,
         at: usize,
         leads: bool,
-        answer: Result<Option<OperationView>, UserError>,
+        answer: Result<Option<OperationView>, Rejection>,
         world: &mut World,
     ) {
         let owner = self.person.owner;
@@ -270,10 +270,10 @@ impl User {
                     Ask::Submit(verified) => verified.idempotency_key.clone(),
                     Ask::Register(entry) => entry.idempotency_key.clone(),
                 };
-                world.say(|| format!("{text} of {} is refused: {}", owner[0], refused.code));
-                world.seen.clock_refusals += u64::from(refused.code == "CLOCK");
-                world.seen.no_capacity += u64::from(refused.code == "BUSY");
-                if refused.retryable {
+                world.say(|| format!("{text} of {} is refused: {}", owner[0], refused.code()));
+                world.seen.clock_refusals += u64::from(refused.code() == "CLOCK");
+                world.seen.no_capacity += u64::from(refused.code() == "BUSY");
+                if refused.retryable() {
                     return;
                 }
                 // Who does not lead may know too little.
@@ -282,7 +282,7 @@ impl User {
                     let same = known.is_some_and(|known| known.request_hash == verified.request_hash);
                     if same {
                         world.breaks(|| {
-                            format!("{text} of {} is durable and refused: {}", owner[0], refused.code)
+                            format!("{text} of {} is durable and refused: {}", owner[0], refused.code())
                         });
                     }
                 }

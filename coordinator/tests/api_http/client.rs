@@ -117,7 +117,7 @@ async fn errors_carry_their_code() {
     let draft = client.prepare_send(&payment(12)).await.unwrap();
     let wrong = alice_key().sign(&domain());
     let wrong = draft.signed("key", &[eddsa::Signature { s: wrong.s, r8: wrong.r8 }]);
-    assert_eq!(client.send(&wrong).await.unwrap_err().code(), "BAD_SIGNATURE");
+    assert_eq!(client.send(&wrong).await.unwrap_err().code(), "INVALID_SIGNATURE");
     assert!(api.is_unchanged());
     let mut limited = None;
     for _ in 0..10 {

@@ -71,16 +71,6 @@ pub struct Double {
     pub carded_left: AtomicBool,
 }
 
-fn refuse<T>(code: &'static str, path: Vec<&'static str>) -> Result<T, UserError> {
-    Err(UserError {
-        code,
-        message: format!("refused with {code}; do something else"),
-        path,
-        retryable: false,
-        retry_after: None,
-    })
-}
-
 fn range(place: usize) -> CoinRange {
     CoinRange::new(LEAVES[place].1, LEAVES[place].2).unwrap()
 }
@@ -186,17 +176,17 @@ impl Double {
         recipient: Option<Address>,
         amount: u64,
         vault: bool,
-    ) -> Result<Draft, UserError> {
+    ) -> Result<Draft, Rejection> {
         let place = match amount {
             1..=100 => 0,
-            _ => return refuse("INSUFFICIENT_BALANCE", vec!["input", "amount"]),
+            _ => return Err(Rejection::InsufficientBalance { amount, available: 100, locked: 0 }),
         };
         let entry = recipient.filter(|recipient| *recipient == BOB).map(|_| bob_entry());
         let recipient_account = match (recipient, &entry) {
             (None, _) => Fr::from(0),
             (Some(owner), Some(entry)) => leaf::account(&owner, &leaf::key_hash(&entry.key)),
             (Some(owner), None) if vault => leaf::account(&owner, &Fr::from(0)),
-            _ => return refuse("NO_DIRECTORY_ENTRY", vec!["input", "recipient"]),
+            _ => return Err(Rejection::RecipientNotRegistered),
         };
         let range = range(place);
         let message = Message {
@@ -290,7 +280,7 @@ impl Service for Double {
         (owner == BOB).then(bob_entry)
     }
 
-    async fn operation(&self, id: OperationId) -> Result<Option<OperationView>, UserError> {
+    async fn operation(&self, id: OperationId) -> Result<Option<OperationView>, Rejection> {
         let id = id.to_string();
         Ok((1..=OPERATIONS).map(operation_id).any(|known| known == id).then(|| operation(&id)))
     }
@@ -300,7 +290,7 @@ impl Service for Double {
         list: ListOf,
         after: Option<OperationId>,
         limit: usize,
-    ) -> Result<Option<Vec<OperationView>>, UserError> {
+    ) -> Result<Option<Vec<OperationView>>, Rejection> {
         let ids: Vec<String> = match list {
             ListOf::Address(ALICE) => (1..=OPERATIONS).map(operation_id).collect(),
             ListOf::Address(_) => Vec::new(),
@@ -316,16 +306,16 @@ impl Service for Double {
         Ok(Some(ids[begin..].iter().take(limit).map(|id| operation(id)).collect()))
     }
 
-    async fn promises(&self, id: OperationId) -> Result<Vec<PromiseView>, UserError> {
+    async fn promises(&self, id: OperationId) -> Result<Vec<PromiseView>, Rejection> {
         self.promises_asked.fetch_add(1, Ordering::SeqCst);
         Ok(promises(id))
     }
 
-    async fn batch(&self, batch_no: u32) -> Result<Option<BatchView>, UserError> {
+    async fn batch(&self, batch_no: u32) -> Result<Option<BatchView>, Rejection> {
         Ok((1..=NEWEST_BATCH).contains(&batch_no).then(|| batch(batch_no)))
     }
 
-    async fn batches(&self, before: Option<u32>, limit: usize) -> Result<Vec<BatchView>, UserError> {
+    async fn batches(&self, before: Option<u32>, limit: usize) -> Result<Vec<BatchView>, Rejection> {
         let below = before.unwrap_or(NEWEST_BATCH + 1).min(NEWEST_BATCH + 1);
         Ok((1..below).rev().take(limit).map(batch).collect())
     }
@@ -349,9 +339,9 @@ impl Service for Double {
         vec![worker("a-plain"), second, worker("c-plain")]
     }
 
-    async fn ownership_proof(&self, index: u64, batch_no: Option<u32>) -> Result<OwnershipProof, UserError> {
+    async fn ownership_proof(&self, index: u64, batch_no: Option<u32>) -> Result<OwnershipProof, Rejection> {
         if index != LEAVES[1].0 {
-            return refuse("LEAF_UNKNOWN", vec!["index"]);
+            return Err(Rejection::LeafEmpty { index, batch_no: batch_no.unwrap_or(5) });
         }
         Ok(OwnershipProof {
             batch_no: batch_no.unwrap_or(5),
@@ -366,18 +356,18 @@ impl Service for Double {
         })
     }
 
-    async fn prepare_send(&self, request: PrepareSend) -> Result<Draft, UserError> {
+    async fn prepare_send(&self, request: PrepareSend) -> Result<Draft, Rejection> {
         if request.sender != ALICE {
-            return refuse("UNKNOWN_SENDER", vec!["input", "sender"]);
+            return Err(Rejection::UnknownSender);
         }
         self.draft(SignedKind::Send, Some(request.recipient), request.amount, request.allow_vault)
     }
 
-    async fn prepare_withdraw(&self, request: PrepareWithdraw) -> Result<Draft, UserError> {
+    async fn prepare_withdraw(&self, request: PrepareWithdraw) -> Result<Draft, Rejection> {
         self.draft(SignedKind::Withdraw, None, request.amount, false)
     }
 
-    async fn submit(&self, request: SubmitRequest) -> Result<OperationView, UserError> {
+    async fn submit(&self, request: SubmitRequest) -> Result<OperationView, Rejection> {
         for spend in &request.spends {
             let account = leaf::account(&request.sender, &leaf::key_hash(&spend.key));
             let message = Message {
@@ -389,16 +379,15 @@ impl Service for Double {
                 valid_until: request.valid_until,
                 recipient: request.recipient_account,
             };
-            if eddsa::verify(&spend.key, &message.hash(), &spend.signature).is_err() {
-                return refuse("BAD_SIGNATURE", vec!["input", "spends"]);
-            }
+            eddsa::verify(&spend.key, &message.hash(), &spend.signature)
+                .map_err(|error| Rejection::BadSignature { index: spend.index, error })?;
         }
         self.submitted.lock().unwrap().push(request);
         let promises = promises(OperationId([1; 32]));
         Ok(OperationView { promises, ..operation(&operation_id(1)) })
     }
 
-    async fn register_key(&self, entry: DirectoryEntry, _: String) -> Result<DirectoryEntry, UserError> {
+    async fn register_key(&self, entry: DirectoryEntry, _: String) -> Result<DirectoryEntry, Rejection> {
         self.registered.lock().unwrap().push(entry.clone());
         Ok(entry)
     }

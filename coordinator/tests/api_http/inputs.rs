@@ -166,9 +166,9 @@ async fn a_spend_outside_its_bounds_is_refused_by_name_and_changes_nothing() {
         ),
         ("/idempotencyKey", json!("a b"), "IDEMPOTENCY_KEY_INVALID", json!(["input", "idempotencyKey"])),
         // What only the service can know comes through as it says it.
-        ("/validUntil", json!(51), "BAD_SIGNATURE", json!(["input", "spends"])),
-        ("/sender", json!(hex(&BOB)), "BAD_SIGNATURE", json!(["input", "spends"])),
-        ("/leaves/0/split", json!("13"), "BAD_SIGNATURE", json!(["input", "spends"])),
+        ("/validUntil", json!(51), "INVALID_SIGNATURE", json!(["input", "leaves"])),
+        ("/sender", json!(hex(&BOB)), "INVALID_SIGNATURE", json!(["input", "leaves"])),
+        ("/leaves/0/split", json!("13"), "INVALID_SIGNATURE", json!(["input", "leaves"])),
     ];
     for (place, value, code, path) in cases {
         let mut input = good.clone();
@@ -241,11 +241,11 @@ async fn refusals_of_the_service_come_through_with_code_and_path() {
     let unknown = api.ask(PREPARE, prepare(BOB, ALICE, false)).await;
     assert_user_error(&unknown, "prepareSend", "UNKNOWN_SENDER", json!(["input", "sender"]));
     let no_entry = api.ask(PREPARE, prepare(ALICE, stranger, false)).await;
-    assert_user_error(&no_entry, "prepareSend", "NO_DIRECTORY_ENTRY", json!(["input", "recipient"]));
+    assert_user_error(&no_entry, "prepareSend", "RECIPIENT_NOT_REGISTERED", json!(["input", "recipient"]));
     let vault = api.ask(PREPARE, prepare(ALICE, stranger, true)).await;
     assert!(vault.data()["prepareSend"]["draft"].is_object());
     let proof = "query($i: BigInt!) { ownershipProof(index: $i) { proof { root } userErrors { code message path } } }";
-    for (index, code) in [("6", "LEAF_UNKNOWN"), ("68719476736", "INDEX_OUT_OF_RANGE")] {
+    for (index, code) in [("6", "LEAF_EMPTY"), ("68719476736", "INDEX_OUT_OF_RANGE")] {
         let answer = api.ask(proof, json!({ "i": index })).await;
         assert_user_error(&answer, "ownershipProof", code, json!(["index"]));
     }

@@ -12,7 +12,7 @@
 //! | [`farm`] | who proves what |
 //! | [`settlement`] | from a proven batch to a final one |
 //! | [`state`] | the cores as one, moved by the event log |
-//! | [`refusal`] | every refusal a caller can meet |
+//! | [`rejection`] | every reason for which a request is turned down |
 //! | [`rules`] | what they go by |
 //! | [`parallel`] | work that the caller may run on several threads |
 //! | [`layered`] | a map whose old part comes from a snapshot |
@@ -23,7 +23,7 @@ pub mod farm;
 pub mod layered;
 pub mod ledger;
 pub mod parallel;
-pub mod refusal;
+pub mod rejection;
 pub mod rules;
 pub mod settlement;
 pub mod state;

@@ -25,7 +25,7 @@ use crate::{
     farm::{CapacityRules, FarmRecord, FarmRules, Scale},
     ledger::{Limits, Unremembered, accept::verify},
     parallel::Parallel,
-    refusal::UserError,
+    rejection::Rejection,
     rules::Rules,
     settlement::SettlementRules,
     state::{
@@ -200,13 +200,13 @@ impl Bench {
         self.state.seal_due(self.now, &mut self.log).unwrap();
     }
 
-    pub fn submit(&mut self, request: SubmitRequest) -> Result<OperationId, UserError> {
+    pub fn submit(&mut self, request: SubmitRequest) -> Result<OperationId, Rejection> {
         let verified = verify(&domain_word(), &self.state.rules().limits, &Unremembered, request)?;
         self.state.submit(&verified, None, self.now, &mut self.log).unwrap()
     }
 
     /// Prepares, signs and submits a send.
-    pub fn send(&mut self, from: &Holder, to: &Holder, amount: u64) -> Result<OperationId, UserError> {
+    pub fn send(&mut self, from: &Holder, to: &Holder, amount: u64) -> Result<OperationId, Rejection> {
         let draft = self.state.prepare_send(&protocol::PrepareSend {
             sender: from.owner,
             recipient: to.owner,
@@ -218,7 +218,7 @@ impl Bench {
         self.submit(from.sign(&draft, &format!("send {}", self.keys)))
     }
 
-    pub fn withdraw(&mut self, from: &Holder, amount: u64) -> Result<OperationId, UserError> {
+    pub fn withdraw(&mut self, from: &Holder, amount: u64) -> Result<OperationId, Rejection> {
         let draft = self.state.prepare_withdraw(&protocol::PrepareWithdraw {
             sender: from.owner,
             amount,

@@ -236,7 +236,7 @@ impl Scene {
                     for request in own {
                         handle.submit(request).await?;
                     }
-                    Ok::<_, sequencer::refusal::UserError>(())
+                    Ok::<_, sequencer::rejection::Rejection>(())
                 })
             })
             .collect();
@@ -257,7 +257,7 @@ impl Scene {
             let handle = Arc::clone(&self.handle);
             tasks.push(tokio::spawn(async move {
                 handle.submit(request).await?;
-                Ok::<_, sequencer::refusal::UserError>(due.elapsed())
+                Ok::<_, sequencer::rejection::Rejection>(due.elapsed())
             }));
         }
         let mut latencies = Vec::with_capacity(tasks.len());

@@ -1,8 +1,7 @@
 //! Refusals: business errors inside a payload, and errors of the request itself.
 
 use async_graphql::{Error, ErrorExtensions, SimpleObject};
-
-use crate::service;
+use sequencer::rejection::Rejection;
 
 /// A refusal that the caller can act on. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, SimpleObject)]
@@ -32,19 +31,68 @@ impl UserError {
     }
 }
 
-impl From<service::UserError> for UserError {
-    fn from(error: service::UserError) -> Self {
-        let path = error.path.into_iter().map(str::to_owned).collect();
-        let retry_after = error.retry_after.map(|wait| i32::try_from(wait.as_secs()).unwrap_or(i32::MAX));
-        let code = error.code.to_owned();
-        Self { code, message: error.message, path, retryable: error.retryable, retry_after }
+impl From<Rejection> for UserError {
+    fn from(rejection: Rejection) -> Self {
+        let retry_after =
+            rejection.retry_after().map(|wait| i32::try_from(wait.as_secs()).unwrap_or(i32::MAX));
+        Self {
+            code: rejection.code().to_owned(),
+            message: rejection.to_string(),
+            path: path(&rejection).iter().map(|part| (*part).to_owned()).collect(),
+            retryable: rejection.retryable(),
+            retry_after,
+        }
+    }
+}
+
+/// The argument that a rejection concerns.
+fn path(rejection: &Rejection) -> &'static [&'static str] {
+    use Rejection as R;
+    match rejection {
+        R::UnknownSender | R::OwnerZero | R::QuotaExceeded { .. } => &["input", "sender"],
+        R::AmountZero
+        | R::AmountTooSmall { .. }
+        | R::InsufficientBalance { .. }
+        | R::TooManyLeaves { .. } => &["input", "amount"],
+        R::RecipientNotRegistered | R::RecipientMissing | R::RecipientZero => &["input", "recipient"],
+        R::RecipientAccountMismatch => &["input", "recipientAccount"],
+        R::NoLeaves
+        | R::LeafTwice { .. }
+        | R::OperationTooLarge { .. }
+        | R::LeafNotFound { .. }
+        | R::LeafNotOwned { .. }
+        | R::LeafChanged { .. }
+        | R::LeafNotSpendableYet { .. }
+        | R::SplitOutside { .. }
+        | R::BadSignature { .. } => &["input", "leaves"],
+        R::Expired { .. } => &["input", "validUntil"],
+        R::TreeFull | R::ValueRefused => &["input"],
+        R::IdempotencyConflict | R::IdempotencyKeyInvalid { .. } => &["input", "idempotencyKey"],
+        R::InvalidKey { .. } => &["input", "key"],
+        R::InvalidEntrySignature => &["input", "signature"],
+        R::KeyEpochStale { .. } => &["input", "keyEpoch"],
+        R::BatchNotAvailable { .. } | R::NothingProven => &["batchNo"],
+        R::LeafEmpty { .. } | R::KeyHashUnknown { .. } => &["index"],
+        R::Draining
+        | R::Paused
+        | R::Halted { .. }
+        | R::Clock { .. }
+        | R::Busy
+        | R::NoWorker { .. }
+        | R::Backlog { .. }
+        | R::BusyReading
+        | R::HistoryUnavailable
+        | R::Unavailable
+        | R::StoreTakesNothing
+        | R::ChainUnavailable => &[],
     }
 }
 
 /// A question that is not answered is an error of its field, with the code of the refusal.
-pub fn asked<T>(answer: Result<T, service::UserError>) -> async_graphql::Result<T> {
-    answer.map_err(|refused| {
-        Error::new(refused.message).extend_with(|_, extensions| extensions.set("code", refused.code))
+pub fn asked<T>(answer: Result<T, Rejection>) -> async_graphql::Result<T> {
+    answer.map_err(|rejection| {
+        Error::new(rejection.to_string())
+            .extend_with(|_, extensions| extensions.set("code", rejection.code()))
     })
 }
 

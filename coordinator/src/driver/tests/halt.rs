@@ -3,7 +3,7 @@
 use super::*;
 use crate::driver::tests::operators::Admin;
 
-async fn refusal(handle: &Handle, from: &Holder, to: &Holder, key: &str) -> UserError {
+async fn refusal(handle: &Handle, from: &Holder, to: &Holder, key: &str) -> Rejection {
     send(handle, from, to, 100, key).await.unwrap_err()
 }
 
@@ -18,8 +18,8 @@ async fn until_it_goes_on(handle: &Handle) {
 /// Refuses sends as halted, is not ready, says why, and answers reads.
 async fn check_halted(handle: &Handle, (alice, bob): (&Holder, &Holder), key: &str, why: &str) {
     let refused = refusal(handle, alice, bob, key).await;
-    assert_eq!((refused.code, refused.retryable), ("HALTED", false));
-    assert!(refused.message.contains(why), "{}", refused.message);
+    assert_eq!((refused.code(), refused.retryable()), ("HALTED", false));
+    assert!(refused.to_string().contains(why), "{refused}");
     assert!(handle.ready().await.unwrap_err().contains(why));
     assert!(handle.overview().await.unwrap().alarms.iter().any(|alarm| alarm.contains(why)));
     assert!(handle.account(alice.owner).await.balances.accepted > 0);
@@ -49,14 +49,14 @@ async fn a_contract_that_refuses_batches_stops_new_promises_until_it_takes_them(
         valid_until: None,
     };
     let draft = handle.prepare_send(ask).await.unwrap();
-    assert_eq!(handle.submit(alice.sign(&draft, "fresh")).await.unwrap_err().code, "HALTED");
+    assert_eq!(handle.submit(alice.sign(&draft, "fresh")).await.unwrap_err().code(), "HALTED");
     assert_eq!(promises(&handle, &accepted.id).await.len(), 1);
 
     // A restart does not forget it.
     handle.shutdown().await;
     drop(handle);
     let handle = world.start(folder.path()).await;
-    assert_eq!(refusal(&handle, &alice, &bob, "after").await.code, "HALTED");
+    assert_eq!(refusal(&handle, &alice, &bob, "after").await.code(), "HALTED");
     world.chain.refuse(None);
     until_it_goes_on(&handle).await;
     send(&handle, &alice, &bob, 100, "at last").await.unwrap();

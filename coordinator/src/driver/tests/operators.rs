@@ -86,7 +86,7 @@ async fn operators_pause_and_resume_and_a_pause_survives_a_restart() {
     let handle = world.start(folder.path()).await;
     let admin = Admin::over(&handle, folder.path());
     let refused = send(&handle, &alice, &bob, 100, "s").await.unwrap_err();
-    assert_eq!((refused.code, refused.retryable), ("PAUSED", true));
+    assert_eq!((refused.code(), refused.retryable()), ("PAUSED", true));
     assert_eq!(admin.ask("{ status { paused } }").await["status"]["paused"], true);
     admin.ask("mutation { resume { status { paused } } }").await;
     send(&handle, &alice, &bob, 100, "s").await.unwrap();

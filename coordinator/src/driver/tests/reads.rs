@@ -226,7 +226,7 @@ async fn a_repeat_is_answered_and_a_conflict_refused_before_anything_is_verified
     // Signatures of another payment are garbage here, and the request is another one.
     let mut forged = request.clone();
     forged.spends[0].signature.s = -forged.spends[0].signature.s;
-    let code = |refused: Result<OperationView, UserError>| refused.unwrap_err().code;
+    let code = |refused: Result<OperationView, Rejection>| refused.unwrap_err().code();
     assert_eq!(code(handle.submit(forged.clone()).await), "IDEMPOTENCY_CONFLICT");
     forged.idempotency_key = "other".to_owned();
     assert_eq!(code(handle.submit(forged.clone()).await), "INVALID_SIGNATURE");

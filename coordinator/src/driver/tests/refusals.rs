@@ -27,13 +27,13 @@ async fn a_full_disk_refuses_requests_at_once_and_heals_when_there_is_room() {
         }
         assert!(accepted < 5_000, "the disk never was full");
     };
-    assert_eq!((refused.code, refused.retryable), ("UNAVAILABLE", true));
+    assert_eq!((refused.code(), refused.retryable()), ("UNAVAILABLE", true));
     assert!(handle.ready().await.unwrap_err().contains("PM-STORE-009"));
     // Nobody waits, and what is there can be read.
     let began = Instant::now();
     for number in 0..50 {
         let refused = send(&handle, &alice, &bob, 10, &format!("during {number}")).await.unwrap_err();
-        assert_eq!(refused.code, "UNAVAILABLE");
+        assert_eq!(refused.code(), "UNAVAILABLE");
     }
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(handle.account(bob.owner).await.balances.accepted, 10 * accepted);
@@ -118,7 +118,7 @@ async fn of_a_round_with_a_refused_value_only_that_request_fails() {
     let answers = futures::future::join_all(sends).await;
     for (number, answer) in answers.into_iter().enumerate() {
         match (number, answer) {
-            (3, Err(error)) => assert_eq!((error.code, error.retryable), ("VALUE_REFUSED", false)),
+            (3, Err(error)) => assert_eq!((error.code(), error.retryable()), ("VALUE_REFUSED", false)),
             (3, Ok(_)) => panic!("the poison was taken"),
             (_, answer) => drop(answer.unwrap()),
         }

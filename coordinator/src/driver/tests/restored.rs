@@ -222,7 +222,7 @@ async fn a_leader_whose_database_goes_back_under_it_stops() {
         let (alice, bob) = people();
         if writes {
             let refused = send(&handle, &alice, &bob, 100, "into the older one").await.unwrap_err();
-            assert_eq!(refused.code, "UNAVAILABLE");
+            assert_eq!(refused.code(), "UNAVAILABLE");
         }
         let reason = handle.ended().await.unwrap();
         assert!(reason.contains("PM-START-007"), "{reason}");

@@ -14,7 +14,7 @@ use circuits::{
 use protocol::{Address, Placement, SubmitRequest};
 
 use super::{Leaf, Ledger, Quota, key_hashes::KeyHashes};
-use crate::refusal::{self, UserError};
+use crate::rejection::Rejection;
 
 /// Longest idempotency key in bytes.
 pub const MAX_IDEMPOTENCY_KEY: usize = 128;
@@ -64,27 +64,27 @@ pub fn verify(
     limits: &Limits,
     keys: &impl KeyHashes,
     request: SubmitRequest,
-) -> Result<Verified, UserError> {
+) -> Result<Verified, Rejection> {
     check_idempotency_key(&request.idempotency_key)?;
     let request_hash = request.hash();
     let SubmitRequest { idempotency_key, kind, sender, recipient, recipient_account, valid_until, spends } =
         request;
     match (kind, recipient) {
-        (SignedKind::Send, Some(recipient)) if recipient == [0; 20] => return Err(refusal::recipient_zero()),
+        (SignedKind::Send, Some(recipient)) if recipient == [0; 20] => return Err(Rejection::RecipientZero),
         (SignedKind::Send, None) | (SignedKind::Withdraw, Some(_)) => {
-            return Err(refusal::recipient_missing());
+            return Err(Rejection::RecipientMissing);
         }
         (SignedKind::Withdraw, None) if recipient_account != Fr::default() => {
-            return Err(refusal::recipient_account_mismatch());
+            return Err(Rejection::RecipientAccountMismatch);
         }
-        (SignedKind::Withdraw, None) if sender == [0; 20] => return Err(refusal::owner_zero()),
+        (SignedKind::Withdraw, None) if sender == [0; 20] => return Err(Rejection::OwnerZero),
         _ => {}
     }
     if spends.is_empty() {
-        return Err(refusal::no_leaves());
+        return Err(Rejection::NoLeaves);
     }
     if spends.len() > limits.max_leaves {
-        return Err(refusal::operation_too_large(spends.len(), limits.max_leaves));
+        return Err(Rejection::OperationTooLarge { given: spends.len(), most: limits.max_leaves });
     }
     let mut seen = HashSet::new();
     let spends = spends
@@ -92,14 +92,14 @@ pub fn verify(
         .map(|spend| {
             let index = spend.index;
             if !seen.insert(index) {
-                return Err(refusal::leaf_twice(index));
+                return Err(Rejection::LeafTwice { index });
             }
             if index >= CAPACITY {
-                return Err(refusal::leaf_not_found(index));
+                return Err(Rejection::LeafNotFound { index });
             }
             if spend.range.split_at(spend.split).is_none() {
                 let (low, high) = (spend.range.low(), spend.range.high());
-                return Err(refusal::split_outside(index, spend.split, low, high));
+                return Err(Rejection::SplitOutside { index, split: spend.split, low, high });
             }
             let signed = SignedSpend {
                 kind,
@@ -118,7 +118,7 @@ pub fn verify(
             signed.verify_signature_with(domain, &known.key, &hashes).map_err(refused)?;
             Ok((signed, hashes))
         })
-        .collect::<Result<Vec<_>, UserError>>()?;
+        .collect::<Result<Vec<_>, Rejection>>()?;
     let (spends, hashes) = spends.into_iter().unzip();
     let vault = recipient.map_or_else(Fr::default, |recipient| keys.vault(&recipient));
     Ok(Verified { idempotency_key, request_hash, kind, sender, recipient, vault, spends, hashes })
@@ -126,21 +126,25 @@ pub fn verify(
 
 /// # Errors
 /// A refusal for an empty or overlong key, and for one that no store takes.
-pub fn check_idempotency_key(key: &str) -> Result<(), UserError> {
+pub fn check_idempotency_key(key: &str) -> Result<(), Rejection> {
     if key.is_empty() || key.len() > MAX_IDEMPOTENCY_KEY || key.contains('\0') {
-        return Err(refusal::idempotency_key(MAX_IDEMPOTENCY_KEY));
+        return Err(Rejection::IdempotencyKeyInvalid { most: MAX_IDEMPOTENCY_KEY });
     }
     Ok(())
 }
 
-fn slot_refusal(index: u64, error: &SlotError) -> UserError {
+fn slot_refusal(index: u64, error: &SlotError) -> Rejection {
     match error {
-        SlotError::SplitOutside { split, low, high } => refusal::split_outside(index, *split, *low, *high),
-        SlotError::NotOlder { .. } => refusal::leaf_not_spendable_yet(index),
-        SlotError::Expired { valid_until, batch_no } => refusal::expired(*valid_until, *batch_no),
-        SlotError::WithdrawalWithRecipient => refusal::recipient_account_mismatch(),
-        SlotError::NoOwner => refusal::owner_zero(),
-        SlotError::Signature(error) => refusal::bad_signature(index, error),
+        SlotError::SplitOutside { split, low, high } => {
+            Rejection::SplitOutside { index, split: *split, low: *low, high: *high }
+        }
+        SlotError::NotOlder { .. } => Rejection::LeafNotSpendableYet { index },
+        SlotError::Expired { valid_until, batch_no } => {
+            Rejection::Expired { valid_until: *valid_until, batch_no: *batch_no }
+        }
+        SlotError::WithdrawalWithRecipient => Rejection::RecipientAccountMismatch,
+        SlotError::NoOwner => Rejection::OwnerZero,
+        SlotError::Signature(error) => Rejection::BadSignature { index, error: *error },
     }
 }
 
@@ -157,13 +161,13 @@ impl Ledger {
         domain: Fr,
         at: Placement,
         now: u64,
-    ) -> Result<Vec<SlotEffect>, UserError> {
+    ) -> Result<Vec<SlotEffect>, Rejection> {
         let most = limits.max_leaves;
         if operation.spends.len() > most {
-            return Err(refusal::operation_too_large(operation.spends.len(), most));
+            return Err(Rejection::OperationTooLarge { given: operation.spends.len(), most });
         }
         if !self.knows(&operation.sender) {
-            return Err(refusal::unknown_sender());
+            return Err(Rejection::UnknownSender);
         }
         if operation.kind == SignedKind::Send {
             self.check_send(operation, limits, at)?;
@@ -174,12 +178,12 @@ impl Ledger {
             .zip(&operation.hashes)
             .enumerate()
             .map(|(i, (spend, hashes))| {
-                let held = self.leaf(spend.index).ok_or_else(|| refusal::leaf_not_found(spend.index))?;
+                let held = self.leaf(spend.index).ok_or(Rejection::LeafNotFound { index: spend.index })?;
                 if held.owner != spend.owner || held.account != hashes.account {
-                    return Err(refusal::leaf_not_owned(spend.index));
+                    return Err(Rejection::LeafNotOwned { index: spend.index });
                 }
                 if held.range != spend.range {
-                    return Err(refusal::leaf_changed(spend.index));
+                    return Err(Rejection::LeafChanged { index: spend.index });
                 }
                 let context = SlotContext { domain, batch_no: at.batch_no, place: at.place + i as u64 };
                 spend.effect_with(&context, hashes).map_err(|error| slot_refusal(spend.index, &error))
@@ -189,27 +193,23 @@ impl Ledger {
         if used.saturating_add(operation.spends.len() as u32) > limits.quota {
             let window = limits.quota_window_ms.max(1);
             let left = Duration::from_millis(window - now % window);
-            return Err(refusal::quota_exceeded(limits.quota, window / 1000, left));
+            return Err(Rejection::QuotaExceeded { most: limits.quota, window_s: window / 1000, left });
         }
         Ok(effects)
     }
 
-    fn check_send(&self, operation: &Verified, limits: &Limits, at: Placement) -> Result<(), UserError> {
+    fn check_send(&self, operation: &Verified, limits: &Limits, at: Placement) -> Result<(), Rejection> {
         if at.place > LAST_SEND_PLACE {
-            return Err(refusal::tree_full());
+            return Err(Rejection::TreeFull);
         }
         let amount: u128 = operation.spends.iter().map(|s| u128::from(s.split - s.range.low() + 1)).sum();
         if amount < u128::from(limits.min_amount) {
-            return Err(refusal::amount_too_small(limits.min_amount));
+            return Err(Rejection::AmountTooSmall { least: limits.min_amount });
         }
-        let Some(recipient) = operation.recipient else { return Err(refusal::recipient_missing()) };
+        let Some(recipient) = operation.recipient else { return Err(Rejection::RecipientMissing) };
         let paid = operation.spends.first().map(|spend| spend.recipient).unwrap_or_default();
         let registered = self.directory.entry(&recipient).is_some_and(|entry| entry.account == paid);
-        if registered || paid == operation.vault {
-            Ok(())
-        } else {
-            Err(refusal::recipient_account_mismatch())
-        }
+        if registered || paid == operation.vault { Ok(()) } else { Err(Rejection::RecipientAccountMismatch) }
     }
 
     fn quota_used(&self, sender: &Address, limits: &Limits, now: u64) -> u32 {

@@ -15,7 +15,7 @@ use super::{
     directory::{Registered, vault},
     select::{Shortage, select},
 };
-use crate::refusal::{self, UserError};
+use crate::rejection::Rejection;
 
 /// What a draft depends on beside the ledger.
 #[derive(Clone, Copy, Debug)]
@@ -38,22 +38,22 @@ pub trait Book {
 
     /// # Errors
     /// A refusal for the first rule that is broken.
-    fn prepare_send(&self, ask: &PrepareSend, limits: &Limits, at: &Outlook) -> Result<Draft, UserError> {
+    fn prepare_send(&self, ask: &PrepareSend, limits: &Limits, at: &Outlook) -> Result<Draft, Rejection> {
         if ask.amount == 0 {
-            return Err(refusal::amount_zero());
+            return Err(Rejection::AmountZero);
         }
         if ask.amount < limits.min_amount {
-            return Err(refusal::amount_too_small(limits.min_amount));
+            return Err(Rejection::AmountTooSmall { least: limits.min_amount });
         }
         if ask.recipient == [0; 20] {
-            return Err(refusal::recipient_zero());
+            return Err(Rejection::RecipientZero);
         }
         if at.open_start > LAST_SEND_PLACE {
-            return Err(refusal::tree_full());
+            return Err(Rejection::TreeFull);
         }
         let registered = self.registered(&ask.recipient);
         if registered.is_none() && !ask.allow_vault {
-            return Err(refusal::recipient_not_registered());
+            return Err(Rejection::RecipientNotRegistered);
         }
         let account =
             registered.as_ref().map_or_else(|| vault(&ask.recipient), |registered| registered.account);
@@ -71,12 +71,12 @@ pub trait Book {
         ask: &PrepareWithdraw,
         limits: &Limits,
         at: &Outlook,
-    ) -> Result<Draft, UserError> {
+    ) -> Result<Draft, Rejection> {
         if ask.amount == 0 {
-            return Err(refusal::amount_zero());
+            return Err(Rejection::AmountZero);
         }
         if ask.sender == [0; 20] {
-            return Err(refusal::owner_zero());
+            return Err(Rejection::OwnerZero);
         }
         self.draft(SignedKind::Withdraw, ask.sender, ask.amount, Fr::default(), ask.valid_until, limits, at)
     }
@@ -91,13 +91,13 @@ pub trait Book {
         valid_until: Option<u32>,
         limits: &Limits,
         at: &Outlook,
-    ) -> Result<Draft, UserError> {
+    ) -> Result<Draft, Rejection> {
         if !self.knows(&sender) {
-            return Err(refusal::unknown_sender());
+            return Err(Rejection::UnknownSender);
         }
         let valid_until = valid_until.unwrap_or_else(|| at.open_batch.saturating_add(at.valid_for));
         if valid_until < at.open_batch {
-            return Err(refusal::expired(valid_until, at.open_batch));
+            return Err(Rejection::Expired { valid_until, batch_no: at.open_batch });
         }
         let mut spendable = BTreeSet::new();
         let mut locked = 0u64;
@@ -110,8 +110,10 @@ pub trait Book {
             }
         }
         let picked = select(&spendable, amount, limits.max_leaves).map_err(|shortage| match shortage {
-            Shortage::Balance { available } => refusal::insufficient_balance(amount, available, locked),
-            Shortage::Leaves { largest } => refusal::too_many_leaves(limits.max_leaves, largest),
+            Shortage::Balance { available } => Rejection::InsufficientBalance { amount, available, locked },
+            Shortage::Leaves { largest } => {
+                Rejection::TooManyLeaves { most_leaves: limits.max_leaves, largest }
+            }
         })?;
         let spends = picked
             .into_iter()

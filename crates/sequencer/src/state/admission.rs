@@ -7,11 +7,7 @@
 use std::time::Duration;
 
 use super::State;
-use crate::{
-    farm::Load,
-    ledger::Limits,
-    refusal::{self, UserError},
-};
+use crate::{farm::Load, ledger::Limits, rejection::Rejection};
 
 /// Asked to wait so long where it is not known how long it takes until there is a worker.
 const NO_WORKER_FOR: Duration = Duration::from_secs(10);
@@ -24,13 +20,13 @@ impl State {
     }
 
     /// The limits of one more operation, or why there is none to be promised.
-    pub(super) fn admit(&self, now: u64) -> Result<Limits, UserError> {
+    pub(super) fn admit(&self, now: u64) -> Result<Limits, Rejection> {
         let load = self.load(now);
         match load.expected_ms() {
-            None => Err(refusal::no_worker(NO_WORKER_FOR)),
+            None => Err(Rejection::NoWorker { wait: NO_WORKER_FOR }),
             Some(ms) if ms > load.within_ms => {
                 let longer = Duration::from_millis(ms - load.within_ms) + Duration::from_secs(1);
-                Err(refusal::backlog(Duration::from_millis(ms), longer.min(LONGEST_WAIT)))
+                Err(Rejection::Backlog { needed: Duration::from_millis(ms), wait: longer.min(LONGEST_WAIT) })
             }
             Some(ms) => {
                 Ok(Limits { quota: quota(self.rules.limits.quota, ms, load.within_ms), ..self.rules.limits })
@@ -100,8 +96,8 @@ mod tests {
         let (mut bench, alice, bob) = bench(1);
         let events = bench.log.len();
         let refused = bench.send(&alice, &bob, 100).unwrap_err();
-        assert_eq!((refused.code, refused.retryable), ("BUSY", true));
-        assert_eq!(refused.retry_after, Some(NO_WORKER_FOR));
+        assert_eq!((refused.code(), refused.retryable()), ("BUSY", true));
+        assert_eq!(refused.retry_after(), Some(NO_WORKER_FOR));
         assert_eq!(bench.log.len(), events, "nothing of it was recorded");
         register_worker(&mut bench);
         let ask = protocol::PrepareSend {
@@ -115,7 +111,7 @@ mod tests {
         let id = bench.submit(alice.sign(&draft, "key")).unwrap();
         bench.now += 60_000;
         bench.state.farm_step(FarmCommand::Tick, bench.now, &mut bench.log);
-        assert_eq!(bench.send(&alice, &bob, 100).unwrap_err().code, "BUSY", "it is dead");
+        assert_eq!(bench.send(&alice, &bob, 100).unwrap_err().code(), "BUSY", "it is dead");
         assert_eq!(bench.submit(alice.sign(&draft, "key")), Ok(id));
     }
 
@@ -135,9 +131,9 @@ mod tests {
             assert!(taken < 20, "{:?}", bench.state.load(bench.now));
         };
         // One batch with the deposit, nine with withdrawals.
-        assert_eq!((taken, refused.code), (9, "BUSY"));
-        assert!(refused.message.contains("11 s"), "{}", refused.message);
-        assert_eq!(refused.retry_after, Some(Duration::from_secs(2)));
+        assert_eq!((taken, refused.code()), (9, "BUSY"));
+        assert!(refused.to_string().contains("11 s"), "{refused}");
+        assert_eq!(refused.retry_after(), Some(Duration::from_secs(2)));
         assert!(bench.send(&alice, &bob, 100).is_err());
         bench.prove(1);
         bench.prove(2);

@@ -15,7 +15,7 @@ use crate::{
         Limits, Verified,
         prepare::{Book, Outlook},
     },
-    refusal::{self, UserError},
+    rejection::Rejection,
     settlement::{ChainView, SettlementEffect, SettlementRecord},
 };
 
@@ -47,13 +47,13 @@ impl State {
 
     /// # Errors
     /// A refusal for the first rule that is broken.
-    pub fn prepare_send(&self, ask: &PrepareSend) -> Result<Draft, UserError> {
+    pub fn prepare_send(&self, ask: &PrepareSend) -> Result<Draft, Rejection> {
         self.ledger.prepare_send(ask, &self.rules.limits, &self.outlook())
     }
 
     /// # Errors
     /// A refusal for the first rule that is broken.
-    pub fn prepare_withdraw(&self, ask: &PrepareWithdraw) -> Result<Draft, UserError> {
+    pub fn prepare_withdraw(&self, ask: &PrepareWithdraw) -> Result<Draft, Rejection> {
         self.ledger.prepare_withdraw(ask, &self.rules.limits, &self.outlook())
     }
 
@@ -69,10 +69,10 @@ impl State {
     pub fn submit(
         &mut self,
         operation: &Verified,
-        stop: Option<UserError>,
+        stop: Option<Rejection>,
         now: u64,
         log: &mut Vec<Stamped>,
-    ) -> Result<Result<OperationId, UserError>, StateError> {
+    ) -> Result<Result<OperationId, Rejection>, StateError> {
         if let Some(known) = self.ledger.remembered(operation.sender, &operation.idempotency_key) {
             return Ok(match known {
                 Remembered { request_hash, operation: Some(id) }
@@ -80,11 +80,11 @@ impl State {
                 {
                     Ok(OperationId(id))
                 }
-                _ => Err(refusal::idempotency_conflict()),
+                _ => Err(Rejection::IdempotencyConflict),
             });
         }
         if self.paused {
-            return Ok(Err(refusal::paused()));
+            return Ok(Err(Rejection::Paused));
         }
         if let Some(refused) = stop {
             return Ok(Err(refused));
@@ -156,7 +156,7 @@ impl State {
         limits: &Limits,
         at: Placement,
         now: u64,
-    ) -> Result<Vec<circuits::slot::SlotEffect>, UserError> {
+    ) -> Result<Vec<circuits::slot::SlotEffect>, Rejection> {
         self.ledger.check(operation, limits, self.rules.domain, at, now)
     }
 
@@ -170,14 +170,14 @@ impl State {
         registered: KeyRegistered,
         now: u64,
         log: &mut Vec<Stamped>,
-    ) -> Result<Result<(), UserError>, StateError> {
+    ) -> Result<Result<(), Rejection>, StateError> {
         if let Some(known) = self.ledger.remembered(registered.owner, &registered.idempotency_key) {
             let same = known.request_hash == registered.request_hash && known.operation.is_none();
-            return Ok(if same { Ok(()) } else { Err(refusal::idempotency_conflict()) });
+            return Ok(if same { Ok(()) } else { Err(Rejection::IdempotencyConflict) });
         }
         let current = self.ledger.directory.entry(&registered.owner).map(|known| known.entry.key_epoch);
         if let Some(current) = current.filter(|current| *current > registered.key_epoch) {
-            return Ok(Err(refusal::key_epoch(registered.key_epoch, current)));
+            return Ok(Err(Rejection::KeyEpochStale { given: registered.key_epoch, current }));
         }
         self.log(now, Event::KeyRegistered(Box::new(registered)), log)?;
         Ok(Ok(()))

@@ -10,7 +10,7 @@ use protocol::{Balances, PrepareSend, PrepareWithdraw, SubmitRequest, l1::Forced
 use super::*;
 use crate::{
     ledger::directory::vault,
-    refusal::UserError,
+    rejection::Rejection,
     testkit::{Bench, Holder, exit_of, funded, rules},
 };
 
@@ -182,7 +182,7 @@ fn balances_move_from_accepted_over_proven_to_final() {
 fn an_ownership_proof_leads_to_the_root_of_its_batch() {
     let (mut bench, alice, bob) = funded(&[Shape::S3M1]);
     let index = bench.state.ledger.leaves_of(&alice.owner).next().unwrap().0;
-    assert_eq!(bench.state.ownership_proof(index, None).unwrap_err().code, "NOTHING_PROVEN");
+    assert_eq!(bench.state.ownership_proof(index, None).unwrap_err().code(), "NOTHING_PROVEN");
     bench.prove(1);
     bench.send(&alice, &bob, 300).unwrap();
     bench.wait();
@@ -198,8 +198,8 @@ fn an_ownership_proof_leads_to_the_root_of_its_batch() {
     bench.prove(2);
     check(&bench, None, 700);
     check(&bench, Some(1), 1_000);
-    assert_eq!(bench.state.ownership_proof(index, Some(3)).unwrap_err().code, "BATCH_NOT_AVAILABLE");
-    assert_eq!(bench.state.ownership_proof(999, None).unwrap_err().code, "LEAF_EMPTY");
+    assert_eq!(bench.state.ownership_proof(index, Some(3)).unwrap_err().code(), "BATCH_NOT_AVAILABLE");
+    assert_eq!(bench.state.ownership_proof(999, None).unwrap_err().code(), "LEAF_EMPTY");
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn a_pause_refuses_new_operations_only_survives_a_restart_and_ends() {
         bench.state.ops(event::OpsRecord::Paused, bench.now, &mut bench.log).unwrap();
     }
     let refused = bench.send(&alice, &bob, 100).unwrap_err();
-    assert_eq!((refused.code, refused.retryable), ("PAUSED", true));
+    assert_eq!((refused.code(), refused.retryable()), ("PAUSED", true));
     assert!(bench.replayed().paused());
     // What was accepted goes on.
     bench.wait();
@@ -273,11 +273,11 @@ fn a_missing_deposit_stops_the_intake() {
 }
 
 /// Submits a request that must be refused with a code, and leave no trace.
-fn refused(bench: &mut Bench, request: SubmitRequest, code: &str) -> UserError {
+fn refused(bench: &mut Bench, request: SubmitRequest, code: &str) -> Rejection {
     let (before, logged) = (bench.state.clone(), bench.log.len());
     let error = bench.submit(request).unwrap_err();
-    assert_eq!(error.code, code, "{error}");
-    assert!(error.message.len() > 20 && !error.message.contains('\n'), "a sentence: {}", error.message);
+    assert_eq!(error.code(), code, "{error}");
+    assert!(error.to_string().len() > 20 && !error.to_string().contains('\n'), "a sentence: {error}");
     assert!(bench.state == before, "{code} changed the state");
     assert_eq!(bench.log.len(), logged, "{code} was logged");
     error
@@ -304,7 +304,7 @@ fn every_bad_submission_is_refused_with_its_own_code_and_changes_nothing() {
     let mut elsewhere = draft.clone();
     elsewhere.domain += Fr::from(1);
     let error = refused(&mut bench, alice.sign(&elsewhere, "k"), "INVALID_SIGNATURE");
-    assert!(error.message.contains("domain"), "says that the domain may be wrong");
+    assert!(error.to_string().contains("domain"), "says that the domain may be wrong");
 
     // Alice's leaf, opened with the thief's own key and a good signature of his.
     let posing = Holder { owner: alice.owner, ..mallory.clone() };
@@ -383,7 +383,7 @@ fn every_bad_draft_is_refused_with_its_own_code() {
         allow_vault: false,
         valid_until: None,
     };
-    let code = |bench: &Bench, ask: PrepareSend| bench.state.prepare_send(&ask).unwrap_err().code;
+    let code = |bench: &Bench, ask: PrepareSend| bench.state.prepare_send(&ask).unwrap_err().code();
     assert_eq!(code(&bench, PrepareSend { amount: 0, ..ask.clone() }), "AMOUNT_ZERO");
     assert_eq!(code(&bench, PrepareSend { amount: 9, ..ask.clone() }), "AMOUNT_TOO_SMALL");
     assert_eq!(code(&bench, PrepareSend { amount: 1_001, ..ask.clone() }), "INSUFFICIENT_BALANCE");
@@ -395,15 +395,15 @@ fn every_bad_draft_is_refused_with_its_own_code() {
     assert_eq!(draft.recipient_account, vault(&stranger.owner));
     assert_eq!(code(&bench, PrepareSend { valid_until: Some(1), ..ask.clone() }), "VALID_UNTIL_EXPIRED");
     let nothing = PrepareWithdraw { sender: alice.owner, amount: 0, valid_until: None };
-    assert_eq!(bench.state.prepare_withdraw(&nothing).unwrap_err().code, "AMOUNT_ZERO");
+    assert_eq!(bench.state.prepare_withdraw(&nothing).unwrap_err().code(), "AMOUNT_ZERO");
 
     for _ in 0..3 {
         bench.deposit(&alice, 100);
         bench.wait();
     }
     let error = bench.state.prepare_send(&PrepareSend { amount: 1_250, ..ask }).unwrap_err();
-    assert_eq!(error.code, "AMOUNT_NEEDS_TOO_MANY_LEAVES");
-    assert!(error.message.contains("1200 coins"), "names the largest amount: {}", error.message);
+    assert_eq!(error.code(), "AMOUNT_NEEDS_TOO_MANY_LEAVES");
+    assert!(error.to_string().contains("1200 coins"), "names the largest amount: {error}");
 }
 
 #[test]
@@ -422,8 +422,8 @@ fn coins_in_a_vault_are_not_drafted_until_their_key_is_known() {
     bench.register(&dave);
     let spend = PrepareWithdraw { sender: dave.owner, amount: 100, valid_until: None };
     let error = bench.state.prepare_withdraw(&spend).unwrap_err();
-    assert_eq!(error.code, "INSUFFICIENT_BALANCE");
-    assert!(error.message.contains("500 more"), "{}", error.message);
+    assert_eq!(error.code(), "INSUFFICIENT_BALANCE");
+    assert!(error.to_string().contains("500 more"), "{error}");
     // Dave re-keys on L1 to the key he registered.
     let (index, _) = bench.state.ledger.leaves_of(&dave.owner).next().unwrap();
     bench.force(ForcedRequest {
@@ -449,7 +449,7 @@ fn the_quota_counts_leaves_per_window() {
     bench.wait();
     bench.send(&alice, &bob, 10).unwrap();
     bench.send(&alice, &bob, 10).unwrap();
-    assert_eq!(bench.send(&alice, &bob, 10).unwrap_err().code, "QUOTA_EXCEEDED");
+    assert_eq!(bench.send(&alice, &bob, 10).unwrap_err().code(), "QUOTA_EXCEEDED");
     assert_eq!(bench.send(&bob, &alice, 10).map(|_| ()), Ok(()));
     bench.now += 60_000;
     assert_eq!(bench.send(&alice, &bob, 10).map(|_| ()), Ok(()));

@@ -4,7 +4,7 @@ use circuits::tree::DEPTH;
 use protocol::{OperationId, OperationKind, OwnershipProof, Stage, TimelineEntry, l1::SubmitBatch};
 
 use super::{Batch, Operation, State};
-use crate::refusal::{self, UserError};
+use crate::rejection::Rejection;
 
 impl State {
     /// How far a batch has come.
@@ -39,24 +39,23 @@ impl State {
 
     /// # Errors
     /// A refusal if that tree is not kept, or the leaf is empty in it.
-    pub fn ownership_proof(&self, index: u64, batch_no: Option<u32>) -> Result<OwnershipProof, UserError> {
+    pub fn ownership_proof(&self, index: u64, batch_no: Option<u32>) -> Result<OwnershipProof, Rejection> {
         let (proven, finalized) = (self.tree.proven_batch(), self.tree.final_batch());
         if proven == 0 {
-            return Err(refusal::nothing_proven());
+            return Err(Rejection::NothingProven);
         }
         let batch_no = batch_no.unwrap_or(if finalized > 0 { finalized } else { proven });
         let kept = (finalized..=proven).contains(&batch_no);
         let (Some(root), Some(siblings), true) =
             (self.tree.root_after(batch_no), self.tree.path_after(batch_no, index), kept)
         else {
-            return Err(refusal::proof_not_available(batch_no, finalized, proven));
+            return Err(Rejection::BatchNotAvailable { batch_no, oldest: finalized, newest: proven });
         };
-        let leaf =
-            self.ledger.leaf_after(batch_no, index).ok_or_else(|| refusal::leaf_empty(index, batch_no))?;
+        let leaf = self.ledger.leaf_after(batch_no, index).ok_or(Rejection::LeafEmpty { index, batch_no })?;
         let key_hash = leaf
             .key_hash
             .or_else(|| self.ledger.directory.key_hash_of(&leaf.owner, &leaf.account))
-            .ok_or_else(|| refusal::key_hash_unknown(index))?;
+            .ok_or(Rejection::KeyHashUnknown { index })?;
         debug_assert_eq!(siblings.len(), DEPTH);
         Ok(OwnershipProof {
             batch_no,
