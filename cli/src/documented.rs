@@ -36,7 +36,7 @@ fn files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
 
 fn documents() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    for folder in ["docs", "infra", "prover", "cuda", "icicle", "gpu-worker", "l1::contract"] {
+    for folder in ["docs", "infra", "crates", "cuda", "gpu-worker", "contracts"] {
         files(&root().join(folder), "md", &mut found);
     }
     found.extend(["README.md", "SECURITY.md"].map(|name| root().join(name)));
@@ -46,10 +46,10 @@ fn documents() -> Vec<(PathBuf, String)> {
 /// Lines of our own sources, without comments.
 fn source_lines() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    let crates = ["cli", "coordinator", "wire", "gpu-worker", "prover", "cuda", "icicle", "l1::contract"];
-    for name in crates {
+    for name in ["cli", "coordinator", "gpu-worker", "cuda", "contracts"] {
         files(&root().join(name).join("src"), "rs", &mut found);
     }
+    files(&root().join("crates"), "rs", &mut found);
     let lines = |path: PathBuf| {
         let text = fs::read_to_string(&path).unwrap();
         let lines: Vec<_> = text

@@ -177,7 +177,7 @@ pub fn import_zkey(options: &ImportZkey) -> eyre::Result<()> {
     say!("  circuit        {}", hex(&matrices.digest()));
     say!("  contributions  {contributions}");
     say!(
-        "  UNSAFE: this program cannot verify the ceremony, so l1::contract take the key on development chains only"
+        "  UNSAFE: this program cannot verify the ceremony, so contracts take the key on development chains only"
     );
     if contributions > 0 {
         say!(

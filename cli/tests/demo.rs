@@ -287,12 +287,12 @@ fn anvil() -> (Child, String) {
         _ => "anvil-linux-amd64",
     };
     let binary = std::env::var_os("PROOFMILL_ANVIL").map(PathBuf::from).unwrap_or_else(|| {
-        let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../l1::contract/node_modules/@foundry-rs");
+        let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts/node_modules/@foundry-rs");
         packages.join(package).join("bin/anvil")
     });
     assert!(
         binary.exists(),
-        "anvil is not installed: run `npm ci --prefix l1::contract` or set PROOFMILL_ANVIL"
+        "anvil is not installed: run `npm ci --prefix contracts` or set PROOFMILL_ANVIL"
     );
     let mut child = Command::new(binary)
         .args(["--port", "0", "--block-time", "1"])

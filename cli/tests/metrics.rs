@@ -32,8 +32,8 @@ const HELP_ENDS: &str = "static HANDLE";
 fn used() -> BTreeMap<String, BTreeSet<&'static str>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut files = Vec::new();
-    for part in ["coordinator", "gpu-worker", "wire", "cli"] {
-        sources(&root.join(part).join("src"), &mut files);
+    for part in ["coordinator/src", "gpu-worker/src", "cli/src", "crates"] {
+        sources(&root.join(part), &mut files);
     }
     let mut names: BTreeMap<String, BTreeSet<&'static str>> = BTreeMap::new();
     for file in files {

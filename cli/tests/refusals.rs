@@ -172,7 +172,7 @@ async fn every_node_that_answers_must_be_of_one_chain() {
         let deployed = deploy_with(&chain.url(), key.circuit(), key.verifying_key()).await;
         (chain, deployed)
     };
-    // One account and one nonce: the l1::contract have one address.
+    // One account and one nonce: the contracts have one address.
     let ((ours, here), (other, there)) = (chain_of(31_337).await, chain_of(1337).await);
     assert_eq!(here.contract, there.contract);
     let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -1,4 +1,4 @@
-//! The contract tests on npm's anvil (`npm ci --prefix l1::contract`).
+//! The contract tests on npm's anvil (`npm ci --prefix contracts`).
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 

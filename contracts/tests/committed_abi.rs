@@ -10,7 +10,7 @@ fn abi_and_bytecode_match_the_sources() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     assert!(
         folder.join("node_modules/solc").is_dir(),
-        "the Solidity compiler is not installed: run `npm ci --prefix l1::contract` first"
+        "the Solidity compiler is not installed: run `npm ci --prefix contracts` first"
     );
     let output = Command::new("node").arg("build.mjs").arg("--check").current_dir(folder).output();
     let output = output.expect("node is installed");

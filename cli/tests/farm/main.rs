@@ -146,10 +146,10 @@ fn anvil() -> (Process, String) {
         _ => "anvil-linux-amd64",
     };
     let binary = std::env::var_os("PROOFMILL_ANVIL").map(PathBuf::from).unwrap_or_else(|| {
-        let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../l1::contract/node_modules/@foundry-rs");
+        let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts/node_modules/@foundry-rs");
         packages.join(package).join("bin/anvil")
     });
-    let advice = "anvil is not installed: run `npm ci --prefix l1::contract` or set PROOFMILL_ANVIL";
+    let advice = "anvil is not installed: run `npm ci --prefix contracts` or set PROOFMILL_ANVIL";
     assert!(binary.exists(), "{advice}");
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut command = Command::new(binary);

@@ -210,7 +210,7 @@ fn start_anvil(chain_id: u64) -> (Node, String) {
     let program = anvil_program();
     assert!(
         program.is_file(),
-        "anvil is not at {}: run `npm ci --prefix l1::contract` first, or set PROOFMILL_ANVIL to the program",
+        "anvil is not at {}: run `npm ci --prefix contracts` first, or set PROOFMILL_ANVIL to the program",
         program.display()
     );
     // The port is free when we look; anvil fails at once when somebody was faster, and another is tried.

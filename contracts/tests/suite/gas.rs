@@ -1,4 +1,4 @@
-//! Gas of each call, held against `l1::contract/gas.snapshot`. `UPDATE_GAS=1` writes the file anew.
+//! Gas of each call, held against `contracts/gas.snapshot`. `UPDATE_GAS=1` writes the file anew.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-const HEADER: &str = "# Gas of whole transactions, intrinsic cost included. `UPDATE_GAS=1 cargo test -p proofmill-l1::contract gas` writes this file.\n";
+const HEADER: &str = "# Gas of whole transactions, intrinsic cost included. `UPDATE_GAS=1 cargo test -p proofmill-contracts gas` writes this file.\n";
 
 const SUBMIT_BATCHES: [&str; 4] = [
     "submitBatches, 1 of s3m1, 0 mints, 0 records",
@@ -145,7 +145,7 @@ fn gas_of_each_call_is_that_of_the_snapshot() {
         std::fs::write(&path, &text).unwrap();
     }
     let snapshot =
-        std::fs::read_to_string(&path).expect("l1::contract/gas.snapshot; write it with UPDATE_GAS=1");
+        std::fs::read_to_string(&path).expect("contracts/gas.snapshot; write it with UPDATE_GAS=1");
     assert_eq!(
         text, snapshot,
         "gas has changed; if that is meant, run the test with UPDATE_GAS=1 and commit the file"

@@ -115,7 +115,7 @@ async fn start_anvil(chain_id: u64) -> Node {
     let program = anvil_program();
     assert!(
         program.is_file(),
-        "anvil is not at {}: run `npm ci --prefix l1::contract` first, or set PROOFMILL_ANVIL to the program",
+        "anvil is not at {}: run `npm ci --prefix contracts` first, or set PROOFMILL_ANVIL to the program",
         program.display()
     );
     // The port is free when we look; anvil ends at once when somebody was faster, and another is tried.
@@ -156,7 +156,7 @@ fn anvil_program() -> PathBuf {
         other => other,
     };
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join(format!("../l1::contract/node_modules/@foundry-rs/anvil-{system}-{machine}/bin/anvil"))
+        .join(format!("../contracts/node_modules/@foundry-rs/anvil-{system}-{machine}/bin/anvil"))
 }
 
 // ---- a verifying key whose secrets are known

@@ -68,7 +68,7 @@ async fn nodes_of_different_chains_are_not_taken_for_nodes_of_one() {
         settings.push(EvmSettings::new(&node.url, deployed.contract, deployed.block));
         nodes.push(node);
     }
-    // One account and one nonce: the l1::contract have one address.
+    // One account and one nonce: the contracts have one address.
     assert_eq!(settings[0].contract, settings[1].contract);
     let error = connect(settings.clone(), operator()).await.err().unwrap();
     assert!(matches!(&error, ChainError::Unexpected(words) if words.contains("chain 1337")), "{error}");
