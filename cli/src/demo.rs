@@ -13,7 +13,6 @@ use std::{
 use circuits::shape::Shape;
 use clap::Args;
 use client::api::Client;
-use coordinator::mark::Loss;
 use devchain::{DEV_ACCOUNTS, DevAccount, DevChain, Mining};
 use eyre::{WrapErr, bail};
 use gpu_worker::backend::{Choice, Kind};
@@ -21,6 +20,7 @@ use l1::{contract::types::Config as ContractConfig, node::AccountKey};
 use protocol::{Address, l1::Finality};
 use script::{Places, Script};
 use serde::{Deserialize, Serialize};
+use store::mark::Loss;
 
 use crate::{
     keys::{circuit_key, open_or_make_dev},

@@ -9,6 +9,10 @@ use std::{
     time::Duration,
 };
 
+use ::store::{
+    FolderLock, Store,
+    mark::{Loss, Marks},
+};
 use circuits::shape::Shape;
 use clap::Args;
 use coordinator::{
@@ -18,8 +22,6 @@ use coordinator::{
         token::AdminToken,
     },
     chain::evm::{self, EvmSettings},
-    mark::{Loss, Marks},
-    store::{FolderLock, Store},
     verifier::Groth16Verifier,
 };
 use eyre::{WrapErr, bail};

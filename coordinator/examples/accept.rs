@@ -25,13 +25,7 @@ use circuits::{
     slot::SignedSpend,
 };
 use coordinator::{
-    Config, Parts,
-    chain::memory::MemoryChain,
-    mark::{Loss, Marks},
-    service::Service,
-    start,
-    store::{Leadership, PostgresSettings, PostgresStore, SqliteStore, Store},
-    verifier::ProofVerifier,
+    Config, Parts, chain::memory::MemoryChain, service::Service, start, verifier::ProofVerifier,
 };
 use protocol::{
     DirectoryEntry, SpendRequest, SubmitRequest,
@@ -39,6 +33,10 @@ use protocol::{
     eip712::{self, SigningDomain, TypedMessage},
 };
 use queue::memory::{Limits, MemoryQueue};
+use store::{
+    Leadership, PostgresSettings, PostgresStore, SqliteStore, Store,
+    mark::{Loss, Marks},
+};
 use testbed::postgres::{Postgres, Settings};
 
 /// Nothing is proven here.

@@ -24,9 +24,7 @@ use circuits::{
 use coordinator::{
     Config, Parts, ScaleFromZero, SnapshotSettings,
     chain::{Chain, memory::MemoryChain},
-    mark::Marks,
     start,
-    store::{SqliteStore, Store},
     verifier::ProofVerifier,
 };
 use protocol::{
@@ -45,6 +43,7 @@ use sequencer::{
         event::{Cursor, Event, ProofAccepted, Stamped},
     },
 };
+use store::{SqliteStore, Store, mark::Marks};
 use wire::{CircuitSupport, Control, ProcessId, Registration, WorkerEvent, WorkerId};
 
 const SHAPE: Shape = Shape::S4M60;

@@ -40,19 +40,19 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use context::trace::TraceId;
 use protocol::OperationId;
 use sequencer::{
     farm::FarmCommand,
     state::{State, StateError, event::Stamped, lines, rows::Row},
 };
+use store::{
+    Leadership, Store, StoreError,
+    mark::{Compared as Marked, HighWater, Kept, digest},
+};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::{
-    mark::{Compared as Marked, HighWater, Kept, digest},
-    store::{Leadership, Store, StoreError},
-    trace::TraceId,
-    views::Views,
-};
+use crate::views::Views;
 
 mod apply;
 pub(crate) mod chain_task;

@@ -1,32 +1,25 @@
 //! The coordinator: orders operations, promises them, has them proved and settles them on L1.
 //!
-//! Every rule is in the crate `sequencer`; adapters carry effects out; one driver loop owns its state and is the single writer.
+//! Every rule is in the crate `sequencer`; the log and its projections live in `store`; one driver loop owns its state and is the single writer.
 //!
 //! | module | purpose |
 //! |---|---|
 //! | [`service`] | what the outside may ask |
 //! | [`api`] | GraphQL over HTTP, health, metrics, a typed client |
-//! | [`store`] | where the log and its projections live |
-//! | [`mark`] | how far the log was when something was promised, kept outside the store |
 //! | [`verifier`] | which proofs are believed |
 //! | [`driver`] | the loop that owns the cores, and the tasks at its sides |
 //! | [`chain`] | what is needed of an EVM chain |
 //! | `views` | what readers see of the durable state |
-//! | `cost` | what a request costs |
 //! | [`config`] | settings |
 //! | `sim` | the deterministic simulator; only with the feature `sim`, which nothing that is shipped has |
 
 pub mod api;
 pub mod chain;
 pub mod config;
-mod cost;
 pub mod driver;
-pub mod mark;
 pub mod service;
 #[cfg(feature = "sim")]
 pub mod sim;
-pub mod store;
-pub mod trace;
 pub mod verifier;
 mod views;
 

@@ -20,8 +20,8 @@ mod schema;
 #[path = "store/tls.rs"]
 mod tls;
 
-use coordinator::store::conformance;
 use fixtures::{OnPostgres, OnSqlite};
+use store::conformance;
 use testbed::postgres::Postgres;
 
 #[test]

@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use coordinator::mark::{Mark, RedisMark};
 use protocol::l1::Deployment;
 use queue::{
     CoordinatorQueue, QueueError, WorkerQueue,
     memory::MemoryQueue,
     redis::{RedisCoordinator, RedisWorker, Settings, deployment_prefix},
 };
+use store::mark::{Mark, RedisMark};
 use wire::{ProcessId, WorkerId};
 
 use crate::{redis, ui::hex};

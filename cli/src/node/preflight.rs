@@ -9,8 +9,8 @@ use std::{
     net::{SocketAddr, TcpListener},
 };
 
+use ::store::{Store, StoreError};
 use circuits::shape::Shape;
-use coordinator::store::{Store, StoreError};
 use eyre::{WrapErr, bail};
 use gpu_worker::key_path;
 use l1::{

@@ -7,8 +7,8 @@ use std::{
 };
 
 use clap::Args;
-use coordinator::store::{Plaintext, PostgresSettings, PostgresStore, SqliteStore, Store, StoreError};
 use eyre::WrapErr;
+use store::{Plaintext, PostgresSettings, PostgresStore, SqliteStore, Store, StoreError};
 
 /// A database that does not answer is asked again after this.
 const AGAIN: Duration = Duration::from_secs(1);

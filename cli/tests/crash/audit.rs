@@ -14,7 +14,6 @@ use coordinator::{
         Chain as _,
         evm::{EvmChain, EvmSettings},
     },
-    store::Store as _,
 };
 use gpu_worker::Circuit;
 use l1::node::{AccountKey, Deployed};
@@ -24,6 +23,7 @@ use sequencer::{
     state::{State, event::Event},
 };
 use serde_json::json;
+use store::Store as _;
 
 use crate::{
     people::{Api, Book, People},

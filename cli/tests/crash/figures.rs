@@ -16,11 +16,11 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use coordinator::store::Store as _;
 use sequencer::{
     farm::{AttemptEnd, FarmRecord},
     state::event::Event,
 };
+use store::Store as _;
 use tokio::time::{Instant, sleep};
 
 use crate::{

@@ -3,7 +3,6 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use circuits::shape::Shape;
-use coordinator::store::PostgresStore;
 use devchain::DEV_ACCOUNTS;
 use gpu_worker::{Circuit, key_path};
 use l1::{
@@ -11,6 +10,7 @@ use l1::{
     node::{AccountKey, Deployed, deploy},
 };
 use serde_json::{Value, json};
+use store::PostgresStore;
 use tempfile::TempDir;
 use testbed::{anvil::Anvil, postgres::Postgres, redis::Redis};
 use tokio::time::{Instant, sleep};
@@ -341,6 +341,6 @@ async fn deploy_mill(rpc: &str, operator: &str, circuit: &Circuit) -> Deployed {
 
 /// Opens a store that only reads.
 pub fn reader(url: &str) -> PostgresStore {
-    let settings = coordinator::store::PostgresSettings::new(url, "audit");
+    let settings = store::PostgresSettings::new(url, "audit");
     PostgresStore::connect(settings).unwrap()
 }

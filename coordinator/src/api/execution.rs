@@ -12,6 +12,7 @@ use std::{
 
 use actix_web::http::StatusCode;
 use async_graphql::{EmptySubscription, ObjectType, Request, Response, Schema, Value as ConstValue};
+use context::{cost::Meter, trace::TraceId};
 use futures::{FutureExt, future::BoxFuture};
 use tokio::time::timeout;
 use tracing::Instrument;
@@ -24,7 +25,6 @@ use super::{
     readers::Readers,
     refusal::{Fault, Refusal},
 };
-use crate::{cost::Meter, trace::TraceId};
 
 /// Errors of one request that are told: a short document can be wrong in thousands of places.
 const MAX_FAULTS: usize = 20;

@@ -20,6 +20,7 @@ use actix_web::{
 use async_graphql::{
     EmptySubscription, ObjectType, Request, Schema, Variables, parser::types::OperationType,
 };
+use context::{cost::Meter, trace::TraceId};
 use futures::StreamExt;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -37,7 +38,6 @@ use super::{
     request::{self, Parameters},
     token::AdminToken,
 };
-use crate::{cost::Meter, trace::TraceId};
 
 /// What every request shares.
 pub struct Endpoint {

@@ -16,14 +16,11 @@ use sequencer::{
     rejection::Rejection,
     state::{State, event::Stamped, rows::Row},
 };
+use store::{Leadership, StoreError, mark::Behind};
 
 use super::{
     AfterCommit, Committed, Driver, Message, RETRY, Replica, Snapshotter, StartError, points,
     replica::last_event,
-};
-use crate::{
-    mark::Behind,
-    store::{Leadership, StoreError},
 };
 
 /// A store that refuses is tried again after this, and after twice as long each time …

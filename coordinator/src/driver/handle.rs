@@ -13,6 +13,7 @@ use std::{
 use async_trait::async_trait;
 use bn254::Fr;
 use circuits::{eddsa, public_data::domain, shape::Shape};
+use context::{cost, trace::TraceId};
 use protocol::{
     Address, Balances, DirectoryEntry, Draft, OperationId, OwnershipProof, PrepareSend, PrepareWithdraw,
     SubmitRequest,
@@ -30,20 +31,19 @@ use sequencer::{
     state::{State, event::KeyRegistered, ops},
 };
 use sha2::{Digest, Sha256};
+use store::History;
 use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::known_keys::KnownKeys;
-use super::{Message, SharedStatus, health, reads::read, scribe::Scribe, share::Share};
+use super::{
+    Message, SharedStatus, health, known_keys::KnownKeys, reads::read, scribe::Scribe, share::Share,
+};
 use crate::{
     chain::Chain,
     config::Config,
-    cost,
     service::{
         BatchView, CoinView, ListOf, OperationView, PromiseView, Readiness, Service, SystemView, WorkerView,
     },
-    store::History,
-    trace::TraceId,
     views::Views,
 };
 

@@ -8,12 +8,10 @@ use sequencer::{
     ledger::{Remembered, accept::check_idempotency_key},
     rejection::Rejection,
 };
+use store::{StoreError, history::Signatures};
 
 use super::{Handle, handle::pooled};
-use crate::{
-    service::{BatchView, OperationView, PromiseView, Service, SystemView},
-    store::{StoreError, history::Signatures},
-};
+use crate::service::{BatchView, OperationView, PromiseView, Service, SystemView};
 
 /// An answer of the history. Its readers can do nothing about its errors but ask again.
 pub(super) fn read<T>(answer: Result<T, StoreError>) -> Result<T, Rejection> {

@@ -13,12 +13,13 @@ use sequencer::{
     state::{State, rows::Checkpoint},
     tree::TreeError,
 };
+use store::{
+    Store, StoreError,
+    mark::{Behind, HighWater, Recent, digest},
+    snapshots::Snapshots,
+};
 
 use super::StartError;
-use crate::{
-    mark::{Behind, HighWater, Recent, digest},
-    store::{Store, StoreError, snapshots::Snapshots},
-};
 
 pub(crate) struct Replica {
     state: State,

@@ -7,10 +7,9 @@
 use std::{sync::Arc, time::Duration};
 
 use protocol::OperationId;
+use store::{History, StoreError, history::Signatures};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-
-use crate::store::{History, StoreError, history::Signatures};
 
 /// Operations whose signatures wait at most.
 const WAITING: usize = 8_192;

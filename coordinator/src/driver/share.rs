@@ -6,11 +6,11 @@
 
 use std::{sync::Arc, time::Instant};
 
+use context::cost;
 use sequencer::{rejection::Rejection, state::State};
 use tokio::sync::Semaphore;
 
 use super::handle::Link;
-use crate::cost;
 
 /// One part in so many of the loop's time.
 const SHARE: u32 = 50;

@@ -18,6 +18,11 @@ use sequencer::{
     rules::Rules,
     state::{State, StateError},
 };
+use store::{
+    Leadership, Store, StoreError,
+    mark::{Behind, Compared, HighWater, Kept, Loss, Mark, MarkError, Marks},
+    snapshots::Snapshots,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -32,8 +37,6 @@ use super::{
 use crate::{
     chain::Chain,
     config::{Config, ConfigError},
-    mark::{Behind, Compared, HighWater, Kept, Loss, Mark, MarkError, Marks},
-    store::{Leadership, Store, StoreError, snapshots::Snapshots},
     verifier::ProofVerifier,
     views::Views,
 };

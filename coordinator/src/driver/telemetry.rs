@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use context::trace::TraceId;
 use metrics::{counter, gauge, histogram};
 use protocol::OperationId;
 use sequencer::{
@@ -20,8 +21,6 @@ use sequencer::{
     },
 };
 use wire::{Timings, WorkerId};
-
-use crate::trace::TraceId;
 
 /// Workers with a series of their own; those that come later count together.
 const MOST_WORKERS: usize = 64;

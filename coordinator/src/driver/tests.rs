@@ -20,6 +20,7 @@ use sequencer::{
     state::rows::{Checkpoint, Line, Row},
     testkit::Holder,
 };
+use store::{History, Leadership, SqliteStore, mark::Marks};
 use tokio::task::JoinHandle;
 use wire::{
     CircuitSupport, Control, JobEntry, ProcessId, ProofBytes, Registration, Timings, WorkerEvent, WorkerId,
@@ -30,9 +31,7 @@ use super::*;
 use crate::{
     chain::{Chain, memory::MemoryChain},
     config::{Config, ScaleFromZero},
-    mark::Marks,
     service::{ListOf, OperationView, PromiseView, Service},
-    store::{History, Leadership, SqliteStore},
     testkit::TagVerifier,
     verifier::ProofVerifier,
 };

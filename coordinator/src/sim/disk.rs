@@ -3,10 +3,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use protocol::OperationId;
+use protocol::{OperationId, history::ListOf};
 use sequencer::state::{
     event::{Event, Stamped},
     rows::{Checkpoint, Line, Row},
+};
+use store::{
+    History, Leadership, Store, StoreError,
+    history::{KeptPromises, Signatures},
+    mark::HighWater,
 };
 
 use super::{
@@ -16,12 +21,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    mark::HighWater,
     service::{BatchView, OperationView},
-    store::{
-        History, Leadership, Store, StoreError,
-        history::{KeptPromises, ListOf, Signatures},
-    },
 };
 
 /// A leader that nobody renews is one for so long.

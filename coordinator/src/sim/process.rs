@@ -20,6 +20,11 @@ use sequencer::{
     rules::Rules,
     state::{State, event::Stamped},
 };
+use store::{
+    Leadership, StoreError,
+    mark::HighWater,
+    snapshots::{SnapshotError, Snapshots},
+};
 use tokio::sync::mpsc::UnboundedReceiver;
 use wire::PoolName;
 
@@ -44,11 +49,6 @@ use crate::{
         replica::Replica,
         start::{StartError, compare_with_contract, follow_once},
         telemetry::Telemetry,
-    },
-    mark::HighWater,
-    store::{
-        Leadership, StoreError,
-        snapshots::{SnapshotError, Snapshots},
     },
     verifier::ProofVerifier,
     views::Views,

@@ -2,14 +2,14 @@
 //! Who has to notice is told by the high-water mark, which lies beside the database.
 
 use sequencer::state::event::Stamped;
+use store::{
+    Store, StoreError,
+    mark::{HighWater, Kept, Mark, MarkError, Marks},
+};
 
 use super::{
     Bug,
     world::{Shared, World},
-};
-use crate::{
-    mark::{HighWater, Kept, Mark, MarkError, Marks},
-    store::{Store, StoreError},
 };
 
 /// Events that a backup lacks at most.
@@ -79,7 +79,9 @@ impl Mark for SimMark {
 
 /// Compares a log with the mark, as `driver::start` does.
 pub fn compare(world: &Shared, store: &mut dyn Store, last: &HighWater) -> Result<(), crate::StartError> {
-    use crate::{StartError, mark::Compared};
+    use store::mark::Compared;
+
+    use crate::StartError;
     let mut marks = Marks { others: vec![Box::new(SimMark(world.clone()))], ..Marks::default() };
     match marks.compare(store, last) {
         Ok(_) => Ok(()),

@@ -251,7 +251,9 @@ impl Schedule {
 
     /// A coordinator may stop when its store does not answer, never because of what it finds there.
     fn excuse(&self, world: &mut World, error: &crate::StartError) {
-        use crate::{StartError, store::StoreError};
+        use store::StoreError;
+
+        use crate::StartError;
         let is_backup = world.disk.newest.is_some();
         if is_backup && matches!(error, StartError::Behind(_) | StartError::Checkpoint { .. }) {
             world.seen.restores_noticed += 1;

@@ -15,10 +15,8 @@ use coordinator::{
         Chain as _,
         evm::{EvmChain, EvmSettings},
     },
-    mark::Marks,
     service::Service as _,
     start,
-    store::SqliteStore,
     verifier::ProofVerifier,
 };
 use l1::{
@@ -30,6 +28,7 @@ use queue::{
     WorkerQueue as _,
     memory::{Limits, MemoryQueue},
 };
+use store::{SqliteStore, mark::Marks};
 use tokio::task::JoinHandle;
 use wire::{
     CircuitSupport, Control, ProcessId, ProofBytes, Registration, Timings, WorkerEvent, WorkerId,

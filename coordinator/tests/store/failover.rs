@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use coordinator::store::{PostgresStore, Store, StoreError};
+use store::{PostgresStore, Store, StoreError};
 use testbed::postgres::{Postgres, Settings};
 
 use crate::fixtures::{commit, event, last_event, leading, patiently, settings, term};

@@ -2,12 +2,12 @@
 
 use std::{path::Path, time::Duration};
 
-use coordinator::store::{
+use rusqlite::types::ValueRef;
+use sequencer::state::event::{Event, Stamped};
+use store::{
     Leadership, PostgresSettings, PostgresStore, SqliteStore, Store, StoreError,
     conformance::{Fixture, TextRow},
 };
-use rusqlite::types::ValueRef;
-use sequencer::state::event::{Event, Stamped};
 use testbed::postgres::Postgres;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 

@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use coordinator::store::{Store, StoreError};
 use rustix::process::{Pid, Signal, kill_process};
+use store::{Store, StoreError};
 use testbed::postgres::Postgres;
 
 use crate::fixtures::{commit, connect, count, event, last_event, leading, settings, term};
@@ -85,7 +85,7 @@ fn other_coordinator() {
 }
 
 /// Asks for the lead as a standby does, and says how long it took.
-fn take_over(store: &mut coordinator::store::PostgresStore) -> Duration {
+fn take_over(store: &mut store::PostgresStore) -> Duration {
     let began = Instant::now();
     while term(store).is_none() {
         assert!(began.elapsed() < TAKEOVER, "the standby never took over");
@@ -186,12 +186,10 @@ fn a_leader_that_freezes_inside_a_transaction_holds_nobody_up() {
 #[test]
 fn a_leader_that_closes_its_store_hands_over_without_waiting_for_the_lease() {
     let server = Postgres::start().unwrap();
-    let mut first = coordinator::store::PostgresSettings {
-        lease: Duration::from_secs(3_600),
-        ..settings(&server.url(), "first")
-    };
+    let mut first =
+        store::PostgresSettings { lease: Duration::from_secs(3_600), ..settings(&server.url(), "first") };
     first.connections = 1;
-    let mut first = coordinator::store::PostgresStore::connect(first).unwrap();
+    let mut first = store::PostgresStore::connect(first).unwrap();
     assert_eq!(term(&mut first), Some(1));
     let mut standby = connect(&server.url(), "standby");
     assert_eq!(term(&mut standby), None);

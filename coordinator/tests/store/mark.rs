@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use coordinator::mark::{HighWater, Mark, RedisMark};
 use protocol::OperationId;
 use queue::{
     CoordinatorQueue,
     redis::{RedisCoordinator, Settings},
 };
+use store::mark::{HighWater, Mark, RedisMark};
 use testbed::redis::Redis;
 
 fn mark(sequence: u64) -> HighWater {

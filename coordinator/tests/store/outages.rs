@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use coordinator::store::{Store, StoreError};
+use store::{Store, StoreError};
 use testbed::postgres::{Postgres, Settings};
 
 use crate::fixtures::{commit, connect, last_event, leading, patiently, term};
@@ -91,7 +91,7 @@ fn a_restarted_coordinator_takes_over_from_its_former_self_at_once_in_a_new_term
 }
 
 /// The connections of a deposed store are cut, so its first call may meet that.
-fn patiently_deposed(store: &mut coordinator::store::PostgresStore) -> StoreError {
+fn patiently_deposed(store: &mut store::PostgresStore) -> StoreError {
     for _ in 0..100 {
         match commit(store, 2) {
             Err(StoreError::Unavailable(_)) => {}

@@ -1,7 +1,7 @@
 //! A server that answers and refuses: no room, or one value.
 
-use coordinator::store::{Store, StoreError};
 use sequencer::{ledger::Remembered, state::rows::Row};
+use store::{Store, StoreError};
 use testbed::{
     postgres::{Postgres, Settings},
     small_disk::SmallDisk,

@@ -23,10 +23,8 @@ use circuits::{
 use coordinator::{
     Config, Handle, Parts, ScaleFromZero, StartError,
     chain::{Chain as _, memory::MemoryChain},
-    mark::{Loss, Marks},
     service::{OperationView, Service as _},
     start,
-    store::{PostgresStore, Store as _},
     verifier::ProofVerifier,
 };
 use protocol::{
@@ -37,6 +35,10 @@ use protocol::{
 };
 use queue::memory::{Limits, MemoryQueue};
 use sequencer::state::{State, event::Event};
+use store::{
+    PostgresStore, Store as _,
+    mark::{Loss, Marks},
+};
 use testbed::postgres::{Postgres, Settings};
 
 use crate::fixtures::{self, settings};

@@ -1,6 +1,6 @@
 //! What the schema itself refuses, and how it comes to be.
 
-use coordinator::store::{PostgresStore, StoreError};
+use store::{PostgresStore, StoreError};
 use testbed::postgres::Postgres;
 
 use crate::fixtures::{connect, count, leading, settings};
@@ -23,7 +23,7 @@ fn a_schema_or_log_of_another_version_is_refused() {
     let server = Postgres::start().unwrap();
     let mut store = leading(&server.url(), "one");
     server.execute("UPDATE meta SET value = '999' WHERE name = 'version'").unwrap();
-    use coordinator::store::Store;
+    use store::Store;
     let refused = store.bind("chain 31337");
     assert!(matches!(refused, Err(StoreError::Version { ref found, .. }) if found == "999"), "{refused:?}");
     drop(store);
@@ -86,11 +86,11 @@ fn the_schema_refuses_what_would_be_a_bug() {
 
 #[test]
 fn an_older_layout_of_sqlite_is_brought_up_to_date_and_a_newer_one_refused() {
-    use coordinator::store::{SqliteStore, Store};
+    use store::{SqliteStore, Store};
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("coordinator.sqlite");
     let database = || rusqlite::Connection::open(&path).unwrap();
-    database().execute_batch(include_str!("../../src/store/sqlite/schema.sql")).unwrap();
+    database().execute_batch(include_str!("../../../crates/store/src/sqlite/schema.sql")).unwrap();
     let operation = "INSERT INTO operations VALUES (zeroblob(32), 'mint', NULL, zeroblob(20), 5, 1, 7, NULL)";
     database().execute(operation, []).unwrap();
     for _ in 0..2 {
@@ -106,7 +106,7 @@ fn an_older_layout_of_sqlite_is_brought_up_to_date_and_a_newer_one_refused() {
 
 #[test]
 fn rows_without_their_place_in_the_history_are_noticed() {
-    use coordinator::store::Store;
+    use store::Store;
     let server = Postgres::start().unwrap();
     let mut store = leading(&server.url(), "one");
     assert!(!store.is_incomplete().unwrap());

@@ -2,8 +2,8 @@
 
 use std::{fs, path::PathBuf};
 
-use coordinator::store::{PostgresSettings, PostgresStore, StoreError};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use store::{PostgresSettings, PostgresStore, StoreError};
 use testbed::postgres::{Postgres, Settings};
 
 use crate::fixtures::{commit, count, settings, term};

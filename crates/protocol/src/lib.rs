@@ -7,6 +7,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`operation`] | operations, their stages, balances, directory entries |
+//! | [`history`] | what became of operations and batches, for readers |
 //! | [`request`] | drafts that wallets sign, and what they send back |
 //! | [`l1`] | the contract's queues and history, and transactions to it |
 //! | [`eip712`] | domain separator and digests of `SpendKey`, `DirectoryEntry`, `Promise` |
@@ -18,6 +19,7 @@ mod address;
 pub mod depth;
 pub mod ecdsa;
 pub mod eip712;
+pub mod history;
 pub mod l1;
 pub mod operation;
 pub mod request;

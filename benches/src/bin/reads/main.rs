@@ -31,10 +31,8 @@ use coordinator::{
     Config, Handle, Parts, ScaleFromZero,
     api::{self, ApiConfig, Budget, Proxies},
     chain::memory::MemoryChain,
-    mark::Marks,
     service::Service,
     start,
-    store::{Leadership, PostgresSettings, PostgresStore, SqliteStore, Store},
     verifier::ProofVerifier,
 };
 use eyre::{OptionExt, bail, eyre};
@@ -45,6 +43,7 @@ use protocol::{
     l1::Finality,
 };
 use queue::memory::{Limits, MemoryQueue};
+use store::{Leadership, PostgresSettings, PostgresStore, SqliteStore, Store, mark::Marks};
 use testbed::postgres::{Postgres, Settings};
 
 mod reader;

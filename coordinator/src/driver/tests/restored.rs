@@ -1,7 +1,8 @@
 //! A database that lacks what was promised.
 
+use store::mark::{Loss, Mark, MarkError};
+
 use super::*;
-use crate::mark::{Loss, Mark, MarkError};
 
 /// A backup of the ledger, taken while it is closed.
 fn copy(from: &Path, to: &Path) {
@@ -15,18 +16,18 @@ fn copy(from: &Path, to: &Path) {
 
 /// A mark of another machine, e.g. in Redis.
 #[derive(Clone, Default)]
-struct Elsewhere(Arc<Mutex<Option<crate::mark::HighWater>>>);
+struct Elsewhere(Arc<Mutex<Option<store::mark::HighWater>>>);
 
 impl Mark for Elsewhere {
     fn place(&self) -> String {
         "elsewhere".to_owned()
     }
 
-    fn read(&mut self) -> Result<Option<crate::mark::HighWater>, MarkError> {
+    fn read(&mut self) -> Result<Option<store::mark::HighWater>, MarkError> {
         Ok(*self.0.lock().unwrap())
     }
 
-    fn raise(&mut self, to: &crate::mark::HighWater) -> Result<(), MarkError> {
+    fn raise(&mut self, to: &store::mark::HighWater) -> Result<(), MarkError> {
         let mut known = self.0.lock().unwrap();
         if known.is_none_or(|known| known.sequence < to.sequence) {
             *known = Some(*to);
@@ -34,7 +35,7 @@ impl Mark for Elsewhere {
         Ok(())
     }
 
-    fn reset(&mut self, to: &crate::mark::HighWater) -> Result<(), MarkError> {
+    fn reset(&mut self, to: &store::mark::HighWater) -> Result<(), MarkError> {
         *self.0.lock().unwrap() = Some(*to);
         Ok(())
     }
@@ -90,7 +91,7 @@ impl Machine {
     }
 }
 
-fn behind(refused: Result<Arc<Handle>, StartError>) -> Box<crate::mark::Behind> {
+fn behind(refused: Result<Arc<Handle>, StartError>) -> Box<store::mark::Behind> {
     match refused.err() {
         Some(StartError::Behind(behind)) => behind,
         other => panic!("not noticed: {other:?}"),

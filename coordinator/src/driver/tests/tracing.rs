@@ -7,10 +7,10 @@ use ::tracing::{
     field::{Field, Visit},
     span::{Attributes, Id},
 };
+use context::trace::TraceId;
 use tracing_subscriber::{Layer, layer::Context, prelude::*};
 
 use super::*;
-use crate::trace::TraceId;
 
 /// Every span that was opened in this process: its name and fields.
 static SPANS: Mutex<Vec<String>> = Mutex::new(Vec::new());

@@ -9,21 +9,14 @@
 use async_trait::async_trait;
 use bn254::{Fr, fr_from_be_bytes};
 use circuits::shape::Shape;
-use protocol::{Address, OperationId, OperationKind, Stage, TimelineEntry};
+use protocol::{
+    Address, OperationId, OperationKind, Stage, TimelineEntry,
+    history::{BatchView, ListOf, OperationView},
+};
 use sequencer::state::{Promised, rows::stage_name};
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use crate::service::{BatchView, OperationView};
-
-/// Whose operations a list holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListOf {
-    /// Those that it takes part in, newest first.
-    Address(Address),
-    /// In the order of their slots.
-    Batch(u32),
-}
 
 /// What the operator promised, and its signatures if they are kept already.
 #[derive(Clone, Debug, PartialEq)]

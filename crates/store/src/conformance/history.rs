@@ -3,14 +3,11 @@
 use std::future::Future;
 
 use circuits::leaf::CoinRange;
-use protocol::{OperationId, OperationKind, Stage};
+use protocol::{OperationId, OperationKind, Stage, history::ListOf};
 use sequencer::state::Promised;
 
 use super::{Fixture, Outcome, batch, events, leading, operation, root};
-use crate::store::{
-    StoreError,
-    history::{ListOf, Signatures},
-};
+use crate::{StoreError, history::Signatures};
 
 /// Waits for an answer.
 fn wait<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {

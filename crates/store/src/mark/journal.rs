@@ -87,7 +87,7 @@ impl Journal {
     }
 
     /// Writes a list for people beside it; its path.
-    pub(crate) fn list(&self, promised: &[Promised]) -> Option<String> {
+    pub fn list(&self, promised: &[Promised]) -> Option<String> {
         let path = self.path.with_file_name("missing-promises.txt");
         let lines: String = promised.iter().map(|promised| format!("{promised}\n")).collect();
         let written = fs::write(&path, lines);

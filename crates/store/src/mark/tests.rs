@@ -6,7 +6,7 @@ use sequencer::state::{
 };
 
 use super::*;
-use crate::store::{Leadership, SqliteStore};
+use crate::{Leadership, SqliteStore};
 
 const DEPLOYMENT: &str = "chain 31337 contract 0xc0";
 

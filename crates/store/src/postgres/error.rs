@@ -5,7 +5,7 @@ use std::error::Error;
 use deadpool_postgres::PoolError;
 use tokio_postgres::error::{DbError, SqlState};
 
-use crate::store::StoreError;
+use crate::StoreError;
 
 /// Raised by the schema's `fence`, with the holder as message.
 const NOT_LEADING: &str = "PM001";

@@ -11,7 +11,7 @@ use super::{
     error::late,
     session::{Session, within},
 };
-use crate::store::StoreError;
+use crate::StoreError;
 
 /// Events handed over at once.
 const PAGE: i64 = 4_096;

@@ -21,7 +21,7 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{Plaintext, PostgresSettings};
-use crate::store::StoreError;
+use crate::StoreError;
 
 const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 

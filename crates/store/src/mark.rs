@@ -22,14 +22,14 @@ use protocol::OperationId;
 use sequencer::state::event::Stamped;
 use serde::{Deserialize, Serialize};
 
-use crate::store::{Store, StoreError};
+use crate::{Store, StoreError};
 
 mod follower;
 mod journal;
 mod recent;
 mod redis;
 
-pub(crate) use follower::Follower;
+pub use follower::Follower;
 pub use journal::Journal;
 pub use recent::{Promised, Recent};
 pub use redis::RedisMark;
@@ -50,7 +50,7 @@ pub struct HighWater {
 }
 
 /// What an event is, for a comparison.
-pub(crate) fn digest(event: &Stamped) -> [u8; 32] {
+pub fn digest(event: &Stamped) -> [u8; 32] {
     // Encoding an event into memory cannot fail; if it did, no digest would be equal to it.
     postcard::to_stdvec(event).map_or([0; 32], |bytes| blake3::hash(&bytes).into())
 }
@@ -100,9 +100,9 @@ pub enum Loss {
 #[derive(Default)]
 pub struct Marks {
     /// In the data directory, where there is one.
-    pub(crate) journal: Option<Journal>,
-    pub(crate) others: Vec<Box<dyn Mark>>,
-    pub(crate) loss: Loss,
+    pub journal: Option<Journal>,
+    pub others: Vec<Box<dyn Mark>>,
+    pub loss: Loss,
 }
 
 impl Marks {
@@ -123,11 +123,7 @@ impl Marks {
     ///
     /// # Errors
     /// `Behind`, or what the store answers. The second part of what comes back is which marks could not be read.
-    pub(crate) fn compare(
-        &mut self,
-        store: &mut dyn Store,
-        last: &HighWater,
-    ) -> Result<Vec<String>, Compared> {
+    pub fn compare(&mut self, store: &mut dyn Store, last: &HighWater) -> Result<Vec<String>, Compared> {
         let mut unread = Vec::new();
         let mut known: Vec<(String, HighWater)> = Vec::new();
         if let Some(journal) = &mut self.journal {
@@ -144,12 +140,12 @@ impl Marks {
     }
 
     /// What the data directory knows to be promised.
-    pub(crate) fn recent(&self) -> Option<&Recent> {
+    pub fn recent(&self) -> Option<&Recent> {
         self.journal.as_ref().map(Journal::recent)
     }
 
     /// Leaves the list of what is missing in the data directory.
-    pub(crate) fn listed(&self, mut behind: Behind) -> Behind {
+    pub fn listed(&self, mut behind: Behind) -> Behind {
         let written = self.journal.as_ref().filter(|_| !behind.missing.is_empty());
         behind.list = written.and_then(|journal| journal.list(&behind.missing));
         behind
@@ -159,7 +155,7 @@ impl Marks {
     ///
     /// # Errors
     /// `MarkError` of the data directory.
-    pub(crate) fn keep(
+    pub fn keep(
         mut self,
         reached: &HighWater,
         recent: &Recent,
@@ -179,7 +175,7 @@ impl Marks {
     ///
     /// # Errors
     /// `MarkError` of the data directory; another place that cannot be written would refuse the next start.
-    pub(crate) fn reset(&mut self, to: &HighWater, recent: &Recent) -> Result<(), MarkError> {
+    pub fn reset(&mut self, to: &HighWater, recent: &Recent) -> Result<(), MarkError> {
         if let Some(journal) = &mut self.journal {
             journal.adopt(to, recent)?;
         }
@@ -189,17 +185,17 @@ impl Marks {
 
 /// The marks of a coordinator that leads.
 #[derive(Default)]
-pub(crate) struct Kept {
+pub struct Kept {
     journal: Option<Journal>,
     followers: Vec<Follower>,
     /// Raised by the loop itself, where nothing may run on another thread.
-    #[cfg(feature = "sim")]
+    #[cfg(feature = "testing")]
     beside: Vec<Box<dyn Mark>>,
 }
 
 impl Kept {
     /// Marks that the loop raises itself.
-    #[cfg(feature = "sim")]
+    #[cfg(feature = "testing")]
     pub fn beside(beside: Vec<Box<dyn Mark>>) -> Self {
         Self { beside, ..Self::default() }
     }
@@ -218,7 +214,7 @@ impl Kept {
         let mut read: Vec<Result<(String, Option<HighWater>), MarkError>> =
             self.followers.iter().map(Follower::read).collect();
         read.extend(self.journal.as_mut().map(|journal| Ok((journal.place(), journal.read()?))));
-        #[cfg(feature = "sim")]
+        #[cfg(feature = "testing")]
         read.extend(self.beside.iter_mut().map(|mark| Ok((mark.place(), mark.read()?))));
         let (mut known, mut unread) = (Vec::new(), Vec::new());
         for answer in read {
@@ -245,7 +241,7 @@ impl Kept {
             journal.note(promised, reached)?;
         }
         self.followers.iter().for_each(|follower| follower.raise(*reached));
-        #[cfg(feature = "sim")]
+        #[cfg(feature = "testing")]
         self.beside.iter_mut().try_for_each(|mark| mark.raise(reached))?;
         Ok(())
     }
@@ -253,7 +249,7 @@ impl Kept {
 
 impl HighWater {
     /// Moves over events that follow each other; what they promise.
-    pub(crate) fn move_over(&mut self, log: &[Stamped]) -> Vec<Promised> {
+    pub fn move_over(&mut self, log: &[Stamped]) -> Vec<Promised> {
         let mut promised = Vec::new();
         for stamped in log {
             self.sequence += 1;
@@ -306,7 +302,7 @@ fn event_digest(store: &mut dyn Store, sequence: u64) -> Result<Option<[u8; 32]>
 
 /// Why a log is not led on.
 #[derive(Debug)]
-pub(crate) enum Compared {
+pub enum Compared {
     Behind(Box<Behind>),
     Mark(MarkError),
     Store(StoreError),
@@ -329,12 +325,12 @@ pub struct Behind {
 }
 
 impl Behind {
-    pub(crate) fn new(place: String, known: HighWater, found: u64, replaced: bool) -> Self {
+    pub fn new(place: String, known: HighWater, found: u64, replaced: bool) -> Self {
         Self { place, known, found, replaced, missing: Vec::new(), list: None }
     }
 
     /// With what is missing. Where history was replaced, from which event on is not known.
-    pub(crate) fn with(mut self, recent: Option<&Recent>) -> Self {
+    pub fn with(mut self, recent: Option<&Recent>) -> Self {
         let after = if self.replaced { 0 } else { self.found };
         self.missing = recent.map_or_else(Vec::new, |recent| recent.after(after));
         self

@@ -10,7 +10,7 @@ use deadpool_postgres::{Client, Object, Pool};
 use tokio::time::error::Elapsed;
 
 use super::error::late;
-use crate::store::StoreError;
+use crate::StoreError;
 
 pub(super) struct Session {
     client: Client,

@@ -3,8 +3,12 @@
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use context::cost;
 use deadpool_postgres::Pool;
-use protocol::OperationId;
+use protocol::{
+    OperationId,
+    history::{BatchView, ListOf, OperationView},
+};
 use sequencer::state::rows::PER_BATCH;
 use tokio::time::timeout;
 use tokio_postgres::{
@@ -14,12 +18,8 @@ use tokio_postgres::{
 
 use super::error::late;
 use crate::{
-    cost,
-    service::{BatchView, OperationView},
-    store::{
-        StoreError,
-        history::{BatchRow, History, KeptPromises, ListOf, OperationRow, Signatures, kept},
-    },
+    StoreError,
+    history::{BatchRow, History, KeptPromises, OperationRow, Signatures, kept},
 };
 
 const OPERATION: &str = "SELECT o.id, o.kind, o.sender, o.recipient, o.amount, o.batch_no, o.at, o.hit, b.timeline \

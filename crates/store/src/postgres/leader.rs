@@ -15,7 +15,7 @@ use super::{
     error::late,
     session::{Session, within},
 };
-use crate::store::{Leadership, StoreError};
+use crate::{Leadership, StoreError};
 
 /// A term that this store won.
 #[derive(Debug)]

@@ -9,7 +9,9 @@
 //! | `sqlite` | embedded, one process |
 //! | `postgres` | a server, one leading coordinator and any number of standbys |
 //!
-//! [`History`] is what readers ask; `values` says what no store takes; [`conformance`] is what both must do.
+//! [`History`] is what readers ask; `values` says what no store takes; `conformance` (feature `testing`) is what both must do.
+//! [`snapshots`] keeps states as files, so that a start is short; [`mark`] keeps outside the store how far the log was when
+//! something was promised.
 
 use std::sync::Arc;
 
@@ -23,6 +25,7 @@ use sequencer::state::{
 pub mod conformance;
 pub mod history;
 mod lock;
+pub mod mark;
 mod postgres;
 pub mod snapshots;
 mod sqlite;

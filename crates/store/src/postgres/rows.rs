@@ -14,7 +14,7 @@ use sequencer::{
 };
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
-use crate::store::{
+use crate::{
     history::{promised_bytes, timeline_text},
     kind_name,
 };

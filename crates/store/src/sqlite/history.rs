@@ -7,18 +7,18 @@ use std::{
 };
 
 use async_trait::async_trait;
-use protocol::OperationId;
+use context::cost;
+use protocol::{
+    OperationId,
+    history::{BatchView, ListOf, OperationView},
+};
 use rusqlite::{Connection, OptionalExtension, Params, Row, TransactionBehavior, params};
 use sequencer::state::rows::PER_BATCH;
 use tokio::sync::Semaphore;
 
 use crate::{
-    cost,
-    service::{BatchView, OperationView},
-    store::{
-        StoreError,
-        history::{BatchRow, History, KeptPromises, ListOf, OperationRow, Signatures, kept},
-    },
+    StoreError,
+    history::{BatchRow, History, KeptPromises, OperationRow, Signatures, kept},
 };
 
 const OPERATION: &str = "SELECT o.id, o.kind, o.sender, o.recipient, o.amount, o.batch_no, o.at, o.hit, b.timeline \

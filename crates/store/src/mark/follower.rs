@@ -28,7 +28,7 @@ struct Shared {
 }
 
 /// Raises one mark until it is dropped.
-pub(crate) struct Follower(Arc<Shared>);
+pub struct Follower(Arc<Shared>);
 
 impl Follower {
     /// `told`: what is wrong with it now, after each try.

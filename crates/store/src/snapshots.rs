@@ -55,8 +55,8 @@ impl Snapshots {
     }
 
     /// Of no folder: what it encodes and decodes stays in memory.
-    #[cfg(feature = "sim")]
-    pub(crate) fn in_memory(deployment: &str) -> Self {
+    #[cfg(feature = "testing")]
+    pub fn in_memory(deployment: &str) -> Self {
         Self { folder: PathBuf::new(), deployment: deployment.to_owned() }
     }
 
@@ -104,7 +104,7 @@ impl Snapshots {
     }
 
     /// What a file holds, in parts.
-    pub(crate) fn encode(&self, state: &State, sequence: u64) -> Result<Vec<Vec<u8>>, SnapshotError> {
+    pub fn encode(&self, state: &State, sequence: u64) -> Result<Vec<Vec<u8>>, SnapshotError> {
         let mut sections = snapshot::encode(state)?;
         let mut head = MAGIC.to_vec();
         head.extend(VERSION.to_le_bytes());
@@ -143,7 +143,7 @@ impl Snapshots {
         Ok(state)
     }
 
-    pub(crate) fn decode(
+    pub fn decode(
         &self,
         bytes: &[u8],
         sequence: u64,

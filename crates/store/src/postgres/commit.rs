@@ -15,7 +15,7 @@ use super::{
     rows::{self, Param, Write},
     session::{Session, within},
 };
-use crate::store::StoreError;
+use crate::StoreError;
 
 const FENCE: &str = "SELECT fence($1::bigint, $2::text, $3::bigint, $4::bigint, $5::integer)";
 const INSERT_EVENTS: &str =

@@ -7,9 +7,9 @@ use refinery::error::Kind;
 use sequencer::state::event::VERSION;
 
 use super::{error::of_migration, session::Session};
-use crate::store::StoreError;
+use crate::StoreError;
 
-refinery::embed_migrations!("src/store/postgres/migrations");
+refinery::embed_migrations!("src/postgres/migrations");
 
 /// One migrates, the others wait for it. The number is this project's name in ASCII.
 const LOCK: &str = "SELECT pg_advisory_lock(x'70726f6f666d696c'::bigint)";
