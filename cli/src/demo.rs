@@ -130,7 +130,7 @@ pub async fn run(options: Options) -> eyre::Result<()> {
         bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
         port: options.port,
         origins: Vec::new(),
-        proxies: coordinator::api::Proxies::default(),
+        proxies: api::Proxies::default(),
         admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         finality: Finality::Confirmations(CONFIRMATIONS),
         poll: Duration::from_millis(250),

@@ -13,14 +13,14 @@ use ::store::{
     FolderLock, Store,
     mark::{Loss, Marks},
 };
+use api::{
+    self, ApiConfig, Budget, Network, Origin, Proxies, ProxyHeader, Server, admin::serve_admin,
+    token::AdminToken,
+};
 use circuits::shape::Shape;
 use clap::Args;
 use coordinator::{
     Config, Handle, Parts, SnapshotSettings,
-    api::{
-        self, ApiConfig, Budget, Network, Origin, Proxies, ProxyHeader, Server, admin::serve_admin,
-        token::AdminToken,
-    },
     chain::evm::{self, EvmSettings},
     verifier::Groth16Verifier,
 };

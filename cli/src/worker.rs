@@ -3,9 +3,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use api::serve_metrics;
 use circuits::shape::Shape;
 use clap::Args;
-use coordinator::api::serve_metrics;
 use eyre::WrapErr;
 use gpu_worker::{
     Config, Worker,

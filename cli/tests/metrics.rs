@@ -66,7 +66,7 @@ fn the_documentation_and_the_sources_name_the_same_metrics() {
     let (used, documented) = (used(), documented());
     let known: BTreeSet<&str> = used.keys().map(String::as_str).collect();
     assert_eq!(known, documented.keys().copied().collect(), "docs/metrics.md and the sources differ");
-    let help = include_str!("../../coordinator/src/api/metrics.rs").split(HELP_ENDS).next().unwrap();
+    let help = include_str!("../../crates/api/src/metrics.rs").split(HELP_ENDS).next().unwrap();
     for (at, _) in help.match_indices("\"proofmill_") {
         let name = help[at + 1..].split('"').next().unwrap();
         assert!(known.contains(name), "the text about {name} is about nothing");

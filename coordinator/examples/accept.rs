@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use api::service::Service;
 use bn254::Fr;
 use circuits::{
     baby_jubjub::Point,
@@ -24,9 +25,7 @@ use circuits::{
     shape::Shape,
     slot::SignedSpend,
 };
-use coordinator::{
-    Config, Parts, chain::memory::MemoryChain, service::Service, start, verifier::ProofVerifier,
-};
+use coordinator::{Config, Parts, chain::memory::MemoryChain, start, verifier::ProofVerifier};
 use protocol::{
     DirectoryEntry, SpendRequest, SubmitRequest,
     ecdsa::OperatorKey,

@@ -8,8 +8,9 @@
 
 use std::time::{Duration, Instant};
 
+use api::service::Service as _;
 use circuits::shape::Shape;
-use coordinator::{Config, service::Service as _};
+use coordinator::Config;
 use protocol::l1::Finality;
 use serde_json::json;
 

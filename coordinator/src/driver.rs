@@ -76,7 +76,6 @@ pub(crate) mod time;
 pub(crate) use commit::Refusing;
 pub use handle::Handle;
 pub(crate) use messages::{FromQueue, Message, OnChain, Submit, ToQueue};
-pub use operate::{Explanation, OperationExplanation, Overview};
 pub use replica::SnapshotSettings;
 use replica::{Replica, Snapshotter};
 pub use start::{Parts, StartError, start};

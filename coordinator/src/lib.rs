@@ -1,11 +1,10 @@
 //! The coordinator: orders operations, promises them, has them proved and settles them on L1.
 //!
-//! Every rule is in the crate `sequencer`; the log and its projections live in `store`; one driver loop owns its state and is the single writer.
+//! Every rule is in the crate `sequencer`; the log and its projections live in `store`; what the outside
+//! may ask is `api::service`; one driver loop owns its state and is the single writer.
 //!
 //! | module | purpose |
 //! |---|---|
-//! | [`service`] | what the outside may ask |
-//! | [`api`] | GraphQL over HTTP, health, metrics, a typed client |
 //! | [`verifier`] | which proofs are believed |
 //! | [`driver`] | the loop that owns the cores, and the tasks at its sides |
 //! | [`chain`] | what is needed of an EVM chain |
@@ -13,11 +12,9 @@
 //! | [`config`] | settings |
 //! | `sim` | the deterministic simulator; only with the feature `sim`, which nothing that is shipped has |
 
-pub mod api;
 pub mod chain;
 pub mod config;
 pub mod driver;
-pub mod service;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod verifier;

@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use api::service::WorkerView;
 use arc_swap::ArcSwap;
 use bn254::Fr;
 use circuits::baby_jubjub::Point;
@@ -32,8 +33,6 @@ use sequencer::{
     },
     state::{State, rows::Row},
 };
-
-use crate::service::WorkerView;
 
 mod answers;
 mod records;

@@ -4,5 +4,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    let _ = coordinator::api::check_document(text);
+    let _ = api::check_document(text);
 });

@@ -4,5 +4,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|body: &[u8]| {
-    let _ = coordinator::api::check_body(body);
+    let _ = api::check_body(body);
 });

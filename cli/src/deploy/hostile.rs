@@ -5,8 +5,8 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
+use api::token::AdminToken;
 use circuits::shape::Shape;
-use coordinator::api::token::AdminToken;
 use protocol::{
     ecdsa::OperatorKey,
     l1::{Fees, SignedTx},

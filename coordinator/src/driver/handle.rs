@@ -10,6 +10,9 @@ use std::{
     time::Duration,
 };
 
+use api::service::{
+    BatchView, CoinView, ListOf, OperationView, PromiseView, Readiness, Service, SystemView, WorkerView,
+};
 use async_trait::async_trait;
 use bn254::Fr;
 use circuits::{eddsa, public_data::domain, shape::Shape};
@@ -38,14 +41,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Message, SharedStatus, health, known_keys::KnownKeys, reads::read, scribe::Scribe, share::Share,
 };
-use crate::{
-    chain::Chain,
-    config::Config,
-    service::{
-        BatchView, CoinView, ListOf, OperationView, PromiseView, Readiness, Service, SystemView, WorkerView,
-    },
-    views::Views,
-};
+use crate::{chain::Chain, config::Config, views::Views};
 
 /// A question about health that is not answered in this time says something by itself.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);

@@ -6,13 +6,13 @@
 //!
 //! What an operator should know but does not keep it from working is in `warnings`.
 
+use api::service::Reason;
 use sequencer::{
     farm::Load,
     state::ops::{Trouble, seconds},
 };
 
 use super::Status;
-use crate::service::Reason;
 
 fn reason(code: &'static str, text: impl Into<String>) -> Reason {
     Reason { code, text: text.into() }
@@ -136,8 +136,9 @@ fn too_much(load: &Load) -> Reason {
 
 #[cfg(test)]
 mod tests {
+    use api::service::REASONS;
+
     use super::*;
-    use crate::service::REASONS;
 
     #[test]
     fn every_reason_is_told_not_the_first_alone() {

@@ -1,5 +1,6 @@
 //! What comes to the driver, and what it lets out to queue and chain.
 
+use api::service::OperationView;
 use context::trace::TraceId;
 use protocol::l1::{Fees, Logs, SignedTx, SubmitBatch};
 use queue::{Cursors, QueueWrite};
@@ -17,8 +18,6 @@ use sequencer::{
 };
 use tokio::sync::oneshot;
 use wire::{Attempt, JobId, PoolName, ProcessId, ProofBytes, Timings, WorkerEvent, WorkerId};
-
-use crate::service::OperationView;
 
 /// Something from the queue, proofs already verified.
 #[derive(Clone, Debug)]

@@ -1,64 +1,17 @@
-//! What operators do to a running coordinator. Each call answers when its decision is durable, and may be repeated.
+//! The `Operator`: what operators do to a running coordinator.
 
+use api::service::{Explanation, OperationExplanation, Operator, Overview, Service, WorkerHealth};
+use async_trait::async_trait;
 use protocol::{OperationId, Stage};
 use sequencer::{
-    farm::Pool,
     rejection::Rejection,
-    state::{
-        bisect::Suspect,
-        event::OpsRecord,
-        explain::{BatchFacts, JobFacts, Placed, phase_name},
-        ops::{Deadlines, Trouble},
-        rows::Line,
-    },
+    state::{event::OpsRecord, explain::phase_name, ops::Trouble},
 };
 use tokio::sync::oneshot;
 use wire::{PoolName, WorkerId};
 
 use super::{Handle, Message, handle::pooled, health, system_clock};
-use crate::{
-    service::{OperationView, Service, SystemView, WorkerHealth, WorkerView},
-    views::operation_view,
-};
-
-/// All that is known about a batch.
-#[derive(Clone, Debug)]
-pub struct Explanation {
-    pub facts: BatchFacts,
-    /// In the order of time.
-    pub lines: Vec<Line>,
-    /// Of a poisoned batch: what of it cannot be proved; empty if all of it can.
-    pub suspects: Option<Vec<Suspect>>,
-}
-
-/// All that is known about an operation.
-#[derive(Clone, Debug)]
-pub struct OperationExplanation {
-    pub operation: OperationView,
-    pub placed: Placed,
-    /// When its promise is due; nothing without one.
-    pub deadline: Option<String>,
-    pub batch: Explanation,
-}
-
-/// How the whole service is.
-#[derive(Clone, Debug)]
-pub struct Overview {
-    pub system: SystemView,
-    pub term: u64,
-    pub paused: bool,
-    /// What is wrong, in words.
-    pub alarms: Vec<String>,
-    pub deadlines: Deadlines,
-    /// Operations in the open batch.
-    pub open_operations: usize,
-    /// The oldest jobs, and how many there are.
-    pub jobs: Vec<JobFacts>,
-    pub job_count: usize,
-    pub pools: Vec<(PoolName, Pool)>,
-    pub draining: Vec<String>,
-    pub workers: Vec<WorkerView>,
-}
+use crate::views::operation_view;
 
 /// Jobs that an overview names.
 const JOBS: usize = 100;
@@ -71,26 +24,19 @@ impl Handle {
         }
         answer.await.map_err(|_| Rejection::Unavailable)
     }
+}
 
-    /// New operations are refused with `PAUSED` from now on; what was accepted goes on.
-    ///
-    /// # Errors
-    /// `UNAVAILABLE`.
-    pub async fn pause(&self) -> Result<(), Rejection> {
+#[async_trait]
+impl Operator for Handle {
+    async fn pause(&self) -> Result<(), Rejection> {
         self.decided(|reply| Message::Ops(OpsRecord::Paused, reply)).await
     }
 
-    /// # Errors
-    /// `UNAVAILABLE`.
-    pub async fn resume(&self) -> Result<(), Rejection> {
+    async fn resume(&self) -> Result<(), Rejection> {
         self.decided(|reply| Message::Ops(OpsRecord::Resumed, reply)).await
     }
 
-    /// Opens a pool of workers. False if there are as many as there may be.
-    ///
-    /// # Errors
-    /// `UNAVAILABLE`.
-    pub async fn add_pool(&self, pool: PoolName) -> Result<bool, Rejection> {
+    async fn add_pool(&self, pool: PoolName) -> Result<bool, Rejection> {
         let (reply, answer) = oneshot::channel();
         if !self.link.send(Message::AddPool(pool, reply)) {
             return Err(Rejection::Unavailable);
@@ -98,35 +44,19 @@ impl Handle {
         answer.await.map_err(|_| Rejection::Unavailable)
     }
 
-    /// Closes a pool of workers: its events are deleted unread from now on.
-    ///
-    /// # Errors
-    /// `UNAVAILABLE`.
-    pub async fn remove_pool(&self, pool: PoolName) -> Result<(), Rejection> {
+    async fn remove_pool(&self, pool: PoolName) -> Result<(), Rejection> {
         self.decided(|reply| Message::RemovePool(pool, reply)).await
     }
 
-    /// Sends a poisoned or parked batch out again; any other is left as it is.
-    ///
-    /// # Errors
-    /// `UNAVAILABLE`.
-    pub async fn requeue(&self, batch_no: u32) -> Result<(), Rejection> {
+    async fn requeue(&self, batch_no: u32) -> Result<(), Rejection> {
         self.decided(|reply| Message::Requeue(batch_no, reply)).await
     }
 
-    /// The worker finishes what it proves, hands the rest back, gets nothing more and leaves.
-    ///
-    /// # Errors
-    /// `UNAVAILABLE`.
-    pub async fn drain_worker(&self, worker: WorkerId) -> Result<(), Rejection> {
+    async fn drain_worker(&self, worker: WorkerId) -> Result<(), Rejection> {
         self.decided(|reply| Message::Drain(worker, reply)).await
     }
 
-    /// What happened to a batch and what it waits for; nothing for one that never was.
-    ///
-    /// # Errors
-    /// `UNAVAILABLE`.
-    pub async fn explain_batch(&self, batch_no: u32) -> Result<Option<Explanation>, Rejection> {
+    async fn explain_batch(&self, batch_no: u32) -> Result<Option<Explanation>, Rejection> {
         let facts = self.link.ask(move |state| state.batch_facts(batch_no, system_clock())).await;
         let Some(facts) = facts.ok_or(Rejection::Unavailable)? else { return Ok(None) };
         let (reply, answer) = oneshot::channel();
@@ -144,14 +74,7 @@ impl Handle {
         Ok(Some(Explanation { facts, lines, suspects }))
     }
 
-    /// An operation, its place, its promise and what happened to its batch; nothing for one that never was.
-    ///
-    /// # Errors
-    /// `UNAVAILABLE`.
-    pub async fn explain_operation(
-        &self,
-        id: OperationId,
-    ) -> Result<Option<OperationExplanation>, Rejection> {
+    async fn explain_operation(&self, id: OperationId) -> Result<Option<OperationExplanation>, Rejection> {
         let asked = self.link.ask(move |state| {
             let (operation, placed, deadline) = state.operation_facts(&id, system_clock())?;
             Some((operation_view(state, operation), placed, deadline))
@@ -163,11 +86,7 @@ impl Handle {
         Ok(batch.map(|batch| OperationExplanation { operation, placed, deadline, batch }))
     }
 
-    /// How everything is.
-    ///
-    /// # Errors
-    /// `UNAVAILABLE`.
-    pub async fn overview(&self) -> Result<Overview, Rejection> {
+    async fn overview(&self) -> Result<Overview, Rejection> {
         let (system, workers) = (self.system().await, self.workers().await);
         let asked = self.link.ask(|state| {
             let now = system_clock();
@@ -222,14 +141,12 @@ impl Handle {
         })
     }
 
-    /// How far a batch is; nothing before it is sealed.
-    pub(crate) async fn stage(&self, batch_no: u32) -> Result<Option<Stage>, Rejection> {
+    async fn stage(&self, batch_no: u32) -> Result<Option<Stage>, Rejection> {
         let stage = self.link.ask(move |state| state.batch(batch_no).map(|batch| batch.stage())).await;
         stage.ok_or(Rejection::Unavailable)
     }
 
-    /// Whether a worker of this name was here, or was told to drain.
-    pub(crate) async fn knows_worker(&self, id: WorkerId) -> Result<bool, Rejection> {
+    async fn knows_worker(&self, id: WorkerId) -> Result<bool, Rejection> {
         let known = self.link.ask(move |state| {
             let farm = &state.farm;
             let mut names = farm.workers().map(|(name, _)| name).chain(farm.departed().map(|gone| &gone.id));

@@ -1,5 +1,6 @@
 //! What readers ask, answered from the views and from the store's projections; and promises, which are signed once.
 
+use api::service::{BatchView, OperationView, PromiseView, Service, SystemView};
 use protocol::{
     OperationId, SubmitRequest,
     eip712::{self, TypedMessage},
@@ -11,7 +12,6 @@ use sequencer::{
 use store::{StoreError, history::Signatures};
 
 use super::{Handle, handle::pooled};
-use crate::service::{BatchView, OperationView, PromiseView, Service, SystemView};
 
 /// An answer of the history. Its readers can do nothing about its errors but ask again.
 pub(super) fn read<T>(answer: Result<T, StoreError>) -> Result<T, Rejection> {

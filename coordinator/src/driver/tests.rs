@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use api::service::{ListOf, OperationView, Operator as _, PromiseView, Service};
 use circuits::{batch::Prepared, shape::Shape};
 use protocol::{OperationId, PrepareSend, PrepareWithdraw, Stage, l1::Finality};
 use queue::{
@@ -31,7 +32,6 @@ use super::*;
 use crate::{
     chain::{Chain, memory::MemoryChain},
     config::{Config, ScaleFromZero},
-    service::{ListOf, OperationView, PromiseView, Service},
     testkit::TagVerifier,
     verifier::ProofVerifier,
 };

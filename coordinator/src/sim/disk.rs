@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::service::{BatchView, OperationView};
 use async_trait::async_trait;
 use protocol::{OperationId, history::ListOf};
 use sequencer::state::{
@@ -19,10 +20,7 @@ use super::{
     restore::Newest,
     world::{Shared, World},
 };
-use crate::{
-    config::Config,
-    service::{BatchView, OperationView},
-};
+use crate::config::Config;
 
 /// A leader that nobody renews is one for so long.
 const LEASE: u64 = 3_000;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use api::service::OperationView;
 use bn254::Fr;
 use circuits::{
     leaf::{CoinRange, leaf},
@@ -23,7 +24,6 @@ use sequencer::{
 use wire::WorkerId;
 
 use super::node::{Node, tag};
-use crate::service::OperationView;
 
 mod effects;
 

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use api::service::OperationView;
 use bn254::Fr;
 use circuits::{
     baby_jubjub::Point,
@@ -24,7 +25,7 @@ use super::{
     process::Process,
     world::{Shared, World},
 };
-use crate::{driver::Message, service::OperationView};
+use crate::driver::Message;
 
 /// Somebody with two spending keys, made once: hashes cost most of a simulation.
 pub struct Person {

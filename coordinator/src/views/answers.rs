@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::service::{BatchView, CoinView};
 use bn254::Fr;
 use circuits::baby_jubjub::Point;
 use protocol::{Address, Balances, DirectoryEntry, Stage};
@@ -12,7 +13,6 @@ use sequencer::ledger::{
 };
 
 use super::{Holder, Views};
-use crate::service::{BatchView, CoinView};
 
 impl Views {
     fn holder(&self, address: &Address) -> Arc<Holder> {

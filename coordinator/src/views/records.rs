@@ -1,12 +1,11 @@
 //! What the state's records look like from outside. Promises come without their signature, which the caller adds outside the driver.
 
+use api::service::{OperationView, PromiseView, WorkerHealth, WorkerView};
 use sequencer::{
     farm::{Farm, Worker},
     state::{Operation, Promised, State},
 };
 use wire::WorkerId;
-
-use crate::service::{OperationView, PromiseView, WorkerHealth, WorkerView};
 
 pub fn operation_view(state: &State, operation: &Operation) -> OperationView {
     let promise = |promised: &Promised| PromiseView {

@@ -5,9 +5,9 @@ use std::{
     net::{TcpListener, TcpStream},
 };
 
+use api::{ApiConfig, RateLimit};
 use circuits::eddsa;
 use client::api::{Client, ClientError, OperationKind, PrepareSend, PrepareWithdraw, RegisterKey, Stage};
-use coordinator::api::{ApiConfig, RateLimit};
 use serde_json::{Value, json};
 
 use crate::{

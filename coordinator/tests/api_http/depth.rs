@@ -2,7 +2,7 @@
 //!
 //! The server's threads are those of a real one, with the stack that they have there: a level too many would end this process.
 
-use coordinator::api::{check_body, check_document};
+use api::{check_body, check_document};
 use reqwest::Url;
 use serde_json::json;
 

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use api::service::*;
 use async_trait::async_trait;
 use bn254::Fr;
 use circuits::{
@@ -17,7 +18,6 @@ use circuits::{
     message::{Message, SignedKind},
     shape::Shape,
 };
-use coordinator::service::*;
 use protocol::{
     Address, Balances, DirectoryEntry, Draft, DraftSpend, OperationId, OperationKind, OwnershipProof,
     PrepareSend, PrepareWithdraw, Stage, SubmitRequest, TimelineEntry,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use coordinator::api::{self, ApiConfig, Server};
+use api::{ApiConfig, Server};
 use reqwest::{Method, Response, header};
 use serde_json::{Value, json};
 

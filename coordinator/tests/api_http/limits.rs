@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coordinator::api::{ApiConfig, Budget, Network, Proxies, RateLimit};
+use api::{ApiConfig, Budget, Network, Proxies, RateLimit};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

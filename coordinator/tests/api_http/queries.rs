@@ -162,7 +162,7 @@ async fn workers_tell_their_health_their_card_and_their_energy() {
 #[tokio::test]
 async fn all_fields_of_twenty_workers_fit_one_request() {
     let api = Api::start().await;
-    let sdl = coordinator::api::graphql::sdl();
+    let sdl = api::graphql::sdl();
     let card = sdl.split("\ntype Card {").nth(1).unwrap().split("\n}").next().unwrap();
     let fields: Vec<&str> = card
         .lines()

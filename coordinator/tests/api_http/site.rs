@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use coordinator::api::{ApiConfig, admin, graphql};
+use api::{ApiConfig, admin, graphql};
 use reqwest::{Method, redirect::Policy};
 
 use crate::{
@@ -13,12 +13,12 @@ use crate::{
 #[test]
 fn the_committed_schemas_are_those_that_are_served() {
     for (file, sdl) in [("schema.graphql", graphql::sdl()), ("admin.graphql", admin::sdl())] {
-        let path = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("{}/../crates/api/{file}", env!("CARGO_MANIFEST_DIR"));
         if std::env::var_os("UPDATE_SCHEMA").is_some() {
             std::fs::write(&path, &sdl).unwrap();
         }
         let committed = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(committed == sdl, "coordinator/{file} is out of date: run the test with UPDATE_SCHEMA=1");
+        assert!(committed == sdl, "crates/api/{file} is out of date: run the test with UPDATE_SCHEMA=1");
     }
 }
 
@@ -130,7 +130,7 @@ async fn metrics_show_each_card_until_its_worker_is_gone() {
 
 #[tokio::test]
 async fn a_worker_process_serves_its_metrics_and_nothing_else() {
-    let server = coordinator::api::serve_metrics(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let server = api::serve_metrics(([127, 0, 0, 1], 0).into()).await.unwrap();
     metrics::gauge!("proofmill_test_of_a_worker").set(1.0);
     let get = async |path: &str| reqwest::get(format!("{}{path}", server.url)).await.unwrap();
     assert!(get("/metrics").await.text().await.unwrap().contains("proofmill_test_of_a_worker 1"));
@@ -212,7 +212,7 @@ async fn no_origin_is_allowed_unless_it_is_named_and_a_star_allows_all() {
 async fn a_port_in_use_is_an_error_that_names_it() {
     let api = Api::start().await;
     let config = ApiConfig { port: api.server.address.port(), ..ApiConfig::default() };
-    let error = coordinator::api::serve(api.double.clone(), config).await.unwrap_err().to_string();
+    let error = api::serve(api.double.clone(), config).await.unwrap_err().to_string();
     assert!(error.starts_with("PM-API-001") && error.contains(&api.server.address.to_string()), "{error}");
 }
 

@@ -9,8 +9,9 @@ use std::{
     time::Duration,
 };
 
+use api::service::Service as _;
 use circuits::shape::Shape;
-use coordinator::{Config, chain::Chain, service::Service as _};
+use coordinator::{Config, chain::Chain};
 use l1::contract::calls;
 use protocol::l1::{At, ChainError, Finality};
 use serde_json::{Value, json};

@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use api::service::Service as _;
 use circuits::shape::Shape;
-use coordinator::{Config, chain::Chain as _, service::Service as _};
+use coordinator::{Config, chain::Chain as _};
 use protocol::l1::Finality;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use api::service::{Operator as _, Service as _};
 use bn254::Fr;
 use circuits::{batch::Prepared, shape::Shape};
 use coordinator::{
@@ -15,7 +16,6 @@ use coordinator::{
         Chain as _,
         evm::{EvmChain, EvmSettings},
     },
-    service::Service as _,
     start,
     verifier::ProofVerifier,
 };

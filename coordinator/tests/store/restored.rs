@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use api::service::{OperationView, Service as _};
 use bn254::Fr;
 use circuits::{
     baby_jubjub::Point,
@@ -23,7 +24,6 @@ use circuits::{
 use coordinator::{
     Config, Handle, Parts, ScaleFromZero, StartError,
     chain::{Chain as _, memory::MemoryChain},
-    service::{OperationView, Service as _},
     start,
     verifier::ProofVerifier,
 };

@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use api::{self, ApiConfig, Budget, Proxies, service::Service};
 use bn254::Fr;
 use circuits::{
     baby_jubjub::Point,
@@ -28,12 +29,7 @@ use circuits::{
 };
 use clap::Parser;
 use coordinator::{
-    Config, Handle, Parts, ScaleFromZero,
-    api::{self, ApiConfig, Budget, Proxies},
-    chain::memory::MemoryChain,
-    service::Service,
-    start,
-    verifier::ProofVerifier,
+    Config, Handle, Parts, ScaleFromZero, chain::memory::MemoryChain, start, verifier::ProofVerifier,
 };
 use eyre::{OptionExt, bail, eyre};
 use protocol::{

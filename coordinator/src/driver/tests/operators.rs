@@ -1,9 +1,9 @@
 //! What operators see and do, over real HTTP.
 
+use api::{Server, admin::serve_admin, token::AdminToken};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::{Server, admin::serve_admin, token::AdminToken};
 
 pub(super) struct Admin {
     server: Server,
@@ -64,7 +64,7 @@ async fn nobody_without_the_token_learns_or_changes_anything() {
     let answer =
         page.bearer_auth(&admin.token).json(&json!({ "query": "{ __typename }" })).send().await.unwrap();
     assert!(!answer.headers().contains_key("access-control-allow-origin"), "no page steers a coordinator");
-    assert!(!crate::api::graphql::sdl().contains("pause"), "the public schema has none of it");
+    assert!(!api::graphql::sdl().contains("pause"), "the public schema has none of it");
     handle.shutdown().await;
 }
 

@@ -1,10 +1,10 @@
 //! Readers: what they see, and that nothing they do holds up a payment.
 
+use api::service::BatchView;
 use rusqlite::Connection;
 use store::history::{KeptPromises, Signatures};
 
 use super::*;
-use crate::service::BatchView;
 
 /// A history that never answers while it is told to hang.
 struct Hanging {

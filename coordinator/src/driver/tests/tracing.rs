@@ -49,7 +49,7 @@ impl<S: Subscriber> Layer<S> for Collect {
 async fn a_request_is_followed_by_its_id_to_the_transaction_that_settles_it() {
     // The driver has a thread of its own, so nothing less than the whole process can be listened to.
     ::tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Collect)).unwrap();
-    let metrics = crate::api::metrics::handle().unwrap();
+    let metrics = api::metrics::handle().unwrap();
     let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
     let handle = world.start(folder.path()).await;
     let (alice, bob) = people();

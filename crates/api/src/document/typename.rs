@@ -7,7 +7,7 @@ use async_graphql::{
 };
 
 use super::{VALIDATION_FAILED, root_selections};
-use crate::api::refusal::Refusal;
+use crate::refusal::Refusal;
 
 /// # Errors
 /// `GRAPHQL_VALIDATION_FAILED` for arguments of `__typename` and selections below it.

@@ -19,7 +19,7 @@ use async_graphql::{
 use serde_json::{Map, Value};
 
 use super::{VALIDATION_FAILED, root_selections};
-use crate::api::refusal::Refusal;
+use crate::refusal::Refusal;
 
 /// The types of the fields of a schema's objects. What is not in it, as introspection, is taken as it comes.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use actix_web::{
 use rust_embed::RustEmbed;
 
 #[derive(RustEmbed)]
-#[folder = "../web/graphiql"]
+#[folder = "../../web/graphiql"]
 struct Files;
 
 /// Scripts only from here and none inline. CodeMirror places its lines by style attributes, hence inline styles.

@@ -59,7 +59,7 @@ pub fn schema(service: Arc<dyn Service>, units: Units) -> Schema {
     builder().data(service).data(units).finish()
 }
 
-/// The schema in its definition language, as committed in `coordinator/schema.graphql`.
+/// The schema in its definition language, as committed in `crates/api/schema.graphql`.
 pub fn sdl() -> String {
     builder().finish().sdl()
 }

@@ -8,7 +8,7 @@ use async_graphql::{
 };
 
 use super::VALIDATION_FAILED;
-use crate::api::refusal::Refusal;
+use crate::refusal::Refusal;
 
 /// Levels below `__schema` and `__type`: the usual introspection queries follow nine levels of `ofType`.
 const MAX_INTROSPECTION_DEPTH: usize = 20;

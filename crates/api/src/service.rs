@@ -15,6 +15,9 @@ use protocol::{
 };
 use wire::CardReading;
 
+mod operator;
+
+pub use operator::{Explanation, OperationExplanation, Operator, Overview};
 pub use protocol::history::{BatchView, ListOf, OperationView, PromiseView};
 pub use sequencer::rejection::Rejection;
 

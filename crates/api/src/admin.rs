@@ -27,7 +27,7 @@ use super::{
     server::{ApiError, Server, started},
     token::AdminToken,
 };
-use crate::{Handle, service};
+use crate::service::{Operator, Rejection};
 
 mod types;
 
@@ -42,21 +42,22 @@ fn builder() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
     Schema::build(Query, Mutation, EmptySubscription).limit_complexity(MAX_COMPLEXITY).limit_directives(8)
 }
 
-/// The schema in its definition language, as committed in `coordinator/admin.graphql`.
+/// The schema in its definition language, as committed in `crates/api/admin.graphql`.
 pub fn sdl() -> String {
     builder().finish().sdl()
 }
 
-/// Serves the operators' GraphQL at `/graphql` of this address until the handle stops it. Needs a tokio runtime.
+/// Serves the operators' GraphQL at `/graphql` of this address until the returned server is stopped. Needs a tokio runtime.
 ///
 /// # Errors
 /// `ApiError` when it cannot listen.
 pub fn serve_admin(
-    handle: Arc<Handle>,
+    operator: Arc<impl Operator + 'static>,
     token: AdminToken,
     address: SocketAddr,
 ) -> std::result::Result<Server, ApiError> {
-    let schema = builder().data(handle).finish();
+    let operator: Arc<dyn Operator> = operator;
+    let schema = builder().data(operator).finish();
     // Bisecting a large batch takes its time.
     let config = ApiConfig {
         rate_limit: Some(RATE),
@@ -78,8 +79,8 @@ pub fn serve_admin(
     Ok(started(server.run(), bound))
 }
 
-fn handle<'a>(ctx: &Context<'a>) -> Result<&'a Arc<Handle>> {
-    ctx.data::<Arc<Handle>>()
+fn operator<'a>(ctx: &Context<'a>) -> Result<&'a Arc<dyn Operator>> {
+    ctx.data::<Arc<dyn Operator>>()
 }
 
 pub struct Query;
@@ -88,7 +89,7 @@ pub struct Query;
 impl Query {
     /// How everything is.
     async fn status(&self, ctx: &Context<'_>) -> Result<Status> {
-        Ok(asked(handle(ctx)?.overview().await)?.into())
+        Ok(asked(operator(ctx)?.overview().await)?.into())
     }
 
     /// Jobs that wait for a proof, oldest first, at most a hundred.
@@ -97,7 +98,7 @@ impl Query {
         ctx: &Context<'_>,
         #[graphql(default = false, desc = "Only those that are poisoned or parked")] stuck: bool,
     ) -> Result<Vec<Job>> {
-        let jobs = asked(handle(ctx)?.overview().await)?.jobs;
+        let jobs = asked(operator(ctx)?.overview().await)?.jobs;
         Ok(jobs
             .into_iter()
             .filter(|job| !stuck || matches!(job.phase, "poisoned" | "parked"))
@@ -111,7 +112,7 @@ impl Query {
         ctx: &Context<'_>,
         #[graphql(validator(maximum = 2147483647))] number: u32,
     ) -> Result<Option<BatchExplanation>> {
-        Ok(asked(handle(ctx)?.explain_batch(number).await)?.map(BatchExplanation::from))
+        Ok(asked(operator(ctx)?.explain_batch(number).await)?.map(BatchExplanation::from))
     }
 
     /// Where an operation stands and what happened to its batch; null if it never was.
@@ -120,7 +121,7 @@ impl Query {
         ctx: &Context<'_>,
         id: Bytes32,
     ) -> Result<Option<OperationExplanation>> {
-        let explained = asked(handle(ctx)?.explain_operation(OperationId(id.0)).await)?;
+        let explained = asked(operator(ctx)?.explain_operation(OperationId(id.0)).await)?;
         Ok(explained.map(OperationExplanation::from))
     }
 }
@@ -132,14 +133,11 @@ pub struct OpsPayload {
     pub user_errors: Vec<UserError>,
 }
 
-async fn payload(
-    ctx: &Context<'_>,
-    outcome: std::result::Result<(), service::Rejection>,
-) -> Result<OpsPayload> {
+async fn payload(ctx: &Context<'_>, outcome: std::result::Result<(), Rejection>) -> Result<OpsPayload> {
     let refused = |error: UserError| OpsPayload { status: None, user_errors: vec![error] };
     Ok(match outcome {
         Ok(()) => {
-            let status = asked(handle(ctx)?.overview().await)?.into();
+            let status = asked(operator(ctx)?.overview().await)?.into();
             OpsPayload { status: Some(status), user_errors: Vec::new() }
         }
         Err(error) => refused(error.into()),
@@ -156,13 +154,13 @@ pub struct Mutation;
 impl Mutation {
     /// New operations are refused with `PAUSED` from now on, also after a restart; what was accepted goes on.
     async fn pause(&self, ctx: &Context<'_>) -> Result<OpsPayload> {
-        let outcome = handle(ctx)?.pause().await;
+        let outcome = operator(ctx)?.pause().await;
         payload(ctx, outcome).await
     }
 
     /// New operations are taken again.
     async fn resume(&self, ctx: &Context<'_>) -> Result<OpsPayload> {
-        let outcome = handle(ctx)?.resume().await;
+        let outcome = operator(ctx)?.resume().await;
         payload(ctx, outcome).await
     }
 
@@ -173,9 +171,9 @@ impl Mutation {
         ctx: &Context<'_>,
         #[graphql(validator(maximum = 2147483647))] batch: u32,
     ) -> Result<OpsPayload> {
-        let operator = handle(ctx)?;
-        let outcome = match operator.stage(batch).await {
-            Ok(Some(Stage::Sealed | Stage::Proving)) => operator.requeue(batch).await,
+        let coordinator = operator(ctx)?;
+        let outcome = match coordinator.stage(batch).await {
+            Ok(Some(Stage::Sealed | Stage::Proving)) => coordinator.requeue(batch).await,
             Ok(Some(stage)) => {
                 let message = format!(
                     "batch {batch} has its proof ({}): there is nothing to send out again; `ops explain batch {batch}` says \
@@ -200,7 +198,7 @@ impl Mutation {
             Ok(pool) => pool,
             Err(error) => return Ok(refused("BAD_NAME", error.to_string(), "name")),
         };
-        let outcome = match handle(ctx)?.add_pool(pool).await {
+        let outcome = match operator(ctx)?.add_pool(pool).await {
             Ok(true) => Ok(()),
             Ok(false) => {
                 let message = format!("there are {MAX_POOLS} pools, which is the most; remove one first");
@@ -214,7 +212,7 @@ impl Mutation {
     /// Closes a pool of workers: it gets no more jobs, and what it reports is deleted unread.
     async fn remove_pool(&self, ctx: &Context<'_>, name: String) -> Result<OpsPayload> {
         let outcome = match PoolName::new(name) {
-            Ok(pool) => handle(ctx)?.remove_pool(pool).await,
+            Ok(pool) => operator(ctx)?.remove_pool(pool).await,
             Err(error) => return Ok(refused("BAD_NAME", error.to_string(), "name")),
         };
         payload(ctx, outcome).await
@@ -222,13 +220,13 @@ impl Mutation {
 
     /// The worker finishes what it proves, hands the rest back, gets nothing more and leaves.
     async fn drain_worker(&self, ctx: &Context<'_>, id: String) -> Result<OpsPayload> {
-        let operator = handle(ctx)?;
+        let coordinator = operator(ctx)?;
         let unknown = || refused("NO_SUCH_WORKER", format!("there is no worker {id}"), "id");
         let Ok(worker) = WorkerId::parse(&id) else {
             return Ok(unknown());
         };
-        let outcome = match operator.knows_worker(worker.clone()).await {
-            Ok(true) => operator.drain_worker(worker).await,
+        let outcome = match coordinator.knows_worker(worker.clone()).await {
+            Ok(true) => coordinator.drain_worker(worker).await,
             Ok(false) => return Ok(unknown()),
             Err(error) => Err(error),
         };

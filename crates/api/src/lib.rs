@@ -1,10 +1,12 @@
 //! The HTTP face of the coordinator: GraphQL over HTTP to the letter, GraphiQL from our own files, health and metrics.
 //!
 //! Invariant: whatever comes in over the network is answered within a bounded time and with bounded work, in the shape
-//! that was asked for; a request that is refused has changed nothing. No rule of the ledger is here.
+//! that was asked for; a request that is refused has changed nothing. No rule of the ledger is here, and nothing of the
+//! coordinator: the API is written against the traits of [`service`], which the coordinator implements.
 //!
 //! | file | part |
 //! |---|---|
+//! | [`service`] | what the outside may ask of a coordinator, and what operators may |
 //! | `server` | the routes, `serve` |
 //! | `http` | `/graphql`: from an HTTP request to an HTTP response |
 //! | `accept` | which media type answers |
@@ -43,6 +45,7 @@ mod readers;
 mod refusal;
 mod request;
 mod server;
+pub mod service;
 pub mod token;
 
 use document::Types;

@@ -6,14 +6,13 @@ use sequencer::{farm::Pool, state::explain::JobFacts};
 use wire::PoolName;
 
 use crate::{
-    api::graphql::{
+    graphql::{
         account::Stage,
         operation::OperationKind,
         scalars::{BigInt, Bytes32},
         time,
     },
-    driver::{self, Overview},
-    service::{WorkerHealth, WorkerView},
+    service::{self, Overview, WorkerHealth, WorkerView},
 };
 
 /// A job that waits for a proof.
@@ -200,8 +199,8 @@ pub struct BatchExplanation {
     pub suspects: Option<Vec<Suspect>>,
 }
 
-impl From<driver::Explanation> for BatchExplanation {
-    fn from(explanation: driver::Explanation) -> Self {
+impl From<service::Explanation> for BatchExplanation {
+    fn from(explanation: service::Explanation) -> Self {
         let facts = explanation.facts;
         let operation_in = |slot: usize| {
             facts
@@ -258,8 +257,8 @@ pub struct OperationExplanation {
     pub batch: BatchExplanation,
 }
 
-impl From<driver::OperationExplanation> for OperationExplanation {
-    fn from(explanation: driver::OperationExplanation) -> Self {
+impl From<service::OperationExplanation> for OperationExplanation {
+    fn from(explanation: service::OperationExplanation) -> Self {
         let (operation, placed) = (explanation.operation, explanation.placed);
         let address = |address: [u8; 20]| format!("0x{}", hex::encode(address));
         Self {
