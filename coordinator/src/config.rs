@@ -219,7 +219,7 @@ impl Config {
         )
     }
 
-    pub(crate) fn tolerance(&self) -> Tolerance {
+    pub fn tolerance(&self) -> Tolerance {
         Tolerance { database: self.clock_tolerance, l1: self.l1_ahead }
     }
 

@@ -83,6 +83,24 @@ pub(crate) use status::{SharedStatus, Status};
 use telemetry::Telemetry;
 pub(crate) use time::{Clocks, Compared, Time, Tolerance};
 
+/// The loop and the tasks at its sides in parts, for the simulator, which polls them by hand.
+#[cfg(feature = "testing")]
+pub mod internals {
+    pub use super::{
+        Driver,
+        chain_task::{ChainTask, Noted},
+        handle::Link,
+        messages::{FromQueue, Message, ToQueue},
+        queue_task::{deliver, split},
+        replica::Replica,
+        start::{compare_with_contract, follow_once},
+        status::SharedStatus,
+        telemetry::Telemetry,
+        time::{Clocks, Time},
+    };
+    pub use crate::views::Views;
+}
+
 /// The loop looks at its clocks at least this often.
 const TICK: Duration = Duration::from_millis(50);
 /// A leader asks this often whether it still leads.
@@ -103,7 +121,7 @@ enum Committed {
     Refused,
 }
 
-pub(crate) struct Driver {
+pub struct Driver {
     pub state: State,
     pub store: Box<dyn Store>,
     pub snapshots: Option<Snapshotter>,
@@ -132,16 +150,16 @@ pub(crate) struct Driver {
     pub refusing: Option<Refusing>,
 }
 
-pub(crate) type Pause = Box<dyn Fn(Duration) + Send>;
+pub type Pause = Box<dyn Fn(Duration) + Send>;
 
-pub(crate) fn system_clock() -> u64 {
+pub fn system_clock() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What an operator has given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lost {
+pub struct Lost {
     /// The last event that was promised.
     pub known: u64,
     /// The last one that is there.
@@ -186,7 +204,7 @@ impl Driver {
     }
 
     /// Compares the clocks for the first time. The log may have been written by one that was ahead.
-    pub(crate) fn begin(&mut self) {
+    pub fn begin(&mut self) {
         if let Err(error) = self.look_at_clocks() {
             tracing::warn!(%error, "the clocks are not compared");
         }
@@ -195,7 +213,7 @@ impl Driver {
     }
 
     /// A leader that has nothing to write finds out too that another one leads.
-    pub(crate) fn keep_leading(&mut self) -> Result<(), StartError> {
+    pub fn keep_leading(&mut self) -> Result<(), StartError> {
         if self.asked_to_lead.elapsed() < LEAD_EVERY {
             return Ok(());
         }
@@ -234,7 +252,7 @@ impl Driver {
     }
 
     /// Compares this machine's time with the database's and L1's: what is promised by a wrong one could not be kept.
-    pub(crate) fn look_at_clocks(&mut self) -> Result<(), StartError> {
+    pub fn look_at_clocks(&mut self) -> Result<(), StartError> {
         let database = match self.store.now() {
             Ok(database) => database,
             // It says so itself, and nothing is promised without it.
@@ -286,7 +304,7 @@ impl Driver {
 
     /// Whether the log has what the marks know of: another may have led meanwhile, on a copy of the database that knows more than
     /// this one. False if the store does not answer; then it is asked again.
-    pub(crate) fn marks_agree(&mut self) -> Result<bool, StartError> {
+    pub fn marks_agree(&mut self) -> Result<bool, StartError> {
         match self.marks.compare(self.store.as_mut(), &self.reached) {
             Ok(unread) => {
                 self.status.set(|status| status.mark_alarm = unread.into_iter().next());
@@ -323,7 +341,7 @@ impl Driver {
         (group, false)
     }
 
-    pub(crate) fn round(&mut self, group: Vec<Message>) -> Result<(), StartError> {
+    pub fn round(&mut self, group: Vec<Message>) -> Result<(), StartError> {
         let Some((group, probe)) = self.admitted(group) else { return Ok(()) };
         let now = self.time.now();
         let mut round = Round::default();

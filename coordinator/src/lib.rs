@@ -6,17 +6,14 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`verifier`] | which proofs are believed |
-//! | [`driver`] | the loop that owns the cores, and the tasks at its sides |
+//! | `driver` | the loop that owns the cores, and the tasks at its sides |
 //! | [`chain`] | what is needed of an EVM chain |
 //! | `views` | what readers see of the durable state |
 //! | [`config`] | settings |
-//! | `sim` | the deterministic simulator; only with the feature `sim`, which nothing that is shipped has |
 
 pub mod chain;
 pub mod config;
-pub mod driver;
-#[cfg(feature = "sim")]
-pub mod sim;
+mod driver;
 pub mod verifier;
 mod views;
 
@@ -24,4 +21,6 @@ mod views;
 mod testkit;
 
 pub use config::{Config, SETTLES_WITHIN, SETTLES_WITHIN_TAGGED, ScaleFromZero};
+#[cfg(feature = "testing")]
+pub use driver::internals;
 pub use driver::{Handle, Parts, SnapshotSettings, StartError, start};

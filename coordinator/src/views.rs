@@ -48,7 +48,7 @@ const WORKERS_EVERY: Duration = Duration::from_millis(250);
 
 /// All that belongs to one address.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Holder {
+pub struct Holder {
     pub balances: Balances,
     /// By place; persistent, so that the copy beside a reader costs the same for one leaf and for a million.
     pub leaves: OrdMap<u64, Leaf>,
@@ -57,7 +57,7 @@ pub(crate) struct Holder {
 
 /// How far each chain of batches is.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Heads {
+pub struct Heads {
     pub open_batch: u32,
     pub open_start: u64,
     pub sealed: u32,
@@ -99,7 +99,7 @@ impl Heads {
 
 type RememberedKey = (Address, Arc<str>);
 
-pub(crate) struct Views {
+pub struct Views {
     holders: Shards<Address, Holder>,
     /// Every key that was registered, with its hash, by the account that it makes.
     keys: Shards<[u8; 32], (Fr, Point)>,

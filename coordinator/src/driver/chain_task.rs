@@ -36,7 +36,7 @@ mod submit;
 
 use intake::Looked;
 
-pub(crate) struct ChainTask {
+pub struct ChainTask {
     pub chain: Arc<dyn Chain>,
     pub verifier: Arc<dyn ProofVerifier>,
     pub link: Link,
@@ -54,7 +54,7 @@ const SIGNER_EVERY: u32 = 64;
 
 /// What one look at the batches leaves for the next.
 #[derive(Default)]
-pub(crate) struct Noted {
+pub struct Noted {
     /// Looks until the contract is asked again whether it lists the signer of promises, and why it does not.
     checked: u32,
     unlisted: Option<String>,
@@ -72,7 +72,7 @@ impl Noted {
 }
 
 /// Why promises of this signer are worth nothing.
-pub(crate) fn unlisted(signer: &Address) -> String {
+pub fn unlisted(signer: &Address) -> String {
     format!(
         "the contract does not list the promise signer 0x{}, so wallets refuse its promises; have the operator's account call \
          addPromiseSigner with it, or start with a key that is listed",

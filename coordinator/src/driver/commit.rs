@@ -33,7 +33,7 @@ const STEADY: Duration = Duration::from_secs(60);
 const MOST_HELD: usize = 4_096;
 
 /// What is known of a store that refuses, or did a while ago.
-pub(crate) struct Refusing {
+pub struct Refusing {
     /// Since when it takes what is written again.
     back: Option<Instant>,
     probe: Instant,

@@ -48,7 +48,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// The way into the driver.
 #[derive(Clone)]
-pub(crate) struct Link {
+pub struct Link {
     pub sender: crossbeam_channel::Sender<Message>,
 }
 
@@ -202,7 +202,7 @@ impl Handle {
 
     /// What the durable state says.
     #[cfg(test)]
-    pub(crate) async fn ask_state<T: Send + 'static>(
+    pub async fn ask_state<T: Send + 'static>(
         &self,
         question: impl FnOnce(&State) -> T + Send + 'static,
     ) -> T {
@@ -211,7 +211,7 @@ impl Handle {
 
     /// Keys that a signature was verified with.
     #[cfg(test)]
-    pub(crate) fn keys_known(&self) -> usize {
+    pub fn keys_known(&self) -> usize {
         self.keys.len()
     }
 

@@ -19,12 +19,7 @@ fn reason(code: &'static str, text: impl Into<String>) -> Reason {
 }
 
 /// Everything against being ready. `trouble`: what the state says; nothing if the loop does not answer in time.
-pub(crate) fn reasons(
-    status: &Status,
-    draining: bool,
-    stuck: bool,
-    trouble: Option<&Trouble>,
-) -> Vec<Reason> {
+pub fn reasons(status: &Status, draining: bool, stuck: bool, trouble: Option<&Trouble>) -> Vec<Reason> {
     let mut reasons = Vec::new();
     reasons.extend(status.fatal.as_ref().map(|fatal| reason("STOPPED", fatal)));
     if stuck {
@@ -101,7 +96,7 @@ fn of_farm(trouble: &Trouble, reasons: &mut Vec<Reason>) {
 }
 
 /// What does not keep it from working. `load`: what the farm has to do, if that is known.
-pub(crate) fn warnings(status: &Status, load: Option<&Load>) -> Vec<Reason> {
+pub fn warnings(status: &Status, load: Option<&Load>) -> Vec<Reason> {
     let clock = status.clock_alarm.as_ref().filter(|alarm| status.clock.as_ref() != Some(*alarm));
     let told =
         [("NODE", status.node_alarm.as_ref()), ("MARK", status.mark_alarm.as_ref()), ("CLOCK_JUMPED", clock)];

@@ -21,7 +21,7 @@ use wire::{Attempt, JobId, PoolName, ProcessId, ProofBytes, Timings, WorkerEvent
 
 /// Something from the queue, proofs already verified.
 #[derive(Clone, Debug)]
-pub(crate) enum FromQueue {
+pub enum FromQueue {
     Report {
         worker: WorkerId,
         process: ProcessId,
@@ -58,7 +58,7 @@ pub(crate) enum FromQueue {
 }
 
 /// Something to be done on L1, with all it takes.
-pub(crate) enum OnChain {
+pub enum OnChain {
     Submit(Box<Submit>),
     /// Transactions of one nonce, newest first.
     Send(Vec<SignedTx>),
@@ -68,7 +68,7 @@ pub(crate) enum OnChain {
 }
 
 /// Batches for one transaction.
-pub(crate) struct Submit {
+pub struct Submit {
     /// In order, each with the public inputs of its proof.
     pub batches: Vec<(SubmitBatch, [bn254::Fr; 3])>,
     pub nonce: u64,
@@ -80,7 +80,7 @@ pub(crate) struct Submit {
 
 type Question = Box<dyn FnOnce(&State) + Send>;
 
-pub(crate) enum Message {
+pub enum Message {
     /// With the id of its request, if it has one.
     Submit(Box<Verified>, Option<TraceId>, oneshot::Sender<Result<OperationView, Rejection>>),
     Register(Box<KeyRegistered>, oneshot::Sender<Result<(), Rejection>>),
@@ -130,7 +130,7 @@ pub(crate) enum Message {
 }
 
 /// Something for the queue, in order.
-pub(crate) enum ToQueue {
+pub enum ToQueue {
     Write(QueueWrite),
     /// Replay the input of a batch, and say what comes of it.
     Replay {

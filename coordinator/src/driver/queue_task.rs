@@ -73,7 +73,7 @@ async fn next(
 }
 
 /// The writes among the effects; replays are handed to the caller.
-pub(crate) fn split(
+pub fn split(
     effects: impl Iterator<Item = ToQueue>,
     mut replay: impl FnMut(u32, Evidence),
 ) -> Vec<QueueWrite> {
@@ -139,7 +139,7 @@ pub(super) async fn read(
 }
 
 /// Hands what was read to the driver; false once that has stopped.
-pub(crate) async fn deliver(batch: EventBatch, verifier: &Arc<dyn ProofVerifier>, link: &Link) -> bool {
+pub async fn deliver(batch: EventBatch, verifier: &Arc<dyn ProofVerifier>, link: &Link) -> bool {
     if batch.is_empty() {
         return true;
     }

@@ -21,7 +21,7 @@ use store::{
 
 use super::StartError;
 
-pub(crate) struct Replica {
+pub struct Replica {
     state: State,
     /// The last event that it knows. Its digest is none until it was read once: a snapshot does not hold it.
     reached: HighWater,
@@ -170,7 +170,7 @@ impl SnapshotSettings {
 }
 
 /// Makes snapshots beside the driver, one at a time.
-pub(crate) struct Snapshotter {
+pub struct Snapshotter {
     settings: SnapshotSettings,
     snapshots: Snapshots,
     last: (u64, Instant),

@@ -414,7 +414,7 @@ async fn complete_history(
 }
 
 /// Follows the log and asks who leads; if it is this store, the replica knows all that was written before.
-pub(crate) fn follow_once(store: &mut dyn Store, replica: &mut Replica) -> Result<Leadership, StartError> {
+pub fn follow_once(store: &mut dyn Store, replica: &mut Replica) -> Result<Leadership, StartError> {
     replica.catch_up(store)?;
     wire::failpoint("start.caught_up");
     let led = store.lead()?;
@@ -430,7 +430,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// The contract may be behind (not submitted yet) but never ahead, and stands at one of our roots.
-pub(crate) fn compare_with_contract(state: &State, contract: &ContractState) -> Result<(), StartError> {
+pub fn compare_with_contract(state: &State, contract: &ContractState) -> Result<(), StartError> {
     let proven = state.tree.proven_batch();
     let mismatch = StartError::Contract { contract: contract.batch_no, proven };
     if contract.batch_no > proven {

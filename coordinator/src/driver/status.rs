@@ -17,7 +17,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(60);
 
 /// What goes wrong without stopping the service; shown by `ready` and `system`.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Status {
+pub struct Status {
     pub intake_alarm: Option<String>,
     pub settlement_alarm: Option<String>,
     /// Why the contract would take no batch, as of the last look: nothing new is promised meanwhile.
@@ -65,7 +65,7 @@ impl Default for Began {
 }
 
 #[derive(Clone, Default)]
-pub(crate) struct SharedStatus {
+pub struct SharedStatus {
     status: Arc<Mutex<Status>>,
     /// Whether the driver is to stop, also while it waits for its store.
     stop: Arc<AtomicBool>,

@@ -32,7 +32,7 @@ const MOST_REQUESTS: usize = 2048;
 const DEADLINES_EVERY: u32 = 10;
 
 #[derive(Default)]
-pub(crate) struct Telemetry {
+pub struct Telemetry {
     /// Since when a batch waits for a worker.
     due: BTreeMap<u32, u64>,
     workers: BTreeSet<WorkerId>,

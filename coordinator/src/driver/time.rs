@@ -16,7 +16,7 @@ const SLEW_MS: u64 = 1_000;
 const SETTLED: Duration = Duration::from_secs(60);
 
 /// Where time comes from; injected, so that a simulation can have its own.
-pub(crate) struct Clocks {
+pub struct Clocks {
     /// Unix milliseconds.
     pub wall: Box<dyn Fn() -> u64 + Send>,
     /// Since any moment.
@@ -25,7 +25,7 @@ pub(crate) struct Clocks {
 
 /// How far clocks may be apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tolerance {
+pub struct Tolerance {
     /// Of this machine and the database.
     pub database: Duration,
     /// By which L1's head may be ahead of this machine. Behind it may be: blocks take their time.
@@ -34,7 +34,7 @@ pub(crate) struct Tolerance {
 
 /// What a comparison found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Compared {
+pub struct Compared {
     /// Why nothing may be promised.
     pub refuse: Option<String>,
     /// What is wrong with a clock, whether or not it matters.
@@ -43,7 +43,7 @@ pub(crate) struct Compared {
     pub stepped: bool,
 }
 
-pub(crate) struct Time {
+pub struct Time {
     clocks: Clocks,
     tolerance: Tolerance,
     /// This time less the monotonic clock's, in milliseconds.

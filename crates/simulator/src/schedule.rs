@@ -7,6 +7,7 @@ use std::{
 };
 
 use circuits::{public_data::domain, shape::Shape};
+use coordinator::Config;
 use protocol::eip712::SigningDomain;
 use sequencer::rules::Rules;
 
@@ -22,7 +23,6 @@ use super::{
     users::{User, people},
     world::{Dice, Shared, Time, World},
 };
-use crate::config::Config;
 
 /// Steps in which everything must become final once faults have stopped.
 const QUIET_STEPS: usize = 600;
@@ -250,10 +250,9 @@ impl Schedule {
     }
 
     /// A coordinator may stop when its store does not answer, never because of what it finds there.
-    fn excuse(&self, world: &mut World, error: &crate::StartError) {
+    fn excuse(&self, world: &mut World, error: &coordinator::StartError) {
+        use coordinator::StartError;
         use store::StoreError;
-
-        use crate::StartError;
         let is_backup = world.disk.newest.is_some();
         if is_backup && matches!(error, StartError::Behind(_) | StartError::Checkpoint { .. }) {
             world.seen.restores_noticed += 1;

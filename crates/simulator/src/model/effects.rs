@@ -8,7 +8,7 @@ use sequencer::{
 use wire::{JobEntry, JobId, WorkerId, job::input_hash};
 
 use super::{Model, Verdict, holds};
-use crate::sim::node::{Node, tag};
+use crate::node::{Node, tag};
 
 impl Model {
     pub(super) fn farm(&mut self, record: &FarmRecord) -> Verdict {

@@ -78,10 +78,13 @@ impl Mark for SimMark {
 }
 
 /// Compares a log with the mark, as `driver::start` does.
-pub fn compare(world: &Shared, store: &mut dyn Store, last: &HighWater) -> Result<(), crate::StartError> {
+pub fn compare(
+    world: &Shared,
+    store: &mut dyn Store,
+    last: &HighWater,
+) -> Result<(), coordinator::StartError> {
+    use coordinator::StartError;
     use store::mark::Compared;
-
-    use crate::StartError;
     let mut marks = Marks { others: vec![Box::new(SimMark(world.clone()))], ..Marks::default() };
     match marks.compare(store, last) {
         Ok(_) => Ok(()),

@@ -2,6 +2,7 @@
 //! jump.
 
 use async_trait::async_trait;
+use coordinator::chain::Chain;
 use protocol::{
     Address,
     l1::{
@@ -15,7 +16,6 @@ use super::{
     Bug,
     world::{Shared, World},
 };
-use crate::chain::Chain;
 
 pub const CHAIN_ID: u64 = 31_337;
 pub const CONTRACT: Address = [0xc0; 20];

@@ -1,7 +1,7 @@
 //! The simulator itself: schedules hold, repeat, and find what is planted.
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
-use coordinator::sim::{Bug, Plan, run, shrink};
+use simulator::{Bug, Plan, run, shrink};
 
 /// Seeds within which a planted bug is found.
 const WITHIN: u64 = 400;
@@ -31,7 +31,7 @@ fn every_fault_happens_within_a_few_hundred_schedules() {
         let counts = run(&Plan { seed, ..Plan::default() }).seen.counts();
         sums.iter_mut().zip(counts).for_each(|(sum, (_, count))| *sum += count);
     }
-    for ((name, _), sum) in coordinator::sim::Seen::default().counts().into_iter().zip(sums) {
+    for ((name, _), sum) in simulator::Seen::default().counts().into_iter().zip(sums) {
         assert!(sum > 0, "no schedule has met any {name}");
     }
 }

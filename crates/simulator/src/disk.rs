@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use api::service::{BatchView, OperationView};
 use async_trait::async_trait;
+use coordinator::Config;
 use protocol::{OperationId, history::ListOf};
 use sequencer::state::{
     event::{Event, Stamped},
@@ -20,7 +21,6 @@ use super::{
     restore::Newest,
     world::{Shared, World},
 };
-use crate::config::Config;
 
 /// A leader that nobody renews is one for so long.
 const LEASE: u64 = 3_000;

@@ -1,7 +1,7 @@
 //! Schedules of failures against the real coordinator, as many as one likes. Prints how many a second, which faults they met,
 //! and for one that breaks something its seed and the shortest trace.
 //!
-//! `cargo run --release -p proofmill-coordinator --features sim --example simulate -- --seeds 10000 [--first-seed N] [--threads 2]
+//! `cargo run --release -p proofmill-simulator --example simulate -- --seeds 10000 [--first-seed N] [--threads 2]
 //! [--trace SEED] [--bug NAME]`; a bug is planted to see that it is found.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use coordinator::sim::{Bug, Plan, Report, run, shrink};
+use simulator::{Bug, Plan, Report, run, shrink};
 
 struct Options {
     first: u64,

@@ -14,6 +14,15 @@ use std::{
 
 use bn254::Fr;
 use circuits::shape::Shape;
+use coordinator::{
+    Config, StartError,
+    chain::Chain,
+    internals::{
+        ChainTask, Clocks, Driver, FromQueue, Link, Message, Noted, Replica, SharedStatus, Telemetry, Time,
+        ToQueue, Views, compare_with_contract, deliver, follow_once, split,
+    },
+    verifier::ProofVerifier,
+};
 use protocol::l1::Finality;
 use queue::CoordinatorQueue;
 use sequencer::{
@@ -37,21 +46,6 @@ use super::{
     restore,
     streams::SimQueue,
     world::{Shared, turn},
-};
-use crate::{
-    chain::Chain,
-    config::Config,
-    driver::{
-        Clocks, Driver, FromQueue, Message, SharedStatus, Time, ToQueue,
-        chain_task::{ChainTask, Noted},
-        handle::Link,
-        queue_task,
-        replica::Replica,
-        start::{StartError, compare_with_contract, follow_once},
-        telemetry::Telemetry,
-    },
-    verifier::ProofVerifier,
-    views::Views,
 };
 
 /// A clock that is wrong is so by hours.
@@ -346,7 +340,7 @@ async fn look(task: ChainTask) {
 async fn read(queue: Arc<dyn CoordinatorQueue>, verifier: Arc<dyn ProofVerifier>, link: Link) {
     loop {
         if let Ok(batch) = queue.next_events(Duration::ZERO).await {
-            queue_task::deliver(batch, &verifier, &link).await;
+            deliver(batch, &verifier, &link).await;
         }
         turn().await;
     }
@@ -361,7 +355,7 @@ async fn write(queue: Arc<dyn CoordinatorQueue>, mut effects: UnboundedReceiver<
             let events = vec![FromQueue::Replayed { batch_no, unprovable: None }];
             link.send(Message::FromQueue { events, up_to: None });
         };
-        let writes = queue_task::split(waiting.drain(..), replay);
+        let writes = split(waiting.drain(..), replay);
         while queue.write(&writes).await.is_err() {
             turn().await;
         }

@@ -11,6 +11,7 @@ use circuits::{
     message::SignedKind,
     slot::{ForcedKind, SignedSpend},
 };
+use coordinator::internals::Message;
 use protocol::{Address, Draft, PrepareSend, PrepareWithdraw};
 use sequencer::{
     ledger::{Verified, directory::vault},
@@ -25,7 +26,6 @@ use super::{
     process::Process,
     world::{Shared, World},
 };
-use crate::driver::Message;
 
 /// Somebody with two spending keys, made once: hashes cost most of a simulation.
 pub struct Person {
