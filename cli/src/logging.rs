@@ -18,9 +18,10 @@ pub struct Logging {
     provider: Option<opentelemetry_sdk::trace::SdkTracerProvider>,
 }
 
-/// Of coordinators and workers: what our own crates do, and only trouble of others.
-pub const OF_A_SERVICE: &str =
-    "warn,proofmill=info,coordinator=info,gpu_worker=info,wire=info,cuda=info,icicle=info";
+/// Of coordinators and workers: what our own crates do, and only trouble of others. The chain of the demo is as a node elsewhere is:
+/// only its trouble is of interest.
+pub const OF_A_SERVICE: &str = "warn,proofmill=info,api=info,coordinator=info,cuda=info,gpu_worker=info,icicle=info,l1=info,\
+                                queue=info,store=info";
 /// Of everything that ends.
 pub const OF_A_COMMAND: &str = "warn";
 
@@ -57,5 +58,41 @@ impl Drop for Logging {
         if let Some(Err(error)) = self.provider.take().map(|provider| provider.shutdown()) {
             say_error!("the last spans were not exported: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+
+    /// The crates of the workspace that write logs or spans, by the names that these have.
+    fn that_log() -> BTreeSet<String> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let folders = [root.clone(), root.join("crates")].map(|folder| fs::read_dir(folder).unwrap());
+        let manifests = folders.into_iter().flatten().map(|entry| entry.unwrap().path().join("Cargo.toml"));
+        let texts = manifests.filter_map(|path| fs::read_to_string(path).ok());
+        let manifests = texts.map(|text| text.parse::<toml::Table>().unwrap());
+        let logs = manifests.filter(|manifest| {
+            manifest.get("dependencies").is_some_and(|dependencies| dependencies.get("tracing").is_some())
+        });
+        let name = |manifest: toml::Table| {
+            let named = manifest.get("lib").unwrap_or(&manifest["package"])["name"].as_str();
+            named.unwrap().to_owned()
+        };
+        logs.map(name).collect()
+    }
+
+    #[test]
+    fn what_our_own_crates_do_is_shown_and_exported() {
+        let named = |filter: &str| -> BTreeSet<String> {
+            filter.split(',').filter_map(|part| Some(part.split_once('=')?.0.to_owned())).collect()
+        };
+        let mut expected = that_log();
+        assert!(expected.remove("devchain"), "the chain of the demo is a node: only its trouble is shown");
+        assert_eq!(named(OF_A_SERVICE), expected);
+        #[cfg(feature = "otel")]
+        assert_eq!(otel::OWN.map(str::to_owned).into_iter().collect::<BTreeSet<_>>(), expected);
     }
 }

@@ -47,12 +47,14 @@ pub fn provider(endpoint: Option<String>) -> eyre::Result<Option<SdkTracerProvid
     Ok(Some(provider.build()))
 }
 
+/// Whose spans are our own.
+pub const OWN: [&str; 9] =
+    ["proofmill", "api", "coordinator", "cuda", "gpu_worker", "icicle", "l1", "queue", "store"];
+
 /// Our own spans, whatever the log says.
 pub fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(provider: &SdkTracerProvider) -> impl Layer<S> + use<S> {
     let layer = Joined(tracing_opentelemetry::layer().with_tracer(provider.tracer("proofmill")));
-    let own = Targets::new().with_targets(
-        ["coordinator", "gpu_worker", "wire", "proofmill"].map(|name| (name, LevelFilter::INFO)),
-    );
+    let own = Targets::new().with_targets(OWN.map(|name| (name, LevelFilter::INFO)));
     layer.with_filter(own)
 }
 
