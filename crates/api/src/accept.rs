@@ -1,4 +1,10 @@
-//! Which media type answers a request (RFC 9110 §12.5.1, GraphQL-over-HTTP "Body").
+//! Which media type answers a request (RFC 9110 §12.5.1, GraphQL-over-HTTP "Body"). The header is read by
+//! `mediatype`; which of two types is preferred is decided here, since of equals the first that the client names counts.
+
+use mediatype::{
+    MediaType as Named, MediaTypeList, Name, ReadParams,
+    names::{_STAR, APPLICATION, CHARSET, JSON, Q},
+};
 
 /// A media type that the API can answer in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,49 +23,45 @@ impl MediaType {
         }
     }
 
-    fn subtype(self) -> &'static str {
+    /// Without its parameters.
+    fn essence(self) -> Named<'static> {
+        const JSON_OF_GRAPHQL: Name<'static> = Name::new_unchecked("graphql-response");
         match self {
-            MediaType::GraphqlResponse => "graphql-response+json",
-            MediaType::Json => "json",
+            MediaType::GraphqlResponse => Named::from_parts(APPLICATION, JSON_OF_GRAPHQL, Some(JSON), &[]),
+            MediaType::Json => Named::new(APPLICATION, JSON),
         }
     }
 }
 
 /// One media range of an `Accept` header.
 struct Range<'a> {
-    kind: &'a str,
-    subtype: &'a str,
+    named: Named<'a>,
     /// Thousandths.
     quality: u16,
-    utf8: bool,
 }
 
 impl<'a> Range<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
-        let mut parts = text.split(';').map(str::trim);
-        let (kind, subtype) = parts.next()?.split_once('/')?;
-        let mut range = Range { kind, subtype, quality: 1000, utf8: true };
-        for parameter in parts {
-            let (name, value) = parameter.split_once('=')?;
-            if name.eq_ignore_ascii_case("q") {
-                let quality: f32 = value.parse().ok().filter(|q| (0.0..=1.0).contains(q))?;
-                range.quality = (quality * 1000.0) as u16;
-            } else if name.eq_ignore_ascii_case("charset") {
-                range.utf8 = is_utf8(value);
-            }
-        }
-        Some(range)
+    /// Nothing for what is no range, and for one of another charset.
+    fn of(named: Named<'a>) -> Option<Self> {
+        let quality: f32 = match named.get_param(Q) {
+            Some(quality) => quality.as_str().parse().ok().filter(|quality| (0.0..=1.0).contains(quality))?,
+            None => 1.0,
+        };
+        let utf8 = named.get_param(CHARSET).is_none_or(|charset| is_utf8(charset.as_str()));
+        utf8.then_some(Self { named, quality: (quality * 1000.0) as u16 })
     }
 
     /// How closely it names the type: 3 in full, 2 for `application/*`, 1 for `*/*`.
     fn specificity(&self, media: MediaType) -> Option<u8> {
-        let application = self.kind.eq_ignore_ascii_case("application");
-        match (application, self.subtype) {
-            _ if !self.utf8 => None,
-            (true, subtype) if subtype.eq_ignore_ascii_case(media.subtype()) => Some(3),
-            (true, "*") => Some(2),
-            (false, "*") if self.kind == "*" => Some(1),
-            _ => None,
+        let (known, Named { ty, subty, suffix, .. }) = (media.essence(), &self.named);
+        if (*ty, *subty, *suffix) == (known.ty, known.subty, known.suffix) {
+            Some(3)
+        } else if (*ty, *subty) == (known.ty, _STAR) {
+            Some(2)
+        } else if (*ty, *subty) == (_STAR, _STAR) {
+            Some(1)
+        } else {
+            None
         }
     }
 }
@@ -76,7 +78,7 @@ pub fn negotiate(accept: Option<&str>) -> Option<MediaType> {
     let Some(accept) = accept.map(str::trim).filter(|accept| !accept.is_empty()) else {
         return Some(MediaType::GraphqlResponse);
     };
-    let ranges: Vec<_> = accept.split(',').filter_map(|text| Range::parse(text.trim())).collect();
+    let ranges: Vec<_> = MediaTypeList::new(accept).filter_map(|named| Range::of(named.ok()?)).collect();
     let best = |media: MediaType| {
         let matching = ranges.iter().enumerate().filter_map(|(place, range)| {
             range.specificity(media).map(|specificity| (specificity, place, range.quality))

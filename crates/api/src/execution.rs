@@ -6,7 +6,7 @@
 use std::{
     net::IpAddr,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,6 +14,7 @@ use actix_web::http::StatusCode;
 use async_graphql::{EmptySubscription, ObjectType, Request, Response, Schema, Value as ConstValue};
 use context::{cost::Meter, trace::TraceId};
 use futures::{FutureExt, future::BoxFuture};
+use parking_lot::Mutex;
 use tokio::time::timeout;
 use tracing::Instrument;
 
@@ -71,7 +72,7 @@ impl Drop for Tab {
         metrics::histogram!("proofmill_api_cost_seconds", "kind" => self.kind.name())
             .record(took.as_secs_f64());
         if let Some(spending) = &self.spending {
-            let mut spending = spending.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut spending = spending.lock();
             spending.end(self.client, took, self.started.elapsed());
         }
     }
@@ -112,7 +113,7 @@ impl Execution {
     /// Charges what was done for a request that is refused.
     pub fn charge(&self, kind: Kind, client: IpAddr, meter: &Meter) {
         if let Some(spending) = self.spending(kind) {
-            let mut spending = spending.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut spending = spending.lock();
             spending.add(client, meter.total(), self.started.elapsed());
         }
     }
@@ -125,7 +126,7 @@ impl Execution {
         let spending = self.spending(kind).cloned();
         if let Some(spending) = &spending {
             let begun = {
-                let mut spending = spending.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut spending = spending.lock();
                 spending.begin(client, self.started.elapsed())
             };
             if let Err(wait) = begun {

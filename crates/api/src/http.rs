@@ -5,7 +5,6 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    sync::{Mutex, PoisonError},
     time::Instant,
 };
 
@@ -22,6 +21,7 @@ use async_graphql::{
 };
 use context::{cost::Meter, trace::TraceId};
 use futures::StreamExt;
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::time::timeout;
 use tracing::Instrument;
@@ -48,7 +48,6 @@ pub struct Endpoint {
     guard: Option<AdminToken>,
     config: ApiConfig,
     limiter: Option<Mutex<RateLimiter>>,
-    started: Instant,
 }
 
 /// Answers with the id under which logs and spans tell of the request.
@@ -77,7 +76,6 @@ impl Endpoint {
             guard: None,
             config,
             limiter,
-            started: Instant::now(),
         }
     }
 
@@ -113,9 +111,7 @@ impl Endpoint {
 
     fn check_rate(&self, client: IpAddr) -> Result<(), Refusal> {
         let Some(limiter) = &self.limiter else { return Ok(()) };
-        let taken =
-            limiter.lock().unwrap_or_else(PoisonError::into_inner).take(client, self.started.elapsed());
-        taken.map_err(|wait| Refusal::rate_limited("too many requests", wait))
+        limiter.lock().take(client).map_err(|wait| Refusal::rate_limited("too many requests", wait))
     }
 
     async fn read_body(&self, request: &HttpRequest, mut payload: web::Payload) -> Result<Vec<u8>, Refusal> {

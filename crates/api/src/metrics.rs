@@ -1,14 +1,10 @@
 //! The recorder behind `/metrics`. One for each process: whoever comes first installs it, all others get its handle.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeSet, thread, time::Duration};
 
 use actix_web::http::StatusCode;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use parking_lot::Mutex;
 
 use crate::service::{WorkerHealth, WorkerView};
 
@@ -102,7 +98,7 @@ const UPKEEP: Duration = Duration::from_secs(1);
 /// # Errors
 /// When another library has installed a recorder of its own.
 pub fn handle() -> Result<PrometheusHandle, BuildError> {
-    let mut handle = HANDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut handle = HANDLE.lock();
     if let Some(handle) = &*handle {
         return Ok(handle.clone());
     }
@@ -162,7 +158,7 @@ impl Workers {
             let gauges = worker.card.iter().flat_map(|card| card.gauges()).chain(energy);
             gauges.map(move |(name, value)| ((name, worker.id.clone(), uuid.clone()), value))
         });
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         let mut gone = std::mem::take(&mut *known);
         for (series, value) in values {
             gone.remove(&series);

@@ -1,9 +1,20 @@
-//! Token buckets for each client: of requests, and of processor time. Pure: the caller brings the time.
+//! Token buckets for each client: of requests, and of processor time.
+//!
+//! Requests are counted by `governor`. Processor time cannot be: what a request takes is known when it has ended, so a client may
+//! run into debt, and `governor` takes a fixed amount before or nothing. Those buckets are ours; the caller brings the time.
 
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
+    num::NonZeroU32,
     time::Duration,
+};
+
+use governor::{
+    Quota,
+    clock::{Clock, DefaultClock},
+    middleware::NoOpMiddleware,
+    state::keyed::HashMapStateStore,
 };
 
 /// Requests that a client may send.
@@ -36,7 +47,7 @@ struct Bucket {
     at: Duration,
 }
 
-/// Buckets of one kind. Clients whose bucket is full again are forgotten when room is needed; with no such client, all are.
+/// Buckets of processor time. Clients whose bucket is full again are forgotten when room is needed; with no such client, all are.
 struct Buckets {
     rate: f64,
     burst: f64,
@@ -77,27 +88,42 @@ impl Buckets {
     }
 }
 
-/// Counts requests.
-pub struct RateLimiter(Buckets);
+type Counters<C> =
+    governor::RateLimiter<IpAddr, HashMapStateStore<IpAddr>, C, NoOpMiddleware<<C as Clock>::Instant>>;
+
+/// Counts requests. Memory is bounded as that of [`Buckets`].
+pub struct RateLimiter<C: Clock = DefaultClock> {
+    quota: Quota,
+    clock: C,
+    counters: Counters<C>,
+}
 
 impl RateLimiter {
     pub fn new(limit: RateLimit) -> Self {
-        Self(Buckets::new(f64::from(limit.per_second.max(1)), f64::from(limit.burst.max(1))))
+        Self::by(limit, DefaultClock::default())
+    }
+}
+
+impl<C: Clock + Clone> RateLimiter<C> {
+    fn by(limit: RateLimit, clock: C) -> Self {
+        let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(at_least_one(limit.per_second)).allow_burst(at_least_one(limit.burst));
+        Self { quota, counters: Counters::hashmap_with_clock(quota, clock.clone()), clock }
     }
 
-    /// Takes a token of a client; `now` since any fixed moment.
+    /// Counts a request of a client.
     ///
     /// # Errors
-    /// How long to wait for the next token.
-    pub fn take(&mut self, client: IpAddr, now: Duration) -> Result<(), Duration> {
-        let rate = self.0.rate;
-        let bucket = self.0.of(client, now);
-        if bucket.tokens >= 1.0 {
-            bucket.tokens -= 1.0;
-            Ok(())
-        } else {
-            Err(Duration::from_secs_f64((1.0 - bucket.tokens) / rate))
+    /// How long to wait for the next one.
+    pub fn take(&mut self, client: IpAddr) -> Result<(), Duration> {
+        if self.counters.len() >= MAX_CLIENTS {
+            self.counters.retain_recent();
+            if self.counters.len() >= MAX_CLIENTS {
+                self.counters = Counters::hashmap_with_clock(self.quota, self.clock.clone());
+            }
         }
+        let taken = self.counters.check_key(&subscriber(client));
+        taken.map_err(|refused| refused.wait_time_from(self.clock.now()))
     }
 }
 
@@ -146,6 +172,8 @@ impl Spending {
 
 #[cfg(test)]
 mod tests {
+    use governor::clock::FakeRelativeClock;
+
     use super::*;
 
     const LIMIT: RateLimit = RateLimit { per_second: 2, burst: 3 };
@@ -156,15 +184,17 @@ mod tests {
 
     #[test]
     fn a_burst_passes_then_the_average_counts() {
-        let mut limiter = RateLimiter::new(LIMIT);
+        let clock = FakeRelativeClock::default();
+        let mut limiter = RateLimiter::by(LIMIT, clock.clone());
         let client = IpAddr::from([10, 0, 0, 1]);
         for _ in 0..LIMIT.burst {
-            assert_eq!(limiter.take(client, Duration::ZERO), Ok(()));
+            assert_eq!(limiter.take(client), Ok(()));
         }
-        assert_eq!(limiter.take(client, Duration::ZERO), Err(ms(500)));
-        assert_eq!(limiter.take(client, ms(500)), Ok(()));
-        assert!(limiter.take(client, ms(500)).is_err());
-        assert_eq!(limiter.take(IpAddr::from([10, 0, 0, 2]), Duration::ZERO), Ok(()));
+        assert_eq!(limiter.take(client), Err(ms(500)));
+        clock.advance(ms(500));
+        assert_eq!(limiter.take(client), Ok(()));
+        assert!(limiter.take(client).is_err());
+        assert_eq!(limiter.take(IpAddr::from([10, 0, 0, 2])), Ok(()));
     }
 
     #[test]
@@ -172,19 +202,19 @@ mod tests {
         let mut limiter = RateLimiter::new(LIMIT);
         let address = |host: u128| IpAddr::from(Ipv6Addr::from_bits((0x2001_0db8 << 96) + host));
         for host in 0..3 {
-            assert_eq!(limiter.take(address(host), Duration::ZERO), Ok(()));
+            assert_eq!(limiter.take(address(host)), Ok(()));
         }
-        assert!(limiter.take(address(99), Duration::ZERO).is_err());
-        assert_eq!(limiter.take(address(1 << 64), Duration::ZERO), Ok(()));
+        assert!(limiter.take(address(99)).is_err());
+        assert_eq!(limiter.take(address(1 << 64)), Ok(()));
     }
 
     #[test]
     fn memory_is_bounded_whoever_asks() {
-        let mut limiter = RateLimiter::new(LIMIT);
+        let mut limiter = RateLimiter::by(LIMIT, FakeRelativeClock::default());
         for host in 0..(MAX_CLIENTS as u32 + 10) {
-            let _ = limiter.take(IpAddr::from(host.to_be_bytes()), Duration::ZERO);
+            let _ = limiter.take(IpAddr::from(host.to_be_bytes()));
         }
-        assert!(limiter.0.clients.len() <= MAX_CLIENTS);
+        assert!(limiter.counters.len() <= MAX_CLIENTS);
     }
 
     #[test]

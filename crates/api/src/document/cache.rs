@@ -3,13 +3,11 @@
 //! Only what the text alone decides is kept. The library validates a document against the schema at each execution, together
 //! with its variables: there is no way to hand it one that is validated already.
 
-use std::{
-    num::NonZeroUsize,
-    sync::{Mutex, PoisonError},
-};
+use std::num::NonZeroUsize;
 
 use async_graphql::parser::types::ExecutableDocument;
 use lru::LruCache;
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
 use super::{Bounded, Refusal, Types, complete, read};
@@ -38,7 +36,7 @@ impl Documents {
         variables: Map<String, Value>,
         types: &Types,
     ) -> Result<Bounded, Refusal> {
-        let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = || self.0.lock();
         let known = kept().get(text).cloned();
         let document = match known {
             Some(document) => document,
@@ -75,7 +73,7 @@ mod tests {
             assert_eq!(bound(&documents, name, given), fresh, "{name} {given}");
             assert_eq!(bound(&documents, name, given), fresh, "{name} {given}");
         }
-        assert_eq!(documents.0.lock().unwrap().len(), 1);
+        assert_eq!(documents.0.lock().len(), 1);
     }
 
     #[test]
@@ -87,7 +85,7 @@ mod tests {
         let long = format!("{{a}}#{}", "x".repeat(LONGEST));
         documents.bound(&long, None, Map::new(), &types).unwrap();
         assert!(documents.bound("{", None, Map::new(), &types).is_err());
-        let kept = documents.0.lock().unwrap();
+        let kept = documents.0.lock();
         assert_eq!(kept.len(), KEPT.get());
         assert!(kept.iter().all(|(text, _)| text.len() <= LONGEST));
     }
