@@ -1,21 +1,26 @@
 //! [`prover::Backend`] on a card: keys stay on it, a witness goes up while another is proved.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-use bn254::ntt::Generator;
-use bn254::raw;
-use bn254::{Field, Fr, G1, G1Affine, G2, G2Affine};
+use bn254::{Field, Fr, G1, G1Affine, G2, G2Affine, ntt::Generator, raw};
+use parking_lot::{Mutex, RwLock};
 use prover::{
     Backend, BackendError, Cancel, DeviceInfo, Key, KeyId, Matrices, Staged, Sums, Timings, Witness,
 };
 
-use crate::ffi;
-use crate::kernels::point;
-use crate::library::{Context, DeviceKey, DeviceWitness, Finished, Library, LibraryError};
+use crate::{
+    ffi,
+    kernels::point,
+    library::{Context, DeviceKey, DeviceWitness, Finished, Library, LibraryError},
+};
 
 const NAME: &str = "cuda";
 
@@ -70,7 +75,7 @@ struct Place {
 
 impl Place {
     fn take(prepared: Arc<Prepared>) -> Result<Self, LibraryError> {
-        let kept = prepared.rooms.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kept = prepared.rooms.lock().pop();
         let room = match kept {
             Some(room) => room,
             None => prepared.key.new_witness()?,
@@ -91,7 +96,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut rooms = self.prepared.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rooms = self.prepared.rooms.lock();
         rooms.extend(self.room.take());
     }
 }
@@ -144,7 +149,7 @@ impl CudaBackend {
     }
 
     fn get(&self, key: KeyId) -> Result<Arc<Prepared>, BackendError> {
-        let prepared = self.prepared.read().unwrap_or_else(PoisonError::into_inner);
+        let prepared = self.prepared.read();
         prepared.get(&key).cloned().ok_or(BackendError::UnknownKey(key))
     }
 
@@ -183,7 +188,7 @@ impl Backend for CudaBackend {
         let id = KeyId(self.next.fetch_add(1, Ordering::Relaxed));
         let prepared =
             Arc::new(Prepared { key: loaded, inputs: key.inputs(), aux: key.aux(), rooms: Mutex::default() });
-        self.prepared.write().unwrap_or_else(PoisonError::into_inner).insert(id, prepared);
+        self.prepared.write().insert(id, prepared);
         Ok(id)
     }
 
@@ -209,7 +214,7 @@ impl Backend for CudaBackend {
     }
 
     fn release(&self, key: KeyId) {
-        self.prepared.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        self.prepared.write().remove(&key);
     }
 }
 

@@ -4,10 +4,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
 use circuits::shape::Shape;
+use parking_lot::Mutex;
 use prover::{BackendError, Cancel, ProveError, Prover, Staged};
 use queue::WorkerQueue;
 use tokio::sync::mpsc;
@@ -103,7 +104,7 @@ impl Executor {
             };
             let event = match assign(&entry, bytes, &events).await {
                 Ok(assignment) => {
-                    *lock(&place) = Some(Arc::new(assignment));
+                    *place.lock() = Some(Arc::new(assignment));
                     Event::Prepared(key)
                 }
                 Err((kind, message)) => Event::PrepareFailed(key, kind, message),
@@ -117,10 +118,10 @@ impl Executor {
         let Some(work) = self.work.get(&key).cloned() else { return };
         let provers = self.provers.clone();
         tokio::task::spawn_blocking(move || {
-            let mut ahead = lock(&work.ahead);
+            let mut ahead = work.ahead.lock();
             // A key that is not there is loaded for its proof, when the one under way needs no room any more.
             let Some(lease) = provers.resident(shape) else { return };
-            let (Some(assignment), Some(loaded)) = (lock(&work.assignment).clone(), lease.as_ref()) else {
+            let (Some(assignment), Some(loaded)) = (work.assignment.lock().clone(), lease.as_ref()) else {
                 return;
             };
             if work.cancel.is_cancelled() || !matches!(*ahead, Ahead::Nowhere) {
@@ -182,8 +183,8 @@ fn prove_now(
 ) -> Result<Proof, ProveFailure> {
     let infrastructure =
         |error: LoadError| ProveFailure::Other(FailureKind::Infrastructure, error.to_string());
-    let assignment = lock(&work.assignment).clone().ok_or(ProveFailure::Cancelled)?;
-    let staged = std::mem::replace(&mut *lock(&work.ahead), Ahead::Late);
+    let assignment = work.assignment.lock().clone().ok_or(ProveFailure::Cancelled)?;
+    let staged = std::mem::replace(&mut *work.ahead.lock(), Ahead::Late);
     let lease = provers.take(shape).map_err(infrastructure)?.ok_or(ProveFailure::Cancelled)?;
     let loaded = lease.as_ref().ok_or(ProveFailure::Cancelled)?;
     let prover = match engine {
@@ -243,10 +244,6 @@ fn failure(error: ProveError, backend: &'static str) -> ProveFailure {
         )
         | ProveError::VerifyingKey(_) => ProveFailure::Other(FailureKind::Infrastructure, error.to_string()),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs blocking work; a panic comes back as its message.

@@ -5,11 +5,12 @@
 //! alive, until its leases are cancelled by hand.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, mpsc},
     thread::JoinHandle,
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use queue::Liveness;
 use wire::{CardReading, InFlight, WorkerEvent};
 
@@ -39,7 +40,7 @@ impl Heartbeat {
         let (stop, stopped) = mpsc::channel();
         let thread = std::thread::Builder::new().name("heartbeat".to_owned()).spawn(move || {
             while stopped.recv_timeout(every) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let in_flight = in_flight.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let in_flight = in_flight.lock().clone();
                 let card = card().map(Box::new);
                 if let Err(error) = liveness.beat(&WorkerEvent::Heartbeat { in_flight, card }) {
                     metrics::counter!("proofmill_worker_heartbeats_lost_total").increment(1);

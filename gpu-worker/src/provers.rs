@@ -7,10 +7,11 @@ use std::{
     collections::HashMap,
     ops::Deref,
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
 };
 
 use circuits::shape::Shape;
+use parking_lot::{Condvar, Mutex};
 use prover::{Backend, CpuBackend, Prover};
 use wire::CircuitSupport;
 
@@ -85,7 +86,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         // First the reference, so that who evicts it next frees it.
         let loaded = self.loaded.take().is_some();
-        let mut slots = lock(&self.shared.slots);
+        let mut slots = self.shared.slots.lock();
         if loaded {
             slots.residency.release(self.shape);
         } else {
@@ -128,7 +129,7 @@ impl Provers {
 
     /// The circuit if its key is there now.
     pub fn resident(&self, shape: Shape) -> Option<Lease> {
-        let mut slots = lock(&self.0.slots);
+        let mut slots = self.0.slots.lock();
         let loaded = slots.loaded.get(&shape).cloned()?;
         match slots.residency.acquire(shape) {
             Admission::Resident => Some(self.lease(shape, Some(loaded))),
@@ -141,7 +142,7 @@ impl Provers {
     /// # Errors
     /// As `new`.
     pub fn take(&self, shape: Shape) -> Result<Option<Lease>, LoadError> {
-        let mut slots = lock(&self.0.slots);
+        let mut slots = self.0.slots.lock();
         let evict = loop {
             match slots.residency.acquire(shape) {
                 Admission::Unknown => return Ok(None),
@@ -153,7 +154,7 @@ impl Provers {
                 },
                 Admission::Wait => {}
             }
-            slots = self.0.released.wait(slots).unwrap_or_else(PoisonError::into_inner);
+            self.0.released.wait(&mut slots);
         };
         let gone: Vec<_> = evict.iter().filter_map(|other| slots.loaded.remove(other)).collect();
         drop(slots);
@@ -163,7 +164,7 @@ impl Provers {
         drop(gone);
         let Some(source) = self.0.sources.get(&shape) else { return Ok(None) };
         let loaded = Arc::new(Loaded::new(source.open(shape)?, &self.0.backend)?);
-        lock(&self.0.slots).loaded.insert(shape, Arc::clone(&loaded));
+        self.0.slots.lock().loaded.insert(shape, Arc::clone(&loaded));
         lease.loaded = Some(loaded);
         self.0.released.notify_all();
         Ok(Some(lease))
@@ -181,8 +182,4 @@ impl Source {
             Self::Shared(circuit) => Ok(circuit.clone()),
         }
     }
-}
-
-fn lock(slots: &Mutex<Slots>) -> MutexGuard<'_, Slots> {
-    slots.lock().unwrap_or_else(PoisonError::into_inner)
 }

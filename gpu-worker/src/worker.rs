@@ -4,11 +4,12 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use circuits::shape::Shape;
+use parking_lot::Mutex;
 use prover::Backend;
 use queue::{QueueError, WorkerQueue};
 use tokio::{
@@ -204,7 +205,7 @@ struct Shown {
 /// The last look at the card, and why it gets no work: what the worker itself found wrong with it counts as well.
 fn ask_card(card: Option<Card>, sick: Sick) -> AskCard {
     Box::new(move || {
-        let found = sick.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let found = sick.lock().clone();
         let reading = card.as_ref().map(Card::reading);
         match (reading, found) {
             (Some(reading), found) => Some(CardReading { sick: reading.sick.clone().or(found), ..reading }),
@@ -229,9 +230,8 @@ async fn drive(
     let mut next = Event::Started;
     loop {
         let effects = state.step(next, start.elapsed());
-        *shown.in_flight.lock().unwrap_or_else(PoisonError::into_inner) = state.in_flight();
-        *shown.sick.lock().unwrap_or_else(PoisonError::into_inner) =
-            state.sick(start.elapsed()).map(str::to_owned);
+        *shown.in_flight.lock() = state.in_flight();
+        *shown.sick.lock() = state.sick(start.elapsed()).map(str::to_owned);
         for effect in effects {
             if let Effect::Finish(why) = effect {
                 return why;

@@ -5,10 +5,10 @@
 use std::{
     collections::HashMap,
     io::Write,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use tracing::{Event, Level, Metadata, callsite::Identifier, subscriber::Interest};
 use tracing_subscriber::{
     filter::LevelFilter,
@@ -87,7 +87,7 @@ impl<S, W: Write + 'static> Filter<S> for Flood<W> {
         }
         let now = Instant::now();
         let taken = {
-            let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut places = self.places.lock();
             places.entry(metadata.callsite()).or_insert_with(|| Bucket::new(now)).take(now)
         };
         if let Some(left_out @ 1..) = taken {
@@ -111,7 +111,7 @@ mod tests {
 
     impl Write for Lines {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
+            self.0.lock().extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
@@ -140,7 +140,7 @@ mod tests {
             }
             tracing::warn!("of another place");
         });
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let text = String::from_utf8(lines.0.lock().clone()).unwrap();
         let count = |part: &str| text.lines().filter(|line| line.contains(part)).count();
         assert!((20..30).contains(&count("parse error")), "{}", count("parse error"));
         assert_eq!((count("of another place"), count("asked for")), (1, 1000));

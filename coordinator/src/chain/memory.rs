@@ -1,10 +1,7 @@
 //! A chain in memory: blocks on demand, the contract's bookkeeping, reorganisations. For tests and measurements, where an
 //! EVM would only cost time; it checks no proof and moves no money.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::HashMap;
 
 use async_trait::async_trait;
 use bn254::Fr;
@@ -13,6 +10,7 @@ use circuits::{
     slot::ForcedKind,
     tree::{DEPTH, empty_root},
 };
+use parking_lot::{Mutex, MutexGuard};
 use protocol::{
     Address,
     l1::{
@@ -122,7 +120,7 @@ impl Default for MemoryChain {
 
 impl MemoryChain {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     /// Deposits coins in the next block.

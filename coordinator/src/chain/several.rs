@@ -21,13 +21,11 @@
 //! | `several/look` | what a comparison finds |
 //! | `several/member` | one node: connection, rest after silence, standstill |
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
+use parking_lot::{Mutex, MutexGuard};
 use protocol::{
     Address,
     l1::{
@@ -81,7 +79,7 @@ impl Several {
     }
 
     fn found(&self) -> MutexGuard<'_, Found> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+        self.found.lock()
     }
 
     /// Looks at all nodes, unless that was done a moment ago.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use bn254::Fr;
 use circuits::{eddsa, public_data::domain, shape::Shape};
 use context::{cost, trace::TraceId};
+use parking_lot::Mutex;
 use protocol::{
     Address, Balances, DirectoryEntry, Draft, OperationId, OwnershipProof, PrepareSend, PrepareWithdraw,
     SubmitRequest,
@@ -257,7 +258,7 @@ impl Handle {
         self.cancel.cancel();
         self.tasks.wait().await;
         self.link.send(Message::Stop);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.thread.lock().take();
         if let Some(thread) = thread {
             // A panic of the driver was reported by its own hook.
             let _ = tokio::task::spawn_blocking(move || thread.join().is_ok()).await;

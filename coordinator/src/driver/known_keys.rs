@@ -3,14 +3,12 @@
 //!
 //! A memory of pure functions: what is in it changes no answer. It is bounded; who was not seen for long is forgotten.
 
-use std::{
-    num::NonZeroUsize,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::num::NonZeroUsize;
 
 use bn254::Fr;
 use circuits::{baby_jubjub::Point, eddsa::SignatureError};
 use lru::LruCache;
+use parking_lot::{Mutex, MutexGuard};
 use protocol::Address;
 use sequencer::ledger::{KeyHashes, KnownKey, directory::vault};
 
@@ -23,7 +21,7 @@ pub struct KnownKeys {
 }
 
 fn lock<T>(cache: &Mutex<T>) -> MutexGuard<'_, T> {
-    cache.lock().unwrap_or_else(PoisonError::into_inner)
+    cache.lock()
 }
 
 impl Default for KnownKeys {

@@ -2,12 +2,13 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use sequencer::tree::TreeError;
 
 /// What comes while the store is away is taken in and answered when it is back, but not after this: nobody waits so long.
@@ -78,16 +79,16 @@ pub struct SharedStatus {
 
 impl SharedStatus {
     pub fn set(&self, change: impl FnOnce(&mut Status)) {
-        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.status.lock());
     }
 
     pub fn get(&self) -> Status {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.status.lock().clone()
     }
 
     /// Why nothing new may be promised, if so.
     pub fn halted(&self) -> Option<String> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).halted.clone()
+        self.status.lock().halted.clone()
     }
 
     /// The store does not answer.
@@ -105,20 +106,20 @@ impl SharedStatus {
 
     /// Whether a request that is taken in now would only wait: the store refuses, or has been away for a while.
     pub fn takes_nothing(&self) -> bool {
-        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = self.status.lock();
         let long = status.store_away_since.is_some_and(|since| since.elapsed() >= LONG_OUTAGE);
         long || status.store_refuses.is_some()
     }
 
     /// The timestamp of L1's head, Unix milliseconds; nothing before it was read.
     pub fn head_time(&self) -> Option<u64> {
-        let head_at = self.status.lock().unwrap_or_else(PoisonError::into_inner).head_at;
+        let head_at = self.status.lock().head_at;
         (head_at > 0).then(|| head_at.saturating_mul(1_000))
     }
 
     /// Why clocks forbid promises, if so.
     pub fn clock(&self) -> Option<String> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clock.clone()
+        self.status.lock().clock.clone()
     }
 
     /// The driver's loop turns.

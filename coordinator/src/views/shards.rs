@@ -6,8 +6,10 @@
 use std::{
     collections::{HashMap, hash_map::RandomState},
     hash::{BuildHasher, Hash},
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
 };
+
+use parking_lot::RwLock;
 
 const SHARDS: usize = 256;
 
@@ -30,13 +32,13 @@ impl<K: Eq + Hash, V> Shards<K, V> {
     }
 
     pub fn get(&self, key: &K) -> Option<Arc<V>> {
-        self.shard(key).read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.shard(key).read().get(key).cloned()
     }
 
     pub fn put(&self, key: K, value: V) {
         // What was there may have many parts: it is dropped without the lock.
         let _old = {
-            let mut shard = self.shard(&key).write().unwrap_or_else(PoisonError::into_inner);
+            let mut shard = self.shard(&key).write();
             shard.insert(key, Arc::new(value))
         };
     }
@@ -45,7 +47,7 @@ impl<K: Eq + Hash, V> Shards<K, V> {
 impl<K: Copy + Eq + Hash, V: Clone + Default> Shards<K, V> {
     /// Changes a value, or a new one, in place; on a copy if a reader has it.
     pub fn change(&self, key: &K, change: impl FnOnce(&mut V)) {
-        let mut shard = self.shard(key).write().unwrap_or_else(PoisonError::into_inner);
+        let mut shard = self.shard(key).write();
         change(Arc::make_mut(shard.entry(*key).or_default()));
     }
 }

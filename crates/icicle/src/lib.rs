@@ -33,21 +33,26 @@ mod query;
 mod self_test;
 mod session;
 
-use std::collections::HashMap;
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    collections::HashMap,
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use bn254::{Fr, G1, G1Affine, G2, G2Affine};
+use circuit::{Plan, Task};
+use error::NAME;
+use owner::{Command, Owner};
+use parking_lot::RwLock;
 use prover::{
     Backend, BackendError, Cancel, DeviceInfo, Key, KeyId, Matrices, Staged, Sums, Timings, Witness,
 };
 
-use circuit::{Plan, Task};
 pub use error::Error;
-use error::NAME;
-use owner::{Command, Owner};
 
 /// What ICICLE computes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -140,7 +145,7 @@ impl IcicleBackend {
     }
 
     fn plan(&self, key: KeyId) -> Result<Arc<Plan>, BackendError> {
-        let plans = self.plans.read().unwrap_or_else(PoisonError::into_inner);
+        let plans = self.plans.read();
         plans.get(&key).cloned().ok_or(BackendError::UnknownKey(key))
     }
 
@@ -162,7 +167,7 @@ impl Backend for IcicleBackend {
         let plan = Arc::new(Plan::new(key, matrices)?);
         let id = KeyId(self.next.fetch_add(1, Ordering::Relaxed));
         self.owner.ask(|reply| Command::Prepare(id, Arc::clone(&plan), reply))?;
-        self.plans.write().unwrap_or_else(PoisonError::into_inner).insert(id, plan);
+        self.plans.write().insert(id, plan);
         Ok(id)
     }
 
@@ -186,7 +191,7 @@ impl Backend for IcicleBackend {
     }
 
     fn release(&self, key: KeyId) {
-        self.plans.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        self.plans.write().remove(&key);
         self.owner.tell(Command::Release(key));
     }
 }

@@ -5,11 +5,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::Notify, time::Instant};
 use wire::{Control, Directive, JobId, PoolName, ProcessId, Report, WorkerEvent, WorkerId, codec::Message};
 
@@ -63,7 +64,7 @@ struct Shared {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         // No code that holds the lock leaves the state half changed when it panics.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn emit(&self, pool: &PoolName, report: &Report) -> Result<(), QueueError> {
@@ -177,7 +178,7 @@ impl MemoryCoordinator {
     fn read(&self) -> Option<EventBatch> {
         let limits = self.shared.limits;
         let mut state = self.shared.state();
-        let mut returned = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut returned = self.returned.lock();
         let mut batch = EventBatch::default();
         let mut cursors = Cursors::default();
         let State { pools, events, .. } = &mut *state;
@@ -247,7 +248,7 @@ impl MemoryWorker {
 
     fn next(&self) -> Option<Control> {
         let state = self.shared.state();
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = self.read.lock();
         let stream = state.directives.get(&self.id)?;
         for (id, bytes) in stream.iter().filter(|(id, _)| *id > *read).collect::<Vec<_>>() {
             *read = *id;
@@ -272,7 +273,7 @@ impl WorkerQueue for MemoryWorker {
     }
 
     fn rewind(&self) {
-        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = 0;
+        *self.read.lock() = 0;
     }
 
     async fn input(&self, job: JobId) -> Result<Vec<u8>, QueueError> {

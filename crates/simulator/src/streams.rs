@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use queue::{CoordinatorQueue, Cursors, EventBatch, EventCursor, PoolEvent, QueueError, QueueWrite};
 use wire::{Control, Directive, JobId, PoolName, ProcessId, WorkerEvent, WorkerId};
 
@@ -202,7 +203,7 @@ impl CoordinatorQueue for SimQueue {
         if world.fault(60) {
             return Err(unreachable());
         }
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock();
         if world.fault(25) {
             // The connection is a new one: what was not acknowledged comes again.
             seen.clear();

@@ -8,19 +8,20 @@ use std::{
     collections::BTreeMap,
     path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, TryLockError,
+        Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use prover::{
     Backend, BackendError, Cancel, DeviceInfo, Key, KeyId, Matrices, Staged, Sums, Timings, Witness,
 };
 
 use super::{
-    link::{Link, NoAnswer, Settings, lock},
+    link::{Link, NoAnswer, Settings},
     protocol::{Answer, Failure, Preparation, Wish, timings_from_array},
     slots::{Slots, private_file},
 };
@@ -93,12 +94,12 @@ impl ChildBackend {
 
     /// The number of the present child in the system.
     pub fn process(&self) -> u32 {
-        lock(&self.running).link.process()
+        self.running.lock().link.process()
     }
 
     /// The running child, or a new one that has all keys.
     fn link(&self, cancel: Option<&Cancel>) -> Result<Arc<Link>, BackendError> {
-        let mut running = lock(&self.running);
+        let mut running = self.running.lock();
         self.revive(&mut running, cancel)?;
         Ok(Arc::clone(&running.link))
     }
@@ -201,7 +202,7 @@ impl ChildBackend {
         match place.link.ask(wish, deadlines.prove, Some((cancel, deadlines.cancel))) {
             Ok((_, Answer::Proved(sums, timings))) => {
                 let sums = sums.sums().ok_or_else(|| self.misunderstood(&place.link))?;
-                lock(&self.running).ends = 0;
+                self.running.lock().ends = 0;
                 Ok((sums, timings_from_array(timings)))
             }
             Ok(_) => Err(self.misunderstood(&place.link)),
@@ -237,7 +238,7 @@ impl Backend for ChildBackend {
     }
 
     fn device(&self) -> Option<DeviceInfo> {
-        lock(&self.running).device.clone()
+        self.running.lock().device.clone()
     }
 
     fn prepare(&self, key: Arc<Key>, matrices: Arc<Matrices>) -> Result<KeyId, BackendError> {
@@ -247,7 +248,7 @@ impl Backend for ChildBackend {
         let number = self.next_key.fetch_add(1, Ordering::Relaxed);
         let kept = Kept { key, matrices };
         // Held until the key is on the list, so that no child starts in between without it.
-        let mut running = lock(&self.running);
+        let mut running = self.running.lock();
         self.revive(&mut running, None)?;
         self.prepare_on(&running.link, number, &kept)?;
         running.keys.insert(number, kept);
@@ -255,7 +256,7 @@ impl Backend for ChildBackend {
     }
 
     fn prove(&self, key: KeyId, witness: &Witness, cancel: &Cancel) -> Result<(Sums, Timings), BackendError> {
-        let _turn = lock(&self.proving);
+        let _turn = self.proving.lock();
         cancel.check()?;
         let place = self.stage_on(&self.link(Some(cancel))?, key, witness)?;
         self.prove_on(&place, key, cancel)
@@ -274,7 +275,7 @@ impl Backend for ChildBackend {
         let place = staged.place.and_then(|place| place.downcast::<Place>().ok());
         match place.filter(|place| place.link.is_alive()) {
             Some(place) => {
-                let _turn = lock(&self.proving);
+                let _turn = self.proving.lock();
                 self.prove_on(&place, staged.key, cancel)
             }
             None => self.prove(staged.key, &staged.witness, cancel),
@@ -283,11 +284,7 @@ impl Backend for ChildBackend {
 
     fn release(&self, key: KeyId) {
         // Whoever holds the lock starts a child, which may take long: it then keeps a key that nobody uses.
-        let mut running = match self.running.try_lock() {
-            Ok(running) => running,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
+        let Some(mut running) = self.running.try_lock() else { return };
         if running.keys.remove(&key.0).is_some() {
             running.link.tell(Wish::Release { key: key.0 });
         }

@@ -12,7 +12,7 @@ use std::{
     path::PathBuf,
     process::{Child, ChildStderr, ChildStdin, Command, ExitStatus, Stdio},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
@@ -20,6 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use prover::{BackendError, Cancel, DeviceInfo};
 
 use super::protocol::{Answer, Failure, Hello, Reply, Request, Wish, read_frame, write_frame};
@@ -199,13 +200,13 @@ impl Link {
     }
 
     pub fn is_alive(&self) -> bool {
-        matches!(*lock(&self.shared.waiting), Waiting::Open(_))
+        matches!(*self.shared.waiting.lock(), Waiting::Open(_))
     }
 
     /// Sends a wish that has no answer. A child that is gone has forgotten everything anyway.
     pub fn tell(&self, wish: Wish) {
         let request = Request { number: self.number(), wish };
-        if let Err(error) = write_frame(&mut *lock(&self.stdin), &request) {
+        if let Err(error) = write_frame(&mut *self.stdin.lock(), &request) {
             tracing::debug!(%error, "the proving child is gone");
         }
     }
@@ -222,11 +223,11 @@ impl Link {
     ) -> Result<(u64, Answer), NoAnswer> {
         let number = self.number();
         let (sender, answer) = sync_channel(1);
-        match &mut *lock(&self.shared.waiting) {
+        match &mut *self.shared.waiting.lock() {
             Waiting::Open(waiting) => waiting.insert(number, sender),
             Waiting::Ended(reason) => return Err(NoAnswer::Ended(reason.clone())),
         };
-        if let Err(error) = write_frame(&mut *lock(&self.stdin), &Request { number, wish }) {
+        if let Err(error) = write_frame(&mut *self.stdin.lock(), &Request { number, wish }) {
             // The reader learns of the same end, and knows more about it.
             tracing::debug!(%error, "the proving child is gone");
             self.shared.kill("it did not take a request".to_owned());
@@ -276,7 +277,7 @@ impl Link {
     fn how_it_ended(&self) -> String {
         let from = Instant::now();
         loop {
-            if let Waiting::Ended(reason) = &*lock(&self.shared.waiting) {
+            if let Waiting::Ended(reason) = &*self.shared.waiting.lock() {
                 return reason.clone();
             }
             if from.elapsed() > LAST_RITES {
@@ -334,7 +335,7 @@ impl Shared {
     }
 
     fn hand_out(&self, Reply { number, result }: Reply) -> Result<(), String> {
-        let Waiting::Open(waiting) = &mut *lock(&self.waiting) else { return Ok(()) };
+        let Waiting::Open(waiting) = &mut *self.waiting.lock() else { return Ok(()) };
         let waiter = waiting.remove(&number);
         let waiter = waiter.ok_or_else(|| format!("it answered the request {number}, which nobody made"))?;
         // Whoever gave up killed the child, so nobody misses this answer.
@@ -344,8 +345,8 @@ impl Shared {
 
     /// Ends the child if it still runs; the first reason counts.
     fn kill(&self, why: String) {
-        lock(&self.verdict).get_or_insert(why);
-        if let Err(error) = lock(&self.child).kill() {
+        self.verdict.lock().get_or_insert(why);
+        if let Err(error) = self.child.lock().kill() {
             tracing::debug!(%error, "cannot kill a proving child");
         }
     }
@@ -354,7 +355,7 @@ impl Shared {
         // The pipe can end before the process: a child that closed its stdout is of no use and gets a moment to exit.
         let from = Instant::now();
         let status = loop {
-            match lock(&self.child).try_wait() {
+            match self.child.lock().try_wait() {
                 Ok(Some(status)) => break Some(status),
                 Err(error) => {
                     tracing::debug!(%error, "cannot wait for a proving child");
@@ -369,16 +370,16 @@ impl Shared {
         };
         // Times out when something that the child started still holds the pipe.
         let _ = silence.recv_timeout(LAST_WORDS);
-        let words: Vec<String> = lock(&self.last_words).iter().cloned().collect();
+        let words: Vec<String> = self.last_words.lock().iter().cloned().collect();
         let mut reason = format!("PM-CHILD-014: the proving child {}", describe(status));
-        if let Some(verdict) = &*lock(&self.verdict) {
+        if let Some(verdict) = &*self.verdict.lock() {
             reason = format!("{reason}: {verdict}");
         }
         if !words.is_empty() {
             reason = format!("{reason}; it said last: {}", words.join(" / "));
         }
         // Dropping the senders wakes everybody who waits.
-        *lock(&self.waiting) = Waiting::Ended(reason);
+        *self.waiting.lock() = Waiting::Ended(reason);
     }
 
     /// Logs what the child prints and keeps the last lines.
@@ -396,7 +397,7 @@ impl Shared {
                 continue;
             }
             tracing::warn!(child = process, "{text}");
-            let mut words = lock(&self.last_words);
+            let mut words = self.last_words.lock();
             words.push_back(text);
             if words.len() > QUOTED_LINES {
                 words.pop_front();
@@ -411,10 +412,6 @@ fn describe(status: Option<ExitStatus>) -> String {
         Some((_, Some(code))) => format!("exited with code {code}"),
         _ => "ended".to_owned(),
     }
-}
-
-pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -12,13 +12,14 @@ use std::{
     path::PathBuf,
     process,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         mpsc::{SyncSender, TrySendError, sync_channel},
     },
     thread,
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use prover::{Backend, BackendError, Cancel, Key, KeyId, Matrices, Staged};
 
 use super::{
@@ -107,13 +108,13 @@ pub fn serve(
     });
     let backend = server.backend.name().to_owned();
     let device = server.backend.device().map(Into::into);
-    write_frame(&mut *lock(&server.out), &Hello::Ready { backend, device })?;
+    write_frame(&mut *server.out.lock(), &Hello::Ready { backend, device })?;
     let (stager, prover) = (server.thread("stage")?, server.thread("prove")?);
     let mut files = BTreeSet::new();
     while let Some(request) = read_frame::<Request>(&mut input)? {
         let thread = match &request.wish {
             Wish::Cancel { request } => {
-                if let Some(cancel) = lock(&server.cancels).get(request) {
+                if let Some(cancel) = server.cancels.lock().get(request) {
                     cancel.cancel();
                 }
                 continue;
@@ -124,7 +125,7 @@ pub fn serve(
             }
             Wish::Unstage { .. } => &stager,
             Wish::Prove { .. } => {
-                lock(&server.cancels).insert(request.number, Cancel::new());
+                server.cancels.lock().insert(request.number, Cancel::new());
                 &prover
             }
             Wish::Prepare(_) | Wish::Release { .. } => &prover,
@@ -199,11 +200,11 @@ impl Server {
             }
             Wish::Prove { staged } => self.prove(number, staged),
             Wish::Unstage { staged } => {
-                lock(&self.staged).remove(&staged);
+                self.staged.lock().remove(&staged);
                 return;
             }
             Wish::Release { key } => {
-                if let Some(kept) = lock(&self.keys).remove(&key) {
+                if let Some(kept) = self.keys.lock().remove(&key) {
                     self.backend.release(kept.id);
                 }
                 return;
@@ -211,7 +212,7 @@ impl Server {
             // Heard by the thread that reads.
             Wish::Cancel { .. } => return,
         };
-        if let Err(error) = write_frame(&mut *lock(&self.out), &Reply { number, result }) {
+        if let Err(error) = write_frame(&mut *self.out.lock(), &Reply { number, result }) {
             tracing::error!(%error, "the worker cannot be answered");
             process::exit(1);
         }
@@ -228,7 +229,7 @@ impl Server {
         }
         let (inputs, aux) = (matrices.inputs(), matrices.aux());
         let id = unless_lost(self.backend.prepare(Arc::new(key), Arc::new(matrices)))?;
-        lock(&self.keys).insert(preparation.key, Kept { id, inputs, aux });
+        self.keys.lock().insert(preparation.key, Kept { id, inputs, aux });
         Ok(())
     }
 
@@ -240,32 +241,28 @@ impl Server {
         inputs: u64,
         aux: u64,
     ) -> Result<(), Failure> {
-        let kept = lock(&self.keys).get(&key).copied().ok_or(Failure::UnknownKey)?;
+        let kept = self.keys.lock().get(&key).copied().ok_or(Failure::UnknownKey)?;
         if (inputs, aux) != (kept.inputs as u64, kept.aux as u64) {
             return Err(Failure::WitnessShape { inputs, aux });
         }
-        if lock(&self.staged).len() >= MAX_STAGED {
+        if self.staged.lock().len() >= MAX_STAGED {
             return Err(Failure::Device("too many witnesses wait to be proved".to_owned()));
         }
         let witness =
             slots::read(file, kept.inputs, kept.aux).map_err(|error| Failure::Device(cut(error)))?;
         let staged = unless_lost(self.backend.stage(kept.id, Arc::new(witness)))?;
-        lock(&self.staged).insert(number, staged);
+        self.staged.lock().insert(number, staged);
         Ok(())
     }
 
     fn prove(&self, number: u64, staged: u64) -> Result<Answer, Failure> {
-        let cancel = lock(&self.cancels).get(&number).cloned().unwrap_or_default();
-        let staged = lock(&self.staged).remove(&staged);
+        let cancel = self.cancels.lock().get(&number).cloned().unwrap_or_default();
+        let staged = self.staged.lock().remove(&staged);
         let proved = staged.map(|staged| {
             cancel.check().and_then(|()| unless_lost(self.backend.prove_staged(staged, &cancel)))
         });
-        lock(&self.cancels).remove(&number);
+        self.cancels.lock().remove(&number);
         let (sums, timings) = proved.ok_or(Failure::Device("no such witness is staged".to_owned()))??;
         Ok(Answer::Proved(Box::new(SumsBytes::from(&sums)), timings_to_array(&timings)))
     }
-}
-
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,15 +6,10 @@
 //! A file holds the limbs of the values as they lie in memory ([`bn254::raw`]); what is read is checked to be below the
 //! modulus. The files go with the worker; if the worker is killed, its child removes them.
 
-use std::{
-    fs::File,
-    io,
-    os::unix::fs::FileExt,
-    path::Path,
-    sync::{Condvar, Mutex, PoisonError},
-};
+use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
 use bn254::{Fr, raw};
+use parking_lot::{Condvar, Mutex};
 use prover::Witness;
 use rayon::prelude::*;
 use tempfile::NamedTempFile;
@@ -53,11 +48,11 @@ impl Slots {
     /// # Errors
     /// When no file system has room.
     pub fn fill(&self, witness: &Witness) -> io::Result<Filled<'_>> {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.free.lock();
         let slot = loop {
             match free.pop() {
                 Some(slot) => break slot,
-                None => free = self.freed.wait(free).unwrap_or_else(PoisonError::into_inner),
+                None => self.freed.wait(&mut free),
             }
         };
         drop(free);
@@ -100,7 +95,7 @@ impl Filled<'_> {
 
 impl Drop for Filled<'_> {
     fn drop(&mut self) {
-        self.slots.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.slot.take());
+        self.slots.free.lock().push(self.slot.take());
         self.slots.freed.notify_one();
     }
 }

@@ -1,10 +1,8 @@
 //! One node of several: its connection, how long it rests after it was silent, and since when its head has stood still.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use parking_lot::{Mutex, MutexGuard};
 use protocol::l1::{BlockRef, ChainError};
 use tokio::{sync::OnceCell, time::Instant};
 
@@ -42,7 +40,7 @@ impl Member {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock()
     }
 
     /// # Errors

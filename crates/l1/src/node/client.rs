@@ -1,14 +1,12 @@
 //! One node's JSON-RPC methods, typed. Knows nothing of the contract.
 
-use std::{
-    fmt::Debug,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::fmt::Debug;
 
 use ethers::{
     providers::JsonRpcClient,
     types::{Bytes, H160, H256, Log, U64, U256},
 };
+use parking_lot::{Mutex, MutexGuard};
 use protocol::{
     Address,
     l1::{BlockRef, ChainError, Fees, Hash32, Logs, Receipt, SendOutcome, SignedTx},
@@ -101,7 +99,7 @@ impl Node {
     }
 
     fn span(&self) -> MutexGuard<'_, Span> {
-        self.span.lock().unwrap_or_else(PoisonError::into_inner)
+        self.span.lock()
     }
 
     pub async fn chain_id(&self) -> Result<u64, ChainError> {

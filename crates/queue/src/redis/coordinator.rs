@@ -2,11 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 use redis::Pipeline;
 use wire::{
     PoolName, Report, WorkerId,
@@ -70,7 +70,7 @@ impl RedisCoordinator {
     }
 
     fn pools(&self) -> MutexGuard<'_, BTreeMap<PoolName, Polled>> {
-        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pools.lock()
     }
 
     async fn poll(&self) -> Result<EventBatch, QueueError> {

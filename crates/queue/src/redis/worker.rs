@@ -2,11 +2,11 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 use redis::{Client, Cmd, streams::StreamReadReply};
 use wire::{Control, Directive, JobId, ProcessId, Report, WorkerEvent, WorkerId, codec::Message, failpoint};
 
@@ -89,7 +89,7 @@ impl RedisWorker {
     }
 
     fn read(&self) -> MutexGuard<'_, Read> {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+        self.read.lock()
     }
 
     /// Reads what is behind the cursor; waits for it.

@@ -2,11 +2,13 @@
 
 use std::{
     sync::{
-        Arc, Condvar, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
+
+use parking_lot::{Condvar, Mutex};
 
 use super::{HighWater, Mark, MarkError};
 
@@ -40,14 +42,13 @@ impl Follower {
             let Shared { wanted, news, mark, doubted } = &*seen;
             let mut done: Option<HighWater> = None;
             loop {
-                let guard = wanted.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut guard = wanted.lock();
                 let nothing = |wanted: &mut Wanted| !wanted.end && wanted.mark == done;
-                let (guard, _) =
-                    news.wait_timeout_while(guard, AGAIN, nothing).unwrap_or_else(PoisonError::into_inner);
+                news.wait_while_for(&mut guard, nothing, AGAIN);
                 let (to, end) = (guard.mark, guard.end);
                 drop(guard);
                 if let Some(to) = to {
-                    let mut mark = mark.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut mark = mark.lock();
                     let raised = mark.raise(&to).and_then(|()| mark.read());
                     drop(mark);
                     let more = |known: &HighWater| {
@@ -76,7 +77,7 @@ impl Follower {
     }
 
     pub fn raise(&self, to: HighWater) {
-        self.0.wanted.lock().unwrap_or_else(PoisonError::into_inner).mark = Some(to);
+        self.0.wanted.lock().mark = Some(to);
         self.0.news.notify_one();
     }
 
@@ -89,7 +90,7 @@ impl Follower {
     /// # Errors
     /// `MarkError` if it cannot be read.
     pub fn read(&self) -> Result<(String, Option<HighWater>), MarkError> {
-        let mut mark = self.0.mark.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mark = self.0.mark.lock();
         let known = mark.read()?;
         Ok((mark.place(), known))
     }
@@ -97,7 +98,7 @@ impl Follower {
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        self.0.wanted.lock().unwrap_or_else(PoisonError::into_inner).end = true;
+        self.0.wanted.lock().end = true;
         self.0.news.notify_one();
     }
 }

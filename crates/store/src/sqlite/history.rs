@@ -2,12 +2,13 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use async_trait::async_trait;
 use context::cost;
+use parking_lot::Mutex;
 use protocol::{
     OperationId,
     history::{BatchView, ListOf, OperationView},
@@ -86,7 +87,7 @@ impl Shared {
         &self,
         question: impl FnOnce(&mut Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = || self.idle.lock();
         let taken = idle().pop();
         let mut connection = match taken {
             Some(connection) => connection,
