@@ -1,14 +1,15 @@
 //! The kernels one at a time, on one core and from its cache, for whoever measures them: `benches/kernels.rs` by the clock,
 //! `src/bin/cycles.rs` by the processor's counters.
 
-use bn254::fixed_base::FixedBase;
-use bn254::msm::{Engine, MsmCurve};
+use bn254::fixed_base::{FixedBase, FixedBaseCurve};
 use bn254::ntt::Generator;
 use bn254::raw;
+use bn254::simd::SimdCurve;
 use bn254::simd::affine::{CHAINS, Points, Scratch};
-use bn254::simd::coordinate::Coordinate;
 use bn254::simd::kernels::{Kernels, Round, Vectors};
-use bn254::{Domain, Field, Fq, Fq2, Fr, G1Affine, G2Affine, PrimeCurveAffine};
+#[cfg(target_arch = "x86_64")]
+use bn254::simd::{InstructionSet, avx512::Ifma, coordinate::Coordinate};
+use bn254::{Domain, Field, Fq, Fq2, Fr, G1Affine, G2Affine, Isa, PrimeCurveAffine, dispatch};
 use circuits::poseidon;
 use rand_core::OsRng;
 
@@ -65,10 +66,10 @@ pub fn all() -> eyre::Result<Vec<Kernel>> {
         let mut state = random();
         move || (0..HASHES).for_each(|_| state[0] = poseidon::hash5(state))
     }));
-    for engine in engines() {
-        let domain = Domain::with_engine(TRANSFORM, Generator::Five, engine)?;
+    for isa in instruction_sets() {
+        let domain = Domain::with_isa(TRANSFORM, Generator::Five, isa)?;
         let mut values: Vec<Fr> = (0..domain.size()).map(|_| Fr::random(OsRng)).collect();
-        kernels.push(Kernel::new("NTT 2^14", format!("{engine:?}"), domain.size(), move || {
+        kernels.push(Kernel::new("NTT 2^14", format!("{isa:?}"), domain.size(), move || {
             domain.ntt_to_reversed(&mut values);
         }));
     }
@@ -76,8 +77,8 @@ pub fn all() -> eyre::Result<Vec<Kernel>> {
 }
 
 /// Those that are fast; the other is there for tests.
-fn engines() -> impl Iterator<Item = Engine> {
-    Engine::all().into_iter().filter(|engine| *engine != Engine::Emulated)
+fn instruction_sets() -> impl Iterator<Item = Isa> {
+    Isa::available().into_iter().filter(|isa| *isa != Isa::Emulated)
 }
 
 fn random<F: Field, const N: usize>() -> [F; N] {
@@ -85,13 +86,14 @@ fn random<F: Field, const N: usize>() -> [F; N] {
 }
 
 /// Products that wait for each other, of one or several at a time.
-fn products<E: Field, C: MsmCurve>(work: &'static str) -> Vec<Kernel> {
+fn products<E: Field, C: SimdCurve>(work: &'static str) -> Vec<Kernel> {
     let mut kernels = vec![scalar_products::<E, 1>(work), scalar_products::<E, 4>(work)];
-    if Engine::all().contains(&Engine::Ifma) {
+    #[cfg(target_arch = "x86_64")]
+    if Isa::Ifma.is_available() {
         kernels.extend([
-            vector_products::<E, C::Ifma, 1>(work),
-            vector_products::<E, C::Ifma, 2>(work),
-            vector_products::<E, C::Ifma, 4>(work),
+            vector_products::<E, C, 1>(work),
+            vector_products::<E, C, 2>(work),
+            vector_products::<E, C, 4>(work),
         ]);
     }
     kernels
@@ -111,54 +113,46 @@ fn scalar_products<E: Field, const K: usize>(work: &'static str) -> Kernel {
 
 /// # Panics
 /// When the processor lacks AVX-512 IFMA.
-fn vector_products<E: Field, F: Coordinate, const K: usize>(work: &'static str) -> Kernel {
-    assert!(Engine::all().contains(&Engine::Ifma), "this processor has no AVX-512 IFMA");
-    let vectors = || -> [F; K] {
+#[cfg(target_arch = "x86_64")]
+fn vector_products<E: Field, C: SimdCurve, const K: usize>(work: &'static str) -> Kernel {
+    assert!(Isa::Ifma.is_available(), "this processor has no AVX-512 IFMA");
+    let vectors = || -> [C::Coordinate<Ifma>; K] {
         let rows: [[E; 2]; 8] = std::array::from_fn(|_| random());
         // SAFETY: rows of two elements have 2 * WORDS words; the processor has the instructions.
-        std::array::from_fn(|_| unsafe { F::gather(&std::array::from_fn(|i| rows[i].as_ptr().cast())).0 })
+        std::array::from_fn(|_| unsafe {
+            <C::Coordinate<Ifma>>::gather(&std::array::from_fn(|i| rows[i].as_ptr().cast())).0
+        })
     };
     let (mut state, by) = (vectors(), vectors());
     Kernel::new(work, format!("IFMA, {K} x 8 in flight"), PRODUCTS * K * 8, move || {
         // SAFETY: the processor has the instructions.
-        unsafe { multiply_ifma(&mut state, &by) };
+        unsafe {
+            Ifma::run(
+                #[inline(always)]
+                || {
+                    for _ in 0..PRODUCTS {
+                        state = <C::Coordinate<Ifma>>::mul(&state, &by);
+                    }
+                },
+            );
+        }
         std::hint::black_box(&mut state);
     })
 }
 
-/// # Safety
-/// The processor has AVX-512 IFMA.
-#[cfg_attr(
-    target_arch = "x86_64",
-    target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi2,avx512ifma")
-)]
-unsafe fn multiply_ifma<F: Coordinate, const K: usize>(state: &mut [F; K], by: &[F; K]) {
-    for _ in 0..PRODUCTS {
-        *state = F::mul(state, by);
-    }
-}
-
 /// Batch-affine additions, of points from rows and from vectors.
-fn additions<C: MsmCurve>(work: &'static str) -> Vec<Kernel> {
+fn additions<C: FixedBaseCurve>(work: &'static str) -> Vec<Kernel> {
     let mut kernels = vec![];
-    for engine in engines() {
-        // SAFETY: this processor runs the engine.
-        kernels.extend(unsafe {
-            match engine {
-                Engine::Ifma => additions_by::<C, C::Ifma>(work, engine),
-                Engine::Avx512 => additions_by::<C, C::Avx512>(work, engine),
-                Engine::Avx2 => additions_by::<C, C::Avx2>(work, engine),
-                Engine::Portable => additions_by::<C, C::Portable>(work, engine),
-                Engine::Emulated => additions_by::<C, C::Emulated>(work, engine),
-            }
-        });
+    for isa in instruction_sets() {
+        // SAFETY: the instruction set is available.
+        kernels.extend(unsafe { dispatch!(isa, L => additions_by::<C, C::Coordinate<L>>(work, isa)) });
     }
     kernels
 }
 
 /// # Safety
 /// The processor has the instructions of `K`.
-unsafe fn additions_by<C: MsmCurve, K: Kernels>(work: &'static str, engine: Engine) -> [Kernel; 2] {
+unsafe fn additions_by<C: FixedBaseCurve, K: Kernels>(work: &'static str, isa: Isa) -> [Kernel; 2] {
     let scalars: Vec<Fr> = (0..2 * SUMS).map(|_| Fr::random(OsRng)).collect();
     let generator = <C as PrimeCurveAffine>::generator();
     let of_rows: Vec<C> = FixedBase::new(generator, scalars.len()).multiples(&scalars, |_| ());
@@ -176,12 +170,12 @@ unsafe fn additions_by<C: MsmCurve, K: Kernels>(work: &'static str, engine: Engi
         K::load(&mut others, SUMS, &Round::new(&rows, &second));
     }
     let (mut sums, mut scratch) = (points.clone(), Scratch::default());
-    let from_rows = Kernel::new(work, format!("{engine:?}, from rows"), SUMS, move || {
+    let from_rows = Kernel::new(work, format!("{isa:?}, from rows"), SUMS, move || {
         // SAFETY: as above. P + Q, P + 2Q and so on have no special case that anybody would live to see.
         unsafe { K::add(&mut sums, SUMS, &Round::new(&rows, &second), &mut scratch) };
     });
     let (mut sums, mut scratch) = (points, Scratch::default());
-    let from_vectors = Kernel::new(work, format!("{engine:?}, from vectors"), SUMS, move || {
+    let from_vectors = Kernel::new(work, format!("{isa:?}, from vectors"), SUMS, move || {
         // SAFETY: as above.
         unsafe { K::add(&mut sums, SUMS, &Vectors(&others), &mut scratch) };
     });

@@ -89,7 +89,7 @@ fn the_parallel_witness_is_the_one_that_the_circuit_synthesises() {
             Operation::Withdraw { index: 8, split: 10 },
         ],
     );
-    let mut cs = bn254::witness::WitnessCs::default();
+    let mut cs = prover::WitnessCs::default();
     bellman::Circuit::synthesize(gadget::BatchCircuit(&batch), &mut cs).unwrap();
     let (_, aux) = cs.into_parts();
     let (inputs, parallel) = gadget::witness(&batch);

@@ -4,7 +4,7 @@
 //! not look before it jumps. Long-running programs call [`check`] first, so that an older processor gives a sentence
 //! and not an illegal instruction.
 
-use crate::simd::{ENGINE, Instructions};
+use crate::isa::{Isa, VARIABLE};
 
 /// Why the build does not run here as it was asked to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +35,7 @@ pub fn check() -> Result<(), CpuError> {
             return Err(CpuError::Unsupported("ADX"));
         }
     }
-    match std::env::var_os(ENGINE).filter(|name| !name.is_empty() && Instructions::named(name).is_none()) {
+    match std::env::var_os(VARIABLE).filter(|name| !name.is_empty() && Isa::named(name).is_none()) {
         Some(unknown) => Err(CpuError::UnknownEngine(unknown.to_string_lossy().into_owned())),
         None => Ok(()),
     }

@@ -7,9 +7,9 @@
 //!
 //! A scalar has one digit at every place and a table has a row for every digit, so a multiple costs one addition per place. The
 //! multiples of a chunk are made side by side: at each place one batch adds the row of its digit to every sum, on the kernels of
-//! [`crate::msm`].
+//! [`crate::simd`].
 //!
-//! Invariant: the result is scalar·base, whatever the engine, the number of threads and the width of the digits. Running time and
+//! Invariant: the result is scalar·base, whatever the instruction set, the number of threads and the width of the digits. Running time and
 //! memory access depend on the scalars: nothing here is constant-time.
 
 mod odd;
@@ -18,13 +18,14 @@ mod tables;
 use std::mem::MaybeUninit;
 use std::sync::{Mutex, PoisonError};
 
-use crate::Fr;
-use crate::msm::{Engine, MsmCurve};
+use crate::isa::Isa;
+use crate::parallel::for_each_dynamic;
 use crate::raw;
+use crate::simd::SimdCurve;
 use crate::simd::affine::{Points, Scratch, vectors};
 use crate::simd::kernels::{Kernels, Round};
-use crate::turns::in_turns;
-pub(crate) use tables::Tables;
+use crate::{Fr, G1Affine, G2Affine, dispatch};
+use tables::Tables;
 
 /// Bytes of packed rows that are added to in one batch, so that the sums and what the batch keeps stay in a second-level cache.
 const CHUNK_BYTES: usize = 1 << 17;
@@ -33,23 +34,61 @@ const LEAST: usize = 256;
 /// Chunks that every thread should find.
 const CHUNKS_PER_THREAD: usize = 4;
 
+/// A curve with fixed-base multiplication.
+pub trait FixedBaseCurve: SimdCurve {
+    /// The tables of a base point for so many places.
+    #[doc(hidden)]
+    fn tables(base: Self, places: u32, isa: Isa) -> Tables<Self>;
+
+    /// Appends multiples of a base point; `done` is told how many were finished since its last call.
+    #[doc(hidden)]
+    fn append_multiples(
+        tables: &Tables<Self>,
+        scalars: &[Fr],
+        points: &mut Vec<Self>,
+        done: &(dyn Fn(u64) + Sync),
+    );
+}
+
+macro_rules! fixed_base_curve {
+    ($curve:ty) => {
+        impl FixedBaseCurve for $curve {
+            fn tables(base: Self, places: u32, isa: Isa) -> Tables<Self> {
+                Tables::new(base, places, isa)
+            }
+
+            fn append_multiples(
+                tables: &Tables<Self>,
+                scalars: &[Fr],
+                points: &mut Vec<Self>,
+                done: &(dyn Fn(u64) + Sync),
+            ) {
+                append_multiples(tables, scalars, points, done);
+            }
+        }
+    };
+}
+
+fixed_base_curve!(G1Affine);
+fixed_base_curve!(G2Affine);
+
 /// The tables of one base point.
 pub struct FixedBase<C> {
     tables: Tables<C>,
 }
 
-impl<C: MsmCurve> FixedBase<C> {
+impl<C: FixedBaseCurve> FixedBase<C> {
     /// Tables for about `count` multiples of `base`, whose order is r (or which is infinity): the more, the wider the digits.
     pub fn new(base: C, count: usize) -> Self {
-        Self::with_engine(base, count, Engine::best())
+        Self::with_isa(base, count, Isa::detect())
     }
 
-    /// As [`FixedBase::new`], for other kernels than the best of this processor.
+    /// As [`FixedBase::new`], for another instruction set than the best of this processor.
     ///
     /// # Panics
-    /// When the processor lacks the instructions.
-    pub fn with_engine(base: C, count: usize, engine: Engine) -> Self {
-        Self { tables: C::tables(base, tables::cheapest::<C>(count), engine) }
+    /// When the instruction set is not available.
+    pub fn with_isa(base: C, count: usize, isa: Isa) -> Self {
+        Self { tables: C::tables(base, tables::cheapest::<C>(count), isa) }
     }
 
     /// scalar * base for each scalar. `done` is told how many multiples were finished since its last call.
@@ -66,27 +105,19 @@ impl<C: MsmCurve> FixedBase<C> {
 }
 
 /// As [`FixedBase::append_multiples`].
-pub(crate) fn append_multiples<C: MsmCurve>(
+fn append_multiples<C: SimdCurve>(
     tables: &Tables<C>,
     scalars: &[Fr],
     points: &mut Vec<C>,
     done: &(dyn Fn(u64) + Sync),
 ) {
-    // SAFETY: the engine was checked when the tables were made.
-    unsafe {
-        match tables.engine() {
-            Engine::Ifma => append_on::<C, C::Ifma>(tables, scalars, points, done),
-            Engine::Avx512 => append_on::<C, C::Avx512>(tables, scalars, points, done),
-            Engine::Avx2 => append_on::<C, C::Avx2>(tables, scalars, points, done),
-            Engine::Portable => append_on::<C, C::Portable>(tables, scalars, points, done),
-            Engine::Emulated => append_on::<C, C::Emulated>(tables, scalars, points, done),
-        }
-    }
+    // SAFETY: the instruction set was checked when the tables were made.
+    unsafe { dispatch!(tables.isa(), L => append_on::<C, C::Coordinate<L>>(tables, scalars, points, done)) }
 }
 
 /// # Safety
 /// The processor has the instructions of `F`, in whose form the tables are.
-unsafe fn append_on<C: MsmCurve, F: Kernels>(
+unsafe fn append_on<C: SimdCurve, F: Kernels>(
     tables: &Tables<C>,
     scalars: &[Fr],
     points: &mut Vec<C>,
@@ -100,7 +131,7 @@ unsafe fn append_on<C: MsmCurve, F: Kernels>(
     let targets: Vec<_> =
         points.spare_capacity_mut()[..scalars.len()].chunks_mut(chunk).map(Mutex::new).collect();
     let scratch = || Sums::<F>::new(chunk, tables.places().len());
-    in_turns(targets.len(), scratch, |sums, number| {
+    for_each_dynamic(targets.len(), scratch, |sums, number| {
         let first = number * chunk;
         let scalars = &scalars[first..scalars.len().min(first + chunk)];
         // SAFETY: the caller promises the instructions.
@@ -141,7 +172,7 @@ impl<F: Kernels> Sums<F> {
     ///
     /// # Safety
     /// The processor has the instructions of `F`, in whose form the tables are.
-    unsafe fn add_up<C: MsmCurve>(&mut self, tables: &Tables<C>, scalars: &[Fr]) {
+    unsafe fn add_up<C: SimdCurve>(&mut self, tables: &Tables<C>, scalars: &[Fr]) {
         let (count, places) = (scalars.len(), tables.places());
         let stride = 8 * vectors(count);
         for (at, scalar) in scalars.iter().enumerate() {
@@ -166,7 +197,7 @@ impl<F: Kernels> Sums<F> {
         }
     }
 
-    fn write_to<C: MsmCurve>(&self, points: &mut [MaybeUninit<C>]) {
+    fn write_to<C: SimdCurve>(&self, points: &mut [MaybeUninit<C>]) {
         let made = raw::from_bytes(raw::as_bytes(&self.rows)).unwrap_or_default();
         assert_eq!(made.len(), points.len(), "a row for each point");
         for (point, made) in points.iter_mut().zip(made) {
@@ -184,8 +215,6 @@ mod tests {
     use rand_chacha::ChaCha20Rng;
     use rand_core::SeedableRng;
     use std::sync::atomic::{AtomicU64, Ordering};
-
-    use crate::{G1Affine, G2Affine};
 
     /// Zeros, small ones, ones whose highest addition is a doubling, and random ones, more than a chunk of them.
     fn scalars(places: u32, random: usize) -> Vec<Fr> {
@@ -205,12 +234,12 @@ mod tests {
         scalars
     }
 
-    fn check<C: MsmCurve>(base: C, places: u32, random: usize) {
+    fn check<C: FixedBaseCurve>(base: C, places: u32, random: usize) {
         let scalars = scalars(places, random);
         let base = (base * Fr::from(5)).to_affine();
         let expected: Vec<C> = scalars.iter().map(|scalar| (base * scalar).to_affine()).collect();
-        for engine in Engine::all() {
-            let multiples = FixedBase { tables: Tables::new(base, places, engine) };
+        for isa in Isa::available() {
+            let multiples = FixedBase { tables: Tables::new(base, places, isa) };
             let finished = AtomicU64::new(0);
             let mut points = vec![base];
             multiples.append_multiples(&scalars, &mut points, |n| {
@@ -220,14 +249,14 @@ mod tests {
             assert_eq!(points.remove(0), base);
             assert_eq!(points.len(), scalars.len());
             for ((point, expected), scalar) in points.iter().zip(&expected).zip(&scalars) {
-                assert_eq!(point, expected, "{engine:?}, {places} places, {scalar:?}");
+                assert_eq!(point, expected, "{isa}, {places} places, {scalar:?}");
             }
             assert!(multiples.multiples(&[], |_| ()).is_empty());
         }
     }
 
     #[test]
-    fn multiples_agree_with_scalar_multiplication_on_every_engine_at_every_width() {
+    fn multiples_agree_with_scalar_multiplication_on_every_instruction_set_at_every_width() {
         for places in [odd::FEWEST + 5, 32, 51, 85, 127, odd::MOST] {
             check(G1Affine::generator(), places, 700);
         }
@@ -238,7 +267,7 @@ mod tests {
     #[test]
     fn the_largest_tables_have_every_row() {
         let scalars = scalars(odd::FEWEST, 3000);
-        let multiples = FixedBase { tables: Tables::new(G1Affine::generator(), odd::FEWEST, Engine::best()) };
+        let multiples = FixedBase { tables: Tables::new(G1Affine::generator(), odd::FEWEST, Isa::detect()) };
         for (point, scalar) in multiples.multiples(&scalars, |_| ()).iter().zip(&scalars) {
             assert_eq!(*point, (G1Affine::generator() * scalar).to_affine(), "{scalar:?}");
         }

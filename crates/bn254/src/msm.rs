@@ -4,7 +4,6 @@
 //!
 //! | module | purpose |
 //! |---|---|
-//! | [`engine`] | which kernels run |
 //! | [`bases`] | points laid out once for many sums |
 //! | `digits` | scalars as signed digits |
 //! | `plan` | the width of the digits, by a cost model |
@@ -13,7 +12,7 @@
 //! The work is cut into shares (place of the digits, range of buckets, range of points) that know nothing of each other; threads
 //! take them from a counter, of several sums one after the other ([`sum_all`]), which may share their scalars' digits. Zeros have no digits and cost nothing but their recoding; small scalars, of either sign, have few.
 //!
-//! Invariant: the result does not depend on the engine, the number of threads or the order in which shares are taken.
+//! Invariant: the result does not depend on the instruction set, the number of threads or the order in which shares are taken.
 //! Running time and memory access depend on the scalars: nothing here is constant-time.
 //!
 //! Source: Pippenger, "On the evaluation of powers and related problems", FOCS 1976.
@@ -21,7 +20,6 @@
 pub mod bases;
 mod buckets;
 mod digits;
-pub mod engine;
 mod plan;
 
 use std::any::Any;
@@ -33,14 +31,33 @@ use group::Group;
 
 pub use bases::Bases;
 pub use digits::Digits;
-pub use engine::{Engine, MsmCurve};
 
+use crate::parallel::for_each_dynamic;
+use crate::simd::SimdCurve;
 use crate::simd::kernels::Kernels;
-use crate::turns::in_turns;
-use crate::{Fr, G1, G1Affine, G2, G2Affine};
-use buckets::{PART, PartSum, Share, Worker};
+use crate::{Fr, G1, G1Affine, G2, G2Affine, dispatch};
+use buckets::{PartSum, Worker};
 use digits::BLOCK;
-use plan::Plan;
+use plan::{PART, Plan, Share};
+
+/// A curve with multi-scalar multiplication.
+pub trait MsmCurve: SimdCurve {
+    /// Works out one share of a sum.
+    #[doc(hidden)]
+    fn work_share(sum: &Sum<'_, Self>, share: usize, workers: &mut Workers);
+}
+
+impl MsmCurve for G1Affine {
+    fn work_share(sum: &Sum<'_, Self>, share: usize, workers: &mut Workers) {
+        sum.work_share(share, workers);
+    }
+}
+
+impl MsmCurve for G2Affine {
+    fn work_share(sum: &Sum<'_, Self>, share: usize, workers: &mut Workers) {
+        sum.work_share(share, workers);
+    }
+}
 
 /// Below so many points the simple method is as fast.
 const FEW: usize = 128;
@@ -153,16 +170,8 @@ impl<'a, C: MsmCurve> Sum<'a, C> {
 
     fn work_share(&self, share: usize, workers: &mut Workers) {
         let share = self.shares[share];
-        // SAFETY: the engine was checked when these bases were made.
-        unsafe {
-            match self.bases.engine() {
-                Engine::Ifma => self.do_share::<C::Ifma>(share, workers),
-                Engine::Avx512 => self.do_share::<C::Avx512>(share, workers),
-                Engine::Avx2 => self.do_share::<C::Avx2>(share, workers),
-                Engine::Portable => self.do_share::<C::Portable>(share, workers),
-                Engine::Emulated => self.do_share::<C::Emulated>(share, workers),
-            }
-        }
+        // SAFETY: the instruction set was checked when these bases were made.
+        unsafe { dispatch!(self.bases.isa(), L => self.do_share::<C::Coordinate<L>>(share, workers)) }
     }
 
     /// # Safety
@@ -221,7 +230,7 @@ impl Workers {
 pub fn sum_all(works: &[&dyn Work], control: &dyn Control) -> Result<(), Cancelled> {
     let all: usize = works.iter().map(|work| work.shares()).sum();
     let (done, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
-    in_turns(all, Workers::default, |workers, mut share| {
+    for_each_dynamic(all, Workers::default, |workers, mut share| {
         if control.is_cancelled() {
             stopped.store(true, Ordering::Relaxed);
             return;
@@ -312,26 +321,26 @@ mod tests {
         }
     }
 
-    fn check_engines<C: MsmCurve>(lens: &[usize], widths: &[u32]) {
+    fn check_instruction_sets<C: MsmCurve>(lens: &[usize], widths: &[u32]) {
         for (seed, len) in lens.iter().enumerate() {
             let (points, scalars) = awkward::<C>(*len, seed as u64 + 50);
             let expected = naive(&points, &scalars);
-            for engine in Engine::all() {
-                let bases = Bases::with_engine(&points, engine);
+            for isa in crate::isa::Isa::available() {
+                let bases = Bases::with_isa(&points, isa);
                 for width in widths {
                     let digits = Digits::with_width(&scalars, *width);
                     let sum = Sum::new(&bases, &digits);
                     sum_all(&[&sum], &NoControl).unwrap();
-                    assert_eq!(sum.result(), expected, "{engine:?}, {len} points, width {width}");
+                    assert_eq!(sum.result(), expected, "{isa}, {len} points, width {width}");
                 }
             }
         }
     }
 
     #[test]
-    fn every_engine_agrees_with_the_plain_sum_at_every_width() {
-        check_engines::<G1Affine>(&[1, 7, 500, 5000], &[2, 4, 7, 11, 13, 16]);
-        check_engines::<G2Affine>(&[1, 300], &[3, 8, 12]);
+    fn every_instruction_set_agrees_with_the_plain_sum_at_every_width() {
+        check_instruction_sets::<G1Affine>(&[1, 7, 500, 5000], &[2, 4, 7, 11, 13, 16]);
+        check_instruction_sets::<G2Affine>(&[1, 300], &[3, 8, 12]);
     }
 
     #[test]

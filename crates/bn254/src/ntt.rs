@@ -17,9 +17,7 @@
 //! | `passes` | arrays as tiles, dealt out to threads |
 //! | `tile` | butterflies on tiles, in vectors |
 //! | `scalar` | butterflies one by one |
-//! | `order` | bit-reversed order |
 
-mod order;
 mod passes;
 mod scalar;
 mod tile;
@@ -27,16 +25,11 @@ mod tile;
 use ff::{Field, PrimeField};
 use rayon::prelude::*;
 
-use crate::Fr;
-use crate::msm::Engine;
+use crate::bit_order::bit_reverse;
+use crate::isa::Isa;
 use crate::pages::Pages;
 use crate::simd::field52::{Modulus, R};
-use crate::simd::lanes::Emulated;
-#[cfg(target_arch = "x86_64")]
-use crate::simd::{avx2, avx512};
-use order::bit_reverse;
-pub use order::{bit_reversed, fill_reversed};
-pub(crate) use passes::Values;
+use crate::{Fr, dispatch};
 use tile::{LEAST_LOG, Layers};
 
 /// Elements that one task takes at least in element-wise passes.
@@ -78,7 +71,8 @@ pub struct Domain {
     root: Fr,
     coset_shift: Fr,
     size_inverse: Fr,
-    kernels: TransformKernels,
+    /// Whose kernels run, and so what the tables have: portable ones also where there are too few elements for vectors.
+    isa: Isa,
     /// s^bitrev(i) for i < n: the factors of the domain, and from n/2 on those of the coset. One entry more.
     forward: Pages<Fr>,
     /// w^-bitrev(i) for i < n/2. One entry more.
@@ -88,56 +82,10 @@ pub struct Domain {
     inverse_shift_powers: SplitPowers,
 }
 
-/// Which butterflies run, and so what the tables have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TransformKernels {
-    Scalar,
-    /// Factors are in Montgomery form with 2^260, here and below.
-    Ifma,
-    Avx512,
-    Avx2,
-    Emulated,
-}
-
-/// Calls a function of `passes` for the words of kernels, or else does what is said for scalar ones.
-macro_rules! for_words {
-    ($kernels:expr, $scalar:expr, $pass:ident($($argument:expr),*)) => {
-        match $kernels {
-            TransformKernels::Scalar => $scalar,
-            #[cfg(target_arch = "x86_64")]
-            TransformKernels::Ifma => passes::$pass::<avx512::Ifma>($($argument),*),
-            #[cfg(target_arch = "x86_64")]
-            TransformKernels::Avx512 => passes::$pass::<avx512::Avx512<false>>($($argument),*),
-            #[cfg(target_arch = "x86_64")]
-            TransformKernels::Avx2 => passes::$pass::<avx2::Avx2>($($argument),*),
-            #[cfg(not(target_arch = "x86_64"))]
-            TransformKernels::Ifma | TransformKernels::Avx512 | TransformKernels::Avx2 => {
-                unreachable!("the engine was checked")
-            }
-            TransformKernels::Emulated => passes::$pass::<Emulated>($($argument),*),
-        }
-    };
-}
-
-impl TransformKernels {
-    fn new(engine: Engine, log: u32) -> Self {
-        match engine {
-            _ if log < LEAST_LOG => Self::Scalar,
-            Engine::Portable => Self::Scalar,
-            Engine::Ifma => Self::Ifma,
-            Engine::Avx512 => Self::Avx512,
-            Engine::Avx2 => Self::Avx2,
-            Engine::Emulated => Self::Emulated,
-        }
-    }
-
-    /// What a factor is multiplied by to be what the kernels want.
-    fn unit(self) -> Fr {
-        match self {
-            Self::Scalar => Fr::ONE,
-            Self::Ifma | Self::Avx512 | Self::Avx2 | Self::Emulated => Fr::from(16),
-        }
-    }
+/// What a factor is multiplied by to be what the kernels of an instruction set want: with vectors, in Montgomery form with
+/// 2^260.
+fn factor_unit(isa: Isa) -> Fr {
+    if isa == Isa::Portable { Fr::ONE } else { Fr::from(16) }
 }
 
 /// The number of a whole domain, or of the whole odd coset, in its layer.
@@ -222,18 +170,18 @@ impl Domain {
     /// # Errors
     /// As for [`Domain::new`].
     pub fn with_generator(log_size: u32, generator: Generator) -> Result<Self, DomainTooLarge> {
-        Self::with_engine(log_size, generator, Engine::best())
+        Self::with_isa(log_size, generator, Isa::detect())
     }
 
-    /// For other kernels than the best of this processor.
+    /// For the kernels of another instruction set than the best of this processor.
     ///
     /// # Errors
     /// As for [`Domain::new`].
     ///
     /// # Panics
-    /// When the processor lacks the instructions.
-    pub fn with_engine(log_size: u32, generator: Generator, engine: Engine) -> Result<Self, DomainTooLarge> {
-        engine.check();
+    /// When the instruction set is not available.
+    pub fn with_isa(log_size: u32, generator: Generator, isa: Isa) -> Result<Self, DomainTooLarge> {
+        isa.check();
         if log_size >= Fr::S {
             return Err(DomainTooLarge { log_size });
         }
@@ -241,14 +189,14 @@ impl Domain {
         let root = coset_shift.square();
         // The shift to the power of n is -1.
         let inverse_shift = -coset_shift.pow_vartime([(1_u64 << log_size) - 1]);
-        let kernels = TransformKernels::new(engine, log_size);
-        let unit = kernels.unit();
+        let isa = if log_size < LEAST_LOG { Isa::Portable } else { isa };
+        let unit = factor_unit(isa);
         Ok(Self {
             log_size,
             root,
             coset_shift,
             size_inverse: Fr::TWO_INV.pow_vartime([u64::from(log_size)]),
-            kernels,
+            isa,
             forward: factor_table(coset_shift, log_size, unit),
             inverse: factor_table(inverse_shift.square(), log_size.saturating_sub(1), unit),
             shift_powers: SplitPowers::new(coset_shift, log_size),
@@ -369,24 +317,20 @@ impl Domain {
         let scale = self.size_inverse.square();
         let [before, after] =
             [Layers { table: &self.inverse, block: DOMAIN }, Layers { table: &self.forward, block: COSET }];
-        // SAFETY: the engine was checked when the domain was made, and the tables have the factors of all its layers.
+        // SAFETY: the instruction set was checked when the domain was made, and the tables have the factors of all its layers.
         unsafe {
-            for_words!(
-                self.kernels,
-                {
-                    for values in [&mut *a, &mut *b, &mut *c] {
-                        scalar::gather(values, &self.inverse, DOMAIN);
-                        scalar::scatter(values, &self.forward, COSET);
-                    }
-                    a.par_iter_mut()
-                        .zip(&*b)
-                        .zip(&*c)
-                        .with_min_len(MIN_CHUNK)
-                        .for_each(|((a, b), c)| *a = *a * b - size * c);
-                    return scale;
-                },
-                quotient([a, b, c], &before, &after, &size)
-            );
+            dispatch!(self.isa, L => passes::quotient::<L>([a, b, c], &before, &after, &size), Portable => {
+                for values in [&mut *a, &mut *b, &mut *c] {
+                    scalar::gather(values, &self.inverse, DOMAIN);
+                    scalar::scatter(values, &self.forward, COSET);
+                }
+                a.par_iter_mut()
+                    .zip(&*b)
+                    .zip(&*c)
+                    .with_min_len(MIN_CHUNK)
+                    .for_each(|((a, b), c)| *a = *a * b - size * c);
+                return scale;
+            });
         }
         // Sixteenths of A·B less C times n/16, which as a factor in Montgomery form with 2^260 has the limbs of n.
         scale * Fr::from(16)
@@ -395,10 +339,14 @@ impl Domain {
     /// Natural → bit-reversed order.
     fn scatter(&self, values: &mut [Fr], table: &[Fr], block: usize) {
         assert_eq!(values.len(), self.size(), "one value per element of the domain");
-        // SAFETY: the engine was checked when the domain was made, and the tables have the factors of all its layers.
+        let layers = Layers { table, block };
+        // SAFETY: the instruction set was checked when the domain was made, and the tables have the factors of all its layers.
         unsafe {
-            let layers = Layers { table, block };
-            for_words!(self.kernels, scalar::scatter(values, table, block), scatter(values, &layers));
+            dispatch!(
+                self.isa,
+                L => passes::scatter::<L>(values, &layers),
+                Portable => scalar::scatter(values, table, block)
+            );
         }
     }
 
@@ -408,7 +356,11 @@ impl Domain {
         let whole = Layers { table, block: DOMAIN };
         // SAFETY: as in `scatter`.
         unsafe {
-            for_words!(self.kernels, scalar::gather(values, table, DOMAIN), gather(values, &whole));
+            dispatch!(
+                self.isa,
+                L => passes::gather::<L>(values, &whole),
+                Portable => scalar::gather(values, table, DOMAIN)
+            );
         }
     }
 

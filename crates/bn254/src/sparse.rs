@@ -11,15 +11,11 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use crate::msm::Engine;
-use crate::ntt::{Values, bit_reversed};
-#[cfg(target_arch = "x86_64")]
-use crate::simd::rows::{with_avx2, with_avx512, with_ifma};
-use crate::{
-    Fr,
-    simd::lanes::Emulated,
-    simd::rows::{Coefficient, eight_rows},
-};
+use crate::bit_order::bit_reversed;
+use crate::isa::Isa;
+use crate::parallel::Elements;
+use crate::simd::rows::{Coefficient, RowKernels};
+use crate::{Fr, dispatch};
 
 /// Rows with fewer terms, and one multiplication at most, are hardly slower one by one.
 const FEWEST_TERMS: usize = 3;
@@ -48,24 +44,23 @@ impl<'a> Rows<'a> {
 
 /// Coefficients in the form of the kernels.
 pub struct Coefficients {
-    engine: Engine,
+    isa: Isa,
     table: Vec<Coefficient>,
 }
 
 impl Coefficients {
     /// `None` where the processor has no vectors of which the kernels could make use.
     pub fn new(table: &[Fr]) -> Option<Self> {
-        let engine = Engine::best();
-        (engine != Engine::Portable).then(|| Self::with_engine(table, engine))
+        Self::with_isa(table, Isa::detect())
     }
 
-    /// For an engine of one's choice; there are no vectors in [`Engine::Portable`], for which emulated ones are used.
+    /// For an instruction set of one's choice; `None` for [`Isa::Portable`], which has no vectors.
     ///
     /// # Panics
-    /// When this processor does not run the engine.
-    pub fn with_engine(table: &[Fr], engine: Engine) -> Self {
-        engine.check();
-        Self { engine, table: table.iter().map(Coefficient::new).collect() }
+    /// When the instruction set is not available.
+    pub fn with_isa(table: &[Fr], isa: Isa) -> Option<Self> {
+        isa.check();
+        (isa != Isa::Portable).then(|| Self { isa, table: table.iter().map(Coefficient::new).collect() })
     }
 
     /// Whether these are worth a place in a group.
@@ -75,17 +70,13 @@ impl Coefficients {
     }
 
     fn multiply(&self, coefficients: &[u32], columns: &[&[u32]; 8], z: &[Fr]) -> [Fr; 8] {
-        // SAFETY: the engine was checked when the coefficients were made; the emulation needs no instructions.
+        // SAFETY: the instruction set was checked when the coefficients were made.
         unsafe {
-            match self.engine {
-                #[cfg(target_arch = "x86_64")]
-                Engine::Ifma => with_ifma(&self.table, coefficients, columns, z),
-                #[cfg(target_arch = "x86_64")]
-                Engine::Avx512 => with_avx512(&self.table, coefficients, columns, z),
-                #[cfg(target_arch = "x86_64")]
-                Engine::Avx2 => with_avx2(&self.table, coefficients, columns, z),
-                _ => eight_rows::<Emulated>(&self.table, coefficients, columns, z),
-            }
+            dispatch!(
+                self.isa,
+                L => L::eight_rows(&self.table, coefficients, columns, z),
+                Portable => unreachable!("there are no coefficients for portable code")
+            )
         }
     }
 }
@@ -146,7 +137,7 @@ impl Groups {
     pub fn multiply_reversed(&self, matrix: &Rows, coefficients: &Coefficients, z: &[Fr], out: &mut [Fr]) {
         assert!(out.len().is_power_of_two() && self.rows <= out.len(), "a place for every row");
         let log = out.len().trailing_zeros();
-        let out = Values(out.as_mut_ptr());
+        let out = Elements(out.as_mut_ptr());
         self.groups.par_iter().with_min_len(GROUP_CHUNK).for_each(|group| {
             let same = matrix.row(group[0] as usize).1;
             let columns = group.map(|row| matrix.row(row as usize).0);
@@ -202,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_of_every_engine_give_what_single_terms_do() {
+    fn groups_of_every_instruction_set_give_what_single_terms_do() {
         let mut rng = ChaCha20Rng::seed_from_u64(31);
         let (table, z) = (elements(40, &mut rng), elements(500, &mut rng));
         // Lengths around what is compacted, of any coefficients; and of the ones of one kind only.
@@ -217,15 +208,12 @@ mod tests {
         let count = patterns.len();
         let rows = (0..20 * count + 7).map(|i| patterns[(i * i + i / count) % count].as_slice());
         let matrix = Matrix::of(rows, 500, &mut rng);
-        let groups = Groups::new(&matrix.rows(), &Coefficients::with_engine(&table, Engine::Emulated));
+        let groups = Groups::new(&matrix.rows(), &Coefficients::with_isa(&table, Isa::Emulated).unwrap());
         let mut seen: Vec<u32> = groups.groups.iter().flatten().copied().collect();
         seen.sort_unstable();
         assert!(seen.windows(2).all(|rows| rows[0] < rows[1]) && seen.len() > matrix.ends.len() / 2);
-        for engine in Engine::all() {
-            if engine == Engine::Portable {
-                continue;
-            }
-            let coefficients = Coefficients::with_engine(&table, engine);
+        for isa in Isa::available() {
+            let Some(coefficients) = Coefficients::with_isa(&table, isa) else { continue };
             let untouched = Fr::from(1234567);
             let mut out = vec![untouched; matrix.ends.len().next_power_of_two()];
             let log = out.len().trailing_zeros();
@@ -238,7 +226,7 @@ mod tests {
                 } else {
                     untouched
                 };
-                assert_eq!(out[bit_reversed(row, log)], expected, "{engine:?}, row {row}");
+                assert_eq!(out[bit_reversed(row, log)], expected, "{isa}, row {row}");
             }
         }
     }
@@ -246,7 +234,7 @@ mod tests {
     #[test]
     fn a_matrix_without_eight_rows_alike_has_no_groups() {
         let mut rng = ChaCha20Rng::seed_from_u64(32);
-        let coefficients = Coefficients::with_engine(&[Fr::ONE, -Fr::ONE, Fr::from(2)], Engine::Emulated);
+        let coefficients = Coefficients::with_isa(&[Fr::ONE, -Fr::ONE, Fr::from(2)], Isa::Emulated).unwrap();
         let long = [0, 1, 0, 2];
         // Those that are alike are short.
         let rows = (0..7).map(|_| long.as_slice()).chain((0..100).map(|_| &long[..2]));

@@ -15,8 +15,7 @@ mod store;
 use std::io;
 use std::path::PathBuf;
 
-use bn254::fixed_base::FixedBase;
-use bn254::msm::MsmCurve;
+use bn254::fixed_base::{FixedBase, FixedBaseCurve};
 use bn254::ntt::{DomainTooLarge, Generator};
 use bn254::{Curve, Domain, Field, Fr, G1Affine, G2Affine};
 
@@ -164,7 +163,7 @@ struct Queries<'a> {
 
 impl Queries<'_> {
     /// scalar * base for each scalar.
-    fn make<C: MsmCurve>(
+    fn make<C: FixedBaseCurve>(
         &mut self,
         stage: &'static str,
         base: &FixedBase<C>,

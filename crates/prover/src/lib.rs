@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`matrices`] | the constraint system as sparse matrices, and the digest of a circuit |
 //! | [`witness`] | the assignment of all variables |
+//! | [`witness_cs`] | the bellman constraint system that computes it |
 //! | [`keygen`] | proving keys from a development trapdoor |
 //! | [`dev`] | that trapdoor, and proofs simulated with it |
 //! | [`key`] | the key file: memory-mapped, checked |
@@ -42,6 +43,7 @@ pub mod progress;
 pub mod proof;
 pub mod verifying_key;
 pub mod witness;
+pub mod witness_cs;
 
 pub use backend::{Backend, BackendError, Cancel, DeviceInfo, KeyId, Staged, Sums, Timings};
 pub use cpu::CpuBackend;
@@ -54,6 +56,7 @@ pub use progress::{NoProgress, Progress};
 pub use proof::{PreparedVerifyingKey, Proof, ProofError, VerifyError, verify};
 pub use verifying_key::{PublicKey, VerifyingKey, VerifyingKeyError};
 pub use witness::{Witness, synthesize_witness};
+pub use witness_cs::WitnessCs;
 
 /// The examples of the README, compiled and run with the tests.
 #[cfg(doctest)]

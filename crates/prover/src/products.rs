@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bn254::ntt::{bit_reversed, fill_reversed};
+use bn254::bit_order::{bit_reversed, fill_reversed};
 use bn254::pages::Pages;
 use bn254::sparse::{Coefficients, Groups};
 use bn254::{Field, Fr};

@@ -1,7 +1,9 @@
 //! The assignment of all variables of a circuit.
 
 use bellman::{Circuit, SynthesisError};
-use bn254::{Fr, WitnessCs};
+use bn254::Fr;
+
+use crate::witness_cs::WitnessCs;
 
 /// Values of the public inputs (constant one first) and of the private variables.
 ///

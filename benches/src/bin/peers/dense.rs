@@ -1,8 +1,7 @@
 //! The dense circuit, and inputs that all provers take alike.
 
 use bellman::{Circuit, ConstraintSystem, SynthesisError};
-use bn254::fixed_base::FixedBase;
-use bn254::msm::MsmCurve;
+use bn254::fixed_base::{FixedBase, FixedBaseCurve};
 use bn254::{Field, Fr};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{OsRng, RngCore, SeedableRng};
@@ -52,7 +51,7 @@ pub fn random(size: u32) -> Vec<Fr> {
 }
 
 /// Consecutive multiples of the generator from a random one on: distinct points.
-pub fn points<C: MsmCurve>(size: u32) -> Vec<C> {
+pub fn points<C: FixedBaseCurve>(size: u32) -> Vec<C> {
     let first = Fr::random(OsRng);
     let scalars: Vec<Fr> = (0..1_usize << size).into_par_iter().map(|i| first + Fr::from(i as u64)).collect();
     FixedBase::new(C::generator(), scalars.len()).multiples(&scalars, |_| ())

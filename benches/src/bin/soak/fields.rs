@@ -1,14 +1,10 @@
 //! Field arithmetic of eight elements at a time against halo2curves, lane by lane.
 
-use std::fmt::Debug;
-
-use bn254::msm::{Engine, MsmCurve};
 use bn254::simd::coordinate::Coordinate;
 use bn254::simd::field52::{Field52, Modulus, Q, R};
-use bn254::simd::lanes::{Emulated, Lanes};
-#[cfg(target_arch = "x86_64")]
-use bn254::simd::{avx2, avx512};
-use bn254::{Fq, Fq2, Fr, G1Affine, G2Affine, PrimeField};
+use bn254::simd::lanes::Lanes;
+use bn254::simd::{InstructionSet, SimdCurve};
+use bn254::{Fq, Fq2, Fr, G1Affine, G2Affine, Isa, PrimeField, dispatch};
 use rand_chacha::ChaCha8Rng;
 use rand_core::RngCore;
 
@@ -44,10 +40,10 @@ impl<E: Element> Operands<E> {
         std::array::from_fn(|i| of(self.a[i], self.b[i], self.c[i], self.mask >> i & 1 == 1))
     }
 
-    /// Whether an engine gives what it should, operation by operation.
+    /// Whether an instruction set gives what it should, operation by operation.
     fn compare<const N: usize>(
         &self,
-        engine: &dyn Debug,
+        isa: Isa,
         names: [&str; N],
         expected: &[Eight<E>; N],
         got: &[Eight<E>; N],
@@ -55,21 +51,21 @@ impl<E: Element> Operands<E> {
         match (0..N).find(|i| expected[*i] != got[*i]) {
             None => Ok(()),
             Some(i) => Err(format!(
-                "{} on {engine:?} is {:?} and should be {:?}; {self:?}",
+                "{} on {isa} is {:?} and should be {:?}; {self:?}",
                 names[i], got[i], expected[i]
             )),
         }
     }
 }
 
-/// Which engines this processor runs.
+/// The instruction sets that are available.
 pub struct Fields {
-    engines: Vec<Engine>,
+    instruction_sets: Vec<Isa>,
 }
 
 impl Fields {
     pub fn new() -> Self {
-        Self { engines: Engine::all() }
+        Self { instruction_sets: Isa::available() }
     }
 
     /// # Errors
@@ -92,7 +88,7 @@ impl Fields {
     }
 
     /// The coordinates of a curve, which are what batch-affine addition is made of.
-    fn coordinates<E: Element, C: MsmCurve>(&self, rng: &mut ChaCha8Rng) -> Result<(), String> {
+    fn coordinates<E: Element, C: SimdCurve>(&self, rng: &mut ChaCha8Rng) -> Result<(), String> {
         let operands = Operands::<E>::draw(rng);
         let expected = [
             operands.a,
@@ -111,20 +107,17 @@ impl Fields {
             std::array::from_fn(|i| operands.a[i ^ 5]),
         ];
         let equal = (0..8).fold(0, |mask, i| mask | u8::from(operands.a[i] == operands.b[i]) << i);
-        for engine in &self.engines {
-            // SAFETY: this processor runs all of these engines.
+        for isa in self.instruction_sets.iter().copied() {
+            // SAFETY: the instruction sets are available.
             let (got, zeros) = unsafe {
-                match engine {
-                    Engine::Ifma => coordinates_ifma::<E, C::Ifma>(&operands),
-                    Engine::Avx512 => coordinates_avx512::<E, C::Avx512>(&operands),
-                    Engine::Avx2 => coordinates_avx2::<E, C::Avx2>(&operands),
-                    Engine::Portable => coordinates::<E, C::Portable>(&operands),
-                    Engine::Emulated => coordinates::<E, C::Emulated>(&operands),
-                }
+                dispatch!(isa, L => L::run(
+                    #[inline(always)]
+                    || coordinates::<E, C::Coordinate<L>>(&operands)
+                ))
             };
-            operands.compare(engine, COORDINATES, &expected, &got)?;
+            operands.compare(isa, COORDINATES, &expected, &got)?;
             if zeros != equal {
-                return Err(format!("zeros on {engine:?} are {zeros:#b}, not {equal:#b}; {operands:?}"));
+                return Err(format!("zeros on {isa} are {zeros:#b}, not {equal:#b}; {operands:?}"));
             }
         }
         Ok(())
@@ -148,22 +141,20 @@ impl Fields {
             operands.lanes(|a, _, _, _| a.double() + a),
             operands.lanes(|a, _, _, minus| if minus { -a } else { a }),
         ];
-        for engine in &self.engines {
-            // SAFETY: this processor runs all of these engines.
+        for isa in self.instruction_sets.iter().copied() {
+            // SAFETY: the instruction sets are available.
             let got = unsafe {
-                match engine {
-                    #[cfg(target_arch = "x86_64")]
-                    Engine::Ifma => elements_ifma::<E, M>(&operands),
-                    #[cfg(target_arch = "x86_64")]
-                    Engine::Avx512 => elements_avx512::<E, M>(&operands),
-                    #[cfg(target_arch = "x86_64")]
-                    Engine::Avx2 => elements_avx2::<E, M>(&operands),
-                    Engine::Emulated => elements::<E, Emulated, M>(&operands),
+                dispatch!(
+                    isa,
+                    L => L::run(
+                        #[inline(always)]
+                        || elements::<E, L, M>(&operands)
+                    ),
                     // Its elements are halo2curves' own.
-                    _ => continue,
-                }
+                    Portable => continue
+                )
             };
-            operands.compare(engine, ELEMENTS, &expected, &got)?;
+            operands.compare(isa, ELEMENTS, &expected, &got)?;
         }
         Ok(())
     }
@@ -221,43 +212,7 @@ unsafe fn coordinates<E: Element, F: Coordinate>(operands: &Operands<E>) -> ([Ei
     (lanes, difference.zeros())
 }
 
-/// [`coordinates`] and [`elements`], compiled for the instructions of a kind of words.
-macro_rules! compiled_for {
-    ($coordinates:ident, $elements:ident, $words:ty, $features:literal) => {
-        /// # Safety
-        /// As for [`coordinates`]; the processor has the instructions.
-        #[cfg_attr(target_arch = "x86_64", target_feature(enable = $features))]
-        unsafe fn $coordinates<E: Element, F: Coordinate>(operands: &Operands<E>) -> ([Eight<E>; 14], u8) {
-            // SAFETY: the caller promises the instructions.
-            unsafe { coordinates::<E, F>(operands) }
-        }
-
-        /// # Safety
-        /// The processor has the instructions.
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = $features)]
-        unsafe fn $elements<E: Element, M: Modulus>(operands: &Operands<E>) -> [Eight<E>; 12] {
-            // SAFETY: the caller promises the instructions.
-            unsafe { elements::<E, $words, M>(operands) }
-        }
-    };
-}
-
-compiled_for!(
-    coordinates_ifma,
-    elements_ifma,
-    avx512::Ifma,
-    "avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi2,avx512ifma"
-);
-compiled_for!(
-    coordinates_avx512,
-    elements_avx512,
-    avx512::Avx512<false>,
-    "avx512f,avx512dq,avx512bw,avx512vl"
-);
-compiled_for!(coordinates_avx2, elements_avx2, avx2::Avx2, "avx2,fma");
-
-/// Eight elements as a vector, in the form of the engine.
+/// Eight elements as a vector, in the form of the kernels.
 ///
 /// # Safety
 /// The processor has the instructions of `F`.

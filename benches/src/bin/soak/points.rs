@@ -1,12 +1,11 @@
 //! Batch-affine additions against halo2curves: sums of distinct points, and those of a point with itself, its negative and
 //! infinity.
 
-use bn254::fixed_base::FixedBase;
-use bn254::msm::{Engine, MsmCurve};
+use bn254::fixed_base::{FixedBase, FixedBaseCurve};
 use bn254::raw;
 use bn254::simd::affine::{Scratch, vectors};
 use bn254::simd::kernels::{Kernels, NEGATIVE, Round};
-use bn254::{Curve, Fr, G1Affine, G2Affine, Group, PrimeCurveAffine};
+use bn254::{Curve, Fr, G1Affine, G2Affine, Group, Isa, PrimeCurveAffine, dispatch};
 use rand_chacha::ChaCha8Rng;
 use rand_core::RngCore;
 
@@ -43,16 +42,16 @@ impl Points {
     }
 }
 
-/// Points that sums are drawn from, as they are and as rows in the form of each engine.
+/// Points that sums are drawn from, as they are and as rows in the form of each instruction set.
 struct Pool<C> {
     points: Vec<C>,
-    rows: Vec<(Engine, Vec<u64>)>,
+    rows: Vec<(Isa, Vec<u64>)>,
 }
 
 /// Two entries of the pool, of which the second may be meant negatively.
 type Pair = (u32, u32);
 
-impl<C: MsmCurve> Pool<C> {
+impl<C: FixedBaseCurve> Pool<C> {
     fn new(rng: &mut ChaCha8Rng) -> Self {
         let scalars: Vec<Fr> = (0..POOL).map(|_| Fr::draw(rng)).collect();
         let mut points =
@@ -61,10 +60,10 @@ impl<C: MsmCurve> Pool<C> {
         points[0] = <C as PrimeCurveAffine>::identity();
         let (limbs, _) = raw::as_bytes(&points).as_chunks::<8>();
         let limbs: Vec<u64> = limbs.iter().map(|limb| u64::from_le_bytes(*limb)).collect();
-        let rows = Engine::all().into_iter().map(|engine| {
+        let rows = Isa::available().into_iter().map(|isa| {
             let mut rows = limbs.clone();
-            C::import_rows(engine, &mut rows);
-            (engine, rows)
+            C::import_rows(isa, &mut rows);
+            (isa, rows)
         });
         Self { rows: rows.collect(), points }
     }
@@ -83,25 +82,16 @@ impl<C: MsmCurve> Pool<C> {
             let of_pool = |entry: &u32| self.points[(entry & !NEGATIVE) as usize];
             bool::from(of_pool(first).is_identity() | of_pool(second).is_identity())
         });
-        for (engine, rows) in &self.rows {
-            // SAFETY: this processor runs all of these engines.
-            let [complete, fast] = unsafe {
-                match engine {
-                    Engine::Ifma => sums_of::<C, C::Ifma>(rows, &pairs),
-                    Engine::Avx512 => sums_of::<C, C::Avx512>(rows, &pairs),
-                    Engine::Avx2 => sums_of::<C, C::Avx2>(rows, &pairs),
-                    Engine::Portable => sums_of::<C, C::Portable>(rows, &pairs),
-                    Engine::Emulated => sums_of::<C, C::Emulated>(rows, &pairs),
-                }
-            };
+        for (isa, rows) in &self.rows {
+            // SAFETY: the instruction sets are available.
+            let [complete, fast] =
+                unsafe { dispatch!(*isa, L => sums_of::<C, C::Coordinate<L>>(rows, &pairs)) };
             let wrong = |what: &str, got: &Sums<C>| {
                 let of_pool: Vec<(C, C)> = pairs
                     .iter()
                     .map(|pair| (self.first(*pair).to_affine(), self.second(*pair).to_affine()))
                     .collect();
-                Err(format!(
-                    "{what} on {engine:?} are {got:?} and should be {expected:?}; operands {of_pool:?}"
-                ))
+                Err(format!("{what} on {isa} are {got:?} and should be {expected:?}; operands {of_pool:?}"))
             };
             if complete.sums != expected || complete.flag != infinite {
                 return wrong("complete sums", &complete);
@@ -164,7 +154,7 @@ struct Sums<C> {
 ///
 /// # Safety
 /// The processor has the instructions of `K`; the rows are in its form.
-unsafe fn sums_of<C: MsmCurve, K: Kernels>(rows: &[u64], pairs: &[Pair]) -> [Sums<C>; 2] {
+unsafe fn sums_of<C: FixedBaseCurve, K: Kernels>(rows: &[u64], pairs: &[Pair]) -> [Sums<C>; 2] {
     let round = |entry: fn(&Pair) -> u32| -> Vec<u32> {
         // Whole vectors: what is added up ends with entries of any row.
         pairs.iter().map(entry).chain(std::iter::repeat(0)).take(8 * vectors(pairs.len())).collect()

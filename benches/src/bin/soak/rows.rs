@@ -1,9 +1,8 @@
 //! Rows of sparse matrices that are alike, eight at a time, against sums of single products.
 
-use bn254::msm::Engine;
-use bn254::ntt::bit_reversed;
+use bn254::bit_order::bit_reversed;
 use bn254::sparse::{Coefficients, Groups, Rows};
-use bn254::{Field, Fr};
+use bn254::{Field, Fr, Isa};
 use rand_chacha::ChaCha8Rng;
 use rand_core::RngCore;
 
@@ -37,13 +36,13 @@ pub fn check(rng: &mut ChaCha8Rng) -> Result<(), String> {
             products.map(|(column, one)| z[*column as usize] * table[*one as usize]).sum()
         })
         .collect();
-    for engine in Engine::all() {
-        let kernels = Coefficients::with_engine(&table, engine);
+    for isa in Isa::available() {
+        let Some(kernels) = Coefficients::with_isa(&table, isa) else { continue };
         let mut found = vec![Fr::ZERO; 8];
         Groups::new(&matrix, &kernels).multiply_reversed(&matrix, &kernels, &z, &mut found);
         if (0..8).any(|row| found[bit_reversed(row, 3)] != expected[row]) {
             return Err(format!(
-                "{engine:?}: rows are {found:?} (bit-reversed), not {expected:?}; coefficients {coefficients:?} of {table:?}, \
+                "{isa}: rows are {found:?} (bit-reversed), not {expected:?}; coefficients {coefficients:?} of {table:?}, \
                  columns {columns:?} of {z:?}"
             ));
         }

@@ -6,12 +6,13 @@
 use rayon::prelude::*;
 
 use super::odd::{FEWEST, MOST, Place, places};
-use crate::msm::{Engine, MsmCurve};
+use crate::isa::Isa;
 use crate::pages::Pages;
 use crate::raw;
+use crate::simd::SimdCurve;
 use crate::simd::affine::{Points, Scratch, vectors};
 use crate::simd::kernels::{Kernels, Round};
-use crate::{Curve, Group};
+use crate::{Curve, Group, dispatch};
 
 /// Sums of one batch.
 const BATCH: usize = 1 << 11;
@@ -25,7 +26,7 @@ const CACHE_BYTES: usize = 24 << 20;
 const CHUNK: f64 = 2048.0;
 
 /// The cheapest number of places for so many multiples, by what all additions and inversions cost.
-pub(super) fn cheapest<C: MsmCurve>(count: usize) -> u32 {
+pub(super) fn cheapest<C: SimdCurve>(count: usize) -> u32 {
     let mut best = (f64::INFINITY, MOST);
     for number in FEWEST..=MOST {
         let places = places(number);
@@ -48,19 +49,19 @@ pub(super) fn cheapest<C: MsmCurve>(count: usize) -> u32 {
 pub struct Tables<C> {
     places: Vec<Place>,
     rows: Pages<u64>,
-    engine: Engine,
+    isa: Isa,
     curve: std::marker::PhantomData<C>,
 }
 
-impl<C: MsmCurve> Tables<C> {
+impl<C: SimdCurve> Tables<C> {
     /// The tables of a base for so many places.
     ///
     /// # Panics
-    /// When the processor lacks the instructions of the engine.
-    pub fn new(base: C, count: u32, engine: Engine) -> Self {
-        engine.check();
+    /// When the instruction set is not available.
+    pub fn new(base: C, count: u32, isa: Isa) -> Self {
+        isa.check();
         let places = places(count);
-        let doubles = doubles(base, &places, engine);
+        let doubles = doubles(base, &places, isa);
         let mut rows = Pages::zeroed(places.iter().map(Place::rows).sum::<usize>() * C::ROW);
         let mut rest = &mut *rows;
         let mut tables = Vec::with_capacity(places.len());
@@ -69,17 +70,11 @@ impl<C: MsmCurve> Tables<C> {
             (table, rest) = rest.split_at_mut(place.rows() * C::ROW);
             tables.push((table, &doubles[place.bit as usize * C::ROW..]));
         }
-        // SAFETY: the engine was checked, and the rows of `doubles` are in its form.
+        // SAFETY: the instruction set was checked, and the rows of `doubles` are in its form.
         tables.into_par_iter().with_max_len(1).for_each(|(table, doubles)| unsafe {
-            match engine {
-                Engine::Ifma => fill::<C::Ifma>(table, doubles),
-                Engine::Avx512 => fill::<C::Avx512>(table, doubles),
-                Engine::Avx2 => fill::<C::Avx2>(table, doubles),
-                Engine::Portable => fill::<C::Portable>(table, doubles),
-                Engine::Emulated => fill::<C::Emulated>(table, doubles),
-            }
+            dispatch!(isa, L => fill::<C::Coordinate<L>>(table, doubles))
         });
-        Self { places, rows, engine, curve: std::marker::PhantomData }
+        Self { places, rows, isa, curve: std::marker::PhantomData }
     }
 
     pub(super) fn places(&self) -> &[Place] {
@@ -90,13 +85,13 @@ impl<C: MsmCurve> Tables<C> {
         &self.rows
     }
 
-    pub(super) fn engine(&self) -> Engine {
-        self.engine
+    pub(super) fn isa(&self) -> Isa {
+        self.isa
     }
 }
 
 /// Rows of 2^i·base for every i that the places need.
-fn doubles<C: MsmCurve>(base: C, places: &[Place], engine: Engine) -> Vec<u64> {
+fn doubles<C: SimdCurve>(base: C, places: &[Place], isa: Isa) -> Vec<u64> {
     let bits = places.iter().map(|place| place.width as usize).sum();
     let mut doubles = vec![base.to_curve()];
     for i in 1..bits {
@@ -106,7 +101,7 @@ fn doubles<C: MsmCurve>(base: C, places: &[Place], engine: Engine) -> Vec<u64> {
     C::CurveExt::batch_normalize(&doubles, &mut points);
     let mut rows = vec![0; bits * C::ROW];
     raw::as_bytes_mut(&mut rows).copy_from_slice(raw::as_bytes(&points));
-    C::import_rows(engine, &mut rows);
+    C::import_rows(isa, &mut rows);
     rows
 }
 

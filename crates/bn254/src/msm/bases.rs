@@ -5,11 +5,11 @@
 
 use rayon::prelude::*;
 
-use crate::ntt::bit_reversed;
+use crate::bit_order::bit_reversed;
+use crate::isa::Isa;
 use crate::pages::Pages;
 use crate::raw::{as_bytes, as_bytes_mut};
-
-use super::engine::{Engine, MsmCurve};
+use crate::simd::SimdCurve;
 
 /// Rows that one task converts.
 const CHUNK: usize = 1 << 12;
@@ -22,7 +22,7 @@ pub struct Bases<C> {
     count: usize,
     /// Scalars of a list.
     scalars: usize,
-    engine: Engine,
+    isa: Isa,
     curve: std::marker::PhantomData<C>,
 }
 
@@ -34,21 +34,21 @@ pub(super) enum Columns {
     List(Vec<u32>),
 }
 
-impl<C: MsmCurve> Bases<C> {
+impl<C: SimdCurve> Bases<C> {
     /// Point i takes scalar i. Copies and converts the points: a few nanoseconds each.
     ///
     /// # Panics
     /// From 2^31 points on (as everything that makes bases).
     pub fn new(points: &[C]) -> Self {
-        Self::with_engine(points, Engine::best())
+        Self::with_isa(points, Isa::detect())
     }
 
-    /// As [`Bases::new`], for other kernels than the best of this processor.
+    /// As [`Bases::new`], for another instruction set than the best of this processor.
     ///
     /// # Panics
-    /// Also when the processor lacks the instructions.
-    pub fn with_engine(points: &[C], engine: Engine) -> Self {
-        Self::arranged(points, engine, points.len(), |row| (row, row))
+    /// Also when the instruction set is not available.
+    pub fn with_isa(points: &[C], isa: Isa) -> Self {
+        Self::arranged(points, isa, points.len(), |row| (row, row))
     }
 
     /// Point i takes scalar `first + i`.
@@ -56,7 +56,7 @@ impl<C: MsmCurve> Bases<C> {
     /// # Panics
     /// Also when there are fewer scalars.
     pub fn after(first: usize, points: &[C]) -> Self {
-        Self::arranged(points, Engine::best(), first + points.len(), |row| (row, first + row))
+        Self::arranged(points, Isa::detect(), first + points.len(), |row| (row, first + row))
     }
 
     /// Point i takes scalar `columns[i]` of so many; columns that ascend make faster sums.
@@ -66,7 +66,7 @@ impl<C: MsmCurve> Bases<C> {
     pub fn of_columns(points: &[C], columns: &[u32], scalars: usize) -> Self {
         assert_eq!(points.len(), columns.len(), "one column per point");
         assert!(columns.iter().all(|column| (*column as usize) < scalars), "columns name scalars");
-        Self::arranged(points, Engine::best(), scalars, |row| (row, columns[row] as usize))
+        Self::arranged(points, Isa::detect(), scalars, |row| (row, columns[row] as usize))
     }
 
     /// The point at the bit-reversed place of i takes scalar i.
@@ -76,18 +76,18 @@ impl<C: MsmCurve> Bases<C> {
     pub fn bit_reversed(points: &[C]) -> Self {
         let log = points.len().trailing_zeros();
         assert!(points.len().is_power_of_two(), "a power of two");
-        Self::arranged(points, Engine::best(), points.len(), |row| (bit_reversed(row, log), row))
+        Self::arranged(points, Isa::detect(), points.len(), |row| (bit_reversed(row, log), row))
     }
 
     /// Row i has point `order(i).0` and takes scalar `order(i).1`.
     fn arranged(
         points: &[C],
-        engine: Engine,
+        isa: Isa,
         scalars: usize,
         order: impl Fn(usize) -> (usize, usize) + Sync,
     ) -> Self {
         assert!(points.len() < 1 << 31 && scalars < 1 << 31, "at most 2^31 points");
-        engine.check();
+        isa.check();
         let places = 0..points.len();
         let is_finite = |place: usize| !bool::from(points[order(place).0].is_identity());
         let finite: Option<Vec<usize>> = (!places.clone().into_par_iter().all(is_finite))
@@ -108,9 +108,9 @@ impl<C: MsmCurve> Bases<C> {
                 let point = &points[order(chunk * CHUNK + row).0];
                 as_bytes_mut(words).copy_from_slice(as_bytes(std::slice::from_ref(point)));
             }
-            C::import_rows(engine, rows);
+            C::import_rows(isa, rows);
         });
-        Self { rows, columns, count, scalars, engine, curve: std::marker::PhantomData }
+        Self { rows, columns, count, scalars, isa, curve: std::marker::PhantomData }
     }
 
     /// Number of points, those at infinity not counted.
@@ -142,8 +142,8 @@ impl<C: MsmCurve> Bases<C> {
         &self.columns
     }
 
-    pub(super) fn engine(&self) -> Engine {
-        self.engine
+    pub(super) fn isa(&self) -> Isa {
+        self.isa
     }
 }
 

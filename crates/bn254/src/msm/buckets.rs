@@ -13,15 +13,14 @@ use group::Group;
 use halo2curves::CurveAffine;
 
 use crate::raw::Limbs;
+use crate::simd::SimdCurve;
 use crate::simd::affine::{Points, Scratch, vectors};
 use crate::simd::kernels::{Kernels, Round};
 
 use super::bases::{Bases, Columns};
 use super::digits::{BLOCK, Digits};
-use super::engine::MsmCurve;
+use super::plan::{PART, Share};
 
-/// Buckets of a part at most: their sums and the batch stay in a second-level cache.
-pub const PART: usize = 1 << 12;
 /// Lists that grow together.
 const BATCH: usize = 1 << 12;
 /// Lists are cut at this many times the mean length, and not below [`SHORTEST_CUT`].
@@ -30,19 +29,6 @@ const SHORTEST_CUT: usize = 8;
 /// So few buckets, as the highest place has, would leave most lanes empty: their lists are cut into about so many pieces.
 const FEW_BUCKETS: usize = 128;
 const MANY_LANES: usize = 1 << 10;
-
-/// Which entries a thread takes at once.
-#[derive(Clone, Copy, Debug)]
-pub struct Share {
-    /// Place of the digits.
-    pub place: usize,
-    /// First bucket, counted from 0: bucket b holds the points with digit ±(b + 1).
-    pub first: usize,
-    /// Number of buckets.
-    pub buckets: usize,
-    /// First block of scalars, and one past the last.
-    pub blocks: (usize, usize),
-}
 
 /// What a part adds up to, its buckets counted from one.
 #[derive(Clone, Copy, Debug)]
@@ -128,7 +114,7 @@ impl<F: Kernels> Worker<F> {
     }
 
     /// The sums of the parts of a share, from the lowest buckets up.
-    pub fn sum<C: MsmCurve>(
+    pub fn sum<C: SimdCurve>(
         &mut self,
         bases: &Bases<C>,
         digits: &Digits,

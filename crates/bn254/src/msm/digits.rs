@@ -8,18 +8,15 @@
 
 use rayon::prelude::*;
 
-use super::plan::Plan;
+use super::plan::{BITS, Plan, places};
+use crate::isa::{Isa, for_each_vector_isa};
 use crate::pages::Pages;
 use crate::simd::field52::{Field52, Modulus, R, to_limbs};
 use crate::simd::lanes::Lanes;
-use crate::{Fr, fr_to_le_bytes};
+use crate::{Fr, dispatch, fr_to_le_bytes};
 
 /// Scalars whose digits lie together: place after place, this many digits each.
 pub(super) const BLOCK: usize = 1 << 12;
-/// Bits of the magnitudes.
-const BITS: u32 = 253;
-/// The widest digits, which fit 16 bits with their sign.
-pub(super) const WIDEST: u32 = 16;
 
 /// (r − 1)/2, least significant word first.
 const HALF: [u64; 4] =
@@ -29,12 +26,6 @@ pub struct Digits {
     width: u32,
     count: usize,
     digits: Pages<i16>,
-}
-
-/// Digits of width `width` that a scalar has.
-pub(super) fn places(width: u32) -> usize {
-    // One bit more than the magnitude, so that the highest digit takes the carry.
-    (BITS + 1).div_ceil(width) as usize
 }
 
 impl Digits {
@@ -127,21 +118,8 @@ impl Bias {
 
     /// Writes the digits of as many scalars as vectors take; how many.
     fn write_vectors(&self, scalars: &[Fr], digits: &mut [i16]) -> usize {
-        #[cfg(target_arch = "x86_64")]
         // SAFETY: the processor has the instructions.
-        unsafe {
-            if crate::simd::has_ifma() {
-                return write_with_ifma(self, scalars, digits);
-            }
-            if crate::simd::has_avx512() {
-                return write_with_avx512(self, scalars, digits);
-            }
-            if crate::simd::has_avx2() {
-                return write_with_avx2(self, scalars, digits);
-            }
-        }
-        let _ = (scalars, digits);
-        0
+        unsafe { dispatch!(Isa::detect(), L => L::write_sixteen(self, scalars, digits), Portable => 0) }
     }
 
     /// Sixteen scalars at a time: in the two halves of a row of eight words lie two scalars, which go to vectors of their own.
@@ -258,32 +236,28 @@ const SIXTEEN: usize = 16;
 /// 2^4: multiplied by it and divided by 2^260, what is in Montgomery form with 2^256 is out of it.
 const FROM_MONTGOMERY: [u64; 5] = [16, 0, 0, 0, 0];
 
-/// # Safety
-/// The processor has these instructions.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi2,avx512ifma")]
-unsafe fn write_with_ifma(bias: &Bias, scalars: &[Fr], digits: &mut [i16]) -> usize {
-    // SAFETY: the caller promises the instructions.
-    unsafe { bias.write_sixteen::<crate::simd::avx512::Ifma>(scalars, digits) }
+/// [`Bias::write_sixteen`] with the instructions of an implementation.
+trait DigitKernels: Lanes {
+    /// # Safety
+    /// The processor has the instructions.
+    unsafe fn write_sixteen(bias: &Bias, scalars: &[Fr], digits: &mut [i16]) -> usize;
 }
 
-/// # Safety
-/// The processor has these instructions.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")]
-unsafe fn write_with_avx512(bias: &Bias, scalars: &[Fr], digits: &mut [i16]) -> usize {
-    // SAFETY: the caller promises the instructions.
-    unsafe { bias.write_sixteen::<crate::simd::avx512::Avx512<false>>(scalars, digits) }
+macro_rules! digit_kernels {
+    ($(#[$feature:meta])? $lanes:ty) => {
+        impl DigitKernels for $lanes {
+            $(#[$feature])?
+            unsafe fn write_sixteen(bias: &Bias, scalars: &[Fr], digits: &mut [i16]) -> usize {
+                // SAFETY: the caller promises the instructions.
+                unsafe { bias.write_sixteen::<Self>(scalars, digits) }
+            }
+        }
+    };
 }
 
-/// # Safety
-/// The processor has these instructions.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn write_with_avx2(bias: &Bias, scalars: &[Fr], digits: &mut [i16]) -> usize {
-    // SAFETY: the caller promises the instructions.
-    unsafe { bias.write_sixteen::<crate::simd::avx2::Avx2>(scalars, digits) }
-}
+for_each_vector_isa!(digit_kernels);
+#[cfg(any(test, feature = "emulation"))]
+digit_kernels!(crate::simd::lanes::Emulated);
 
 fn words(scalar: &Fr) -> [u64; 4] {
     let bytes = fr_to_le_bytes(scalar);
@@ -326,6 +300,7 @@ fn subtract(a: &[u64; 4], b: &[u64; 4]) -> [u64; 4] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::plan::WIDEST;
     use super::*;
     use ff::{Field, PrimeField};
     use proptest::prelude::*;
@@ -394,6 +369,20 @@ mod tests {
             assert_eq!(digits.run(0, place)[..3], [0; 3]);
         }
         assert_eq!(digits.run(0, 0)[..3], [1000, -1000, 0]);
+    }
+
+    #[test]
+    fn the_highest_place_has_room_for_the_largest_digit() {
+        for width in 2..=WIDEST {
+            let plan = Plan { width, threads: 1 };
+            let scalar = [Fr::TWO_INV - Fr::ONE];
+            let digits = Digits::with_width(&scalar, width);
+            let highest = digits.digit(0, plan.places() - 1);
+            assert!(
+                (1..=plan.buckets(plan.places() - 1)).contains(&(highest as usize)),
+                "width {width}: {highest}"
+            );
+        }
     }
 
     proptest! {

@@ -1,8 +1,11 @@
 //! How wide the digits are and how the work is cut, by a cost model.
 
-use super::buckets::{PART, Share};
-use super::digits::{WIDEST, places};
-
+/// Bits of the magnitudes of scalars, which have a sign of their own.
+pub const BITS: u32 = 253;
+/// The widest digits, which fit 16 bits with their sign.
+pub const WIDEST: u32 = 16;
+/// Buckets of a part at most: their sums and the batch stay in a second-level cache.
+pub const PART: usize = 1 << 12;
 /// (r − 1)/2 is below 6195.2 · 2^240: its highest 16 bits, rounded up.
 const HIGHEST_BITS: u64 = 0x1833;
 /// What a bucket costs in its weighted sum, in additions to a bucket.
@@ -17,6 +20,25 @@ const SHARES_PER_THREAD: usize = 8;
 const LAST_PIECES: usize = 4;
 /// Fewer blocks of scalars are not worth a share.
 const LEAST_BLOCKS: usize = 2;
+
+/// Digits of width `width` that a scalar has.
+pub fn places(width: u32) -> usize {
+    // One bit more than the magnitude, so that the highest digit takes the carry.
+    (BITS + 1).div_ceil(width) as usize
+}
+
+/// Which entries a thread takes at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// Place of the digits.
+    pub place: usize,
+    /// First bucket, counted from 0: bucket b holds the points with digit ±(b + 1).
+    pub first: usize,
+    /// Number of buckets.
+    pub buckets: usize,
+    /// First block of scalars, and one past the last.
+    pub blocks: (usize, usize),
+}
 
 /// The shape of a sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +74,7 @@ impl Plan {
     }
 
     /// Buckets of a place: the highest has fewer.
-    fn buckets(&self, place: usize) -> usize {
+    pub fn buckets(&self, place: usize) -> usize {
         let most = self.most_buckets();
         if place + 1 < self.places() {
             return most;
@@ -96,7 +118,6 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ff::PrimeField;
 
     #[test]
     fn shares_cover_every_bucket_and_block_once() {
@@ -122,20 +143,6 @@ mod tests {
                     assert_eq!(end, plan.buckets(place));
                 }
             }
-        }
-    }
-
-    #[test]
-    fn the_highest_place_has_room_for_the_largest_digit() {
-        for width in 2..=WIDEST {
-            let plan = Plan { width, threads: 1 };
-            let scalar = [crate::Fr::TWO_INV - crate::Fr::from(1)];
-            let digits = super::super::digits::Digits::with_width(&scalar, width);
-            let highest = digits.digit(0, plan.places() - 1);
-            assert!(
-                (1..=plan.buckets(plan.places() - 1)).contains(&(highest as usize)),
-                "width {width}: {highest}"
-            );
         }
     }
 

@@ -8,10 +8,9 @@
 
 use super::tile::{self, LEAST_LOG, Layers, Program, ROW, Rows, Value};
 use crate::Fr;
-use crate::simd::lanes::{Emulated, Lanes};
-#[cfg(target_arch = "x86_64")]
-use crate::simd::{avx2::Avx2, avx512::Avx512, avx512::Ifma};
-use crate::turns::in_turns;
+use crate::isa::for_each_vector_isa;
+use crate::parallel::{Elements, for_each_dynamic};
+use crate::simd::lanes::Lanes;
 
 /// Elements of a last block at most, as log2: 160 KiB while it is transformed.
 const BLOCK_LOG: u32 = 12;
@@ -56,22 +55,9 @@ macro_rules! tile_kernels {
     };
 }
 
-#[cfg(target_arch = "x86_64")]
-tile_kernels!(
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi2,avx512ifma")]
-    Ifma
-);
-#[cfg(target_arch = "x86_64")]
-tile_kernels!(
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")]
-    Avx512<false>
-);
-#[cfg(target_arch = "x86_64")]
-tile_kernels!(
-    #[target_feature(enable = "avx2,fma")]
-    Avx2
-);
-tile_kernels!(Emulated);
+for_each_vector_isa!(tile_kernels);
+#[cfg(any(test, feature = "emulation"))]
+tile_kernels!(crate::simd::lanes::Emulated);
 
 /// How the layers of 2^log elements are dealt out to passes.
 struct Shape {
@@ -136,22 +122,13 @@ impl Tiles {
     }
 
     /// The number of the block that a tile belongs to, and its rows.
-    fn get(&self, values: Values, tile: usize) -> (usize, Rows) {
+    fn get(&self, values: Elements, tile: usize) -> (usize, Rows) {
         let per_block = self.columns / ROW;
         let (block, column) = (tile / per_block, tile % per_block * ROW);
         let first = values.0.wrapping_add(block * self.block + column);
         (block, Rows { first, stride: self.stride, count: self.count })
     }
 }
-
-/// The elements of an array, of which threads take different tiles.
-#[derive(Clone, Copy)]
-pub(crate) struct Values(pub *mut Fr);
-
-// SAFETY: whoever uses the pointer promises that nobody else touches the elements meanwhile (see `Program`).
-unsafe impl Send for Values {}
-// SAFETY: see above.
-unsafe impl Sync for Values {}
 
 /// Sub-block `at` of as many as `blocks`.
 fn part<'a>(whole: &Layers<'a>, blocks: usize, at: usize) -> Layers<'a> {
@@ -163,11 +140,11 @@ fn part<'a>(whole: &Layers<'a>, blocks: usize, at: usize) -> Layers<'a> {
 /// # Safety
 /// The processor has the instructions of `L`; the tables have the factors.
 unsafe fn pass<'a, L: TileKernels>(
-    values: Values,
+    values: Elements,
     tiles: Tiles,
     program: impl Fn(usize) -> Program<'a> + Sync,
 ) {
-    in_turns(tiles.len(), Vec::new, |scratch, number| {
+    for_each_dynamic(tiles.len(), Vec::new, |scratch, number| {
         let (block, rows) = tiles.get(values, number);
         // SAFETY: tiles do not overlap; the caller promises the rest.
         unsafe { L::run(&program(block), &rows, scratch) };
@@ -180,7 +157,7 @@ unsafe fn pass<'a, L: TileKernels>(
 /// As for [`pass`]; there are at least 2^7 values.
 pub unsafe fn scatter<L: TileKernels>(values: &mut [Fr], whole: &Layers<'_>) {
     let shape = Shape::new(values.len().trailing_zeros());
-    let values = Values(values.as_mut_ptr());
+    let values = Elements(values.as_mut_ptr());
     // SAFETY: the values are borrowed exclusively; the caller promises the rest.
     unsafe {
         for columns in shape.columns.iter().copied() {
@@ -200,7 +177,7 @@ pub unsafe fn scatter<L: TileKernels>(values: &mut [Fr], whole: &Layers<'_>) {
 /// As for [`scatter`].
 pub unsafe fn gather<L: TileKernels>(values: &mut [Fr], whole: &Layers<'_>) {
     let shape = Shape::new(values.len().trailing_zeros());
-    let values = Values(values.as_mut_ptr());
+    let values = Elements(values.as_mut_ptr());
     // SAFETY: the values are borrowed exclusively; the caller promises the rest.
     unsafe {
         let blocks = 1 << shape.blocks_log();
@@ -226,7 +203,7 @@ pub unsafe fn quotient<L: TileKernels>(
     scale: &Fr,
 ) {
     let shape = Shape::new(arrays[0].len().trailing_zeros());
-    let arrays = arrays.map(|values| Values(values.as_mut_ptr()));
+    let arrays = arrays.map(|values| Elements(values.as_mut_ptr()));
     let blocks = 1 << shape.blocks_log();
     // SAFETY: the values are borrowed exclusively; the caller promises the rest.
     unsafe {
@@ -249,7 +226,7 @@ pub unsafe fn quotient<L: TileKernels>(
         }
     }
     let tiles = shape.block_tiles();
-    in_turns(tiles.len(), <[Vec<Value<L>>; 3]>::default, |scratch, number| {
+    for_each_dynamic(tiles.len(), <[Vec<Value<L>>; 3]>::default, |scratch, number| {
         let rows = arrays.map(|values| tiles.get(values, number).1);
         // SAFETY: tiles do not overlap; the caller promises the rest.
         unsafe { L::combine(&part(after, blocks, number), &rows, scale, scratch) };
@@ -275,7 +252,7 @@ mod tests {
             for tiles in all {
                 let mut seen = vec![0; 1 << log];
                 for tile in 0..tiles.len() {
-                    let (_, rows) = tiles.get(Values(std::ptr::null_mut()), tile);
+                    let (_, rows) = tiles.get(Elements(std::ptr::null_mut()), tile);
                     for row in 0..rows.count {
                         let first = rows.first.addr() / size_of::<Fr>() + row * rows.stride;
                         seen[first..first + ROW].iter_mut().for_each(|seen| *seen += 1);

@@ -9,9 +9,8 @@ fn random(len: usize) -> Vec<Fr> {
 
 /// A domain for every kind of kernels that this machine runs.
 fn domains(log: u32) -> impl Iterator<Item = Domain> {
-    Engine::all().into_iter().flat_map(move |engine| {
-        [Generator::Seven, Generator::Five]
-            .map(|generator| Domain::with_engine(log, generator, engine).unwrap())
+    Isa::available().into_iter().flat_map(move |isa| {
+        [Generator::Seven, Generator::Five].map(|generator| Domain::with_isa(log, generator, isa).unwrap())
     })
 }
 
@@ -75,21 +74,20 @@ fn parallel_sizes_agree_with_evaluation_at_chosen_points() {
 /// Sizes with one, two and no odd layers, and (22) with two passes over columns.
 #[test]
 fn every_kind_of_kernels_gives_the_same_transforms() {
-    let logs =
-        if Engine::best() == Engine::Ifma { [10, 11, 12, 16, 17, 22] } else { [10, 11, 12, 13, 14, 15] };
+    let logs = if Isa::detect() == Isa::Ifma { [10, 11, 12, 16, 17, 22] } else { [10, 11, 12, 13, 14, 15] };
     for log in logs {
-        let reference = Domain::with_engine(log, Generator::Five, Engine::Portable).unwrap();
+        let reference = Domain::with_isa(log, Generator::Five, Isa::Portable).unwrap();
         let edges = [Fr::ZERO, Fr::ONE, -Fr::ONE, Fr::TWO_INV, -Fr::from(2)];
         let mut values = random(1 << log);
         // Blocks that are all edges, so that sums grow as large as they can.
         for (place, value) in values.iter_mut().enumerate().filter(|(place, _)| place % 64 < 32) {
             *value = edges[place / 64 % edges.len()];
         }
-        for engine in Engine::all() {
-            if engine == Engine::Emulated && log > 16 {
+        for isa in Isa::available() {
+            if isa == Isa::Emulated && log > 16 {
                 continue;
             }
-            let domain = Domain::with_engine(log, Generator::Five, engine).unwrap();
+            let domain = Domain::with_isa(log, Generator::Five, isa).unwrap();
             let transforms: [fn(&Domain, &mut [Fr]); 5] = [
                 Domain::ntt_to_reversed,
                 Domain::ntt_from_reversed,
@@ -101,7 +99,7 @@ fn every_kind_of_kernels_gives_the_same_transforms() {
                 let (mut one, mut other) = (values.clone(), values.clone());
                 transform(&reference, &mut one);
                 transform(&domain, &mut other);
-                assert!(one == other, "{engine:?}, transform {number} of 2^{log}");
+                assert!(one == other, "{isa}, transform {number} of 2^{log}");
             }
         }
     }

@@ -7,6 +7,8 @@ use super::field52::{Field52, Modulus, Q, R};
 use super::fused::{self, Fused};
 use super::lanes::{Emulated, Lanes, MASK52};
 use super::modulus::Constants;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::Isa;
 
 fn words(of: [u64; 8]) -> Emulated {
     // SAFETY: the emulation needs no instructions.
@@ -139,10 +141,10 @@ fn check<M: Modulus>(a: &Values, b: &Values, spoon: &[i8; 9]) {
     assert_eq!(canonical::<M>(expected), canonical::<M>(all::<Emulated, M>(a, b, spoon)));
     #[cfg(target_arch = "x86_64")]
     {
-        if super::has_avx512() {
+        if Isa::Avx512.is_available() {
             assert_eq!(all::<super::avx512::Avx512<false>, M>(a, b, spoon), expected);
         }
-        if super::has_avx2() {
+        if Isa::Avx2.is_available() {
             assert_eq!(all::<super::avx2::Avx2, M>(a, b, spoon), expected);
         }
     }

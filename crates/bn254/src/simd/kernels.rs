@@ -4,15 +4,12 @@
 //! where that happens; what calls it is ordinary code.
 
 use super::affine::{self, Points, Scratch, Source, vectors};
-#[cfg(target_arch = "x86_64")]
-use super::avx2::Avx2;
-#[cfg(target_arch = "x86_64")]
-use super::avx512::{Avx512, Ifma};
 use super::coordinate::{Coordinate, Pair};
 use super::eight::{Eight, Words};
 use super::field52::{Field52, Q};
-use super::lanes::Emulated;
-use super::outlined::Outlined;
+#[cfg(any(test, feature = "emulation"))]
+use super::{lanes::Emulated, outlined::Outlined};
+use crate::isa::for_each_vector_isa;
 
 /// Loops over points with this kind of coordinate.
 ///
@@ -171,19 +168,17 @@ macro_rules! kernels {
     };
 }
 
-#[cfg(target_arch = "x86_64")]
-kernels!(#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi2,avx512ifma")] [] Field52<Ifma, Q>);
-#[cfg(target_arch = "x86_64")]
-kernels!(#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi2,avx512ifma")] [] Pair<Ifma>);
-#[cfg(target_arch = "x86_64")]
-kernels!(#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")] [] Field52<Avx512<false>, Q>);
-#[cfg(target_arch = "x86_64")]
-kernels!(#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")] [] Pair<Avx512<false>>);
-#[cfg(target_arch = "x86_64")]
-kernels!(#[target_feature(enable = "avx2,fma")] [] Field52<Avx2, Q>);
-#[cfg(target_arch = "x86_64")]
-kernels!(#[target_feature(enable = "avx2,fma")] [] Pair<Avx2>);
+macro_rules! kernels_of_lanes {
+    ($(#[$feature:meta])? $lanes:ty) => {
+        kernels!($(#[$feature])? [] Field52<$lanes, Q>);
+        kernels!($(#[$feature])? [] Pair<$lanes>);
+    };
+}
+
+for_each_vector_isa!(kernels_of_lanes);
+#[cfg(any(test, feature = "emulation"))]
 kernels!([] Outlined<Field52<Emulated, Q>>);
+#[cfg(any(test, feature = "emulation"))]
 kernels!([] Outlined<Pair<Emulated>>);
 kernels!([F: Words] Eight<F>);
 

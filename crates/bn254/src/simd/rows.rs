@@ -14,6 +14,7 @@
 
 use super::field52::{Field52, Modulus, R, to_limbs};
 use super::lanes::Lanes;
+use crate::isa::for_each_vector_isa;
 use crate::{Field, Fr};
 
 /// The most products, and the most multiples of p that the plain sum may be above zero, before they are put together: 42·p² of the
@@ -128,7 +129,7 @@ impl<L: Lanes> Sums<L> {
 /// # Panics
 /// When a row has fewer columns than there are coefficients, or there is no such coefficient or value.
 #[inline(always)]
-pub unsafe fn eight_rows<L: Lanes>(
+unsafe fn eight_rows<L: Lanes>(
     table: &[Coefficient],
     coefficients: &[u32],
     columns: &[&[u32]; 8],
@@ -160,44 +161,35 @@ pub unsafe fn eight_rows<L: Lanes>(
     totals
 }
 
-/// # Safety
-/// The processor has these instructions.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512vbmi2,avx512ifma")]
-pub unsafe fn with_ifma(
-    table: &[Coefficient],
-    coefficients: &[u32],
-    columns: &[&[u32]; 8],
-    z: &[Fr],
-) -> [Fr; 8] {
-    // SAFETY: the caller promises the instructions.
-    unsafe { eight_rows::<super::avx512::Ifma>(table, coefficients, columns, z) }
+/// [`eight_rows`] with the instructions of an implementation.
+pub trait RowKernels: Lanes {
+    /// # Safety
+    /// See [`eight_rows`].
+    unsafe fn eight_rows(
+        table: &[Coefficient],
+        coefficients: &[u32],
+        columns: &[&[u32]; 8],
+        z: &[Fr],
+    ) -> [Fr; 8];
 }
 
-/// # Safety
-/// The processor has these instructions.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")]
-pub unsafe fn with_avx512(
-    table: &[Coefficient],
-    coefficients: &[u32],
-    columns: &[&[u32]; 8],
-    z: &[Fr],
-) -> [Fr; 8] {
-    // SAFETY: the caller promises the instructions.
-    unsafe { eight_rows::<super::avx512::Avx512<false>>(table, coefficients, columns, z) }
+macro_rules! row_kernels {
+    ($(#[$feature:meta])? $lanes:ty) => {
+        impl RowKernels for $lanes {
+            $(#[$feature])?
+            unsafe fn eight_rows(
+                table: &[Coefficient],
+                coefficients: &[u32],
+                columns: &[&[u32]; 8],
+                z: &[Fr],
+            ) -> [Fr; 8] {
+                // SAFETY: the caller promises the instructions.
+                unsafe { eight_rows::<Self>(table, coefficients, columns, z) }
+            }
+        }
+    };
 }
 
-/// # Safety
-/// The processor has these instructions.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-pub unsafe fn with_avx2(
-    table: &[Coefficient],
-    coefficients: &[u32],
-    columns: &[&[u32]; 8],
-    z: &[Fr],
-) -> [Fr; 8] {
-    // SAFETY: the caller promises the instructions.
-    unsafe { eight_rows::<super::avx2::Avx2>(table, coefficients, columns, z) }
-}
+for_each_vector_isa!(row_kernels);
+#[cfg(any(test, feature = "emulation"))]
+row_kernels!(super::lanes::Emulated);

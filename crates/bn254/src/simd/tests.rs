@@ -5,11 +5,13 @@ use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 
-use super::coordinate::{Coordinate, Pair};
+use super::InstructionSet;
+use super::coordinate::Coordinate;
 use super::eight::Words;
-use super::field52::{Field52, Q};
+use super::field52::Q;
 use super::lanes::{Emulated, Lanes};
-use crate::{Fq, Fq2};
+use crate::isa::Isa;
+use crate::{Fq, Fq2, dispatch};
 
 /// 0, ±1, ±2, and elements whose Montgomery form has the largest and the smallest limbs.
 fn edges() -> Vec<Fq> {
@@ -102,27 +104,13 @@ fn arithmetic_agrees<E: Element, F: Coordinate>(rounds: u64) {
 }
 
 #[test]
-fn emulated_arithmetic_agrees_with_halo2curves() {
-    arithmetic_agrees::<Fq, Field52<Emulated, Q>>(2_000);
-    arithmetic_agrees::<Fq2, Pair<Emulated>>(700);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[test]
-fn vector_arithmetic_agrees_with_halo2curves() {
-    use super::avx2::Avx2;
-    use super::avx512::{Avx512, Ifma};
-    if super::has_ifma() {
-        arithmetic_agrees::<Fq, Field52<Ifma, Q>>(20_000);
-        arithmetic_agrees::<Fq2, Pair<Ifma>>(7_000);
-    }
-    if super::has_avx512() {
-        arithmetic_agrees::<Fq, Field52<Avx512<false>, Q>>(20_000);
-        arithmetic_agrees::<Fq2, Pair<Avx512<false>>>(7_000);
-    }
-    if super::has_avx2() {
-        arithmetic_agrees::<Fq, Field52<Avx2, Q>>(20_000);
-        arithmetic_agrees::<Fq2, Pair<Avx2>>(7_000);
+fn arithmetic_agrees_with_halo2curves_on_every_instruction_set() {
+    for isa in Isa::available() {
+        let rounds = if isa == Isa::Emulated { 2_000 } else { 20_000 };
+        dispatch!(isa, L => {
+            arithmetic_agrees::<Fq, <L as InstructionSet>::G1>(rounds);
+            arithmetic_agrees::<Fq2, <L as InstructionSet>::G2>(rounds / 3);
+        });
     }
 }
 
@@ -181,18 +169,15 @@ fn emulated_words_are_what_their_documentation_says() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
-    #[cfg(target_arch = "x86_64")]
     #[test]
     fn all_kinds_of_words_agree(a: [u64; 8], b: [u64; 8], c: [u64; 8], mask: u8, by in 0_u32..70) {
         let expected = operations::<Emulated>(a, b, c, mask, by);
-        if super::has_ifma() {
-            prop_assert_eq!(&operations::<super::avx512::Ifma>(a, b, c, mask, by), &expected);
-        }
-        if super::has_avx512() {
-            prop_assert_eq!(&operations::<super::avx512::Avx512<false>>(a, b, c, mask, by), &expected);
-        }
-        if super::has_avx2() {
-            prop_assert_eq!(&operations::<super::avx2::Avx2>(a, b, c, mask, by), &expected);
+        for isa in Isa::available() {
+            dispatch!(
+                isa,
+                L => prop_assert_eq!(&operations::<L>(a, b, c, mask, by), &expected, "{}", isa),
+                Portable => {}
+            );
         }
     }
 }

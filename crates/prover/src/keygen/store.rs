@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use bn254::ntt::Generator;
 use bn254::raw::{self, Limbs};
-use bn254::{fr_to_le_bytes, msm::MsmCurve};
+use bn254::{fr_to_le_bytes, simd::SimdCurve};
 
 use crate::dev::DevTrapdoor;
 use crate::matrices::CircuitDigest;
@@ -142,7 +142,7 @@ impl Store {
     }
 
     /// Appends the next `count` points, if they were found; whether they were.
-    pub fn take<C: MsmCurve>(&mut self, count: usize, points: &mut Vec<C>) -> io::Result<bool> {
+    pub fn take<C: SimdCurve>(&mut self, count: usize, points: &mut Vec<C>) -> io::Result<bool> {
         let Some(length) = self.found.pop_front() else { return Ok(false) };
         if length != (count * size_of::<C>()) as u64 {
             // The checksum binds it to this key: only a program that cuts keys in other chunks has written it.

@@ -3,9 +3,9 @@
 use crate::common::{Chain, Mixed, witness_of};
 use bellman::gadgets::test::TestConstraintSystem;
 use bellman::{Circuit, ConstraintSystem, SynthesisError};
-use bn254::{Field, Fr, WitnessCs};
+use bn254::{Field, Fr};
 use proptest::prelude::*;
-use prover::{Matrices, Witness};
+use prover::{Matrices, Witness, WitnessCs};
 
 #[test]
 fn equal_variables_are_merged_and_zeros_dropped() {

@@ -1,7 +1,7 @@
 //! The products of matrices: rows that are alike, eight at a time, against rows one by one.
 
 use bellman::{Circuit, ConstraintSystem, LinearCombination, SynthesisError, Variable};
-use bn254::ntt::bit_reversed;
+use bn254::bit_order::bit_reversed;
 use bn254::{Field, Fr};
 use prover::products::{Products, sparse_products};
 use prover::{Matrices, Witness, synthesize_witness};

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use bn254::msm::{Bases, Engine, MsmCurve, NoControl};
+use bn254::fixed_base::FixedBaseCurve;
+use bn254::msm::{Bases, MsmCurve, NoControl};
 use bn254::ntt::Generator;
-use bn254::{Domain, Fr, G1Affine, G2Affine};
+use bn254::{Domain, Fr, G1Affine, G2Affine, Isa};
 use circuits::shape::Shape;
 use eyre::bail;
 use prover::{
@@ -21,7 +22,7 @@ pub struct Ours;
 
 impl Prover for Ours {
     fn version(&self) -> String {
-        format!("{} ({:?})", env!("CARGO_PKG_VERSION"), Engine::best())
+        format!("{} ({:?})", env!("CARGO_PKG_VERSION"), Isa::detect())
     }
 
     fn prepare(&mut self, work: &str, size: Size) -> eyre::Result<Work> {
@@ -42,7 +43,7 @@ impl Prover for Ours {
     }
 }
 
-fn msm<C: MsmCurve>(size: u32) -> Work {
+fn msm<C: MsmCurve + FixedBaseCurve>(size: u32) -> Work {
     let (bases, scalars) = (Bases::new(&dense::points::<C>(size)), dense::random(size));
     Work::here(move || Ok(bases.msm(&scalars, &NoControl).map(drop)?))
 }

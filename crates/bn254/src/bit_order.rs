@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::passes::Values;
 use crate::Fr;
+use crate::parallel::Elements;
 
 /// Indices that differ in their highest three bits only are written soon after each other: runs of eight elements.
 const RUN_LOG: u32 = 3;
@@ -16,7 +16,7 @@ pub fn bit_reversed(number: usize, log: u32) -> usize {
 }
 
 /// Puts every element at its bit-reversed place.
-pub(super) fn bit_reverse(values: &mut [Fr]) {
+pub(crate) fn bit_reverse(values: &mut [Fr]) {
     let log = values.len().trailing_zeros();
     for i in 0..values.len() {
         let j = bit_reversed(i, log);
@@ -40,7 +40,7 @@ pub fn fill_reversed<const N: usize>(
     let log = len.trailing_zeros();
     let low = LOW_LOG.min(log);
     let high = log - RUN_LOG.min(log - low);
-    let arrays = arrays.map(|array| Values(array.as_mut_ptr()));
+    let arrays = arrays.map(|array| Elements(array.as_mut_ptr()));
     (0..1_usize << (high - low)).into_par_iter().for_each(|middle| {
         for highest in 0..1_usize << (log - high) {
             for lowest in 0..1_usize << low {

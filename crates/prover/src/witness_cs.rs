@@ -6,9 +6,7 @@
 //! what a constraint did.
 
 use bellman::{Circuit, ConstraintSystem, Index, LinearCombination, SynthesisError, Variable};
-use ff::Field;
-
-use crate::Fr;
+use bn254::{Field, Fr};
 
 /// A bellman constraint system that keeps values only.
 ///
