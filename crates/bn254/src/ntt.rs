@@ -15,10 +15,12 @@
 //! | module | purpose |
 //! |---|---|
 //! | `passes` | arrays as tiles, dealt out to threads |
+//! | `program` | what a pass does to a tile |
 //! | `tile` | butterflies on tiles, in vectors |
 //! | `scalar` | butterflies one by one |
 
 mod passes;
+mod program;
 mod scalar;
 mod tile;
 

@@ -6,58 +6,15 @@
 //! the steps, since a block's factors depend on its number). Tiles of a pass touch different elements; threads take them from
 //! a counter.
 
-use super::tile::{self, LEAST_LOG, Layers, Program, ROW, Rows, Value};
+use super::program::{self, Program, TileKernels};
+use super::tile::{LEAST_LOG, Layers, ROW, Rows, Value};
 use crate::Fr;
-use crate::isa::for_each_vector_isa;
 use crate::parallel::{Elements, for_each_dynamic};
-use crate::simd::lanes::Lanes;
 
 /// Elements of a last block at most, as log2: 160 KiB while it is transformed.
 const BLOCK_LOG: u32 = 12;
 /// Rows of columns at most, as log2: a tile of 640 KiB while it is transformed.
 const COLUMN_LOG: u32 = 10;
-
-/// Tiles with the instructions of this implementation.
-pub trait TileKernels: Lanes {
-    /// See [`tile::run`].
-    ///
-    /// # Safety
-    /// See [`Program`].
-    unsafe fn run(program: &Program<'_>, rows: &Rows, tile: &mut Vec<Value<Self>>);
-
-    /// See [`tile::combine`].
-    ///
-    /// # Safety
-    /// See [`Program`].
-    unsafe fn combine(layers: &Layers<'_>, rows: &[Rows; 3], scale: &Fr, tiles: &mut [Vec<Value<Self>>; 3]);
-}
-
-macro_rules! tile_kernels {
-    ($(#[$feature:meta])? $kind:ty) => {
-        impl TileKernels for $kind {
-            $(#[$feature])?
-            unsafe fn run(program: &Program<'_>, rows: &Rows, tile: &mut Vec<Value<Self>>) {
-                // SAFETY: the caller promises what the function asks for, here and below.
-                unsafe { tile::run(program, rows, tile) }
-            }
-
-            $(#[$feature])?
-            unsafe fn combine(
-                layers: &Layers<'_>,
-                rows: &[Rows; 3],
-                scale: &Fr,
-                tiles: &mut [Vec<Value<Self>>; 3],
-            ) {
-                // SAFETY: see `run`.
-                unsafe { tile::combine(layers, rows, scale, tiles) }
-            }
-        }
-    };
-}
-
-for_each_vector_isa!(tile_kernels);
-#[cfg(any(test, feature = "emulation"))]
-tile_kernels!(crate::simd::lanes::Emulated);
 
 /// How the layers of 2^log elements are dealt out to passes.
 struct Shape {
@@ -147,7 +104,7 @@ unsafe fn pass<'a, L: TileKernels>(
     for_each_dynamic(tiles.len(), Vec::new, |scratch, number| {
         let (block, rows) = tiles.get(values, number);
         // SAFETY: tiles do not overlap; the caller promises the rest.
-        unsafe { L::run(&program(block), &rows, scratch) };
+        unsafe { program::run::<L>(&program(block), &rows, scratch) };
     });
 }
 
@@ -192,7 +149,7 @@ pub unsafe fn gather<L: TileKernels>(values: &mut [Fr], whole: &Layers<'_>) {
 }
 
 /// Gathers with the factors `before` and scatters with those `after` each of three arrays, and combines them into the first:
-/// see [`tile::combine`].
+/// see [`program::combine`].
 ///
 /// # Safety
 /// As for [`scatter`]; all arrays have the same length.
@@ -229,7 +186,7 @@ pub unsafe fn quotient<L: TileKernels>(
     for_each_dynamic(tiles.len(), <[Vec<Value<L>>; 3]>::default, |scratch, number| {
         let rows = arrays.map(|values| tiles.get(values, number).1);
         // SAFETY: tiles do not overlap; the caller promises the rest.
-        unsafe { L::combine(&part(after, blocks, number), &rows, scale, scratch) };
+        unsafe { program::combine::<L>(&part(after, blocks, number), &rows, scale, scratch) };
     });
 }
 

@@ -33,6 +33,10 @@ type Element<L> = Field52<L, R>;
 pub type Value<L> = Uncarried<L, R>;
 
 /// Rows of sixteen elements, `stride` elements apart.
+///
+/// # Safety
+/// Of everything here: the processor has the instructions of `L`; the rows of all arguments can be read and written and nobody
+/// else does; the tables have the factors of all layers, and one entry more.
 #[derive(Clone, Copy)]
 pub struct Rows {
     /// The first element of the first row.
@@ -69,25 +73,6 @@ impl Rows {
     }
 }
 
-/// What is done to a tile, on the way from memory and back.
-///
-/// # Safety
-/// Of everything here: the processor has the instructions of `L`; the rows of all arguments can be read and written and nobody
-/// else does; the tables have the factors of all layers, and one entry more.
-#[derive(Clone, Copy)]
-pub enum Program<'a> {
-    /// Layers of a scatter that pair rows, for columns of a block.
-    ScatterColumns(Layers<'a>),
-    /// All layers of a scatter, for a block.
-    ScatterBlock(Layers<'a>),
-    /// Layers of a gather that pair rows, for columns of a block.
-    GatherColumns(Layers<'a>),
-    /// All layers of a gather, for a block.
-    GatherBlock(Layers<'a>),
-    /// First a gather, then a scatter.
-    TurnColumns(Layers<'a>, Layers<'a>),
-}
-
 /// The factors of a block and its sub-blocks.
 #[derive(Clone, Copy)]
 pub struct Layers<'a> {
@@ -101,7 +86,7 @@ impl Layers<'_> {
     /// The factor of sub-block `at` of as many as `blocks`, in every lane.
     ///
     /// # Safety
-    /// See [`Program`].
+    /// See [`Rows`].
     #[inline(always)]
     unsafe fn factor<L: Lanes>(&self, blocks: usize, at: usize) -> Element<L> {
         let words = &self.table[self.block * blocks + at].0;
@@ -119,7 +104,7 @@ impl Layers<'_> {
     /// The factor of sub-block `at` of as many as `blocks`, and those of its halves.
     ///
     /// # Safety
-    /// See [`Program`].
+    /// See [`Rows`].
     #[inline(always)]
     unsafe fn factors<L: Lanes>(&self, blocks: usize, at: usize) -> (Element<L>, [Element<L>; 2]) {
         // SAFETY: the caller promises what the function asks for.
@@ -133,7 +118,7 @@ impl Layers<'_> {
     /// `2^depth` each, or of the sub-blocks themselves (and something) for depth 0.
     ///
     /// # Safety
-    /// See [`Program`].
+    /// See [`Rows`].
     #[inline(always)]
     unsafe fn pair_of_factors<L: Lanes>(&self, first: usize, depth: u32, pair: usize) -> [Element<L>; 2] {
         let start = (first << depth) + 2 * pair;
@@ -162,7 +147,7 @@ impl<L: Lanes> LeafFactors<L> {
     /// For the eight rows from number `first` on in the layer whose blocks are rows.
     ///
     /// # Safety
-    /// See [`Program`].
+    /// See [`Rows`].
     #[inline(always)]
     unsafe fn load(layers: &Layers<'_>, first: usize) -> Self {
         // SAFETY: the caller promises what the function asks for.
@@ -222,8 +207,11 @@ fn gather_two<L: Lanes>(low: Value<L>, high: Value<L>, factor: Element<L>) -> (V
 }
 
 /// The layers of a scatter that pair rows.
+///
+/// # Safety
+/// See [`Rows`].
 #[inline(always)]
-unsafe fn scatter_rows<L: Lanes>(tile: &mut [Value<L>], layers: &Layers<'_>) {
+pub unsafe fn scatter_rows<L: Lanes>(tile: &mut [Value<L>], layers: &Layers<'_>) {
     let mut length = tile.len();
     while length >= 4 * WIDTH {
         let (blocks, quarter) = (tile.len() / length, length / 4);
@@ -252,8 +240,11 @@ unsafe fn scatter_rows<L: Lanes>(tile: &mut [Value<L>], layers: &Layers<'_>) {
 }
 
 /// The layers of a gather that pair rows.
+///
+/// # Safety
+/// See [`Rows`].
 #[inline(always)]
-unsafe fn gather_rows<L: Lanes>(tile: &mut [Value<L>], layers: &Layers<'_>) {
+pub unsafe fn gather_rows<L: Lanes>(tile: &mut [Value<L>], layers: &Layers<'_>) {
     let mut length = WIDTH;
     if !(tile.len() / WIDTH).trailing_zeros().is_multiple_of(2) {
         length = 2 * WIDTH;
@@ -300,8 +291,11 @@ fn turn<L: Lanes>(group: &mut [Value<L>]) {
 }
 
 /// The last four layers of a scatter, rows first: leaves afterwards.
+///
+/// # Safety
+/// See [`Rows`].
 #[inline(always)]
-unsafe fn scatter_leaves<L: Lanes>(tile: &mut [Value<L>], layers: &Layers<'_>) {
+pub unsafe fn scatter_leaves<L: Lanes>(tile: &mut [Value<L>], layers: &Layers<'_>) {
     let first = layers.block * (tile.len() / WIDTH);
     for (number, group) in tile.chunks_exact_mut(GROUP).enumerate() {
         turn(group);
@@ -322,8 +316,11 @@ unsafe fn scatter_leaves<L: Lanes>(tile: &mut [Value<L>], layers: &Layers<'_>) {
 }
 
 /// The first four layers of a gather, leaves first: rows afterwards.
+///
+/// # Safety
+/// See [`Rows`].
 #[inline(always)]
-unsafe fn gather_leaves<L: Lanes>(tile: &mut [Value<L>], layers: &Layers<'_>) {
+pub unsafe fn gather_leaves<L: Lanes>(tile: &mut [Value<L>], layers: &Layers<'_>) {
     let first = layers.block * (tile.len() / WIDTH);
     for (number, group) in tile.chunks_exact_mut(GROUP).enumerate() {
         // SAFETY: the caller promises the instructions and the factors.
@@ -343,8 +340,12 @@ unsafe fn gather_leaves<L: Lanes>(tile: &mut [Value<L>], layers: &Layers<'_>) {
     }
 }
 
+/// Reads rows.
+///
+/// # Safety
+/// See [`Rows`].
 #[inline(always)]
-unsafe fn read_rows<L: Lanes>(tile: &mut Vec<Value<L>>, rows: &Rows) {
+pub unsafe fn read_rows<L: Lanes>(tile: &mut Vec<Value<L>>, rows: &Rows) {
     tile.clear();
     for row in 0..rows.count {
         // SAFETY: the caller promises the instructions and the rows.
@@ -354,8 +355,12 @@ unsafe fn read_rows<L: Lanes>(tile: &mut Vec<Value<L>>, rows: &Rows) {
     }
 }
 
+/// Writes rows.
+///
+/// # Safety
+/// See [`Rows`].
 #[inline(always)]
-unsafe fn write_rows<L: Lanes>(tile: &[Value<L>], rows: &Rows) {
+pub unsafe fn write_rows<L: Lanes>(tile: &[Value<L>], rows: &Rows) {
     for row in 0..rows.count {
         let even = tile[2 * row].canonical().to_packed();
         let odd = tile[2 * row + 1].canonical().to_packed();
@@ -365,8 +370,12 @@ unsafe fn write_rows<L: Lanes>(tile: &[Value<L>], rows: &Rows) {
     }
 }
 
+/// Reads leaves.
+///
+/// # Safety
+/// See [`Rows`].
 #[inline(always)]
-unsafe fn read_leaves<L: Lanes>(tile: &mut Vec<Value<L>>, rows: &Rows) {
+pub unsafe fn read_leaves<L: Lanes>(tile: &mut Vec<Value<L>>, rows: &Rows) {
     tile.clear();
     for group in 0..rows.count / 8 {
         for pair in 0..8 {
@@ -378,8 +387,12 @@ unsafe fn read_leaves<L: Lanes>(tile: &mut Vec<Value<L>>, rows: &Rows) {
     }
 }
 
+/// Writes leaves.
+///
+/// # Safety
+/// See [`Rows`].
 #[inline(always)]
-unsafe fn write_leaves<L: Lanes>(tile: &[Value<L>], rows: &Rows) {
+pub unsafe fn write_leaves<L: Lanes>(tile: &[Value<L>], rows: &Rows) {
     for group in 0..rows.count / 8 {
         for pair in 0..8 {
             let at = GROUP * group + 2 * pair;
@@ -392,72 +405,17 @@ unsafe fn write_leaves<L: Lanes>(tile: &[Value<L>], rows: &Rows) {
     }
 }
 
-/// Runs a program on the rows.
+/// The product of the first two blocks of leaves less the third times `scale`, over the first. A product of two elements in
+/// Montgomery form with 2^256 loses 2^4, so what is left is (a·b/16 − c·`scale`), `scale` in the form with 2^260.
 ///
 /// # Safety
-/// See [`Program`].
+/// See [`Rows`].
 #[inline(always)]
-pub unsafe fn run<L: Lanes>(program: &Program<'_>, rows: &Rows, tile: &mut Vec<Value<L>>) {
-    // SAFETY: the caller promises what the functions ask for.
-    unsafe {
-        match program {
-            Program::ScatterColumns(layers) => {
-                read_rows(tile, rows);
-                scatter_rows(tile, layers);
-                write_rows(tile, rows);
-            }
-            Program::ScatterBlock(layers) => {
-                read_rows(tile, rows);
-                scatter_rows(tile, layers);
-                scatter_leaves(tile, layers);
-                write_leaves(tile, rows);
-            }
-            Program::GatherColumns(layers) => {
-                read_rows(tile, rows);
-                gather_rows(tile, layers);
-                write_rows(tile, rows);
-            }
-            Program::GatherBlock(layers) => {
-                read_leaves(tile, rows);
-                gather_leaves(tile, layers);
-                gather_rows(tile, layers);
-                write_rows(tile, rows);
-            }
-            Program::TurnColumns(before, after) => {
-                read_rows(tile, rows);
-                gather_rows(tile, before);
-                scatter_rows(tile, after);
-                write_rows(tile, rows);
-            }
-        }
-    }
-}
-
-/// Scatters three blocks and writes the product of the first two less the third times `scale` over the first. A product of two
-/// elements in Montgomery form with 2^256 loses 2^4, so what is written is (a·b/16 − c·`scale`), `scale` in the form with 2^260.
-///
-/// # Safety
-/// See [`Program`].
-#[inline(always)]
-pub unsafe fn combine<L: Lanes>(
-    layers: &Layers<'_>,
-    rows: &[Rows; 3],
-    scale: &Fr,
-    tiles: &mut [Vec<Value<L>>; 3],
-) {
-    // SAFETY: the caller promises what the functions ask for.
-    unsafe {
-        for (tile, rows) in tiles.iter_mut().zip(rows) {
-            read_rows(tile, rows);
-            scatter_rows(tile, layers);
-            scatter_leaves(tile, layers);
-        }
-        let scale = Layers { table: std::slice::from_ref(scale), block: 0 }.factor(1, 0);
-        let [a, b, c] = tiles;
-        for ((a, b), c) in a.iter_mut().zip(b).zip(c) {
-            let [product, less] = Element::mul(&[a.reduced(), c.carried()], &[b.reduced(), scale]);
-            *a = Value::from(product).minus::<2>(less.into());
-        }
-        write_leaves(a, &rows[0]);
+pub unsafe fn subtract_product<L: Lanes>(a: &mut [Value<L>], b: &[Value<L>], c: &[Value<L>], scale: &Fr) {
+    // SAFETY: the caller promises the instructions.
+    let scale = unsafe { Layers { table: std::slice::from_ref(scale), block: 0 }.factor(1, 0) };
+    for ((a, b), c) in a.iter_mut().zip(b).zip(c) {
+        let [product, less] = Element::mul(&[a.reduced(), c.carried()], &[b.reduced(), scale]);
+        *a = Value::from(product).minus::<2>(less.into());
     }
 }

@@ -4,8 +4,12 @@
 //! batch share one inversion (Montgomery's trick): 5 multiplications and a squaring for each sum. The batch is cut into
 //! [`CHAINS`] interleaved products, so that multiplications that wait for each other leave room for others.
 //!
-//! [`add`] takes sums without a special case and notices when there is one: then some x₂ − x₁ is zero, and so is the product
-//! of all. [`add_complete`] takes every sum, at about twice the cost. Infinity is (0, 0), which is not on the curves.
+//! The plain addition takes sums without a special case and notices when there is one: then some x₂ − x₁ is zero, and so is
+//! the product of all. The complete one takes every sum, at about twice the cost. Infinity is (0, 0), which is not on the curves.
+//!
+//! Either is in two halves: on the way there through a batch ([`differences`], [`denominators`]) the second summands are read and
+//! the denominators multiplied; on the way back ([`finish`], [`finish_complete`]) the sums are made. Only the first half depends
+//! on where the summands come from, and is compiled for each kind of [`Source`]; most of the arithmetic is in the second.
 //!
 //! Source: Montgomery, "Speeding the Pollard and elliptic curve methods of factorization", 1987, section 10.3.1.
 
@@ -49,10 +53,10 @@ pub struct Scratch<F> {
 struct Step<F> {
     /// The product of all differences of the chain before this one.
     prefix: F,
-    /// x₂ − x₁, wide.
-    dx: F,
-    /// y₂ − y₁, wide.
-    dy: F,
+    /// x₂ − x₁, wide; in a complete addition x₂.
+    x: F,
+    /// y₂ − y₁, wide; in a complete addition y₂.
+    y: F,
 }
 
 impl<F> Default for Scratch<F> {
@@ -82,20 +86,19 @@ pub(super) fn active_lanes(sums: usize, at: usize) -> u8 {
     }
 }
 
-/// `points[i] += source[i]` for the first `sums` lanes; false, with the points as they were, when one is a point and itself or
-/// its negative. Not for infinity on either side, which it does not notice.
+/// The first half of an addition: the products of the chains.
 ///
 /// # Safety
 /// The processor has the instructions of `F`; there are `sums` summands in the source and [`vectors`]`(sums)` vectors of points.
 #[inline(always)]
-pub unsafe fn add<F: Coordinate, S: Source<F>>(
-    points: &mut [Points<F>],
+pub unsafe fn differences<F: Coordinate, S: Source<F>>(
+    points: &[Points<F>],
     sums: usize,
     source: &S,
     scratch: &mut Scratch<F>,
-) -> bool {
+) -> [F; CHAINS] {
     let vectors = vectors(sums);
-    let points = &mut points[..vectors];
+    let points = &points[..vectors];
     scratch.reserve(vectors);
     // SAFETY: the caller promises the instructions.
     let one = unsafe { F::one() };
@@ -117,8 +120,8 @@ pub unsafe fn add<F: Coordinate, S: Source<F>>(
             differences[k] = difference;
             steps[at + k].write(Step {
                 prefix: product[k],
-                dx: difference,
-                dy: other.y.signed_minus(negative, mine.y),
+                x: difference,
+                y: other.y.signed_minus(negative, mine.y),
             });
         }
         product = F::mul(&product, &differences);
@@ -126,15 +129,34 @@ pub unsafe fn add<F: Coordinate, S: Source<F>>(
     }
     // SAFETY: the loop wrote all of them.
     unsafe { scratch.steps.set_len(vectors) };
-    let Some(mut inverse) = invert_all(&product) else { return false };
+    product
+}
 
+/// The second half: `points[i] += source[i]` for the first `sums` lanes; false, with the points as they were, when one is a
+/// point and itself or its negative. Not for infinity on either side, which it does not notice.
+///
+/// # Safety
+/// The processor has the instructions of `F`; `product` is what [`differences`] gave for the same sums, and nothing has changed
+/// the points and the scratch since.
+#[inline(always)]
+pub unsafe fn finish<F: Coordinate>(
+    points: &mut [Points<F>],
+    sums: usize,
+    product: &[F; CHAINS],
+    scratch: &Scratch<F>,
+) -> bool {
+    let Some(mut inverse) = invert_all(product) else { return false };
+    let mut at = vectors(sums);
+    let (points, steps) = (&mut points[..at], &scratch.steps[..at]);
+    // SAFETY: the caller promises the instructions.
+    let one = unsafe { F::one() };
     while at > 0 {
         at -= CHAINS;
         let (mut before, mut dx, mut dy) = ([one; CHAINS], [one; CHAINS], [one; CHAINS]);
         let (mut x, mut y) = ([one; CHAINS], [one; CHAINS]);
         for k in 0..CHAINS {
-            let step = &scratch.steps[at + k];
-            (before[k], dx[k], dy[k]) = (step.prefix, step.dx, step.dy);
+            let step = &steps[at + k];
+            (before[k], dx[k], dy[k]) = (step.prefix, step.x, step.y);
             x[k] = points[at + k].x;
             y[k] = points[at + k].y;
         }
@@ -157,21 +179,21 @@ pub unsafe fn add<F: Coordinate, S: Source<F>>(
     true
 }
 
-/// As [`add`], for any points; whether infinity is among the sums.
+/// The first half of a complete addition: the products of the chains.
 ///
 /// # Safety
-/// As for [`add`].
+/// As for [`differences`].
 #[inline(always)]
-pub unsafe fn add_complete<F: Coordinate, S: Source<F>>(
-    points: &mut [Points<F>],
+pub unsafe fn denominators<F: Coordinate, S: Source<F>>(
+    points: &[Points<F>],
     sums: usize,
     source: &S,
     scratch: &mut Scratch<F>,
-) -> bool {
+) -> [F; CHAINS] {
     let vectors = vectors(sums);
     scratch.reserve(vectors);
     // SAFETY: the caller promises the instructions.
-    let (zero, one) = unsafe { (F::zero(), F::one()) };
+    let one = unsafe { F::one() };
     let mut product = [one; CHAINS];
     let mut at = 0;
     while at < vectors {
@@ -179,49 +201,58 @@ pub unsafe fn add_complete<F: Coordinate, S: Source<F>>(
         for k in 0..CHAINS {
             let active = active_lanes(sums, at + k);
             // SAFETY: the caller promises the instructions and the summands.
-            let other = unsafe { fetch(source, at + k, active) };
+            let (mut other, negative) = unsafe { source.fetch(at + k, active) };
+            if negative != 0 {
+                other.y = other.y.negate_where(negative);
+            }
             denominators[k] = one.blend(active, Case::of(&points[at + k], &other).denominator(one));
-            scratch.steps.push(Step { prefix: product[k], dx: denominators[k], dy: zero });
+            scratch.steps.push(Step { prefix: product[k], x: other.x, y: other.y });
         }
         product = F::mul(&product, &denominators);
         at += CHAINS;
     }
-    let mut inverse = match invert_all(&product) {
+    product
+}
+
+/// The second half, for any points: whether infinity is among the sums.
+///
+/// # Safety
+/// As for [`finish`], with [`denominators`].
+#[inline(always)]
+pub unsafe fn finish_complete<F: Coordinate>(
+    points: &mut [Points<F>],
+    sums: usize,
+    product: &[F; CHAINS],
+    scratch: &Scratch<F>,
+) -> bool {
+    let mut inverse = match invert_all(product) {
         Some(inverse) => inverse,
         None => unreachable!("no denominator of a complete addition is zero"),
     };
+    // SAFETY: the caller promises the instructions.
+    let (zero, one) = unsafe { (F::zero(), F::one()) };
+    let mut at = vectors(sums);
+    let (points, steps) = (&mut points[..at], &scratch.steps[..at]);
     let mut infinite = 0;
     while at > 0 {
         at -= CHAINS;
         let (mut before, mut denominators) = ([one; CHAINS], [one; CHAINS]);
         for k in 0..CHAINS {
-            (before[k], denominators[k]) = (scratch.steps[at + k].prefix, scratch.steps[at + k].dx);
+            let Step { prefix, x, y } = steps[at + k];
+            let denominator = Case::of(&points[at + k], &Points { x, y }).denominator(one);
+            (before[k], denominators[k]) = (prefix, one.blend(active_lanes(sums, at + k), denominator));
         }
         let quotient = F::mul(&inverse, &before);
         inverse = F::mul(&inverse, &denominators);
         for k in 0..CHAINS {
             let active = active_lanes(sums, at + k);
-            // SAFETY: the caller promises the instructions and the summands.
-            let other = unsafe { fetch(source, at + k, active) };
-            let mine = points[at + k];
+            let (mine, other) = (points[at + k], Points { x: steps[at + k].x, y: steps[at + k].y });
             let sum = Case::of(&mine, &other).sum(quotient[k], zero);
             points[at + k] = mine.blend(active, sum);
             infinite |= active & sum.infinities();
         }
     }
     infinite != 0
-}
-
-/// # Safety
-/// As for [`Source::fetch`].
-#[inline(always)]
-unsafe fn fetch<F: Coordinate, S: Source<F>>(source: &S, at: usize, active: u8) -> Points<F> {
-    // SAFETY: the caller promises what `fetch` asks for.
-    let (mut points, negative) = unsafe { source.fetch(at, active) };
-    if negative != 0 {
-        points.y = points.y.negate_where(negative);
-    }
-    points
 }
 
 impl<F: Coordinate> Points<F> {

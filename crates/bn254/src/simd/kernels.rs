@@ -3,7 +3,7 @@
 //! The arithmetic below is `inline(always)`: it takes on the instructions of the function that it ends up in. [`Kernels`] is
 //! where that happens; what calls it is ordinary code.
 
-use super::affine::{self, Points, Scratch, Source, vectors};
+use super::affine::{self, CHAINS, Points, Scratch, Source, vectors};
 use super::coordinate::{Coordinate, Pair};
 use super::eight::{Eight, Words};
 use super::field52::{Field52, Q};
@@ -16,26 +16,87 @@ use crate::isa::for_each_vector_isa;
 /// # Safety
 /// Of every method: the processor has the instructions of the implementation.
 pub trait Kernels: Coordinate {
-    /// See [`affine::add`].
+    /// `points[i] += source[i]` for the first `sums` lanes; false, with the points as they were, when one is a point and itself
+    /// or its negative. Not for infinity on either side, which it does not notice.
     ///
     /// # Safety
-    /// See [`affine::add`].
+    /// There are `sums` summands in the source and [`vectors`]`(sums)` vectors of points.
     unsafe fn add<S: Source<Self>>(
         points: &mut [Points<Self>],
         sums: usize,
         source: &S,
         scratch: &mut Scratch<Self>,
-    ) -> bool;
+    ) -> bool {
+        // SAFETY: the caller promises what the halves ask for.
+        unsafe {
+            let product = Self::differences(points, sums, source, scratch);
+            Self::finish(points, sums, &product, scratch)
+        }
+    }
 
-    /// See [`affine::add_complete`].
+    /// As [`Kernels::add`], for any points; whether infinity is among the sums.
     ///
     /// # Safety
-    /// See [`affine::add_complete`].
+    /// As for [`Kernels::add`].
     unsafe fn add_complete<S: Source<Self>>(
         points: &mut [Points<Self>],
         sums: usize,
         source: &S,
         scratch: &mut Scratch<Self>,
+    ) -> bool {
+        // SAFETY: the caller promises what the halves ask for.
+        unsafe {
+            let product = Self::denominators(points, sums, source, scratch);
+            Self::finish_complete(points, sums, &product, scratch)
+        }
+    }
+
+    /// See [`affine::differences`].
+    ///
+    /// # Safety
+    /// See [`affine::differences`].
+    #[doc(hidden)]
+    unsafe fn differences<S: Source<Self>>(
+        points: &[Points<Self>],
+        sums: usize,
+        source: &S,
+        scratch: &mut Scratch<Self>,
+    ) -> [Self; CHAINS];
+
+    /// See [`affine::finish`].
+    ///
+    /// # Safety
+    /// See [`affine::finish`].
+    #[doc(hidden)]
+    unsafe fn finish(
+        points: &mut [Points<Self>],
+        sums: usize,
+        product: &[Self; CHAINS],
+        scratch: &Scratch<Self>,
+    ) -> bool;
+
+    /// See [`affine::denominators`].
+    ///
+    /// # Safety
+    /// See [`affine::denominators`].
+    #[doc(hidden)]
+    unsafe fn denominators<S: Source<Self>>(
+        points: &[Points<Self>],
+        sums: usize,
+        source: &S,
+        scratch: &mut Scratch<Self>,
+    ) -> [Self; CHAINS];
+
+    /// See [`affine::finish_complete`].
+    ///
+    /// # Safety
+    /// See [`affine::finish_complete`].
+    #[doc(hidden)]
+    unsafe fn finish_complete(
+        points: &mut [Points<Self>],
+        sums: usize,
+        product: &[Self; CHAINS],
+        scratch: &Scratch<Self>,
     ) -> bool;
 
     /// Sets the first `count` lanes of `points`, which get [`vectors`]`(count)` vectors, to the points of a source.
@@ -120,48 +181,70 @@ macro_rules! kernels {
     ($(#[$feature:meta])? [$($generic:tt)*] $kind:ty) => {
         impl<$($generic)*> Kernels for $kind {
             $(#[$feature])?
-            unsafe fn add<S: Source<Self>>(
-                points: &mut [Points<Self>],
+            unsafe fn differences<S: Source<Self>>(
+                points: &[Points<Self>],
                 sums: usize,
                 source: &S,
                 scratch: &mut Scratch<Self>,
-            ) -> bool {
+            ) -> [Self; CHAINS] {
                 // SAFETY: the caller promises what the function asks for, here and below.
-                unsafe { affine::add(points, sums, source, scratch) }
+                unsafe { affine::differences(points, sums, source, scratch) }
             }
 
             $(#[$feature])?
-            unsafe fn add_complete<S: Source<Self>>(
+            unsafe fn finish(
                 points: &mut [Points<Self>],
+                sums: usize,
+                product: &[Self; CHAINS],
+                scratch: &Scratch<Self>,
+            ) -> bool {
+                // SAFETY: see `differences`.
+                unsafe { affine::finish(points, sums, product, scratch) }
+            }
+
+            $(#[$feature])?
+            unsafe fn denominators<S: Source<Self>>(
+                points: &[Points<Self>],
                 sums: usize,
                 source: &S,
                 scratch: &mut Scratch<Self>,
+            ) -> [Self; CHAINS] {
+                // SAFETY: see `differences`.
+                unsafe { affine::denominators(points, sums, source, scratch) }
+            }
+
+            $(#[$feature])?
+            unsafe fn finish_complete(
+                points: &mut [Points<Self>],
+                sums: usize,
+                product: &[Self; CHAINS],
+                scratch: &Scratch<Self>,
             ) -> bool {
-                // SAFETY: see `add`.
-                unsafe { affine::add_complete(points, sums, source, scratch) }
+                // SAFETY: see `differences`.
+                unsafe { affine::finish_complete(points, sums, product, scratch) }
             }
 
             $(#[$feature])?
             unsafe fn load<S: Source<Self>>(points: &mut Vec<Points<Self>>, count: usize, source: &S) {
-                // SAFETY: see `add`.
+                // SAFETY: see `differences`.
                 unsafe { load(points, count, source) }
             }
 
             $(#[$feature])?
             unsafe fn store(points: &[Points<Self>], count: usize, rows: &mut [u64], to: &[u32]) {
-                // SAFETY: see `add`.
+                // SAFETY: see `differences`.
                 unsafe { store(points, count, rows, to) }
             }
 
             $(#[$feature])?
             unsafe fn import_rows(rows: &mut [u64]) {
-                // SAFETY: see `add`.
+                // SAFETY: see `differences`.
                 unsafe { convert_rows::<Self>(rows, #[inline(always)] |x| x.import()) }
             }
 
             $(#[$feature])?
             unsafe fn export_rows(rows: &mut [u64]) {
-                // SAFETY: see `add`.
+                // SAFETY: see `differences`.
                 unsafe { convert_rows::<Self>(rows, #[inline(always)] |x| x.export()) }
             }
         }

@@ -91,7 +91,7 @@ impl<F: Kernels> Worker<F> {
     /// Adds to the first lanes; whether infinity may be among the points afterwards.
     ///
     /// # Safety
-    /// As for [`crate::simd::affine::add`].
+    /// As for [`Kernels::add`].
     unsafe fn add<S>(&mut self, sums: usize, source: &S, infinite: bool) -> bool
     where
         S: Source<F>,
