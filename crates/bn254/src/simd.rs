@@ -45,6 +45,4 @@ pub use curve::SimdCurve;
 pub use instruction_set::{InstructionSet, Portable};
 
 #[cfg(test)]
-mod fused_tests;
-#[cfg(test)]
 mod tests;

@@ -432,3 +432,6 @@ pub fn montgomery<M: Modulus, W: Fused, const N: usize>(mut t: [[W; 10]; N]) -> 
     }
     reduced::<M, W, N>(t)
 }
+
+#[cfg(test)]
+mod tests;

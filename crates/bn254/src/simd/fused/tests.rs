@@ -3,12 +3,12 @@
 
 use proptest::prelude::*;
 
-use super::field52::{Field52, Modulus, Q, R};
-use super::fused::{self, Fused};
-use super::lanes::{Emulated, Lanes, MASK52};
-use super::modulus::Constants;
 #[cfg(target_arch = "x86_64")]
 use crate::isa::Isa;
+use crate::simd::field52::{Field52, Modulus, Q, R};
+use crate::simd::fused::{self, Fused};
+use crate::simd::lanes::{Emulated, Lanes, MASK52};
+use crate::simd::modulus::Constants;
 
 fn words(of: [u64; 8]) -> Emulated {
     // SAFETY: the emulation needs no instructions.
@@ -142,10 +142,10 @@ fn check<M: Modulus>(a: &Values, b: &Values, spoon: &[i8; 9]) {
     #[cfg(target_arch = "x86_64")]
     {
         if Isa::Avx512.is_available() {
-            assert_eq!(all::<super::avx512::Avx512<false>, M>(a, b, spoon), expected);
+            assert_eq!(all::<crate::simd::avx512::Avx512<false>, M>(a, b, spoon), expected);
         }
         if Isa::Avx2.is_available() {
-            assert_eq!(all::<super::avx2::Avx2, M>(a, b, spoon), expected);
+            assert_eq!(all::<crate::simd::avx2::Avx2, M>(a, b, spoon), expected);
         }
     }
 }
