@@ -31,8 +31,8 @@ use gpu_worker::{
     card::Monitor,
 };
 use l1::{
-    http::{ClientIdentity, Endpoint, TlsOptions},
-    node::{AccountKey, RemoteSigner, Signer, TransportLimits},
+    http::{ClientIdentity, Endpoint, HttpLimits, TlsOptions},
+    node::{AccountKey, RemoteSigner, Signer},
 };
 use protocol::{Address, ecdsa::OperatorKey, l1::Finality};
 use tokio::task::JoinHandle;
@@ -268,7 +268,7 @@ pub async fn start(settings: Settings) -> eyre::Result<Node> {
     }
     let dev_key = circuits.iter().any(|circuit| !circuit.key.origin().is_safe());
     let signer = match &settings.remote_signer {
-        Some((at, address)) => RemoteSigner::new(at.clone(), *address, TransportLimits::default())?.into(),
+        Some((at, address)) => RemoteSigner::new(at.clone(), *address, HttpLimits::default())?.into(),
         None => Signer::from(AccountKey::from_hex(&settings.operator_key)?),
     };
     let nodes = settings.rpc.iter().map(|rpc| {

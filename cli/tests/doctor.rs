@@ -2,12 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
-#[path = "../../gpu-worker/tests/card/fake.rs"]
-mod fake;
-
 use std::{path::Path, process::Command};
 
-use fake::{Fake, uuid};
+use testbed::nvml::{Fake, uuid};
 
 /// The lines on cards, and whether `doctor` found everything well.
 fn doctor(library: &Path) -> (String, bool) {

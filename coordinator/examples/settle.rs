@@ -13,15 +13,16 @@ use circuits::shape::Shape;
 use coordinator::Config;
 use protocol::l1::Finality;
 use serde_json::json;
+use testbed::chain::{Backend, ETHER, hex_of, quantity};
 
-#[path = "../tests/chain_evm/node.rs"]
+#[path = "../tests/chain_evm/mill.rs"]
 #[allow(dead_code, reason = "shared with the tests")]
-mod node;
+mod mill;
 #[path = "../tests/chain_evm/settling.rs"]
 #[allow(dead_code, reason = "shared with the tests")]
 mod settling;
 
-use node::{Backend, ETHER, key_hash, operator};
+use mill::{key_hash, operator};
 use settling::Scene;
 
 struct Options {
@@ -105,9 +106,9 @@ async fn main() {
 
 async fn number(scene: &Scene, method: &str) -> u64 {
     let params = match method {
-        "eth_getTransactionCount" => json!([node::hex_of(operator().address()), "latest"]),
+        "eth_getTransactionCount" => json!([hex_of(operator().address()), "latest"]),
         _ => json!([]),
     };
     let answer = scene.node.ask(method, params).await;
-    u64::from_str_radix(answer.as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
+    u64::try_from(quantity(&answer)).unwrap()
 }

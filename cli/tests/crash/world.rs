@@ -299,11 +299,8 @@ pub fn seat_of(worker: &str) -> String {
 }
 
 pub async fn ask_node(url: &str, method: &str, params: Value) -> Value {
-    let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-    let answer = reqwest::Client::new().post(url).json(&body).send().await.unwrap();
-    let mut answer: Value = answer.json().await.unwrap();
-    assert!(answer.get("error").is_none(), "{method}: {answer}");
-    answer["result"].take()
+    let node = l1::rpc::Client::new(&url.into(), l1::http::HttpLimits::default()).unwrap();
+    node.call(method, params).await.unwrap_or_else(|error| panic!("{method}: {error}"))
 }
 
 pub fn quantity(value: &Value) -> u64 {

@@ -13,6 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use l1::{
+    http::HttpLimits,
+    node::{AccountKey, Node},
+};
 use testbed::{
     postgres::{Postgres, Settings},
     redis::Redis,
@@ -243,20 +247,16 @@ const OWNER_ADDRESS: &str = "0xa0ee7a142d267c1f36714e4a8f75612f20a79720";
 
 /// Transactions that the owner has sent and that are mined.
 fn sent_by_the_owner(rpc: &str) -> u64 {
-    let body = format!(
-        r#"{{"jsonrpc":"2.0","id":1,"method":"eth_getTransactionCount","params":["{OWNER_ADDRESS}","latest"]}}"#
-    );
-    let answer = ask(rpc, "POST / HTTP/1.1\r\nContent-Type: application/json\r\n", &body);
-    let number = answer.split("\"result\":\"0x").nth(1).unwrap().split('"').next().unwrap();
-    u64::from_str_radix(number, 16).unwrap()
+    let node = Node::connect(&rpc.into(), HttpLimits::default()).unwrap();
+    let owner = AccountKey::from_hex(OWNER).unwrap().address();
+    tokio::runtime::Runtime::new().unwrap().block_on(node.nonce(owner, "latest")).unwrap()
 }
 
 /// The answer of one HTTP request; nothing while nobody listens.
-fn ask(url: &str, head: &str, body: &str) -> String {
+fn ask(url: &str, head: &str) -> String {
     let host = url.trim_start_matches("http://");
     let Ok(mut stream) = TcpStream::connect(host) else { return String::new() };
-    let length = body.len();
-    let rest = format!("Host: {host}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+    let rest = format!("Host: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(format!("{head}{rest}").as_bytes()).unwrap();
     let mut answer = String::new();
     // A connection that is cut answers nothing.
@@ -358,14 +358,14 @@ fn a_contract_is_deployed_once_and_its_coordinator_waits_for_the_database_of_the
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     let line = lines.find(|line| line.contains("API: ")).unwrap();
     let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
-    eventually("it is ready", || ask(&url, "GET /health/ready HTTP/1.1\r\n", "").starts_with("HTTP/1.1 200"));
+    eventually("it is ready", || ask(&url, "GET /health/ready HTTP/1.1\r\n").starts_with("HTTP/1.1 200"));
 
     // A browser's page may ask if its origin was named.
     for (origin, may) in [("https://wallet.example", true), ("https://evil.example", false)] {
         let head = format!(
             "OPTIONS /graphql HTTP/1.1\r\nOrigin: {origin}\r\nAccess-Control-Request-Method: POST\r\n"
         );
-        let answer = ask(&url, &head, "").to_ascii_lowercase();
+        let answer = ask(&url, &head).to_ascii_lowercase();
         assert_eq!(answer.contains(&format!("access-control-allow-origin: {origin}")), may, "{answer}");
     }
 

@@ -110,7 +110,7 @@ fn terminate(mut child: Child) {
 }
 
 fn ready(api: &str) -> (bool, String) {
-    let answer = ask(api, "GET /health/ready HTTP/1.1\r\n", "");
+    let answer = ask(api, "GET /health/ready HTTP/1.1\r\n");
     (answer.starts_with("HTTP/1.1 200"), answer.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned())
 }
 

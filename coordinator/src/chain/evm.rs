@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use l1::{
     contract::ContractError,
-    http::Endpoint,
-    node::{Call, Contract, Draft, FeeLimits, Node, Signer, TransportLimits, TxError, submit_call},
+    http::{Endpoint, HttpLimits},
+    node::{Call, Contract, Draft, FeeLimits, Node, Signer, TxError, submit_call},
 };
 use protocol::{
     Address,
@@ -35,7 +35,7 @@ pub struct EvmSettings {
     /// Most blocks in one `eth_getLogs`; fewer are asked for by itself where the node refuses.
     pub log_span: u64,
     pub fees: FeeLimits,
-    pub transport: TransportLimits,
+    pub transport: HttpLimits,
 }
 
 impl EvmSettings {
@@ -49,7 +49,7 @@ impl EvmSettings {
             finality: Finality::Tag,
             log_span: 2_000,
             fees: FeeLimits::default(),
-            transport: TransportLimits::default(),
+            transport: HttpLimits::default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -13,12 +13,14 @@ use std::{
 use coordinator::chain::evm::{EvmChain, EvmSettings};
 use l1::{
     contract::{Word, calls},
+    http::HttpLimits,
     node::AccountKey,
+    rpc::{Client, Refusal, RpcError},
 };
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
-
-use super::node::hex_of;
+use testbed::chain::hex_of;
+use tokio::runtime::Builder;
 
 pub enum Reply {
     Result(Value),
@@ -89,8 +91,12 @@ impl Fake {
 
     /// In front of a node: what `rule` does not answer goes on to it.
     pub fn before(node: &str, rule: impl Fn(&str, &Value) -> Option<Reply> + Send + Sync + 'static) -> Self {
-        let node = node.trim_start_matches("http://").trim_end_matches('/').to_owned();
-        Self::start(move |method, params| rule(method, params).unwrap_or_else(|| ask(&node, method, params)))
+        let node = Client::new(&node.into(), HttpLimits::default()).unwrap();
+        // Of its own: answers are given on threads, outside the test's.
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        Self::start(move |method, params| {
+            rule(method, params).unwrap_or_else(|| runtime.block_on(ask(&node, method, params)))
+        })
     }
 
     pub fn settings(&self) -> EvmSettings {
@@ -125,18 +131,13 @@ pub fn of_contract(method: &str, params: &Value) -> Option<Value> {
 }
 
 /// The node's own answer.
-fn ask(node: &str, method: &str, params: &Value) -> Reply {
-    let mut stream = TcpStream::connect(node).unwrap();
-    let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
-    let head = format!(
-        "POST / HTTP/1.1\r\nhost: {node}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    stream.write_all((head + &body).as_bytes()).unwrap();
-    let mut answer = request(&mut stream).expect("the node answers");
-    match answer.get_mut("error") {
-        Some(error) => Reply::ErrorWith(200, error.take()),
-        None => Reply::Result(answer["result"].take()),
+async fn ask(node: &Client, method: &str, params: &Value) -> Reply {
+    match node.call(method, params).await {
+        Ok(result) => Reply::Result(result),
+        Err(RpcError::Refused(Refusal { code, message, data })) => {
+            Reply::ErrorWith(200, json!({"code": code, "message": message, "data": data}))
+        }
+        Err(error) => panic!("the node does not answer: {error}"),
     }
 }
 

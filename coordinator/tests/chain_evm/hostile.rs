@@ -15,11 +15,11 @@ use protocol::l1::{At, Fees, SignedTx};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use serde_json::{Value, json};
+use testbed::chain::hex_of;
 
 use crate::{
     fake::{CONTRACT, Fake, Reply, of_contract},
     misbehaviour::logs_between,
-    node::hex_of,
 };
 
 fn number(variable: &str, otherwise: u64) -> u64 {

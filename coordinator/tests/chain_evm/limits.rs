@@ -15,10 +15,11 @@ use coordinator::{Config, chain::Chain};
 use l1::contract::calls;
 use protocol::l1::{At, ChainError, Finality};
 use serde_json::{Value, json};
+use testbed::chain::{Backend, ETHER, hex_of};
 
 use crate::{
     fake::{Fake, Reply, of_contract},
-    node::{Backend, ETHER, hex_of, key_hash, operator},
+    mill::{key_hash, operator},
     settling::Scene,
 };
 

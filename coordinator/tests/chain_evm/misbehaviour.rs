@@ -12,10 +12,11 @@ use coordinator::chain::{
 use l1::{contract::calls, node::Wallet};
 use protocol::l1::{At, ChainError, DryRun};
 use serde_json::{Value, json};
+use testbed::chain::{Backend, DEV_CHAIN, ETHER, hex_of};
 
 use crate::{
     fake::{CONTRACT, Fake, Reply, key},
-    node::{Backend, DEV_CHAIN, ETHER, Mill, alice, dead_url, hex_of, key_hash, operator},
+    mill::{Mill, alice, dead_url, key_hash, operator},
 };
 
 async fn connect_error(settings: EvmSettings) -> ChainError {

@@ -7,8 +7,9 @@ use l1::{
     node::{AccountKey, TxError, Wallet, deploy},
 };
 use protocol::l1::ChainError;
+use testbed::chain::{Backend, ETHER, Node};
 
-use crate::node::{Backend, ETHER, Mill, Node, alice, circuits, operator};
+use crate::mill::{Mill, alice, circuits, operator};
 
 const REAL_CHAIN: u64 = 1;
 

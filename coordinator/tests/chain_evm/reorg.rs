@@ -12,9 +12,10 @@ use protocol::l1::Finality;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use serde_json::{Value, json};
+use testbed::chain::{Backend, ETHER, GWEI, Node};
 
 use crate::{
-    node::{Backend, ETHER, GWEI, Node, key_hash, operator, try_ask},
+    mill::{key_hash, operator},
     settling::{Scene, eventually},
 };
 
@@ -56,8 +57,7 @@ async fn reorganise(node: &Node, rng: &mut ChaCha8Rng, depth: u64) {
             pairs.push(json!([raw, block]));
         }
     }
-    let answer = try_ask(&node.url, "anvil_reorg", json!([depth, pairs])).await.expect("anvil answers");
-    if answer.get("error").is_some() {
+    if node.try_ask("anvil_reorg", json!([depth, pairs])).await.is_err() {
         // A transaction whose predecessor stayed away is no valid one there: drop all.
         node.ask("anvil_reorg", json!([depth, []])).await;
     }

@@ -12,8 +12,9 @@ use l1::{
 };
 use protocol::l1::{At, ContractState, DryRun, Fees, SendOutcome, SubmitBatch};
 use serde_json::json;
+use testbed::chain::{Backend, ETHER, GWEI, Node};
 
-use crate::node::{Backend, ETHER, GWEI, Mill, Node, alice, circuits, key_hash, operator};
+use crate::mill::{Mill, alice, circuits, key_hash, operator};
 
 pub async fn a_deployment_with_all_circuits_fits_into_one_transaction(backend: Backend) {
     let node = Node::start(backend).await;

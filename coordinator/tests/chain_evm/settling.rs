@@ -29,13 +29,14 @@ use queue::{
     memory::{Limits, MemoryQueue},
 };
 use store::{SqliteStore, mark::Marks};
+use testbed::chain::{Backend, DEV_CHAIN, Node};
 use tokio::task::JoinHandle;
 use wire::{
     CircuitSupport, Control, ProcessId, ProofBytes, Registration, Timings, WorkerEvent, WorkerId,
     job::decode_batch_input,
 };
 
-use crate::node::{Backend, DEV_CHAIN, Node, Trapdoor, alice, circuits, operator};
+use crate::mill::{alice, circuits, operator, proof_bytes};
 
 /// Believes the proof that the known secrets give.
 pub struct TrapdoorVerifier;
@@ -50,7 +51,7 @@ impl ProofVerifier for TrapdoorVerifier {
     }
 
     fn verify(&self, shape: Shape, public_inputs: &[Fr; 3], proof: &[u8; 256]) -> bool {
-        *proof == Trapdoor::of(shape).prove(public_inputs)
+        *proof == proof_bytes(shape, public_inputs)
     }
 }
 
@@ -84,8 +85,8 @@ async fn work(queue: MemoryQueue) {
         // Proven meanwhile.
         let Ok(input) = queue.input(entry.job).await else { continue };
         let input = decode_batch_input(&input).unwrap();
-        let trapdoor = Trapdoor::of(input.shape);
-        let proof = ProofBytes(trapdoor.prove(&Prepared::new(input).unwrap().public_inputs()));
+        let shape = input.shape;
+        let proof = ProofBytes(proof_bytes(shape, &Prepared::new(input).unwrap().public_inputs()));
         let (job, attempt, timings) = (entry.job, entry.attempt, Timings::default());
         queue.emit(&WorkerEvent::Proved { job, attempt, proof, timings }).await.unwrap();
     }

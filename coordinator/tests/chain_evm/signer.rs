@@ -9,23 +9,19 @@ use coordinator::chain::{
     Chain,
     evm::{EvmChain, EvmSettings},
 };
-use ethers::{
-    signers::{LocalWallet, Signer as _},
-    types::{
-        Bytes, Eip1559TransactionRequest, NameOrAddress, U64, U256, transaction::eip2718::TypedTransaction,
-    },
+use l1::{
+    http::HttpLimits,
+    node::RemoteSigner,
+    testing::{RawTx, TxType, U256},
 };
-use l1::node::{AccountKey, RemoteSigner, TransportLimits};
 use protocol::l1::{At, ChainError, DryRun, SendOutcome};
 use serde_json::{Value, json};
+use testbed::chain::{Backend, DEV_CHAIN, bytes_of, hex_of};
 
 use crate::{
     fake::{Fake, Reply},
-    node::{Backend, DEV_CHAIN, Mill, operator},
+    mill::{Mill, alice, operator},
 };
-
-const OPERATOR: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
-const OTHER: &str = "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
 
 /// How the signer misbehaves.
 const HONEST: u8 = 0;
@@ -48,36 +44,32 @@ fn quantity(value: &Value) -> U256 {
 }
 
 pub fn sign(request: &Value, how: u8) -> Reply {
-    let key = if how == 18 { OTHER } else { OPERATOR };
-    let mut tx = Eip1559TransactionRequest {
-        from: None,
-        to: Some(NameOrAddress::Address(request["to"].as_str().unwrap().parse().unwrap())),
-        gas: Some(quantity(&request["gas"])),
-        value: Some(quantity(&request["value"])),
-        data: Some(request["data"].as_str().unwrap().parse::<Bytes>().unwrap()),
-        nonce: Some(quantity(&request["nonce"])),
-        access_list: Default::default(),
-        max_priority_fee_per_gas: Some(quantity(&request["maxPriorityFeePerGas"])),
-        max_fee_per_gas: Some(quantity(&request["maxFeePerGas"])),
-        chain_id: Some(U64::from(quantity(&request["chainId"]).as_u64())),
+    let key = if how == 18 { alice() } else { operator() };
+    let mut tx = RawTx {
+        tx_type: TxType::DynamicFee,
+        chain_id: Some(quantity(&request["chainId"]).as_u64()),
+        nonce: quantity(&request["nonce"]),
+        gas: quantity(&request["gas"]),
+        max_fee: quantity(&request["maxFeePerGas"]),
+        max_priority: quantity(&request["maxPriorityFeePerGas"]),
+        to: Some(bytes_of(&request["to"]).try_into().unwrap()),
+        value: quantity(&request["value"]),
+        data: bytes_of(&request["data"]),
+        access_list: vec![],
     };
-    let more = |x: Option<U256>| x.map(|x| x + 1);
     match how {
-        10 => tx.nonce = more(tx.nonce),
-        11 => tx.chain_id = Some(1.into()),
-        12 => tx.to = Some(NameOrAddress::Address([9; 20].into())),
-        13 => tx.value = more(tx.value),
-        14 => tx.data = Some(Bytes::from(vec![1, 2, 3])),
-        15 => tx.gas = more(tx.gas),
-        16 => tx.max_fee_per_gas = more(tx.max_fee_per_gas),
-        17 => tx.max_priority_fee_per_gas = more(tx.max_priority_fee_per_gas),
+        10 => tx.nonce += U256::one(),
+        11 => tx.chain_id = Some(1),
+        12 => tx.to = Some([9; 20]),
+        13 => tx.value += U256::one(),
+        14 => tx.data = vec![1, 2, 3],
+        15 => tx.gas += U256::one(),
+        16 => tx.max_fee += U256::one(),
+        17 => tx.max_priority += U256::one(),
         19 => return Reply::Result(json!("0x1234")),
         _ => {}
     }
-    let tx = TypedTransaction::Eip1559(tx);
-    let wallet = key.parse::<LocalWallet>().unwrap().with_chain_id(tx.chain_id().unwrap().as_u64());
-    let signature = wallet.sign_transaction_sync(&tx).unwrap();
-    let raw = json!(tx.rlp_signed(&signature));
+    let raw = json!(hex_of(tx.sign(&key).unwrap()));
     Reply::Result(if how == AS_AN_OBJECT { json!({"raw": raw, "tx": {}}) } else { raw })
 }
 
@@ -86,7 +78,7 @@ async fn chain_with(mill: &Mill, signer: &Fake) -> EvmChain {
         chain_id: Some(DEV_CHAIN),
         ..EvmSettings::new(&mill.node.url, mill.deployed.contract, mill.deployed.block)
     };
-    let remote = RemoteSigner::new(&signer.url, operator().address(), TransportLimits::default()).unwrap();
+    let remote = RemoteSigner::new(&signer.url, operator().address(), HttpLimits::default()).unwrap();
     EvmChain::connect(settings, remote).await.unwrap()
 }
 
@@ -136,8 +128,8 @@ async fn a_signer_that_refuses_or_is_away_is_named_without_its_path() {
     let error = chain_with(&mill, &locked).await.sign_submit(&batches, 0, fees, 1).await.unwrap_err();
     assert!(matches!(&error, ChainError::Signing(words) if words.contains("no key")), "{error}");
 
-    let away = crate::node::dead_url();
-    let remote = RemoteSigner::new(&away, operator().address(), TransportLimits::default()).unwrap();
+    let away = crate::mill::dead_url();
+    let remote = RemoteSigner::new(&away, operator().address(), HttpLimits::default()).unwrap();
     let settings = EvmSettings::new(&mill.node.url, mill.deployed.contract, mill.deployed.block);
     let chain = EvmChain::connect(settings, remote).await.unwrap();
     let error = chain.sign_submit(&batches, 0, fees, 1).await.unwrap_err();
@@ -148,8 +140,8 @@ async fn a_signer_that_refuses_or_is_away_is_named_without_its_path() {
 #[tokio::test]
 async fn a_remote_signer_of_another_account_or_a_published_one_on_a_real_chain_is_refused_at_start() {
     let mill = Mill::start(Backend::DevChain).await;
-    let other = AccountKey::from_hex(OTHER).unwrap().address();
-    let remote = RemoteSigner::new("http://127.0.0.1:1/", other, TransportLimits::default()).unwrap();
+    let other = alice().address();
+    let remote = RemoteSigner::new("http://127.0.0.1:1/", other, HttpLimits::default()).unwrap();
     let settings = EvmSettings::new(&mill.node.url, mill.deployed.contract, mill.deployed.block);
     assert!(matches!(EvmChain::connect(settings, remote).await, Err(ChainError::Signing(_))));
 }

@@ -14,8 +14,8 @@ use coordinator::chain::{
     evm::{EvmChain, EvmSettings},
 };
 use l1::{
-    http::{ClientIdentity, Endpoint, TlsOptions},
-    node::{RemoteSigner, TransportLimits},
+    http::{ClientIdentity, Endpoint, HttpLimits, TlsOptions},
+    node::RemoteSigner,
 };
 use protocol::l1::{ChainError, SubmitBatch};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
@@ -25,10 +25,11 @@ use rustls::{
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use serde_json::json;
+use testbed::chain::{Backend, DEV_CHAIN};
 
 use crate::{
     fake::{CONTRACT, Fake, Reply, key},
-    node::{Backend, DEV_CHAIN, Mill, operator},
+    mill::{Mill, operator},
     signer::sign,
 };
 
@@ -197,7 +198,7 @@ async fn a_remote_signer_that_wants_a_client_certificate_signs_only_for_who_has_
     let signed_with = async |identity: Option<ClientIdentity>| {
         let tls = TlsOptions { identity, ..files.trusting(&ours) };
         let endpoint = Endpoint::new(&fake.url, tls);
-        let signer = RemoteSigner::new(endpoint, operator().address(), TransportLimits::default()).unwrap();
+        let signer = RemoteSigner::new(endpoint, operator().address(), HttpLimits::default()).unwrap();
         let mut settings = EvmSettings::new(&mill.node.url, mill.deployed.contract, mill.deployed.block);
         settings.chain_id = Some(DEV_CHAIN);
         let chain = EvmChain::connect(settings, signer).await.unwrap();

@@ -1,8 +1,7 @@
 //! The Proofmill contract as Rust sees it: its bytecode, calls, logs and errors in plain types.
 //!
-//! Sources are in `contracts/solidity`, compiled into `contracts/abi`. Invariant: no `ethers` type leaves this module except through
-//! [`bindings`]; everything else speaks `[u8; 20]`, `[u8; 32]`, integers and [`bn254::Fr`], and what comes from the chain is decoded
-//! completely or refused, never guessed.
+//! Sources are in `contracts/solidity`, compiled into `contracts/abi`. Invariant: this module speaks `[u8; 20]`, `[u8; 32]`, integers and
+//! [`bn254::Fr`], and what comes from the chain is decoded completely or refused, never guessed.
 //!
 //! | module | purpose |
 //! |---|---|
@@ -14,11 +13,11 @@
 //! | [`errors`] | custom errors of the contract as sentences |
 //! | [`settings`] | the settings of the contract in words |
 //! | [`key`] | Groth16 keys and proofs as the words of EIP-196/197 |
-//! | [`bindings`] | generated from the ABI, for those who need a call not covered here |
+//! | `bindings` | generated from the ABI; tests see it through `testing` |
 //!
 //! The contract has no penalty yet for an operator who stops or breaks a promise: see `contracts/README.md`.
 
-pub mod bindings;
+pub(crate) mod bindings;
 pub mod calls;
 pub mod code;
 mod convert;

@@ -10,7 +10,7 @@
 //! | [`deploy()`] | a new contract |
 //! | [`wallet`] | what users call |
 //! | [`signer`], [`key`] | signing, by a key in this process or by a remote signer |
-//! | [`transport`], [`error`], [`fees`] | HTTP and its limits, words of nodes, EIP-1559 |
+//! | [`error`], [`fees`] | words of nodes, EIP-1559 |
 //! | `logs`, `span` | logs, and how many blocks a node gives them for at once |
 //!
 //! Known limit: logs are polled, not pushed.
@@ -24,7 +24,6 @@ pub mod key;
 mod logs;
 pub mod signer;
 mod span;
-pub mod transport;
 mod tx;
 pub mod wallet;
 
@@ -36,6 +35,5 @@ pub use fees::FeeLimits;
 pub use key::{AccountKey, DEV_CHAIN_IDS};
 pub use logs::submit_call;
 pub use signer::{RemoteSigner, Signer};
-pub use transport::TransportLimits;
 pub use tx::{Broadcast, Draft, Mined};
 pub use wallet::{UserCall, Wallet};

@@ -44,6 +44,18 @@ impl Anvil {
     /// # Errors
     /// `AnvilError`.
     pub fn start(block_time: Duration) -> Result<Self, AnvilError> {
+        Self::start_with(&["--block-time", &block_time.as_secs_f64().to_string()])
+    }
+
+    /// A chain of its own, under the rules of the Osaka hardfork, with a block for every transaction.
+    ///
+    /// # Errors
+    /// `AnvilError`.
+    pub fn start_automining(chain_id: u64) -> Result<Self, AnvilError> {
+        Self::start_with(&["--chain-id", &chain_id.to_string(), "--hardfork", "osaka"])
+    }
+
+    fn start_with(arguments: &[&str]) -> Result<Self, AnvilError> {
         let program = program();
         if !program.is_file() {
             return Err(AnvilError::Missing(program));
@@ -52,7 +64,7 @@ impl Anvil {
             let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
             let mut command = Command::new(&program);
             command.args(["--port", &port.to_string(), "--silent"]);
-            command.args(["--block-time", &block_time.as_secs_f64().to_string()]);
+            command.args(arguments);
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             let mut anvil = Self { child: process::spawn(command)?, port };
             if anvil.listens()? {

@@ -2,13 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
-mod fake;
 mod health;
 
 use std::{sync::Arc, time::Duration};
 
-use fake::{Fake, uuid};
 use gpu_worker::card::{self, Card, CardError, Condition, Monitor, Settings, health::Limits};
+use testbed::nvml::{Fake, uuid};
 use wire::{CardReading, Throttle, WorkerId};
 
 fn an_old_driver() -> Fake {

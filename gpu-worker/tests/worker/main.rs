@@ -5,8 +5,6 @@
 mod batches;
 mod contact;
 mod decisions;
-#[path = "../card/fake.rs"]
-mod fake;
 mod farm;
 mod metrics_of;
 
@@ -17,13 +15,13 @@ use std::{
 
 use batches::Ledger;
 use circuits::{batch::Prepared, shape::Shape};
-use fake::Fake;
 use farm::{Behaviour, Farm, FaultyBackend, PROCESS, circuit, worker_id};
 use gpu_worker::{
     LoadError, Worker, WorkerError,
     card::{Condition, Monitor, Settings},
 };
 use prover::{CpuBackend, PreparedVerifyingKey, verify};
+use testbed::nvml::Fake;
 use wire::{
     Attempt, Control, FailureKind, JobEntry, JobId, ProcessId, Stage, WorkerEvent,
     job::{encode_batch_input, input_hash},

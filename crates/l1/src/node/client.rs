@@ -1,17 +1,12 @@
 //! One node's JSON-RPC methods, typed. Knows nothing of the contract.
 
-use std::fmt::Debug;
-
-use ethers::{
-    providers::JsonRpcClient,
-    types::{Bytes, H160, H256, Log, U64, U256},
-};
+use ethers::types::{Bytes, H160, H256, Log, U64, U256};
 use parking_lot::{Mutex, MutexGuard};
 use protocol::{
     Address,
     l1::{BlockRef, ChainError, Fees, Hash32, Logs, Receipt, SendOutcome, SignedTx},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
@@ -19,14 +14,17 @@ use super::{
     fees::{self, FeeHistory, FeeLimits},
     logs,
     span::Span,
-    transport::{HttpTransport, TransportError, TransportLimits},
 };
-use crate::{contract::ContractError, http::Endpoint};
+use crate::{
+    contract::ContractError,
+    http::{Endpoint, HttpLimits},
+    rpc::{Client, RpcError},
+};
 
 /// One node over JSON-RPC.
 #[derive(Debug)]
 pub struct Node {
-    transport: HttpTransport,
+    rpc: Client,
     span: Mutex<Span>,
 }
 
@@ -86,16 +84,12 @@ pub(super) fn u64_of(what: &str, number: U256) -> Result<u64, ChainError> {
 }
 
 impl Node {
-    pub fn connect(endpoint: &Endpoint, limits: TransportLimits) -> Result<Self, ChainError> {
-        Ok(Self { transport: HttpTransport::new(endpoint, limits)?, span: Mutex::default() })
+    pub fn connect(endpoint: &Endpoint, limits: HttpLimits) -> Result<Self, ChainError> {
+        Ok(Self { rpc: Client::new(endpoint, limits)?, span: Mutex::default() })
     }
 
-    async fn ask<T, R>(&self, method: &str, params: T) -> Result<R, TransportError>
-    where
-        T: Debug + Serialize + Send + Sync,
-        R: DeserializeOwned + Send,
-    {
-        JsonRpcClient::request(&self.transport, method, params).await
+    async fn ask<R: DeserializeOwned>(&self, method: &str, params: Value) -> Result<R, RpcError> {
+        self.rpc.call(method, params).await
     }
 
     fn span(&self) -> MutexGuard<'_, Span> {
@@ -122,7 +116,7 @@ impl Node {
         let block: Option<Block> = match self.ask("eth_getBlockByNumber", json!([at, false])).await {
             Ok(block) => block,
             // geth says so before the first block is finalised, instead of `null`.
-            Err(TransportError::Rpc(error)) if error.message.to_lowercase().contains("not found") => None,
+            Err(RpcError::Refused(error)) if error.message.to_lowercase().contains("not found") => None,
             Err(error) => return Err(error.into()),
         };
         let Some(block) = block else { return Ok(None) };
@@ -176,7 +170,7 @@ impl Node {
     pub async fn call(&self, call: &Call, at: &str) -> Result<Result<Vec<u8>, ContractError>, ChainError> {
         let mut params = call.json();
         params["gas"] = json!(U256::from(TX_GAS_CAP));
-        match self.ask::<_, Bytes>("eth_call", json!([params, at])).await {
+        match self.ask::<Bytes>("eth_call", json!([params, at])).await {
             Ok(answer) => Ok(Ok(answer.to_vec())),
             Err(error) => revert_of(&error).map(Err).ok_or_else(|| error.into()),
         }
@@ -199,7 +193,7 @@ impl Node {
 
     pub async fn send_raw(&self, tx: &SignedTx) -> Result<SendOutcome, ChainError> {
         let raw = format!("0x{}", hex::encode(&tx.raw));
-        match self.ask::<_, H256>("eth_sendRawTransaction", json!([raw])).await {
+        match self.ask::<H256>("eth_sendRawTransaction", json!([raw])).await {
             Ok(hash) if hash.0 == tx.hash => Ok(SendOutcome::Sent),
             Ok(hash) => Err(ChainError::Unexpected(format!(
                 "the node took transaction 0x{} and calls it {hash:?}",
@@ -260,7 +254,7 @@ impl Node {
             let filter = json!({
                 "address": H160(contract), "fromBlock": format!("{first:#x}"), "toBlock": format!("{last:#x}"),
             });
-            match self.ask::<_, Vec<Log>>("eth_getLogs", json!([filter])).await {
+            match self.ask::<Vec<Log>>("eth_getLogs", json!([filter])).await {
                 Ok(logs) => {
                     all.extend(in_order(logs, contract, first..=last)?);
                     first = last + 1;

@@ -11,11 +11,10 @@ use protocol::{
 use super::{
     client::{Call, Node},
     logs,
-    transport::TransportLimits,
 };
 use crate::{
     contract::{DecodeError, Event, calls},
-    http::Endpoint,
+    http::{Endpoint, HttpLimits},
 };
 
 /// More batches than a contract ever takes: a number beyond comes from the node.
@@ -58,7 +57,7 @@ impl FeeRules {
 /// # Errors
 /// `Unreachable` while the node does not answer.
 pub async fn chain_id(rpc: impl Into<Endpoint>) -> Result<u64, ChainError> {
-    Node::connect(&rpc.into(), TransportLimits::default())?.chain_id().await
+    Node::connect(&rpc.into(), HttpLimits::default())?.chain_id().await
 }
 
 impl Contract {
@@ -71,7 +70,7 @@ impl Contract {
     /// # Errors
     /// `Unreachable` while the node does not answer, `Unexpected` where there is no Proofmill contract.
     pub async fn open(rpc: impl Into<Endpoint>, address: Address) -> Result<(u64, Self), ChainError> {
-        let node = Arc::new(Node::connect(&rpc.into(), TransportLimits::default())?);
+        let node = Arc::new(Node::connect(&rpc.into(), HttpLimits::default())?);
         let chain_id = node.chain_id().await?;
         Ok((chain_id, Self::checked(node, address, chain_id).await?))
     }

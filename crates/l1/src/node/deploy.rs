@@ -18,12 +18,11 @@ use super::{
     error::TxError,
     fees::FeeLimits,
     key::AccountKey,
-    transport::TransportLimits,
     tx::{Broadcast, Draft, block_of, sign},
 };
 use crate::{
     contract::{CircuitKey, Config, calls},
-    http::Endpoint,
+    http::{Endpoint, HttpLimits},
 };
 
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -73,7 +72,7 @@ impl Deployer {
     /// # Errors
     /// `Unreachable` while the node does not answer; `Signing` for a key that everybody knows on a real chain.
     pub async fn connect(rpc: impl Into<Endpoint>, key: AccountKey) -> Result<Self, ChainError> {
-        let node = Node::connect(&rpc.into(), TransportLimits::default())?;
+        let node = Node::connect(&rpc.into(), HttpLimits::default())?;
         let chain_id = node.chain_id().await?;
         key.check_chain(chain_id)?;
         Ok(Self { node, key, chain_id, poll: POLL })

@@ -2,14 +2,13 @@
 //!
 //! Nodes agree on codes only in part, so their words are looked at too (geth, Erigon, Nethermind, Reth, anvil, hosted nodes).
 
-use ethers::providers::JsonRpcError;
 use protocol::l1::{ChainError, Hash32, SendOutcome};
 use serde_json::Value;
 
-use super::transport::TransportError;
 use crate::{
     contract::{ContractError, errors::decode_error},
     http::HttpError,
+    rpc::{Refusal, RpcError},
 };
 
 /// Most gas of one transaction on Ethereum since the Fusaka fork (EIP-7825).
@@ -38,17 +37,17 @@ pub enum TxError {
     NonceUsed { tx: Hash32, nonce: u64 },
 }
 
-impl From<TransportError> for ChainError {
-    fn from(error: TransportError) -> Self {
+impl From<RpcError> for ChainError {
+    fn from(error: RpcError) -> Self {
         match &error {
-            TransportError::Http(
+            RpcError::Http(
                 HttpError::Connect { .. }
                 | HttpError::Secure { .. }
                 | HttpError::Timeout { .. }
                 | HttpError::Cut { .. },
             )
-            | TransportError::Unavailable { .. } => Self::Unreachable(error.to_string()),
-            TransportError::Rpc(rpc) if is_transient(rpc) => Self::Unreachable(error.to_string()),
+            | RpcError::Unavailable { .. } => Self::Unreachable(error.to_string()),
+            RpcError::Refused(rpc) if is_transient(rpc) => Self::Unreachable(error.to_string()),
             _ => Self::Unexpected(error.to_string()),
         }
     }
@@ -64,13 +63,13 @@ impl From<TxError> for ChainError {
     }
 }
 
-fn says(error: &JsonRpcError, words: &[&str]) -> bool {
+fn says(error: &Refusal, words: &[&str]) -> bool {
     let message = error.message.to_lowercase();
     words.iter().any(|word| message.contains(word))
 }
 
 /// Whether the same request can succeed a little later.
-fn is_transient(error: &JsonRpcError) -> bool {
+fn is_transient(error: &Refusal) -> bool {
     // -32005: limit exceeded (EIP-1474), 429: some hosted nodes. A block unknown to one of several nodes behind one
     // address is known to it soon.
     let words = [
@@ -87,9 +86,9 @@ fn is_transient(error: &JsonRpcError) -> bool {
 }
 
 /// Whether an account has too little for a transaction: an estimate names that in the same way as a broadcast.
-pub(super) fn lacks_funds(error: &TransportError) -> Option<String> {
+pub(super) fn lacks_funds(error: &RpcError) -> Option<String> {
     match error {
-        TransportError::Rpc(error)
+        RpcError::Refused(error)
             if says(error, &["insufficient funds", "insufficient balance", "lack of funds"]) =>
         {
             Some(error.message.clone())
@@ -99,8 +98,8 @@ pub(super) fn lacks_funds(error: &TransportError) -> Option<String> {
 }
 
 /// The contract's error where a call or an estimate failed by reverting; nothing where the node failed.
-pub(super) fn revert_of(error: &TransportError) -> Option<ContractError> {
-    let TransportError::Rpc(error) = error else { return None };
+pub(super) fn revert_of(error: &RpcError) -> Option<ContractError> {
+    let RpcError::Refused(error) = error else { return None };
     if says(error, &["out of gas", "outofgas", "gas required exceeds", "intrinsic gas too"]) {
         return Some(ContractError {
             code: "PM-EVM-014",
@@ -128,8 +127,8 @@ fn revert_data(value: &Value) -> Option<Vec<u8>> {
 }
 
 /// What the answer to `eth_sendRawTransaction` means, in the words of geth, Nethermind, Erigon, Besu, Reth and anvil.
-pub(super) fn send_outcome(error: TransportError) -> Result<SendOutcome, ChainError> {
-    let TransportError::Rpc(rpc) = &error else { return Err(error.into()) };
+pub(super) fn send_outcome(error: RpcError) -> Result<SendOutcome, ChainError> {
+    let RpcError::Refused(rpc) = &error else { return Err(error.into()) };
     let message = rpc.message.to_lowercase();
     let any = |words: &[&str]| words.iter().any(|word| message.contains(word));
     Ok(if any(&KNOWN) || message.contains("known transaction") && !message.contains("unknown transaction") {
@@ -217,8 +216,8 @@ mod tests {
 
     use super::*;
 
-    fn rpc(code: i64, message: &str, data: Option<Value>) -> TransportError {
-        TransportError::Rpc(JsonRpcError { code, message: message.into(), data })
+    fn rpc(code: i64, message: &str, data: Option<Value>) -> RpcError {
+        RpcError::Refused(Refusal { code, message: message.into(), data })
     }
 
     #[test]

@@ -87,6 +87,12 @@ impl AccountKey {
         check_chain(&self.address(), chain_id)
     }
 
+    /// The signature of a hash, with v = 27 + parity.
+    #[cfg(feature = "testing")]
+    pub(crate) fn sign_hash(&self, hash: Hash32) -> Result<ethers::types::Signature, ChainError> {
+        self.0.sign_hash(H256(hash)).map_err(|_| ChainError::Signing("the hash cannot be signed".into()))
+    }
+
     /// The signed bytes and their hash. The chain id must be in `tx`.
     pub(super) fn sign(&self, tx: &TypedTransaction) -> Result<(Vec<u8>, Hash32), ChainError> {
         let signature = self

@@ -5,7 +5,6 @@
 //! the worst it can do is not to answer.
 
 use ethers::{
-    providers::JsonRpcClient,
     types::{Bytes, H160, H256, Signature, U64, U256, transaction::eip2718::TypedTransaction},
     utils::{keccak256, rlp::Rlp},
 };
@@ -17,10 +16,12 @@ use serde_json::{Value, json};
 
 use super::{
     key::AccountKey,
-    transport::{HttpTransport, TransportError, TransportLimits},
     tx::{self, Draft},
 };
-use crate::http::Endpoint;
+use crate::{
+    http::{Endpoint, HttpLimits},
+    rpc::{Client, RpcError},
+};
 
 /// Half the order of secp256k1, the most that s may be (EIP-2).
 const HALF_ORDER: [u8; 32] = [
@@ -37,7 +38,7 @@ pub enum Signer {
 /// A signer behind JSON-RPC, and the account it signs for.
 #[derive(Debug)]
 pub struct RemoteSigner {
-    transport: HttpTransport,
+    rpc: Client,
     address: Address,
 }
 
@@ -85,17 +86,15 @@ impl RemoteSigner {
     pub fn new(
         endpoint: impl Into<Endpoint>,
         address: Address,
-        limits: TransportLimits,
+        limits: HttpLimits,
     ) -> Result<Self, ChainError> {
-        Ok(Self { transport: HttpTransport::new(&endpoint.into(), limits)?, address })
+        Ok(Self { rpc: Client::new(&endpoint.into(), limits)?, address })
     }
 
     async fn sign(&self, draft: &Draft<'_>) -> Result<SignedTx, ChainError> {
-        let answer: Result<Value, TransportError> =
-            JsonRpcClient::request(&self.transport, "eth_signTransaction", json!([request(draft)])).await;
-        let answer = match answer {
+        let answer: Value = match self.rpc.call("eth_signTransaction", json!([request(draft)])).await {
             Ok(answer) => answer,
-            Err(error @ TransportError::Rpc(_)) => return Err(refused(&error.to_string())),
+            Err(error @ RpcError::Refused(_)) => return Err(refused(&error.to_string())),
             Err(error) => {
                 return Err(match ChainError::from(error) {
                     ChainError::Unreachable(reason) => {

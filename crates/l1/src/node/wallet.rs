@@ -19,12 +19,11 @@ use super::{
     error::TxError,
     fees::FeeLimits,
     key::AccountKey,
-    transport::TransportLimits,
     tx::{self, Broadcast, Mined, Sender},
 };
 use crate::{
     contract::{Event, calls},
-    http::Endpoint,
+    http::{Endpoint, HttpLimits},
 };
 
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -142,7 +141,7 @@ impl Wallet {
         key: AccountKey,
         chain_id: Option<u64>,
     ) -> Result<Self, ChainError> {
-        let node = Arc::new(Node::connect(&rpc.into(), TransportLimits::default())?);
+        let node = Arc::new(Node::connect(&rpc.into(), HttpLimits::default())?);
         let chain_id = node.chain_id_checked(chain_id).await?;
         key.check_chain(chain_id)?;
         let contract = Contract::checked(Arc::clone(&node), contract, chain_id).await?;

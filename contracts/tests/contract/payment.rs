@@ -1,12 +1,10 @@
 //! ETH leaves by pull only: what is credited, to its owner, once; fees to the operator; stake not at all.
 
-use ethers::abi::AbiEncode;
-use l1::contract::{Address, Event, Record, bindings, calls};
+use l1::contract::{Address, Event, Record, calls};
+use l1::testing::{AbiEncode, U256, bindings, selector};
+use testbed::chain::{Backend, ETHER, GWEI};
 
-use crate::{
-    BACKEND,
-    common::mill::{ALICE, BOB, CAROL, ETHER, GWEI, Mill, OPERATOR, S3M1, stranger},
-};
+use crate::mill::{ALICE, BOB, CAROL, Mill, OPERATOR, S3M1, stranger};
 
 /// Credits `owner` with 990,000 coins less nothing else.
 fn credit(mill: &Mill, owners: &[Address]) {
@@ -26,9 +24,9 @@ fn credit(mill: &Mill, owners: &[Address]) {
 
 const CREDIT: u128 = 990_000 * GWEI;
 
-#[test]
-fn an_owner_collects_to_any_address_exactly_once() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(an_owner_collects_to_any_address_exactly_once);
+fn an_owner_collects_to_any_address_exactly_once(backend: Backend) {
+    let mill = Mill::deploy(backend);
     credit(&mill, &[mill.who(BOB), mill.who(CAROL)]);
     assert_eq!(mill.refusal(BOB, 0, &calls::withdraw(&[0; 20])), "ZeroAddress");
     let receipt = mill.transact(BOB, 0, &calls::withdraw(&stranger(1))).unwrap();
@@ -38,9 +36,9 @@ fn an_owner_collects_to_any_address_exactly_once() {
     assert_eq!(mill.pending(&mill.who(CAROL)), CREDIT);
 }
 
-#[test]
-fn anybody_may_have_an_owner_paid_but_only_that_owner() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(anybody_may_have_an_owner_paid_but_only_that_owner);
+fn anybody_may_have_an_owner_paid_but_only_that_owner(backend: Backend) {
+    let mill = Mill::deploy(backend);
     credit(&mill, &[stranger(1)]);
     mill.transact(CAROL, 0, &calls::withdraw_for(&stranger(1))).unwrap();
     assert_eq!(mill.rpc.balance(&stranger(1)), CREDIT);
@@ -55,14 +53,10 @@ fn deploy(mill: &Mill, json: &str, args: &[u8]) -> Address {
     mill.rpc.transact(CAROL, None, 0, &code).unwrap().contract.unwrap()
 }
 
-fn selector(signature: &str) -> Vec<u8> {
-    ethers::utils::id(signature).to_vec()
-}
-
-#[test]
-fn a_payee_that_calls_back_is_paid_once() {
-    let mill = Mill::deploy(BACKEND);
-    let argument = ethers::abi::AbiEncode::encode(ethers::types::H160(mill.address));
+on_both_chains!(a_payee_that_calls_back_is_paid_once);
+fn a_payee_that_calls_back_is_paid_once(backend: Backend) {
+    let mill = Mill::deploy(backend);
+    let argument = U256::from_big_endian(&mill.address).encode();
     let payee = deploy(&mill, include_str!("../abi/ReenteringPayee.json"), &argument);
     credit(&mill, &[payee, mill.who(BOB)]);
     mill.rpc.transact(CAROL, Some(&payee), 0, &selector("collect()")).unwrap();
@@ -75,25 +69,25 @@ fn a_payee_that_calls_back_is_paid_once() {
     assert_eq!(mill.pending(&mill.who(BOB)), CREDIT);
 }
 
-#[test]
-fn a_payee_that_refuses_blocks_neither_the_batch_nor_the_others() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(a_payee_that_refuses_blocks_neither_the_batch_nor_the_others);
+fn a_payee_that_refuses_blocks_neither_the_batch_nor_the_others(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let payee = deploy(&mill, include_str!("../abi/RevertingPayee.json"), &[]);
     credit(&mill, &[payee, mill.who(BOB)]);
     assert_eq!(mill.refusal(CAROL, 0, &calls::withdraw_for(&payee)), "PaymentFailed");
     assert_eq!(mill.pending(&payee), CREDIT);
     mill.transact(BOB, 0, &calls::withdraw(&stranger(1))).unwrap();
     // It can still be collected to an address that takes it.
-    let mut data = selector("collect(address,address)");
-    data.extend((ethers::types::H160(mill.address), ethers::types::H160(stranger(2))).encode());
+    let mut data = selector("collect(address,address)").to_vec();
+    data.extend((U256::from_big_endian(&mill.address), U256::from_big_endian(&stranger(2))).encode());
     mill.rpc.transact(CAROL, Some(&payee), 0, &data).unwrap();
     mill.assert_solvent();
     assert_eq!(mill.rpc.balance(&stranger(2)), CREDIT);
 }
 
-#[test]
-fn the_operator_collects_the_fees_and_nothing_but_the_fees() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(the_operator_collects_the_fees_and_nothing_but_the_fees);
+fn the_operator_collects_the_fees_and_nothing_but_the_fees(backend: Backend) {
+    let mill = Mill::deploy(backend);
     credit(&mill, &[mill.who(BOB)]);
     mill.transact(CAROL, ETHER, &calls::deposit_stake()).unwrap();
     let (base, _) = mill.force_fee();
@@ -110,9 +104,9 @@ fn the_operator_collects_the_fees_and_nothing_but_the_fees() {
     assert_eq!(mill.number(bindings::StakeTotalCall), ETHER);
 }
 
-#[test]
-fn stake_is_kept_apart_from_user_funds() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(stake_is_kept_apart_from_user_funds);
+fn stake_is_kept_apart_from_user_funds(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let receipt = mill.transact(OPERATOR, 5 * ETHER, &calls::deposit_stake()).unwrap();
     assert_eq!(
         mill.events(&receipt),
@@ -123,9 +117,9 @@ fn stake_is_kept_apart_from_user_funds() {
     assert_eq!(mill.refusal(OPERATOR, 0, &calls::withdraw(&stranger(1))), "NothingPending");
 }
 
-#[test]
-fn promise_signers_are_added_by_the_operator_and_never_removed() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(promise_signers_are_added_by_the_operator_and_never_removed);
+fn promise_signers_are_added_by_the_operator_and_never_removed(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let listed = |who: &Address| calls::decode_bool(&mill.view(&calls::is_promise_signer(who))).unwrap();
     assert!(listed(&mill.who(OPERATOR)));
     assert!(!listed(&stranger(1)));
@@ -141,9 +135,9 @@ fn promise_signers_are_added_by_the_operator_and_never_removed() {
     }
 }
 
-#[test]
-fn a_key_epoch_is_bumped_by_its_owner_alone() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(a_key_epoch_is_bumped_by_its_owner_alone);
+fn a_key_epoch_is_bumped_by_its_owner_alone(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let epoch = |who| calls::decode_u128(&mill.view(&calls::key_epoch(&mill.who(who)))).unwrap();
     let receipt = mill.transact(BOB, 0, &calls::bump_key_epoch()).unwrap();
     assert_eq!(mill.events(&receipt), [Event::KeyEpochBumped { owner: mill.who(BOB), key_epoch: 1 }]);

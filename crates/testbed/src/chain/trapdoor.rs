@@ -4,10 +4,11 @@
 //! C = (ab - alpha beta - ic(x) gamma) / delta. So the contract is tested with valid proofs of any statement, without a circuit.
 
 use bn254::{Curve, Field, Fr, G1, G2};
-use l1::contract::{VerifyingKey, Word, proof_words};
+use l1::contract::{CircuitKey, VerifyingKey, Word, proof_words};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
+/// The secrets of one key.
 #[derive(Clone, Debug)]
 pub struct Trapdoor {
     pub alpha: Fr,
@@ -18,6 +19,18 @@ pub struct Trapdoor {
 }
 
 impl Trapdoor {
+    /// The key of circuit `number` of the protocol, as the contract pins it.
+    pub fn circuit(number: u32, slots: u32, mint_places: u32) -> CircuitKey {
+        CircuitKey {
+            number,
+            slots,
+            mint_places,
+            dev_key: true,
+            digest: [number as u8; 32],
+            key: Self::new(number.into()).key(),
+        }
+    }
+
     pub fn new(seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut draw = || Fr::random(&mut rng);

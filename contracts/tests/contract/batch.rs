@@ -1,17 +1,16 @@
 //! What an accepted batch changes, and which places a batch may take.
 
 use bn254::Fr;
-use ethers::abi::AbiEncode;
-use l1::contract::{Event, Record, bindings, calls, data};
+use l1::contract::{Event, Record, calls, data};
+use l1::testing::{AbiEncode, U256, bindings};
+use serde_json::json;
+use testbed::chain::{Backend, hex_of};
 
-use crate::{
-    BACKEND,
-    common::mill::{ALICE, BOB, Mill, OPERATOR, S3M1, S14M2, S60M4, S1020M4, order, stranger},
-};
+use crate::mill::{ALICE, BOB, Mill, OPERATOR, S3M1, S14M2, S60M4, S1020M4, order, stranger};
 
-#[test]
-fn an_accepted_batch_moves_root_places_and_queues_and_leaves_a_history_entry() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(an_accepted_batch_moves_root_places_and_queues_and_leaves_a_history_entry);
+fn an_accepted_batch_moves_root_places_and_queues_and_leaves_a_history_entry(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let (first, second) = (mill.deposit_coins(ALICE, 1_000_000), mill.deposit_coins(BOB, 50_000));
     let mut batch = mill.batch(S14M2);
     batch.mints = vec![first, second];
@@ -42,17 +41,17 @@ fn an_accepted_batch_moves_root_places_and_queues_and_leaves_a_history_entry() {
     assert_eq!(calls::decode_word(&mill.view(&calls::history(3))).unwrap(), [0; 32]);
 }
 
-#[test]
-fn only_the_operator_submits() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(only_the_operator_submits);
+fn only_the_operator_submits(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let batch = mill.batch(S3M1);
     let data = calls::submit_batch(&batch, &mill.prove(&batch));
     assert_eq!(mill.refusal(ALICE, 0, &data), "NotOperator");
 }
 
-#[test]
-fn a_batch_is_not_accepted_twice_a6() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(a_batch_is_not_accepted_twice_a6);
+fn a_batch_is_not_accepted_twice_a6(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let batch = mill.batch(S3M1);
     let data = calls::submit_batch(&batch, &mill.prove(&batch));
     mill.transact(OPERATOR, 0, &data).unwrap();
@@ -64,14 +63,14 @@ fn a_batch_is_not_accepted_twice_a6() {
     assert_eq!(mill.call_refusal(&replay), "ProofRejected");
 }
 
-fn calls_proof(data: &[u8]) -> [ethers::types::U256; 8] {
+fn calls_proof(data: &[u8]) -> [U256; 8] {
     let (_, proof) = calls::decode_submit_batch(data).unwrap();
-    proof.map(|word| ethers::types::U256::from_big_endian(&word))
+    proof.map(|word| U256::from_big_endian(&word))
 }
 
-#[test]
-fn no_place_is_used_twice_and_the_window_is_1024_places_a6() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(no_place_is_used_twice_and_the_window_is_1024_places_a6);
+fn no_place_is_used_twice_and_the_window_is_1024_places_a6(backend: Backend) {
+    let mill = Mill::deploy(backend);
     mill.submit(&mill.batch(S14M2));
     let at = |start| {
         let mut batch = mill.batch(S3M1);
@@ -90,9 +89,9 @@ fn no_place_is_used_twice_and_the_window_is_1024_places_a6() {
     assert_eq!(mill.batch_refusal(&at(20)), "StartOutOfWindow");
 }
 
-#[test]
-fn a_start_must_be_a_multiple_of_the_batch_size() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(a_start_must_be_a_multiple_of_the_batch_size);
+fn a_start_must_be_a_multiple_of_the_batch_size(backend: Backend) {
+    let mill = Mill::deploy(backend);
     for (circuit, start) in [(S3M1, 1), (S3M1, 2), (S14M2, 4), (S60M4, 16), (S1020M4, 256)] {
         let mut batch = mill.batch(circuit);
         batch.start = start;
@@ -100,9 +99,9 @@ fn a_start_must_be_a_multiple_of_the_batch_size() {
     }
 }
 
-#[test]
-fn roots_and_h_of_r_or_more_are_refused_though_the_proof_holds_modulo_r_a5() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(roots_and_h_of_r_or_more_are_refused_though_the_proof_holds_modulo_r_a5);
+fn roots_and_h_of_r_or_more_are_refused_though_the_proof_holds_modulo_r_a5(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let call = mill.proven_call(&mill.batch(S3M1));
     for word in 0..3 {
         let mut call = call.clone();
@@ -117,9 +116,9 @@ fn roots_and_h_of_r_or_more_are_refused_though_the_proof_holds_modulo_r_a5() {
     mill.transact(OPERATOR, 0, &call.encode()).unwrap();
 }
 
-#[test]
-fn a_circuit_that_was_not_deployed_is_refused() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(a_circuit_that_was_not_deployed_is_refused);
+fn a_circuit_that_was_not_deployed_is_refused(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let mut call = mill.proven_call(&mill.batch(S3M1));
     for circuit in [0, 7, u32::MAX] {
         call.batch.circuit = circuit;
@@ -127,27 +126,27 @@ fn a_circuit_that_was_not_deployed_is_refused() {
     }
 }
 
-#[test]
-fn mixed_circuits_share_one_tree() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(mixed_circuits_share_one_tree);
+fn mixed_circuits_share_one_tree(backend: Backend) {
+    let mill = Mill::deploy(backend);
     for (circuit, next) in [(S3M1, 4), (S14M2, 32), (S3M1, 36), (S60M4, 128), (S1020M4, 2048), (S3M1, 2052)] {
         mill.submit(&mill.batch(circuit));
         assert_eq!(mill.state().next, next);
     }
 }
 
-#[test]
-fn the_native_domain_is_the_contracts() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(the_native_domain_is_the_contracts);
+fn the_native_domain_is_the_contracts(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let domain: Fr = calls::decode_fr(&mill.view(&bindings::DomainCall.encode())).unwrap();
     assert_eq!(domain, data::domain(mill.rpc.chain_id, &mill.address));
     assert_ne!(domain, data::domain(mill.rpc.chain_id, &stranger(0)));
     assert_ne!(domain, data::domain(1, &mill.address));
 }
 
-#[test]
-fn call_data_of_a_batch_decodes_to_the_batch() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(call_data_of_a_batch_decodes_to_the_batch);
+fn call_data_of_a_batch_decodes_to_the_batch(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let mint = mill.minted(ALICE, 5_000);
     let (exit, rekey) = (mill.force_exit(ALICE, 0), mill.force_rekey(BOB, 1));
     let mut batch = mill.batch(S60M4);
@@ -163,4 +162,21 @@ fn call_data_of_a_batch_decodes_to_the_batch() {
     let data = calls::submit_batch(&batch, &proof);
     assert_eq!(calls::decode_submit_batch(&data), Ok((batch, proof)));
     assert!(calls::decode_submit_batch(&data[..data.len() - 32]).is_err());
+}
+
+// On anvil alone: no other way leads to the end of the tree than writing to storage, which the dev chain does not offer.
+#[test]
+fn the_tree_ends_at_4_to_the_18() {
+    let mill = Mill::deploy(Backend::Anvil);
+    // Slot 0 packs batchNo (32 bits), next, mintedUpTo, forcedUpTo (64 each): put `next` four places before the end.
+    let next = (1u64 << 36) - 4;
+    let slot = format!("0x{:0>64x}", U256::from(next) << 32);
+    mill.rpc.ask("anvil_setStorageAt", json!([hex_of(mill.address), "0x0", slot]));
+    assert_eq!(mill.state().next, next);
+    let mut batch = mill.batch(S3M1);
+    batch.start = 1 << 36;
+    assert_eq!(mill.batch_refusal(&batch), "TreeFull");
+    batch.start = next;
+    mill.submit(&batch);
+    assert_eq!(mill.state().next, 1 << 36);
 }

@@ -1,17 +1,15 @@
 //! Deposits: numbering, fees, accounts, deadlines.
 
 use bn254::Fr;
-use ethers::abi::AbiEncode;
-use l1::contract::{Event, bindings, calls, data};
+use l1::contract::{Event, calls, data};
+use l1::testing::{AbiEncode, U256, bindings};
+use testbed::chain::{Backend, ETHER, GWEI};
 
-use crate::{
-    BACKEND,
-    common::mill::{ALICE, BOB, ETHER, GWEI, Mill, key_hash, order},
-};
+use crate::mill::{ALICE, BOB, Mill, key_hash, order};
 
-#[test]
-fn coins_are_numbered_from_one_in_deposit_order_and_each_entry_hash_is_stored() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(coins_are_numbered_from_one_in_deposit_order_and_each_entry_hash_is_stored);
+fn coins_are_numbered_from_one_in_deposit_order_and_each_entry_hash_is_stored(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let mut expected_low = 1;
     for (id, value) in [ETHER, 3 * ETHER, 20_000 * GWEI].into_iter().enumerate() {
         let owner = mill.who(BOB);
@@ -32,24 +30,24 @@ fn coins_are_numbered_from_one_in_deposit_order_and_each_entry_hash_is_stored() 
     }
 }
 
-#[test]
-fn a_deposit_for_nobody_is_refused() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(a_deposit_for_nobody_is_refused);
+fn a_deposit_for_nobody_is_refused(backend: Backend) {
+    let mill = Mill::deploy(backend);
     assert_eq!(mill.refusal(ALICE, ETHER, &calls::deposit(&[0; 20], &Fr::from(1))), "ZeroAddress");
 }
 
-#[test]
-fn a_key_hash_of_r_or_more_is_refused_b6() {
-    let mill = Mill::deploy(BACKEND);
-    for key_hash in [order(), order() + 5, ethers::types::U256::MAX] {
+on_both_chains!(a_key_hash_of_r_or_more_is_refused_b6);
+fn a_key_hash_of_r_or_more_is_refused_b6(backend: Backend) {
+    let mill = Mill::deploy(backend);
+    for key_hash in [order(), order() + 5, U256::MAX] {
         let call = bindings::DepositCall { owner: mill.who(ALICE).into(), key_hash }.encode();
         assert_eq!(mill.refusal(ALICE, ETHER, &call), "NotInField");
     }
 }
 
-#[test]
-fn the_fee_is_rounded_up_to_whole_coins_and_has_a_floor() {
-    let mill = Mill::deploy_with(BACKEND, |config| {
+on_both_chains!(the_fee_is_rounded_up_to_whole_coins_and_has_a_floor);
+fn the_fee_is_rounded_up_to_whole_coins_and_has_a_floor(backend: Backend) {
+    let mill = Mill::deploy_with(backend, |config| {
         config.deposit_fee_bps = 37;
         config.deposit_fee_floor = 10;
     });
@@ -67,9 +65,9 @@ fn the_fee_is_rounded_up_to_whole_coins_and_has_a_floor() {
     }
 }
 
-#[test]
-fn a_deposit_must_be_whole_coins_and_leave_at_least_one() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(a_deposit_must_be_whole_coins_and_leave_at_least_one);
+fn a_deposit_must_be_whole_coins_and_leave_at_least_one(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let data = calls::deposit(&mill.who(ALICE), &key_hash(ALICE));
     assert_eq!(mill.refusal(ALICE, ETHER + 1, &data), "ValueNotWhole");
     assert_eq!(mill.refusal(ALICE, 0, &data), "DepositTooSmall");
@@ -79,9 +77,9 @@ fn a_deposit_must_be_whole_coins_and_leave_at_least_one() {
     assert_eq!((entry.low, entry.high), (1, 1));
 }
 
-#[test]
-fn coin_numbers_stay_below_2_to_63() {
-    let mill = Mill::deploy_with(BACKEND, |config| {
+on_both_chains!(coin_numbers_stay_below_2_to_63);
+fn coin_numbers_stay_below_2_to_63(backend: Backend) {
+    let mill = Mill::deploy_with(backend, |config| {
         config.quantum = 1;
         config.deposit_fee_bps = 0;
         config.deposit_fee_floor = 0;
@@ -94,9 +92,9 @@ fn coin_numbers_stay_below_2_to_63() {
     assert_eq!(mill.refusal(ALICE, 1, &data), "CoinsExhausted");
 }
 
-#[test]
-fn deadlines_are_spaced_so_that_a_flood_delays_and_never_overloads_a7() {
-    let mill = Mill::deploy_with(BACKEND, |config| {
+on_both_chains!(deadlines_are_spaced_so_that_a_flood_delays_and_never_overloads_a7);
+fn deadlines_are_spaced_so_that_a_flood_delays_and_never_overloads_a7(backend: Backend) {
+    let mill = Mill::deploy_with(backend, |config| {
         config.queue_delay = 1_000;
         config.queue_spacing = 600;
     });
@@ -111,17 +109,17 @@ fn deadlines_are_spaced_so_that_a_flood_delays_and_never_overloads_a7() {
     assert_eq!(later.deadline, mill.rpc.block_time() + 1_000);
 }
 
-#[test]
-fn the_entry_of_a_minted_deposit_stays_as_a_proof_of_ownership_a8() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(the_entry_of_a_minted_deposit_stays_as_a_proof_of_ownership_a8);
+fn the_entry_of_a_minted_deposit_stays_as_a_proof_of_ownership_a8(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let entry = mill.minted(ALICE, 500);
     let stored = mill.view(&bindings::DepositHashCall { id: 0 }.encode());
     assert_eq!(stored, data::deposit_hash(&entry));
 }
 
-#[test]
-fn an_overdue_head_of_the_deposit_queue_can_be_seen() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(an_overdue_head_of_the_deposit_queue_can_be_seen);
+fn an_overdue_head_of_the_deposit_queue_can_be_seen(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let (first, second) = (mill.deposit_coins(ALICE, 10), mill.deposit_coins(BOB, 10));
     let overdue = |entry: &l1::contract::MintEntry| {
         let call = bindings::DepositOverdueCall { entry: calls::mint_entry(entry) }.encode();
@@ -133,7 +131,7 @@ fn an_overdue_head_of_the_deposit_queue_can_be_seen() {
     assert_eq!(overdue(&second).unwrap_err().name, "DepositMismatch");
     mill.rpc.pass_time(u64::from(mill.config.queue_delay) + 1);
     assert_eq!(overdue(&first), Ok(true));
-    let mut batch = mill.batch(crate::common::mill::S3M1);
+    let mut batch = mill.batch(crate::mill::S3M1);
     batch.mints.push(first);
     mill.submit(&batch);
     assert_eq!(overdue(&first).unwrap_err().name, "DepositMismatch");
@@ -141,8 +139,8 @@ fn an_overdue_head_of_the_deposit_queue_can_be_seen() {
     assert_eq!(overdue(&second), Ok(true));
 }
 
-#[test]
-fn eth_sent_without_a_call_is_refused() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(eth_sent_without_a_call_is_refused);
+fn eth_sent_without_a_call_is_refused(backend: Backend) {
+    let mill = Mill::deploy(backend);
     assert_eq!(mill.refusal(ALICE, ETHER, &[]), "Unknown");
 }

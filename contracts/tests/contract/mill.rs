@@ -1,18 +1,16 @@
 //! A deployed contract with circuits whose secrets are known, and a check of its solvency after each transaction.
 
 use bn254::Fr;
-use ethers::{abi::AbiEncode, types::U256};
 use l1::contract::{
     Address, Batch, ChainState, CircuitKey, Config, ContractError, Event, ForcedEntry, MintEntry, Word,
-    bindings, calls,
+    calls,
     data::{Head, public_inputs},
     decode_log,
 };
+use l1::testing::{AbiEncode, U256, bindings};
+use testbed::chain::{Backend, DEV_CHAIN, Trapdoor, account};
 
-use super::{
-    rpc::{Backend, Receipt, Rpc},
-    trapdoor::Trapdoor,
-};
+use crate::rpc::{Receipt, Rpc};
 
 /// Accounts of the dev chain by what they do here.
 pub const OPERATOR: usize = 0;
@@ -30,26 +28,12 @@ pub const S1020M4: u32 = 6;
 pub const SHAPES: [(u32, u32, u32); 6] =
     [(S3M1, 3, 1), (S14M2, 14, 2), (S4M60, 4, 60), (S60M4, 60, 4), (S252M4, 252, 4), (S1020M4, 1020, 4)];
 
-pub const DEV_CHAIN: u64 = 31337;
-pub const GWEI: u128 = 1_000_000_000;
-pub const ETHER: u128 = 1_000_000_000 * GWEI;
-
 pub fn trapdoor(circuit: u32) -> Trapdoor {
     Trapdoor::new(u64::from(circuit))
 }
 
 pub fn circuits() -> Vec<CircuitKey> {
-    SHAPES
-        .iter()
-        .map(|&(number, slots, mint_places)| CircuitKey {
-            number,
-            slots,
-            mint_places,
-            dev_key: true,
-            digest: [number as u8; 32],
-            key: trapdoor(number).key(),
-        })
-        .collect()
+    SHAPES.iter().map(|&(number, slots, mint_places)| Trapdoor::circuit(number, slots, mint_places)).collect()
 }
 
 pub struct Mill {
@@ -65,7 +49,7 @@ impl Mill {
 
     pub fn deploy_with(backend: Backend, change: impl FnOnce(&mut Config)) -> Self {
         let rpc = Rpc::start(backend, DEV_CHAIN);
-        let mut config = Config::new(rpc.wallet(OPERATOR).address_bytes());
+        let mut config = Config::new(account(OPERATOR).address());
         change(&mut config);
         let receipt =
             rpc.transact(OPERATOR, None, 0, &calls::deploy_bytecode(&config, &circuits())).expect("deploys");
@@ -75,7 +59,7 @@ impl Mill {
     }
 
     pub fn who(&self, who: usize) -> Address {
-        self.rpc.wallet(who).address_bytes()
+        account(who).address()
     }
 
     // ---- transactions, each followed by the check of solvency
@@ -287,14 +271,4 @@ pub fn stranger(n: u64) -> Address {
 pub fn order() -> U256 {
     U256::from_dec_str("21888242871839275222246405745257275088548364400416034343698204186575808495617")
         .unwrap()
-}
-
-trait AddressBytes {
-    fn address_bytes(&self) -> Address;
-}
-
-impl AddressBytes for ethers::signers::LocalWallet {
-    fn address_bytes(&self) -> Address {
-        ethers::signers::Signer::address(self).0
-    }
 }

@@ -5,8 +5,9 @@ use bn254::{Fr, fr_from_hex};
 use l1::contract::{data, types::address_word};
 use serde_json::Value;
 
-use super::poseidon::on_chain;
-use crate::{BACKEND, common::mill::Mill};
+use testbed::chain::Backend;
+
+use crate::{mill::Mill, poseidon::on_chain};
 
 fn cases(file: &str) -> Vec<Value> {
     let path = format!("{}/../docs/vectors/{file}", env!("CARGO_MANIFEST_DIR"));
@@ -22,9 +23,9 @@ fn address(value: &Value) -> [u8; 20] {
     hex::decode(value.as_str().unwrap().trim_start_matches("0x")).unwrap().try_into().unwrap()
 }
 
-#[test]
-fn p2_on_chain_gives_the_digests_accounts_and_leaves_of_the_vectors() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(p2_on_chain_gives_the_digests_accounts_and_leaves_of_the_vectors);
+fn p2_on_chain_gives_the_digests_accounts_and_leaves_of_the_vectors(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let mut pairs = 0;
     for case in cases("poseidon.json") {
         if let [left, right] = &case["inputs"].as_array().unwrap()[..] {

@@ -1,24 +1,22 @@
 //! Records: what leaves, to whom, for how much, and every word that must not stand there.
 
 use bn254::Fr;
-use ethers::types::U256;
-use l1::contract::{Event, Record, bindings};
+use l1::contract::{Event, Record};
+use l1::testing::{AbiEncode, U256, bindings};
+use testbed::chain::{Backend, GWEI};
 
 use crate::{
-    BACKEND,
-    common::{
-        mill::{ALICE, BOB, GWEI, Mill, OPERATOR, S3M1, S14M2, S60M4, S252M4, S1020M4, order, stranger},
-        rpc::TX_GAS_CAP,
-    },
+    mill::{ALICE, BOB, Mill, OPERATOR, S3M1, S14M2, S60M4, S252M4, S1020M4, order, stranger},
+    rpc::TX_GAS_CAP,
 };
 
 fn withdraw(n: u64, low: u64, high: u64) -> Record {
     Record::Withdraw { owner: stranger(n), low, high }
 }
 
-#[test]
-fn withdrawals_credit_their_owners_less_the_fee() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(withdrawals_credit_their_owners_less_the_fee);
+fn withdrawals_credit_their_owners_less_the_fee(backend: Backend) {
+    let mill = Mill::deploy(backend);
     mill.minted(ALICE, 1_000_000_000);
     let mut batch = mill.batch(S14M2);
     // The share, the floor, and the same owner twice.
@@ -52,9 +50,9 @@ fn withdrawals_credit_their_owners_less_the_fee() {
     assert_eq!(mill.config.coins_after_exit(20_000), 10_000);
 }
 
-#[test]
-fn dust_under_the_fee_floor_does_not_stop_a_batch_b2() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(dust_under_the_fee_floor_does_not_stop_a_batch_b2);
+fn dust_under_the_fee_floor_does_not_stop_a_batch_b2(backend: Backend) {
+    let mill = Mill::deploy(backend);
     mill.minted(ALICE, 100_000);
     let exit = mill.force_exit(ALICE, 3);
     let mut batch = mill.batch(S14M2);
@@ -73,9 +71,9 @@ fn dust_under_the_fee_floor_does_not_stop_a_batch_b2() {
     assert_eq!(mill.config.coins_after_exit(1), 0);
 }
 
-#[test]
-fn a_forced_exit_credits_who_asked_when_the_state_says_hit_and_nobody_else() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(a_forced_exit_credits_who_asked_when_the_state_says_hit_and_nobody_else);
+fn a_forced_exit_credits_who_asked_when_the_state_says_hit_and_nobody_else(backend: Backend) {
+    let mill = Mill::deploy(backend);
     mill.minted(ALICE, 1_000_000);
     let (hit, miss) = (mill.force_exit(ALICE, 3), mill.force_exit(BOB, 3));
     let mut batch = mill.batch(S60M4);
@@ -97,9 +95,9 @@ fn a_forced_exit_credits_who_asked_when_the_state_says_hit_and_nobody_else() {
     assert_eq!(mill.state().forced_up_to, 2);
 }
 
-#[test]
-fn a_forced_rekey_credits_nobody_hit_or_not() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(a_forced_rekey_credits_nobody_hit_or_not);
+fn a_forced_rekey_credits_nobody_hit_or_not(backend: Backend) {
+    let mill = Mill::deploy(backend);
     mill.minted(ALICE, 1_000_000);
     let (hit, miss) = (mill.force_rekey(ALICE, 3), mill.force_rekey(BOB, 3));
     let mut batch = mill.batch(S60M4);
@@ -108,9 +106,9 @@ fn a_forced_rekey_credits_nobody_hit_or_not() {
     assert_eq!(mill.number(bindings::ExitedCoinsCall), 0);
 }
 
-#[test]
-fn withdrawals_and_forced_records_mix_in_slot_order() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(withdrawals_and_forced_records_mix_in_slot_order);
+fn withdrawals_and_forced_records_mix_in_slot_order(backend: Backend) {
+    let mill = Mill::deploy(backend);
     mill.minted(ALICE, 1_000_000);
     let entries = [mill.force_exit(ALICE, 3), mill.force_rekey(BOB, 2), mill.force_exit(BOB, 1)];
     let mut batch = mill.batch(S60M4);
@@ -142,9 +140,9 @@ fn range(low: u64, high: u64) -> U256 {
     (U256::from(low) << 64) | U256::from(high)
 }
 
-#[test]
-fn a_withdrawal_to_no_address_is_refused_d4() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(a_withdrawal_to_no_address_is_refused_d4);
+fn a_withdrawal_to_no_address_is_refused_d4(backend: Backend) {
+    let mill = Mill::deploy(backend);
     mill.minted(ALICE, 1_000);
     let alice = U256::from_big_endian(&mill.who(ALICE));
     for owner in [U256::zero(), U256::one() << 160, alice + (U256::one() << 160), alice + order(), U256::MAX]
@@ -153,9 +151,9 @@ fn a_withdrawal_to_no_address_is_refused_d4() {
     }
 }
 
-#[test]
-fn empty_reversed_unminted_and_overflowing_ranges_are_refused_a3_a4() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(empty_reversed_unminted_and_overflowing_ranges_are_refused_a3_a4);
+fn empty_reversed_unminted_and_overflowing_ranges_are_refused_a3_a4(backend: Backend) {
+    let mill = Mill::deploy(backend);
     mill.minted(ALICE, 1_000);
     let entry = mill.force_exit(ALICE, 3);
     let owner = U256::from_big_endian(&stranger(1));
@@ -185,9 +183,9 @@ fn empty_reversed_unminted_and_overflowing_ranges_are_refused_a3_a4() {
     }
 }
 
-#[test]
-fn a_coin_minted_in_a_batch_cannot_leave_in_it_e2() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(a_coin_minted_in_a_batch_cannot_leave_in_it_e2);
+fn a_coin_minted_in_a_batch_cannot_leave_in_it_e2(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let entry = mill.deposit_coins(ALICE, 1_000);
     let mut batch = mill.batch(S3M1);
     batch.mints = vec![entry];
@@ -195,9 +193,9 @@ fn a_coin_minted_in_a_batch_cannot_leave_in_it_e2() {
     assert_eq!(mill.batch_refusal(&batch), "BadRange");
 }
 
-#[test]
-fn unknown_tags_are_refused() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(unknown_tags_are_refused);
+fn unknown_tags_are_refused(backend: Backend) {
+    let mill = Mill::deploy(backend);
     mill.minted(ALICE, 1_000);
     let owner = U256::from_big_endian(&stranger(1));
     // 18 and 258 would be a withdrawal with a hit bit or an index.
@@ -208,9 +206,9 @@ fn unknown_tags_are_refused() {
     }
 }
 
-#[test]
-fn a_forced_record_must_show_its_request_a1_a2() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(a_forced_record_must_show_its_request_a1_a2);
+fn a_forced_record_must_show_its_request_a1_a2(backend: Backend) {
+    let mill = Mill::deploy(backend);
     mill.minted(ALICE, 1_000);
     let entry = mill.force_exit(ALICE, 3);
     let word = |x: Fr| U256::from_big_endian(&l1::contract::calls::word(&x));
@@ -235,9 +233,9 @@ fn a_forced_record_must_show_its_request_a1_a2() {
     assert_eq!(with_words(&mill, vec![record], [tag, account, U256::zero()]), "BadRange");
 }
 
-#[test]
-fn a_rekey_record_must_show_the_new_account_a1() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(a_rekey_record_must_show_the_new_account_a1);
+fn a_rekey_record_must_show_the_new_account_a1(backend: Backend) {
+    let mill = Mill::deploy(backend);
     mill.minted(ALICE, 1_000);
     let entry = mill.force_rekey(ALICE, 3);
     let word = |x: Fr| U256::from_big_endian(&l1::contract::calls::word(&x));
@@ -250,9 +248,9 @@ fn a_rekey_record_must_show_the_new_account_a1() {
     }
 }
 
-#[test]
-fn records_fit_the_circuits_slots() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(records_fit_the_circuits_slots);
+fn records_fit_the_circuits_slots(backend: Backend) {
+    let mill = Mill::deploy(backend);
     mill.minted(ALICE, 100_000_000);
     for (circuit, slots) in [(S3M1, 3), (S14M2, 14), (S252M4, 252)] {
         let mut batch = mill.batch(circuit);
@@ -261,9 +259,9 @@ fn records_fit_the_circuits_slots() {
     }
 }
 
-#[test]
-fn the_largest_batch_of_256_records_fits_a_transaction_and_257_are_refused_b3() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(the_largest_batch_of_256_records_fits_a_transaction_and_257_are_refused_b3);
+fn the_largest_batch_of_256_records_fits_a_transaction_and_257_are_refused_b3(backend: Backend) {
+    let mill = Mill::deploy(backend);
     mill.minted(ALICE, 1_000_000_000);
     let mut batch = mill.batch(S1020M4);
     batch.records = (1..=257).map(|i| withdraw(i, i * 100_000, i * 100_000 + 50_000)).collect();
@@ -276,11 +274,11 @@ fn the_largest_batch_of_256_records_fits_a_transaction_and_257_are_refused_b3() 
     }
 }
 
-#[test]
-fn fee_settings_do_not_stand_in_d_so_that_a_proof_outlives_them_b4() {
+on_both_chains!(fee_settings_do_not_stand_in_d_so_that_a_proof_outlives_them_b4);
+fn fee_settings_do_not_stand_in_d_so_that_a_proof_outlives_them_b4(backend: Backend) {
     // The same batch, proven once, is good on two deployments that differ in fees alone if they had one address: D holds only
     // the circuit, the domain, the number, the roots, the start, the mints and the records.
-    let mill = Mill::deploy(BACKEND);
+    let mill = Mill::deploy(backend);
     mill.minted(ALICE, 1_000);
     let mut batch = mill.batch(S3M1);
     batch.records = vec![withdraw(1, 1, 10)];
@@ -290,5 +288,5 @@ fn fee_settings_do_not_stand_in_d_so_that_a_proof_outlives_them_b4() {
     mill.force_exit(BOB, 0);
     mill.transact(BOB, 0, &l1::contract::calls::bump_key_epoch()).unwrap();
     mill.rpc.pass_time(100_000);
-    mill.transact(OPERATOR, 0, &ethers::abi::AbiEncode::encode(call)).unwrap();
+    mill.transact(OPERATOR, 0, &call.encode()).unwrap();
 }

@@ -1,15 +1,13 @@
 //! Batches consume prefixes of both queues: nothing is skipped, reordered, invented or taken twice.
 
 use l1::contract::{ForcedEntry, Record, calls};
+use testbed::chain::Backend;
 
-use crate::{
-    BACKEND,
-    common::mill::{ALICE, BOB, CAROL, Mill, OPERATOR, S3M1, S4M60, S14M2, S60M4, stranger},
-};
+use crate::mill::{ALICE, BOB, CAROL, Mill, OPERATOR, S3M1, S4M60, S14M2, S60M4, stranger};
 
-#[test]
-fn deposits_are_minted_in_order_none_skipped_none_twice() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(deposits_are_minted_in_order_none_skipped_none_twice);
+fn deposits_are_minted_in_order_none_skipped_none_twice(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let entries: Vec<_> = (0..4).map(|i| mill.deposit_coins(ALICE, 100 + i)).collect();
     let with = |mints: Vec<l1::contract::MintEntry>| {
         let mut batch = mill.batch(S60M4);
@@ -29,9 +27,9 @@ fn deposits_are_minted_in_order_none_skipped_none_twice() {
     assert_eq!(mill.state().minted_up_to, 4);
 }
 
-#[test]
-fn a_mint_must_be_the_deposit_word_for_word() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(a_mint_must_be_the_deposit_word_for_word);
+fn a_mint_must_be_the_deposit_word_for_word(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let entry = mill.deposit_coins(ALICE, 100);
     let changes: [fn(&mut l1::contract::MintEntry); 5] = [
         |entry| entry.account += bn254::Fr::from(1),
@@ -49,9 +47,9 @@ fn a_mint_must_be_the_deposit_word_for_word() {
     }
 }
 
-#[test]
-fn a_deposit_that_never_came_cannot_be_minted() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(a_deposit_that_never_came_cannot_be_minted);
+fn a_deposit_that_never_came_cannot_be_minted(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let mut batch = mill.batch(S3M1);
     let mut entry = mill.deposit_coins(ALICE, 100);
     batch.mints = vec![entry];
@@ -63,9 +61,9 @@ fn a_deposit_that_never_came_cannot_be_minted() {
     assert_eq!(mill.batch_refusal(&batch), "DepositMismatch");
 }
 
-#[test]
-fn mints_fit_the_circuits_places() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(mints_fit_the_circuits_places);
+fn mints_fit_the_circuits_places(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let entries: Vec<_> = (0..3).map(|_| mill.deposit_coins(ALICE, 100)).collect();
     for (circuit, count) in [(S3M1, 2), (S14M2, 3)] {
         let mut batch = mill.batch(circuit);
@@ -83,9 +81,9 @@ fn exit(entry: ForcedEntry) -> Record {
     Record::Exit { entry, hit: None }
 }
 
-#[test]
-fn forced_requests_are_answered_in_order_none_skipped_none_twice() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(forced_requests_are_answered_in_order_none_skipped_none_twice);
+fn forced_requests_are_answered_in_order_none_skipped_none_twice(backend: Backend) {
+    let mill = Mill::deploy(backend);
     mill.submit(&mill.batch(S3M1));
     let entries = [mill.force_exit(ALICE, 0), mill.force_exit(BOB, 1), mill.force_exit(CAROL, 2)];
     let with = |records: Vec<Record>| {
@@ -104,9 +102,9 @@ fn forced_requests_are_answered_in_order_none_skipped_none_twice() {
     assert_eq!(mill.batch_refusal(&with(vec![exit(entries[2])])), "ForcedMismatch");
 }
 
-#[test]
-fn a_forced_entry_must_be_the_request_word_for_word_a1() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(a_forced_entry_must_be_the_request_word_for_word_a1);
+fn a_forced_entry_must_be_the_request_word_for_word_a1(backend: Backend) {
+    let mill = Mill::deploy(backend);
     mill.minted(ALICE, 1_000);
     let entry = mill.force_exit(ALICE, 0);
     let changes: [fn(&mut ForcedEntry); 5] = [
@@ -129,9 +127,9 @@ fn a_forced_entry_must_be_the_request_word_for_word_a1() {
     assert_eq!(mill.batch_refusal(&batch), "ForcedMismatch");
 }
 
-#[test]
-fn forced_entries_and_forced_records_come_in_pairs() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(forced_entries_and_forced_records_come_in_pairs);
+fn forced_entries_and_forced_records_come_in_pairs(backend: Backend) {
+    let mill = Mill::deploy(backend);
     mill.submit(&mill.batch(S3M1));
     let entry = mill.force_exit(ALICE, 0);
     let mut batch = mill.batch(S3M1);
@@ -144,9 +142,9 @@ fn forced_entries_and_forced_records_come_in_pairs() {
     assert_eq!(mill.call_refusal(&call), "ForcedEntriesUnequal");
 }
 
-#[test]
-fn a_batch_answers_at_most_an_eighth_of_its_slots_in_forced_requests() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(a_batch_answers_at_most_an_eighth_of_its_slots_in_forced_requests);
+fn a_batch_answers_at_most_an_eighth_of_its_slots_in_forced_requests(backend: Backend) {
+    let mill = Mill::deploy(backend);
     mill.submit(&mill.batch(S3M1));
     let entries: Vec<_> = (0..10).map(|_| mill.force_exit(ALICE, 0)).collect();
     // F = max(1, N / 8): 1 for s3m1 and s14m2, 7 for s60m4.

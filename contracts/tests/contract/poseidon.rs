@@ -2,16 +2,14 @@
 
 use ark_ff::{BigInteger, PrimeField as _};
 use bn254::{Field, Fr, PrimeField};
-use ethers::abi::AbiEncode;
-use l1::contract::{bindings, calls};
+use l1::contract::calls;
+use l1::testing::{AbiEncode, bindings, selector};
 use light_poseidon::{Poseidon, PoseidonHasher};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
+use testbed::chain::{Backend, ETHER};
 
-use crate::{
-    BACKEND,
-    common::mill::{ALICE, Mill, key_hash},
-};
+use crate::mill::{ALICE, Mill, key_hash};
 
 fn oracle(inputs: &[Fr]) -> Fr {
     let to_ark = |x: &Fr| ark_bn254::Fr::from_le_bytes_mod_order(x.to_repr().as_ref());
@@ -26,15 +24,15 @@ fn oracle(inputs: &[Fr]) -> Fr {
 pub fn on_chain(mill: &Mill, left: &Fr, right: &Fr) -> Fr {
     let poseidon: [u8; 20] = mill.view(&bindings::PoseidonCall.encode())[12..].try_into().unwrap();
     // hash(uint256,uint256) has the words alone as arguments.
-    let mut data = ethers::utils::id("hash(uint256,uint256)").to_vec();
+    let mut data = selector("hash(uint256,uint256)").to_vec();
     data.extend(calls::word(left));
     data.extend(calls::word(right));
     calls::decode_fr(&mill.rpc.call(&[0; 20], Some(&poseidon), 0, &data).unwrap()).unwrap()
 }
 
-#[test]
-fn p2_on_chain_equals_circomlib_on_edges_and_random_words() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(p2_on_chain_equals_circomlib_on_edges_and_random_words);
+fn p2_on_chain_equals_circomlib_on_edges_and_random_words(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let p2 = |left: &Fr, right: &Fr| on_chain(&mill, left, right);
     let known =
         Fr::from_str_vartime("7853200120776062878684798364095072458815029376092732009249414926327459813530");
@@ -52,25 +50,25 @@ fn p2_on_chain_equals_circomlib_on_edges_and_random_words() {
     }
 }
 
-#[test]
-fn accounts_are_p2_of_owner_and_key_hash_computed_by_the_contract_b6() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(accounts_are_p2_of_owner_and_key_hash_computed_by_the_contract_b6);
+fn accounts_are_p2_of_owner_and_key_hash_computed_by_the_contract_b6(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let owner = mill.who(ALICE);
     let account = |key_hash: Fr| oracle(&[l1::contract::types::address_word(&owner), key_hash]);
     mill.minted(ALICE, 100);
     for key in [Fr::ZERO, Fr::from(9), -Fr::ONE] {
-        assert_eq!(mill.deposit(ALICE, &owner, &key, crate::common::mill::ETHER).account, account(key));
+        assert_eq!(mill.deposit(ALICE, &owner, &key, ETHER).account, account(key));
     }
     assert_eq!(mill.force_exit(ALICE, 0).account, account(key_hash(ALICE)));
     let rekey = mill.force_rekey(ALICE, 0);
     assert_eq!((rekey.account, rekey.new_account), (account(key_hash(ALICE)), account(Fr::from(4242))));
 }
 
-#[test]
-fn the_contract_starts_with_the_root_of_the_empty_tree_of_depth_18() {
+on_both_chains!(the_contract_starts_with_the_root_of_the_empty_tree_of_depth_18);
+fn the_contract_starts_with_the_root_of_the_empty_tree_of_depth_18(backend: Backend) {
     let mut root = Fr::ZERO;
     for _ in 0..18 {
         root = oracle(&[root; 4]);
     }
-    assert_eq!(Mill::deploy(BACKEND).state().root, root);
+    assert_eq!(Mill::deploy(backend).state().root, root);
 }

@@ -13,27 +13,16 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
-#[path = "chain_evm/fake.rs"]
 mod fake;
-#[path = "chain_evm/hostile.rs"]
 mod hostile;
-#[path = "chain_evm/limits.rs"]
 mod limits;
-#[path = "chain_evm/misbehaviour.rs"]
+mod mill;
 mod misbehaviour;
-#[path = "chain_evm/node.rs"]
-mod node;
-#[path = "chain_evm/real_chain.rs"]
 mod real_chain;
-#[path = "chain_evm/reorg.rs"]
 mod reorg;
-#[path = "chain_evm/scenarios.rs"]
 mod scenarios;
-#[path = "chain_evm/settling.rs"]
 mod settling;
-#[path = "chain_evm/signer.rs"]
 mod signer;
-#[path = "chain_evm/tls.rs"]
 mod tls;
 
 macro_rules! on_both_chains {
@@ -41,14 +30,14 @@ macro_rules! on_both_chains {
         mod on_anvil {
             $(#[tokio::test]
             async fn $scenario() {
-                crate::scenarios::$scenario(crate::node::Backend::Anvil).await;
+                crate::scenarios::$scenario(testbed::chain::Backend::Anvil).await;
             })*
         }
 
         mod on_devchain {
             $(#[tokio::test]
             async fn $scenario() {
-                crate::scenarios::$scenario(crate::node::Backend::DevChain).await;
+                crate::scenarios::$scenario(testbed::chain::Backend::DevChain).await;
             })*
         }
     };

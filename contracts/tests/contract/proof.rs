@@ -1,20 +1,18 @@
 //! The verifier: only a valid proof of exactly this D is accepted.
 
 use bn254::{Field, Fr};
-use ethers::{abi::AbiEncode, types::U256};
 use l1::contract::{
-    Batch, Record, bindings, calls,
+    Batch, Record, calls,
     data::{challenge, data_words, evaluate, public_inputs},
 };
+use l1::testing::{AbiEncode, U256, bindings};
+use testbed::chain::Backend;
 
-use crate::{
-    BACKEND,
-    common::mill::{ALICE, Mill, OPERATOR, S3M1, S14M2, S60M4, stranger, trapdoor},
-};
+use crate::mill::{ALICE, Mill, OPERATOR, S3M1, S14M2, S60M4, stranger, trapdoor};
 
 /// A mill with coins in it, and a batch of s14m2 with a mint and three records.
-fn scene() -> (Mill, Batch) {
-    let mill = Mill::deploy(BACKEND);
+fn scene(backend: Backend) -> (Mill, Batch) {
+    let mill = Mill::deploy(backend);
     mill.minted(ALICE, 100_000);
     let (mint, exit) = (mill.deposit_coins(ALICE, 500), mill.force_exit(ALICE, 3));
     let mut batch = mill.batch(S14M2);
@@ -27,9 +25,9 @@ fn scene() -> (Mill, Batch) {
     (mill, batch)
 }
 
-#[test]
-fn every_word_of_d_is_bound_a5() {
-    let (mill, batch) = scene();
+on_both_chains!(every_word_of_d_is_bound_a5);
+fn every_word_of_d_is_bound_a5(backend: Backend) {
+    let (mill, batch) = scene(backend);
     let head = mill.head(batch.circuit);
     let d = data_words(&head, &batch);
     assert_eq!(d.len(), 7 + 2 * 2 + 3 * 3);
@@ -50,9 +48,9 @@ fn every_word_of_d_is_bound_a5() {
     mill.submit(&batch);
 }
 
-#[test]
-fn call_data_changed_after_the_proof_is_refused() {
-    let (mill, batch) = scene();
+on_both_chains!(call_data_changed_after_the_proof_is_refused);
+fn call_data_changed_after_the_proof_is_refused(backend: Backend) {
+    let (mill, batch) = scene(backend);
     let call = mill.proven_call(&batch);
     let changes: [fn(&mut bindings::Batch); 7] = [
         |batch| batch.h += U256::one(),
@@ -80,9 +78,9 @@ fn call_data_changed_after_the_proof_is_refused() {
     mill.transact(OPERATOR, 0, &call.encode()).unwrap();
 }
 
-#[test]
-fn a_hit_that_the_proof_does_not_show_is_refused_a2() {
-    let (mill, batch) = scene();
+on_both_chains!(a_hit_that_the_proof_does_not_show_is_refused_a2);
+fn a_hit_that_the_proof_does_not_show_is_refused_a2(backend: Backend) {
+    let (mill, batch) = scene(backend);
     let mut missed = batch.clone();
     let entry = *batch.records[1].forced().unwrap();
     missed.records[1] = Record::Exit { entry, hit: None };
@@ -91,9 +89,9 @@ fn a_hit_that_the_proof_does_not_show_is_refused_a2() {
     assert_eq!(mill.call_refusal(&call), "ProofRejected");
 }
 
-#[test]
-fn each_word_of_a_proof_counts() {
-    let (mill, batch) = scene();
+on_both_chains!(each_word_of_a_proof_counts);
+fn each_word_of_a_proof_counts(backend: Backend) {
+    let (mill, batch) = scene(backend);
     let call = mill.proven_call(&batch);
     let q =
         U256::from_dec_str("21888242871839275222246405745257275088696311157297823662689037894645226208583")
@@ -115,9 +113,9 @@ fn each_word_of_a_proof_counts() {
     mill.transact(OPERATOR, 0, &call.encode()).unwrap();
 }
 
-#[test]
-fn a_proof_under_the_key_of_another_circuit_is_refused_d7() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(a_proof_under_the_key_of_another_circuit_is_refused_d7);
+fn a_proof_under_the_key_of_another_circuit_is_refused_d7(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let batch = mill.batch(S3M1);
     let inputs = public_inputs(&mill.head(S3M1), &batch);
     for circuit in [S14M2, S60M4] {
@@ -130,9 +128,9 @@ fn a_proof_under_the_key_of_another_circuit_is_refused_d7() {
     assert_eq!(mill.call_refusal(&renamed), "ProofRejected");
 }
 
-#[test]
-fn a_proof_for_another_chain_contract_or_number_is_refused() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(a_proof_for_another_chain_contract_or_number_is_refused);
+fn a_proof_for_another_chain_contract_or_number_is_refused(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let batch = mill.batch(S3M1);
     let head = mill.head(S3M1);
     let mut heads = [head; 4];

@@ -7,11 +7,9 @@ use proptest::{
     strategy::ValueTree,
     test_runner::{Config, TestRunner},
 };
+use testbed::chain::Backend;
 
-use crate::{
-    BACKEND,
-    common::mill::{ALICE, BOB, CAROL, Mill, SHAPES, stranger},
-};
+use crate::mill::{ALICE, BOB, CAROL, Mill, SHAPES, stranger};
 
 /// What to put in one batch, as choices that are always possible.
 #[derive(Clone, Debug)]
@@ -49,9 +47,9 @@ fn plan() -> impl Strategy<Value = Plan> {
         })
 }
 
-#[test]
-fn random_batches_have_the_public_inputs_of_the_native_mirror() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(random_batches_have_the_public_inputs_of_the_native_mirror);
+fn random_batches_have_the_public_inputs_of_the_native_mirror(backend: Backend) {
+    let mill = Mill::deploy(backend);
     mill.minted(BOB, 40_000_000);
     let mut deposits = std::collections::VecDeque::new();
     let mut forced = std::collections::VecDeque::new();

@@ -1,16 +1,25 @@
-//! Cards out of a text file, behind a library that the real `nvml-wrapper` loads.
+//! Cards out of a text file, behind a library that the real `nvml-wrapper` loads; a C compiler builds it.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Command, sync::Mutex};
 
 use tempfile::TempDir;
 
-const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../gpu-worker/tests/fake_nvml.c");
+const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/nvml/fake.c");
 const LIBRARY: &str = "libnvidia-ml.so.1";
 
 /// A fake NVML with files of its own, so that tests do not share cards.
+#[derive(Debug)]
 pub struct Fake {
     folder: TempDir,
     values: Mutex<BTreeMap<String, String>>,
+}
+
+impl Default for Fake {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Fake {

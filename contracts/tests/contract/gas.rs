@@ -3,15 +3,14 @@
 use std::{fmt::Write as _, path::Path};
 
 use bn254::Fr;
-use ethers::abi::AbiEncode;
-use l1::contract::{Config, MintEntry, Record, bindings, calls};
+use l1::contract::{Config, Event, MintEntry, Record, calls, decode_log};
+use l1::testing::{AbiEncode, bindings, selector};
+use serde_json::json;
+use testbed::chain::{Backend, DEV_CHAIN, ETHER, hex_of};
 
 use crate::{
-    BACKEND,
-    common::{
-        mill::{ALICE, BOB, DEV_CHAIN, ETHER, Mill, OPERATOR, S3M1, S60M4, circuits, key_hash, stranger},
-        rpc::Rpc,
-    },
+    mill::{ALICE, BOB, Mill, OPERATOR, S3M1, S60M4, circuits, key_hash, stranger},
+    rpc::{Rpc, log},
 };
 
 const HEADER: &str = "# Gas of whole transactions, intrinsic cost included. `UPDATE_GAS=1 cargo test -p proofmill-contracts gas` writes this file.\n";
@@ -30,13 +29,13 @@ fn withdrawals(from: u64, count: u64) -> Vec<Record> {
         .collect()
 }
 
-fn measure() -> Vec<(&'static str, u64)> {
+fn measure(backend: Backend) -> Vec<(&'static str, u64)> {
     let mut list = Vec::new();
-    let rpc = Rpc::start(BACKEND, DEV_CHAIN);
+    let rpc = Rpc::start(backend, DEV_CHAIN);
     let deploy = calls::deploy_bytecode(&Config::new(stranger(9)), &circuits());
     list.push(("constructor, six circuits", rpc.transact(OPERATOR, None, 0, &deploy).unwrap().gas));
 
-    let mill = Mill::deploy(BACKEND);
+    let mill = Mill::deploy(backend);
     let deposit = |who| mill.transact(who, ETHER, &calls::deposit(&mill.who(who), &key_hash(who))).unwrap();
     list.push(("deposit, the first", deposit(ALICE).gas));
     list.push(("deposit, another", deposit(BOB).gas));
@@ -96,7 +95,7 @@ fn measure() -> Vec<(&'static str, u64)> {
     ));
 
     let poseidon: [u8; 20] = mill.view(&bindings::PoseidonCall.encode())[12..].try_into().unwrap();
-    let mut hash = ethers::utils::id("hash(uint256,uint256)").to_vec();
+    let mut hash = selector("hash(uint256,uint256)").to_vec();
     hash.extend(calls::word(&Fr::from(1)));
     hash.extend(calls::word(&Fr::from(2)));
     let whole = mill.rpc.transact(BOB, Some(&poseidon), 0, &hash).unwrap().gas;
@@ -117,16 +116,11 @@ fn intrinsic(data: &[u8]) -> u64 {
 }
 
 fn first_two(mill: &Mill) -> Vec<MintEntry> {
-    let logs = mill
-        .rpc
-        .ask(
-            "eth_getLogs",
-            serde_json::json!([{"fromBlock": "0x0", "toBlock": "latest", "address": crate::common::rpc::hex_of(mill.address)}]),
-        )
-        .unwrap();
-    let logs = logs.as_array().unwrap().iter().map(crate::common::rpc::log);
-    logs.filter_map(|log| match l1::contract::decode_log(&log.topics, &log.data) {
-        Ok(l1::contract::Event::Deposited { entry, .. }) => Some(entry),
+    let filter = json!([{"fromBlock": "0x0", "toBlock": "latest", "address": hex_of(mill.address)}]);
+    let logs = mill.rpc.ask("eth_getLogs", filter);
+    let logs = logs.as_array().unwrap().iter().map(log);
+    logs.filter_map(|log| match decode_log(&log.topics, &log.data) {
+        Ok(Event::Deposited { entry, .. }) => Some(entry),
         _ => None,
     })
     .take(2)
@@ -134,8 +128,9 @@ fn first_two(mill: &Mill) -> Vec<MintEntry> {
 }
 
 #[test]
-fn gas_of_each_call_is_that_of_the_snapshot() {
-    let list = measure();
+fn gas_of_each_call_is_that_of_the_snapshot_and_the_same_on_both_chains() {
+    let list = measure(Backend::Anvil);
+    assert_eq!(measure(Backend::DevChain), list, "(the dev chain's, anvil's)");
     let mut text = HEADER.to_string();
     for (call, gas) in &list {
         writeln!(text, "{call}: {gas}").unwrap();

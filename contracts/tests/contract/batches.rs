@@ -1,13 +1,11 @@
 //! `submitBatches`: several proven batches in one transaction do what they would do one by one, or nothing.
 
 use bn254::{Curve, Field, Fr, G1, G2};
-use ethers::{abi::AbiEncode, types::U256};
-use l1::contract::{Batch, Record, Word, bindings, calls, proof_words};
+use l1::contract::{Batch, Record, Word, calls, proof_words};
+use l1::testing::{AbiEncode, U256, bindings};
+use testbed::chain::Backend;
 
-use crate::{
-    BACKEND,
-    common::mill::{ALICE, BOB, Mill, OPERATOR, S3M1, S14M2, S60M4, stranger},
-};
+use crate::mill::{ALICE, BOB, Mill, OPERATOR, S3M1, S14M2, S60M4, stranger};
 
 type Proven = Vec<(Batch, [Word; 8])>;
 
@@ -16,8 +14,8 @@ fn refusal(mill: &Mill, chain: &Proven) -> &'static str {
 }
 
 /// A mill with coins, deposits and forced requests, and four batches of two circuits that use all of them.
-fn scene() -> (Mill, Proven) {
-    let mill = Mill::deploy(BACKEND);
+fn scene(backend: Backend) -> (Mill, Proven) {
+    let mill = Mill::deploy(backend);
     mill.minted(ALICE, 1_000_000);
     let mints = [mill.deposit_coins(ALICE, 500), mill.deposit_coins(BOB, 600), mill.deposit_coins(BOB, 700)];
     let (exit, rekey) = (mill.force_exit(ALICE, 3), mill.force_rekey(BOB, 2));
@@ -38,10 +36,10 @@ fn scene() -> (Mill, Proven) {
     (mill, chain)
 }
 
-#[test]
-fn several_batches_at_once_leave_the_state_and_the_events_of_one_by_one() {
-    let (mill, chain) = scene();
-    let (single, alone) = scene();
+on_both_chains!(several_batches_at_once_leave_the_state_and_the_events_of_one_by_one);
+fn several_batches_at_once_leave_the_state_and_the_events_of_one_by_one(backend: Backend) {
+    let (mill, chain) = scene(backend);
+    let (single, alone) = scene(backend);
     let together = mill.transact(OPERATOR, 0, &calls::submit_batches(&chain)).unwrap();
     let mut events = Vec::new();
     let mut gas = 0;
@@ -64,9 +62,9 @@ fn several_batches_at_once_leave_the_state_and_the_events_of_one_by_one() {
     assert!(together.gas < gas, "{} together, {gas} one by one", together.gas);
 }
 
-#[test]
-fn one_bad_proof_among_good_ones_refuses_all_wherever_it_stands() {
-    let (mill, chain) = scene();
+on_both_chains!(one_bad_proof_among_good_ones_refuses_all_wherever_it_stands);
+fn one_bad_proof_among_good_ones_refuses_all_wherever_it_stands(backend: Backend) {
+    let (mill, chain) = scene(backend);
     for bad in 0..chain.len() {
         for word in 0..8 {
             let mut wrong = chain.clone();
@@ -81,9 +79,9 @@ fn one_bad_proof_among_good_ones_refuses_all_wherever_it_stands() {
     mill.transact(OPERATOR, 0, &calls::submit_batches(&chain)).unwrap();
 }
 
-#[test]
-fn proofs_given_to_each_others_batches_are_refused() {
-    let (mill, chain) = scene();
+on_both_chains!(proofs_given_to_each_others_batches_are_refused);
+fn proofs_given_to_each_others_batches_are_refused(backend: Backend) {
+    let (mill, chain) = scene(backend);
     for (i, j) in [(0, 2), (1, 3), (0, 1)] {
         let mut swapped = chain.clone();
         (swapped[i].1, swapped[j].1) = (chain[j].1, chain[i].1);
@@ -91,9 +89,9 @@ fn proofs_given_to_each_others_batches_are_refused() {
     }
 }
 
-#[test]
-fn false_proofs_that_cancel_out_in_a_plain_sum_are_refused() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(false_proofs_that_cancel_out_in_a_plain_sum_are_refused);
+fn false_proofs_that_cancel_out_in_a_plain_sum_are_refused(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let chain = mill.chain(&[S3M1, S3M1, S3M1]);
     let point = |proof: &[Word; 8], at: usize| -> [U256; 2] {
         [U256::from_big_endian(&proof[at]), U256::from_big_endian(&proof[at + 1])]
@@ -125,9 +123,9 @@ fn add(proof: &[Word; 8], by: G1) -> [Word; 2] {
     [words[6], words[7]]
 }
 
-#[test]
-fn points_off_the_curve_and_coordinates_of_q_or_more_are_refused() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(points_off_the_curve_and_coordinates_of_q_or_more_are_refused);
+fn points_off_the_curve_and_coordinates_of_q_or_more_are_refused(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let chain = mill.chain(&[S3M1, S3M1]);
     let q =
         U256::from_dec_str("21888242871839275222246405745257275088696311157297823662689037894645226208583")
@@ -151,9 +149,9 @@ fn points_off_the_curve_and_coordinates_of_q_or_more_are_refused() {
     }
 }
 
-#[test]
-fn a_word_changed_after_the_proofs_is_refused() {
-    let (mill, chain) = scene();
+on_both_chains!(a_word_changed_after_the_proofs_is_refused);
+fn a_word_changed_after_the_proofs_is_refused(backend: Backend) {
+    let (mill, chain) = scene(backend);
     for i in 0..chain.len() {
         let changes: [fn(&mut Batch); 3] = [
             |batch| batch.h += Fr::ONE,
@@ -168,9 +166,9 @@ fn a_word_changed_after_the_proofs_is_refused() {
     }
 }
 
-#[test]
-fn batches_out_of_order_twice_or_with_a_gap_are_refused() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(batches_out_of_order_twice_or_with_a_gap_are_refused);
+fn batches_out_of_order_twice_or_with_a_gap_are_refused(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let chain = mill.chain(&[S3M1, S3M1, S3M1]);
     let pick = |order: &[usize]| order.iter().map(|&i| chain[i].clone()).collect::<Proven>();
     assert_eq!(refusal(&mill, &pick(&[1, 0])), "StartOutOfWindow");
@@ -182,9 +180,9 @@ fn batches_out_of_order_twice_or_with_a_gap_are_refused() {
     assert_eq!(mill.refusal(OPERATOR, 0, &last), "StartOutOfWindow");
 }
 
-#[test]
-fn an_empty_list_and_lists_of_different_lengths_are_refused() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(an_empty_list_and_lists_of_different_lengths_are_refused);
+fn an_empty_list_and_lists_of_different_lengths_are_refused(backend: Backend) {
+    let mill = Mill::deploy(backend);
     assert_eq!(refusal(&mill, &vec![]), "NoBatches");
     let call = calls::submit_batches_call(&mill.chain(&[S3M1, S3M1]));
     for (batches, proofs) in [(2, 1), (1, 2), (0, 1)] {
@@ -196,16 +194,16 @@ fn an_empty_list_and_lists_of_different_lengths_are_refused() {
     }
 }
 
-#[test]
-fn only_the_operator_submits_batches() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(only_the_operator_submits_batches);
+fn only_the_operator_submits_batches(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let data = calls::submit_batches(&mill.chain(&[S3M1, S3M1]));
     assert_eq!(mill.refusal(ALICE, 0, &data), "NotOperator");
 }
 
-#[test]
-fn a_rule_broken_by_one_batch_stops_all_under_its_own_name() {
-    let (mill, chain) = scene();
+on_both_chains!(a_rule_broken_by_one_batch_stops_all_under_its_own_name);
+fn a_rule_broken_by_one_batch_stops_all_under_its_own_name(backend: Backend) {
+    let (mill, chain) = scene(backend);
     let mut late = chain.clone();
     late[1].0.mints.swap(0, 1);
     assert_eq!(refusal(&mill, &late), "DepositMismatch");
@@ -219,9 +217,9 @@ fn a_rule_broken_by_one_batch_stops_all_under_its_own_name() {
     assert_eq!(refusal(&mill, &unknown), "UnknownCircuit");
 }
 
-#[test]
-fn three_circuits_interleaved_are_verified_under_their_own_keys() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(three_circuits_interleaved_are_verified_under_their_own_keys);
+fn three_circuits_interleaved_are_verified_under_their_own_keys(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let chain = mill.chain(&[S3M1, S14M2, S60M4, S3M1, S14M2, S60M4, S3M1]);
     let mut renamed = chain.clone();
     renamed[0].1 = chain[1].1;

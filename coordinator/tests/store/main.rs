@@ -1,23 +1,14 @@
 //! The store on its two engines: the same promises, the same projections, and what only a server can do to a coordinator.
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
-#[path = "store/failover.rs"]
 mod failover;
-#[path = "store/fixtures.rs"]
 mod fixtures;
-#[path = "store/leadership.rs"]
 mod leadership;
-#[path = "store/mark.rs"]
 mod mark;
-#[path = "store/outages.rs"]
 mod outages;
-#[path = "store/refusals.rs"]
 mod refusals;
-#[path = "store/restored.rs"]
 mod restored;
-#[path = "store/schema.rs"]
 mod schema;
-#[path = "store/tls.rs"]
 mod tls;
 
 use fixtures::{OnPostgres, OnSqlite};

@@ -1,26 +1,31 @@
-//! JSON-RPC over HTTP for `ethers`, in place of its own client with an outdated TLS stack.
+//! JSON-RPC over HTTP: the one client of nodes and remote signers, in place of that of `ethers` with its outdated TLS stack.
 //!
-//! Invariant: an answer is bounded in bytes and time by [`TransportLimits`], and in depth by [`protocol::depth`] before anything
+//! Invariant: an answer is bounded in bytes and time by [`HttpLimits`], and in depth by [`protocol::depth`] before anything
 //! parses it, and no error quotes the node's address beyond its host (the path often is a key).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_trait::async_trait;
-use ethers::providers::{JsonRpcClient, JsonRpcError, ProviderError, RpcError};
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json, value::RawValue};
 
-use crate::http::{Endpoint, HttpClient, HttpError};
-
-pub use crate::http::HttpLimits as TransportLimits;
+use crate::http::{Endpoint, HttpClient, HttpError, HttpLimits};
 
 /// Characters of a node's message that are kept.
 const MAX_WORDS: usize = 500;
 
+/// A server's answer that it does not do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub code: i64,
+    /// The server's words, without control characters.
+    pub message: String,
+    pub data: Option<Value>,
+}
+
 /// Why a request has no result.
 #[derive(Debug, thiserror::Error)]
-pub enum TransportError {
+pub enum RpcError {
     #[error(transparent)]
     Http(#[from] HttpError),
     #[error("PM-EVM-001: {host} answers HTTP {status}; it is overloaded or its gateway is, ask again")]
@@ -30,12 +35,12 @@ pub enum TransportError {
     #[error("PM-EVM-004: the node's result does not have the form asked for: {0}; check the node's version")]
     Form(#[from] serde_json::Error),
     #[error("PM-EVM-005: the node refused: {} (code {})", .0.message, .0.code)]
-    Rpc(JsonRpcError),
+    Refused(Refusal),
 }
 
-impl TransportError {
+impl RpcError {
     /// Whether nothing reached the node: what was asked was not done, and asking for less is no help.
-    pub(super) fn is_unsent(&self) -> bool {
+    pub(crate) fn is_unsent(&self) -> bool {
         matches!(
             self,
             Self::Http(HttpError::Settings(_) | HttpError::Connect { .. } | HttpError::Secure { .. })
@@ -43,31 +48,9 @@ impl TransportError {
     }
 }
 
-impl From<TransportError> for ProviderError {
-    fn from(error: TransportError) -> Self {
-        Self::JsonRpcClientError(Box::new(error))
-    }
-}
-
-impl RpcError for TransportError {
-    fn as_error_response(&self) -> Option<&JsonRpcError> {
-        match self {
-            Self::Rpc(error) => Some(error),
-            _ => None,
-        }
-    }
-
-    fn as_serde_error(&self) -> Option<&serde_json::Error> {
-        match self {
-            Self::Form(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-/// A connection to one node.
+/// A client of one server.
 #[derive(Debug)]
-pub struct HttpTransport {
+pub struct Client {
     http: HttpClient,
     next_id: AtomicU64,
 }
@@ -80,12 +63,12 @@ struct Answer<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     result: Option<&'a RawValue>,
     #[serde(default)]
-    error: Option<Refusal>,
+    error: Option<RawRefusal>,
 }
 
 /// Nodes are not strict with the form of errors: what is missing is left empty.
 #[derive(Deserialize)]
-struct Refusal {
+struct RawRefusal {
     #[serde(default)]
     code: Value,
     #[serde(default)]
@@ -98,8 +81,8 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-impl From<Refusal> for JsonRpcError {
-    fn from(refusal: Refusal) -> Self {
+impl From<RawRefusal> for Refusal {
+    fn from(refusal: RawRefusal) -> Self {
         // Words of a stranger that are stored, logged and shown: bounded, and without what a store or a terminal minds.
         let text = |value: Value| {
             let text = match value {
@@ -115,22 +98,33 @@ impl From<Refusal> for JsonRpcError {
     }
 }
 
-impl HttpTransport {
+impl Client {
     /// # Errors
     /// `Http(Settings)` unless the address is an `http` or `https` URL and the files of its TLS options can be read.
-    pub fn new(endpoint: &Endpoint, limits: TransportLimits) -> Result<Self, TransportError> {
+    pub fn new(endpoint: &Endpoint, limits: HttpLimits) -> Result<Self, RpcError> {
         Ok(Self { http: HttpClient::new(endpoint, limits)?, next_id: AtomicU64::new(1) })
     }
 
-    /// The result of an answer, whatever its HTTP status: nodes differ in the status of JSON-RPC errors.
-    fn result<'a>(
+    /// Calls a method and decodes its result.
+    ///
+    /// # Errors
+    /// `Refused` with the server's words, `Form` where the result is not an `R`, else what went wrong on the way.
+    pub async fn call<R: DeserializeOwned>(
         &self,
-        id: u64,
-        status: StatusCode,
-        bytes: &'a [u8],
-    ) -> Result<&'a RawValue, TransportError> {
+        method: &str,
+        params: impl Serialize,
+    ) -> Result<R, RpcError> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let body =
+            json!({"jsonrpc": "2.0", "id": id, "method": method, "params": serde_json::to_value(params)?});
+        let answer = self.http.post(body.to_string().into_bytes(), &[]).await?;
+        Ok(serde_json::from_str(self.result(id, answer.status, &answer.body)?.get())?)
+    }
+
+    /// The result of an answer, whatever its HTTP status: nodes differ in the status of JSON-RPC errors.
+    fn result<'a>(&self, id: u64, status: StatusCode, bytes: &'a [u8]) -> Result<&'a RawValue, RpcError> {
         let host = || self.http.host().to_owned();
-        let not_json_rpc = |reason: String| TransportError::NotJsonRpc { host: host(), reason };
+        let not_json_rpc = |reason: String| RpcError::NotJsonRpc { host: host(), reason };
         protocol::depth::check_json(bytes).map_err(|error| not_json_rpc(error.to_string()))?;
         let answer = match serde_json::from_slice::<Answer<'_>>(bytes) {
             Ok(answer) => answer,
@@ -143,33 +137,16 @@ impl HttpTransport {
                             | StatusCode::PAYLOAD_TOO_LARGE
                     ) =>
             {
-                return Err(TransportError::Unavailable { host: host(), status });
+                return Err(RpcError::Unavailable { host: host(), status });
             }
             Err(error) => return Err(not_json_rpc(format!("HTTP {status}, {error}"))),
         };
         if let Some(refusal) = answer.error {
-            return Err(TransportError::Rpc(refusal.into()));
+            return Err(RpcError::Refused(refusal.into()));
         }
         if answer.id.as_u64() != Some(id) {
             return Err(not_json_rpc("an answer to another request".into()));
         }
         answer.result.ok_or_else(|| not_json_rpc("an answer with neither result nor error".into()))
-    }
-}
-
-#[async_trait]
-impl JsonRpcClient for HttpTransport {
-    type Error = TransportError;
-
-    async fn request<T, R>(&self, method: &str, params: T) -> Result<R, TransportError>
-    where
-        T: std::fmt::Debug + Serialize + Send + Sync,
-        R: DeserializeOwned + Send,
-    {
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let body =
-            json!({"jsonrpc": "2.0", "id": id, "method": method, "params": serde_json::to_value(params)?});
-        let answer = self.http.post(body.to_string().into_bytes(), &[]).await?;
-        Ok(serde_json::from_str(self.result(id, answer.status, &answer.body)?.get())?)
     }
 }

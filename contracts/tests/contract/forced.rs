@@ -1,17 +1,15 @@
 //! Forced requests: who may ask, what it costs, when they fall due.
 
 use bn254::Fr;
-use ethers::abi::AbiEncode;
-use l1::contract::{Event, ForcedKind, bindings, calls, data};
+use l1::contract::{Event, ForcedKind, calls, data};
+use l1::testing::{AbiEncode, U256, bindings};
+use testbed::chain::{Backend, ETHER};
 
-use crate::{
-    BACKEND,
-    common::mill::{ALICE, BOB, ETHER, Mill, S3M1, key_hash, order},
-};
+use crate::mill::{ALICE, BOB, Mill, S3M1, key_hash, order};
 
-#[test]
-fn a_request_beyond_the_tree_is_refused_because_no_batch_could_prove_it_b1() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(a_request_beyond_the_tree_is_refused_because_no_batch_could_prove_it_b1);
+fn a_request_beyond_the_tree_is_refused_because_no_batch_could_prove_it_b1(backend: Backend) {
+    let mill = Mill::deploy(backend);
     assert_eq!(mill.refusal(ALICE, ETHER, &calls::force_exit(0, &key_hash(ALICE))), "IndexNotAppended");
     mill.submit(&mill.batch(S3M1));
     let next = mill.state().next;
@@ -27,9 +25,9 @@ fn a_request_beyond_the_tree_is_refused_because_no_batch_could_prove_it_b1() {
     assert_eq!(mill.force_exit(ALICE, next - 1).index, next - 1);
 }
 
-#[test]
-fn the_stored_hash_binds_kind_place_accounts_owner_and_deadline_a1() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(the_stored_hash_binds_kind_place_accounts_owner_and_deadline_a1);
+fn the_stored_hash_binds_kind_place_accounts_owner_and_deadline_a1(backend: Backend) {
+    let mill = Mill::deploy(backend);
     mill.submit(&mill.batch(S3M1));
     let exit = mill.force_exit(ALICE, 1);
     let rekey = mill.force_rekey(BOB, 2);
@@ -40,11 +38,11 @@ fn the_stored_hash_binds_kind_place_accounts_owner_and_deadline_a1() {
     }
 }
 
-#[test]
-fn key_hashes_of_r_or_more_are_refused_b6() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(key_hashes_of_r_or_more_are_refused_b6);
+fn key_hashes_of_r_or_more_are_refused_b6(backend: Backend) {
+    let mill = Mill::deploy(backend);
     mill.submit(&mill.batch(S3M1));
-    let fine = ethers::types::U256::from(1);
+    let fine = U256::from(1);
     let calls = [
         bindings::ForceExitCall { index: 0, key_hash: order() }.encode(),
         bindings::ForceRekeyCall { index: 0, key_hash: order(), new_key_hash: fine }.encode(),
@@ -55,9 +53,9 @@ fn key_hashes_of_r_or_more_are_refused_b6() {
     }
 }
 
-#[test]
-fn the_surcharge_rises_with_open_requests_and_is_burned_and_excess_is_credited_b5() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(the_surcharge_rises_with_open_requests_and_is_burned_and_excess_is_credited_b5);
+fn the_surcharge_rises_with_open_requests_and_is_burned_and_excess_is_credited_b5(backend: Backend) {
+    let mill = Mill::deploy(backend);
     mill.submit(&mill.batch(S3M1));
     let (base, step) = (mill.config.force_base_fee, mill.config.force_surcharge_step);
     for open in 0..4 {
@@ -75,9 +73,9 @@ fn the_surcharge_rises_with_open_requests_and_is_burned_and_excess_is_credited_b
     }
 }
 
-#[test]
-fn a_flood_moves_deadlines_apart_and_deadlines_only_grow_b5() {
-    let mill = Mill::deploy_with(BACKEND, |config| {
+on_both_chains!(a_flood_moves_deadlines_apart_and_deadlines_only_grow_b5);
+fn a_flood_moves_deadlines_apart_and_deadlines_only_grow_b5(backend: Backend) {
+    let mill = Mill::deploy_with(backend, |config| {
         config.queue_delay = 100;
         config.queue_spacing = 50;
     });
@@ -92,9 +90,9 @@ fn a_flood_moves_deadlines_apart_and_deadlines_only_grow_b5() {
     assert_eq!(mill.force_exit(ALICE, 0).deadline, mill.rpc.block_time() + 100);
 }
 
-#[test]
-fn an_overdue_head_of_the_forced_queue_can_be_seen() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(an_overdue_head_of_the_forced_queue_can_be_seen);
+fn an_overdue_head_of_the_forced_queue_can_be_seen(backend: Backend) {
+    let mill = Mill::deploy(backend);
     mill.submit(&mill.batch(S3M1));
     let (first, second) = (mill.force_exit(ALICE, 0), mill.force_exit(BOB, 1));
     let overdue = |entry: &l1::contract::ForcedEntry| {

@@ -1,14 +1,13 @@
 //! Deployment: settings within bounds, circuits with sound keys, fixed for ever.
 
 use bn254::{Curve, CurveAffine, Field, Fq, Fq2, Fr, G1Affine, G2, G2Affine, Group, PrimeCurveAffine};
-use l1::contract::{CircuitKey, Config, Event, bindings, calls, decode_log};
+use l1::contract::{CircuitKey, Config, Event, calls, decode_log};
+use l1::testing::{AbiDecode, bindings};
+use testbed::chain::{Backend, DEV_CHAIN};
 
 use crate::{
-    BACKEND,
-    common::{
-        mill::{DEV_CHAIN, Mill, SHAPES, circuits, stranger, trapdoor},
-        rpc::Rpc,
-    },
+    mill::{Mill, SHAPES, circuits, stranger, trapdoor},
+    rpc::Rpc,
 };
 
 fn refusal(rpc: &Rpc, config: &Config, circuits: &[CircuitKey]) -> (&'static str, String) {
@@ -17,9 +16,9 @@ fn refusal(rpc: &Rpc, config: &Config, circuits: &[CircuitKey]) -> (&'static str
     (error.name, error.sentence)
 }
 
-#[test]
-fn circuits_are_stored_with_key_and_digest_and_announced() {
-    let rpc = Rpc::start(BACKEND, DEV_CHAIN);
+on_both_chains!(circuits_are_stored_with_key_and_digest_and_announced);
+fn circuits_are_stored_with_key_and_digest_and_announced(backend: Backend) {
+    let rpc = Rpc::start(backend, DEV_CHAIN);
     let code = calls::deploy_bytecode(&Config::new(stranger(1)), &circuits());
     let receipt = rpc.transact(0, None, 0, &code).unwrap();
     let address = receipt.contract.unwrap();
@@ -35,16 +34,16 @@ fn circuits_are_stored_with_key_and_digest_and_announced() {
             (22, l1::contract::key::g1_words(&circuit.key.alpha)[0])
         );
         assert_eq!(info_here.key[20..], l1::contract::key::g1_words(&circuit.key.ic[3]));
-        let key: bindings::CircuitInfoReturn = ethers::abi::AbiDecode::decode(&info).unwrap();
+        let key: bindings::CircuitInfoReturn = AbiDecode::decode(&info).unwrap();
         assert_eq!(key.key, calls::verifying_key(&circuit.key));
     }
     let error = rpc.call(&stranger(0), Some(&address), 0, &calls::circuit_info(99)).unwrap_err();
     assert_eq!(error.name, "UnknownCircuit");
 }
 
-#[test]
-fn settings_out_of_bounds_are_refused_by_name() {
-    let rpc = Rpc::start(BACKEND, DEV_CHAIN);
+on_both_chains!(settings_out_of_bounds_are_refused_by_name);
+fn settings_out_of_bounds_are_refused_by_name(backend: Backend) {
+    let rpc = Rpc::start(backend, DEV_CHAIN);
     let changes: [(&str, fn(&mut Config)); 13] = [
         ("operator", |config| config.operator = [0; 20]),
         ("quantum", |config| config.quantum = 0),
@@ -73,9 +72,9 @@ fn settings_out_of_bounds_are_refused_by_name() {
     assert_eq!(refusal(&rpc, &config, &circuits()).0, "ZeroAddress");
 }
 
-#[test]
-fn slots_and_mint_places_must_make_a_power_of_four() {
-    let rpc = Rpc::start(BACKEND, DEV_CHAIN);
+on_both_chains!(slots_and_mint_places_must_make_a_power_of_four);
+fn slots_and_mint_places_must_make_a_power_of_four(backend: Backend) {
+    let rpc = Rpc::start(backend, DEV_CHAIN);
     let shapes =
         [(0, 4), (4, 0), (0, 0), (1, 1), (6, 2), (31, 1), (2, 1), (4, 1), (15, 2), (4095, 1), (u32::MAX, 1)];
     for (slots, mint_places) in shapes {
@@ -92,10 +91,10 @@ fn slots_and_mint_places_must_make_a_power_of_four() {
     assert_eq!(refusal(&rpc, &Config::new(stranger(1)), &list).0, "CircuitTwice");
 }
 
-#[test]
-fn a_development_key_is_refused_on_a_real_chain() {
+on_both_chains!(a_development_key_is_refused_on_a_real_chain);
+fn a_development_key_is_refused_on_a_real_chain(backend: Backend) {
     for (chain_id, allowed) in [(1, false), (11_155_111, false), (1337, true)] {
-        let rpc = Rpc::start(BACKEND, chain_id);
+        let rpc = Rpc::start(backend, chain_id);
         let code = calls::deploy_bytecode(&Config::new(stranger(1)), &circuits());
         let deployed = rpc.call(&stranger(0), None, 0, &code);
         if allowed {
@@ -110,9 +109,9 @@ fn a_development_key_is_refused_on_a_real_chain() {
     }
 }
 
-#[test]
-fn a_key_whose_g2_points_are_related_is_refused_because_it_can_be_forged() {
-    let rpc = Rpc::start(BACKEND, DEV_CHAIN);
+on_both_chains!(a_key_whose_g2_points_are_related_is_refused_because_it_can_be_forged);
+fn a_key_whose_g2_points_are_related_is_refused_because_it_can_be_forged(backend: Backend) {
+    let rpc = Rpc::start(backend, DEV_CHAIN);
     let key = trapdoor(1).key();
     let related: [(&str, fn(&mut l1::contract::VerifyingKey)); 6] = [
         ("delta = gamma: no contribution was made", |key| key.delta = key.gamma),
@@ -146,9 +145,9 @@ fn outside_subgroup() -> G2Affine {
     }
 }
 
-#[test]
-fn key_points_off_the_curve_at_infinity_or_outside_the_subgroup_are_refused() {
-    let rpc = Rpc::start(BACKEND, DEV_CHAIN);
+on_both_chains!(key_points_off_the_curve_at_infinity_or_outside_the_subgroup_are_refused);
+fn key_points_off_the_curve_at_infinity_or_outside_the_subgroup_are_refused(backend: Backend) {
+    let rpc = Rpc::start(backend, DEV_CHAIN);
     let config = Config::new(stranger(1));
     let changes: [(&str, fn(&mut l1::contract::VerifyingKey)); 8] = [
         ("alpha", |key| key.alpha = G1Affine::identity()),
@@ -173,9 +172,9 @@ fn key_points_off_the_curve_at_infinity_or_outside_the_subgroup_are_refused() {
     rpc.call(&stranger(0), None, 0, &calls::deploy_bytecode(&config, &list)).unwrap();
 }
 
-#[test]
-fn settings_and_keys_have_no_function_that_changes_them() {
-    let mill = Mill::deploy(BACKEND);
+on_both_chains!(settings_and_keys_have_no_function_that_changes_them);
+fn settings_and_keys_have_no_function_that_changes_them(backend: Backend) {
+    let mill = Mill::deploy(backend);
     let abi: serde_json::Value = serde_json::from_str(include_str!("../../abi/Proofmill.json")).unwrap();
     let mut changing: Vec<&str> = abi["abi"]
         .as_array()
