@@ -2,7 +2,7 @@
 
 use bn254::{Curve, Field, Fr, G1, G2};
 use l1::contract::{Batch, Record, Word, calls, proof_words};
-use l1::testing::{AbiEncode, U256, bindings};
+use l1::testing::{AbiEncode, U256, bindings, submit_batches_call};
 use testbed::chain::Backend;
 
 use crate::mill::{ALICE, BOB, Mill, OPERATOR, S3M1, S14M2, S60M4, stranger};
@@ -184,7 +184,7 @@ on_both_chains!(an_empty_list_and_lists_of_different_lengths_are_refused);
 fn an_empty_list_and_lists_of_different_lengths_are_refused(backend: Backend) {
     let mill = Mill::deploy(backend);
     assert_eq!(refusal(&mill, &vec![]), "NoBatches");
-    let call = calls::submit_batches_call(&mill.chain(&[S3M1, S3M1]));
+    let call = submit_batches_call(&mill.chain(&[S3M1, S3M1]));
     for (batches, proofs) in [(2, 1), (1, 2), (0, 1)] {
         let mut cut = call.clone();
         cut.batches.truncate(batches);

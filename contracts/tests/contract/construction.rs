@@ -2,7 +2,7 @@
 
 use bn254::{Curve, CurveAffine, Field, Fq, Fq2, Fr, G1Affine, G2, G2Affine, Group, PrimeCurveAffine};
 use l1::contract::{CircuitKey, Config, Event, calls, decode_log};
-use l1::testing::{AbiDecode, bindings};
+use l1::testing::{AbiDecode, bindings, verifying_key};
 use testbed::chain::{Backend, DEV_CHAIN};
 
 use crate::{
@@ -35,7 +35,7 @@ fn circuits_are_stored_with_key_and_digest_and_announced(backend: Backend) {
         );
         assert_eq!(info_here.key[20..], l1::contract::key::g1_words(&circuit.key.ic[3]));
         let key: bindings::CircuitInfoReturn = AbiDecode::decode(&info).unwrap();
-        assert_eq!(key.key, calls::verifying_key(&circuit.key));
+        assert_eq!(key.key, verifying_key(&circuit.key));
     }
     let error = rpc.call(&stranger(0), Some(&address), 0, &calls::circuit_info(99)).unwrap_err();
     assert_eq!(error.name, "UnknownCircuit");

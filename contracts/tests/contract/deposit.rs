@@ -2,7 +2,7 @@
 
 use bn254::Fr;
 use l1::contract::{Event, calls, data};
-use l1::testing::{AbiEncode, U256, bindings};
+use l1::testing::{AbiEncode, U256, bindings, mint_entry};
 use testbed::chain::{Backend, ETHER, GWEI};
 
 use crate::mill::{ALICE, BOB, Mill, key_hash, order};
@@ -122,7 +122,7 @@ fn an_overdue_head_of_the_deposit_queue_can_be_seen(backend: Backend) {
     let mill = Mill::deploy(backend);
     let (first, second) = (mill.deposit_coins(ALICE, 10), mill.deposit_coins(BOB, 10));
     let overdue = |entry: &l1::contract::MintEntry| {
-        let call = bindings::DepositOverdueCall { entry: calls::mint_entry(entry) }.encode();
+        let call = bindings::DepositOverdueCall { entry: mint_entry(entry) }.encode();
         mill.rpc
             .call(&[0; 20], Some(&mill.address), 0, &call)
             .map(|answer| calls::decode_bool(&answer).unwrap())

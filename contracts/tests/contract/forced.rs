@@ -2,7 +2,7 @@
 
 use bn254::Fr;
 use l1::contract::{Event, ForcedKind, calls, data};
-use l1::testing::{AbiEncode, U256, bindings};
+use l1::testing::{AbiEncode, U256, bindings, forced_entry};
 use testbed::chain::{Backend, ETHER};
 
 use crate::mill::{ALICE, BOB, Mill, S3M1, key_hash, order};
@@ -96,7 +96,7 @@ fn an_overdue_head_of_the_forced_queue_can_be_seen(backend: Backend) {
     mill.submit(&mill.batch(S3M1));
     let (first, second) = (mill.force_exit(ALICE, 0), mill.force_exit(BOB, 1));
     let overdue = |entry: &l1::contract::ForcedEntry| {
-        let call = bindings::ForcedOverdueCall { entry: calls::forced_entry(entry) }.encode();
+        let call = bindings::ForcedOverdueCall { entry: forced_entry(entry) }.encode();
         mill.rpc
             .call(&[0; 20], Some(&mill.address), 0, &call)
             .map(|answer| calls::decode_bool(&answer).unwrap())

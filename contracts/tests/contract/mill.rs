@@ -7,7 +7,7 @@ use l1::contract::{
     data::{Head, public_inputs},
     decode_log,
 };
-use l1::testing::{AbiEncode, U256, bindings};
+use l1::testing::{AbiEncode, U256, bindings, submit_batch_call};
 use testbed::chain::{Backend, DEV_CHAIN, Trapdoor, account};
 
 use crate::rpc::{Receipt, Rpc};
@@ -156,7 +156,7 @@ impl Mill {
 
     /// Call data of a batch with a valid proof; to be changed by those who want it refused.
     pub fn proven_call(&self, batch: &Batch) -> bindings::SubmitBatchCall {
-        calls::submit_batch_call(batch, &self.prove(batch))
+        submit_batch_call(batch, &self.prove(batch))
     }
 
     pub fn submit(&self, batch: &Batch) -> Receipt {

@@ -5,7 +5,7 @@ use l1::contract::{
     Batch, Record, calls,
     data::{challenge, data_words, evaluate, public_inputs},
 };
-use l1::testing::{AbiEncode, U256, bindings};
+use l1::testing::{AbiEncode, U256, bindings, submit_batch_call};
 use testbed::chain::Backend;
 
 use crate::mill::{ALICE, Mill, OPERATOR, S3M1, S14M2, S60M4, stranger, trapdoor};
@@ -85,7 +85,7 @@ fn a_hit_that_the_proof_does_not_show_is_refused_a2(backend: Backend) {
     let entry = *batch.records[1].forced().unwrap();
     missed.records[1] = Record::Exit { entry, hit: None };
     let mut call = mill.proven_call(&batch);
-    call.batch = calls::submit_batch_call(&missed, &[[0; 32]; 8]).batch;
+    call.batch = submit_batch_call(&missed, &[[0; 32]; 8]).batch;
     assert_eq!(mill.call_refusal(&call), "ProofRejected");
 }
 

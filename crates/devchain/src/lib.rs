@@ -29,6 +29,7 @@ pub mod evm;
 pub mod node;
 pub mod persist;
 pub mod pool;
+mod rlp;
 pub mod rpc;
 pub mod server;
 pub mod state;

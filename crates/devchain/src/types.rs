@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use ethers_core::utils::rlp::RlpStream;
-use revm::primitives::alloy_primitives::Bloom;
+use alloy_rlp::Encodable;
+use revm::primitives::alloy_primitives::{B64, Bloom};
 use revm::primitives::{Address, B256, Bytes, Log, U256, b256, keccak256};
+
+use crate::rlp::list;
 
 /// keccak256 of the RLP of an empty list: the hash of "no uncles".
 pub const EMPTY_UNCLES: B256 = b256!("1dcc4de8dec75d7aab85b567b6ccd41ad312451b948a7413f0a142fd40d49347");
@@ -99,30 +101,29 @@ impl Header {
     /// RLP of the 21 Prague header fields.
     #[must_use]
     pub fn rlp(&self) -> Vec<u8> {
-        let mut list = RlpStream::new_list(21);
-        for hash in [&self.parent_hash, &EMPTY_UNCLES] {
-            list.append(&hash.as_slice());
-        }
-        list.append(&self.beneficiary.as_slice());
-        for hash in [&self.state_root, &self.transactions_root, &self.receipts_root] {
-            list.append(&hash.as_slice());
-        }
-        list.append(&self.logs_bloom.as_slice());
-        // Difficulty is 0 since the merge.
-        for number in [0, self.number, self.gas_limit, self.gas_used, self.timestamp] {
-            list.append(&number);
-        }
-        list.append(&self.extra_data.as_ref());
-        list.append(&self.prev_randao.as_slice());
-        list.append(&[0u8; 8].as_slice());
-        list.append(&self.base_fee);
-        list.append(&EMPTY_ROOT.as_slice());
-        // Blob gas used, excess blob gas, parent beacon block root, requests.
-        list.append(&0u64);
-        list.append(&0u64);
-        list.append(&B256::ZERO.as_slice());
-        list.append(&EMPTY_REQUESTS.as_slice());
-        list.out().to_vec()
+        list(|out| {
+            self.parent_hash.encode(out);
+            EMPTY_UNCLES.encode(out);
+            self.beneficiary.encode(out);
+            self.state_root.encode(out);
+            self.transactions_root.encode(out);
+            self.receipts_root.encode(out);
+            self.logs_bloom.encode(out);
+            // Difficulty is 0 since the merge.
+            for number in [0, self.number, self.gas_limit, self.gas_used, self.timestamp] {
+                number.encode(out);
+            }
+            self.extra_data.encode(out);
+            self.prev_randao.encode(out);
+            B64::ZERO.encode(out);
+            self.base_fee.encode(out);
+            EMPTY_ROOT.encode(out);
+            // Blob gas used, excess blob gas, parent beacon block root, requests.
+            0u64.encode(out);
+            0u64.encode(out);
+            B256::ZERO.encode(out);
+            EMPTY_REQUESTS.encode(out);
+        })
     }
 }
 
@@ -178,4 +179,32 @@ pub fn bloom_of(logs: &[Log]) -> Bloom {
     let mut bloom = Bloom::ZERO;
     bloom.accrue_logs(logs);
     bloom
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_written_as_by_earlier_versions() {
+        let header = Header {
+            parent_hash: B256::repeat_byte(1),
+            beneficiary: Address::repeat_byte(2),
+            state_root: B256::repeat_byte(3),
+            transactions_root: B256::repeat_byte(4),
+            receipts_root: B256::repeat_byte(5),
+            logs_bloom: Bloom::repeat_byte(6),
+            number: 7,
+            gas_limit: 30_000_000,
+            gas_used: 21_000,
+            timestamp: 1 << 40,
+            extra_data: Bytes::copy_from_slice(&9u64.to_be_bytes()),
+            prev_randao: B256::repeat_byte(10),
+            base_fee: 1_000_000_000,
+        };
+        let rlp = header.rlp();
+        assert_eq!(rlp.len(), 622);
+        let hash = b256!("a224c1b8ef2a3ef9f27660a5aec50ac2b8f0a7f1f9421f3ece2137845afb1ed5");
+        assert_eq!(keccak256(rlp), hash);
+    }
 }

@@ -22,11 +22,39 @@ use protocol::{
     l1::{ChainError, Hash32},
 };
 
-use crate::node::AccountKey;
+use crate::{
+    contract::{Batch, ForcedEntry, MintEntry, VerifyingKey, Word, calls},
+    node::AccountKey,
+};
 
 /// The contract's calls, generated from its ABI.
 pub mod bindings {
     pub use crate::contract::bindings::*;
+}
+
+/// The call behind [`calls::submit_batch`].
+pub fn submit_batch_call(batch: &Batch, proof: &[Word; 8]) -> bindings::SubmitBatchCall {
+    calls::submit_batch_call(batch, proof)
+}
+
+/// The call behind [`calls::submit_batches`].
+pub fn submit_batches_call(proven: &[(Batch, [Word; 8])]) -> bindings::SubmitBatchesCall {
+    calls::submit_batches_call(proven)
+}
+
+/// A deposit as calls have it.
+pub fn mint_entry(entry: &MintEntry) -> bindings::MintEntry {
+    calls::mint_entry(entry)
+}
+
+/// A forced request as calls have it.
+pub fn forced_entry(entry: &ForcedEntry) -> bindings::ForcedEntry {
+    calls::forced_entry(entry)
+}
+
+/// A key as calls have it.
+pub fn verifying_key(key: &VerifyingKey) -> bindings::VerifyingKey {
+    calls::verifying_key(key)
 }
 
 /// The first four bytes of the call data of a function like `collect(address)`.

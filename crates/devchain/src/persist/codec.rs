@@ -1,9 +1,12 @@
 //! Operations and the genesis as RLP lists. Decoding is strict: a list of another length is an error.
 
-use ethers_core::utils::rlp::{DecoderError, Rlp, RlpStream};
+use alloy_rlp::{Decodable, Encodable, Error};
 use revm::primitives::{Address, B256, Bytes, U256};
 
-use crate::chain::{Clock, Dropped, Genesis, Op};
+use crate::{
+    chain::{Clock, Dropped, Genesis, Op},
+    rlp::{ended, items, list},
+};
 
 const SUBMIT: u8 = 1;
 const MINE: u8 = 2;
@@ -13,142 +16,172 @@ const REVERT: u8 = 5;
 const SET_BALANCE: u8 = 6;
 const SET_CLOCK: u8 = 7;
 
-/// `[chain id, block gas limit, timestamp, [address, balance, address, balance, …]]`.
+/// `[chain id, block gas limit, timestamp, [address, balance, address, balance, …]]`; a balance has 32 bytes.
 pub fn encode_genesis(genesis: &Genesis) -> Vec<u8> {
-    let mut list = RlpStream::new_list(4);
-    list.append(&genesis.chain_id).append(&genesis.block_gas_limit).append(&genesis.timestamp);
-    list.begin_list(2 * genesis.accounts.len());
-    for (address, balance) in &genesis.accounts {
-        list.append(&address.as_slice()).append(&balance.to_be_bytes::<32>().as_slice());
-    }
-    list.out().to_vec()
+    list(|out| {
+        genesis.chain_id.encode(out);
+        genesis.block_gas_limit.encode(out);
+        genesis.timestamp.encode(out);
+        out.extend(list(|out| {
+            for (address, balance) in &genesis.accounts {
+                encode_balance(address, balance, out);
+            }
+        }));
+    })
 }
 
 /// Reads [`encode_genesis`]'s output.
-pub fn decode_genesis(bytes: &[u8]) -> Result<Genesis, DecoderError> {
-    let list = fields(bytes, 4)?;
-    let accounts = list.at(3)?;
-    let count = accounts.item_count()?;
-    let account = |index| Ok((address(&accounts, index)?, word(&accounts, index + 1)?));
-    Ok(Genesis {
-        chain_id: list.val_at(0)?,
-        block_gas_limit: list.val_at(1)?,
-        timestamp: list.val_at(2)?,
-        accounts: (0..count).step_by(2).map(account).collect::<Result<_, DecoderError>>()?,
-    })
+pub fn decode_genesis(bytes: &[u8]) -> Result<Genesis, Error> {
+    let mut rest = items(bytes)?;
+    let rest = &mut rest;
+    let (chain_id, block_gas_limit, timestamp) = (u64::decode(rest)?, u64::decode(rest)?, u64::decode(rest)?);
+    let mut listed = items(rest)?;
+    let mut accounts = Vec::new();
+    while !listed.is_empty() {
+        accounts.push(decode_balance(&mut listed)?);
+    }
+    Ok(Genesis { chain_id, block_gas_limit, timestamp, accounts })
 }
 
 /// `[tag, head hash after it, fields of the operation …]`.
 pub fn encode_op(op: &Op, head: B256) -> Vec<u8> {
-    let mut list = RlpStream::new();
-    list.begin_unbounded_list();
-    let mut begin = |tag: u8| {
-        list.append(&tag).append(&head.as_slice());
-    };
-    match op {
-        Op::Submit(raw) => {
-            begin(SUBMIT);
-            list.append(&raw.as_ref());
+    list(|out| {
+        let mut begin = |tag: u8| {
+            tag.encode(out);
+            head.encode(out);
+        };
+        match op {
+            Op::Submit(raw) => {
+                begin(SUBMIT);
+                raw.encode(out);
+            }
+            Op::Mine { timestamp } => {
+                begin(MINE);
+                timestamp.encode(out);
+            }
+            Op::Reorg { depth, dropped } => {
+                begin(REORG);
+                depth.encode(out);
+                (*dropped == Dropped::Requeue).encode(out);
+            }
+            Op::Snapshot => begin(SNAPSHOT),
+            Op::Revert(id) => {
+                begin(REVERT);
+                id.encode(out);
+            }
+            Op::SetBalance(address, balance) => {
+                begin(SET_BALANCE);
+                encode_balance(address, balance, out);
+            }
+            Op::SetClock(Clock { offset, next }) => {
+                begin(SET_CLOCK);
+                offset.cast_unsigned().encode(out);
+                next.is_some().encode(out);
+                next.unwrap_or_default().encode(out);
+            }
         }
-        Op::Mine { timestamp } => {
-            begin(MINE);
-            list.append(timestamp);
-        }
-        Op::Reorg { depth, dropped } => {
-            begin(REORG);
-            list.append(depth).append(&(*dropped == Dropped::Requeue));
-        }
-        Op::Snapshot => begin(SNAPSHOT),
-        Op::Revert(id) => {
-            begin(REVERT);
-            list.append(id);
-        }
-        Op::SetBalance(address, balance) => {
-            begin(SET_BALANCE);
-            list.append(&address.as_slice()).append(&balance.to_be_bytes::<32>().as_slice());
-        }
-        Op::SetClock(Clock { offset, next }) => {
-            begin(SET_CLOCK);
-            list.append(&offset.cast_unsigned()).append(&next.is_some()).append(&next.unwrap_or_default());
-        }
-    }
-    list.finalize_unbounded_list();
-    list.out().to_vec()
+    })
 }
 
 /// Reads [`encode_op`]'s output: the operation and the head's hash after it.
-pub fn decode_op(bytes: &[u8]) -> Result<(Op, B256), DecoderError> {
-    let list = Rlp::new(bytes);
-    let tag: u8 = list.val_at(0)?;
-    let (count, op) = match tag {
-        SUBMIT => (1, Op::Submit(Bytes::copy_from_slice(list.at(2)?.data()?))),
-        MINE => (1, Op::Mine { timestamp: list.val_at(2)? }),
+pub fn decode_op(bytes: &[u8]) -> Result<(Op, B256), Error> {
+    let mut rest = items(bytes)?;
+    let rest = &mut rest;
+    let (tag, head) = (u8::decode(rest)?, B256::decode(rest)?);
+    let op = match tag {
+        SUBMIT => Op::Submit(Bytes::decode(rest)?),
+        MINE => Op::Mine { timestamp: u64::decode(rest)? },
         REORG => {
-            let dropped = if list.val_at(3)? { Dropped::Requeue } else { Dropped::Forget };
-            (2, Op::Reorg { depth: list.val_at(2)?, dropped })
+            let depth = u64::decode(rest)?;
+            let dropped = if bool::decode(rest)? { Dropped::Requeue } else { Dropped::Forget };
+            Op::Reorg { depth, dropped }
         }
-        SNAPSHOT => (0, Op::Snapshot),
-        REVERT => (1, Op::Revert(list.val_at(2)?)),
-        SET_BALANCE => (2, Op::SetBalance(address(&list, 2)?, word(&list, 3)?)),
+        SNAPSHOT => Op::Snapshot,
+        REVERT => Op::Revert(u64::decode(rest)?),
+        SET_BALANCE => {
+            let (address, balance) = decode_balance(rest)?;
+            Op::SetBalance(address, balance)
+        }
         SET_CLOCK => {
-            let next: u64 = list.val_at(4)?;
-            let offset = list.val_at::<u64>(2)?.cast_signed();
-            (3, Op::SetClock(Clock { offset, next: list.val_at::<bool>(3)?.then_some(next) }))
+            let offset = u64::decode(rest)?.cast_signed();
+            let (is_set, next) = (bool::decode(rest)?, u64::decode(rest)?);
+            Op::SetClock(Clock { offset, next: is_set.then_some(next) })
         }
-        _ => return Err(DecoderError::Custom("unknown operation")),
+        _ => return Err(Error::Custom("unknown operation")),
     };
-    fields(bytes, 2 + count)?;
-    Ok((op, fixed::<32>(&list, 1)?.into()))
+    ended(rest)?;
+    Ok((op, head))
 }
 
-fn fields(bytes: &[u8], count: usize) -> Result<Rlp<'_>, DecoderError> {
-    let list = Rlp::new(bytes);
-    if list.item_count()? != count || list.payload_info()?.total() != bytes.len() {
-        return Err(DecoderError::RlpIncorrectListLen);
-    }
-    Ok(list)
+fn encode_balance(address: &Address, balance: &U256, out: &mut Vec<u8>) {
+    address.encode(out);
+    B256::from(*balance).encode(out);
 }
 
-fn fixed<const N: usize>(list: &Rlp<'_>, index: usize) -> Result<[u8; N], DecoderError> {
-    list.at(index)?.data()?.try_into().map_err(|_| DecoderError::RlpInvalidLength)
-}
-
-fn address(list: &Rlp<'_>, index: usize) -> Result<Address, DecoderError> {
-    Ok(Address::from(fixed::<20>(list, index)?))
-}
-
-fn word(list: &Rlp<'_>, index: usize) -> Result<U256, DecoderError> {
-    Ok(U256::from_be_bytes(fixed::<32>(list, index)?))
+fn decode_balance(rest: &mut &[u8]) -> Result<(Address, U256), Error> {
+    Ok((Address::decode(rest)?, B256::decode(rest)?.into()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const HEAD: &str = "a00707070707070707070707070707070707070707070707070707070707070707";
+    const WORD_OF_ONES: &str = "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff";
+
     #[test]
-    fn every_operation_reads_back_as_written() {
+    fn operations_are_written_as_by_earlier_versions_and_read_back() {
         let head = B256::repeat_byte(7);
+        let balance = format!("f85806{HEAD}940303030303030303030303030303030303030303a0{WORD_OF_ONES}");
         let ops = [
-            Op::Submit(Bytes::from_static(&[1, 2, 3])),
-            Op::Mine { timestamp: u64::MAX },
-            Op::Reorg { depth: 3, dropped: Dropped::Requeue },
-            Op::Reorg { depth: 0, dropped: Dropped::Forget },
-            Op::Snapshot,
-            Op::Revert(9),
-            Op::SetBalance(Address::repeat_byte(3), U256::MAX),
-            Op::SetClock(Clock { offset: -5, next: Some(0) }),
-            Op::SetClock(Clock { offset: 5, next: None }),
+            (Op::Submit(Bytes::from_static(&[1, 2, 3])), format!("e601{HEAD}83010203")),
+            (Op::Mine { timestamp: u64::MAX }, format!("eb02{HEAD}88ffffffffffffffff")),
+            (Op::Reorg { depth: 3, dropped: Dropped::Requeue }, format!("e403{HEAD}0301")),
+            (Op::Reorg { depth: 0, dropped: Dropped::Forget }, format!("e403{HEAD}8080")),
+            (Op::Snapshot, format!("e204{HEAD}")),
+            (Op::Revert(9), format!("e305{HEAD}09")),
+            (Op::SetBalance(Address::repeat_byte(3), U256::MAX), balance),
+            (Op::SetClock(Clock { offset: -5, next: Some(0) }), format!("ed07{HEAD}88fffffffffffffffb0180")),
+            (Op::SetClock(Clock { offset: 5, next: None }), format!("e507{HEAD}058080")),
         ];
-        for op in ops {
-            assert_eq!(decode_op(&encode_op(&op, head)).expect("own bytes"), (op, head));
+        for (op, written) in ops {
+            let bytes = encode_op(&op, head);
+            assert_eq!(Bytes::from(bytes.clone()).to_string(), format!("0x{written}"));
+            assert_eq!(decode_op(&bytes), Ok((op, head)));
         }
     }
 
     #[test]
-    fn the_genesis_reads_back_as_written() {
+    fn a_list_of_another_length_is_refused() {
+        let mut longer = list(|out| {
+            SNAPSHOT.encode(out);
+            B256::ZERO.encode(out);
+            1u8.encode(out);
+        });
+        assert!(decode_op(&longer).is_err());
+        longer = encode_op(&Op::Snapshot, B256::ZERO);
+        longer.push(0);
+        assert!(decode_op(&longer).is_err());
+        let odd = list(|out| {
+            for _ in 0..3 {
+                1u8.encode(out);
+            }
+            out.extend(list(|out| Address::ZERO.encode(out)));
+        });
+        assert!(decode_genesis(&odd).is_err());
+    }
+
+    #[test]
+    fn the_genesis_is_written_as_by_earlier_versions_and_reads_back() {
         let accounts =
             vec![(Address::repeat_byte(1), U256::from(5u64)), (Address::repeat_byte(2), U256::ZERO)];
         let genesis = Genesis { chain_id: 1, block_gas_limit: 2, timestamp: 3, accounts };
-        assert_eq!(decode_genesis(&encode_genesis(&genesis)).expect("own bytes"), genesis);
+        let bytes = encode_genesis(&genesis);
+        let written = "0xf871010203f86c940101010101010101010101010101010101010101\
+                       a00000000000000000000000000000000000000000000000000000000000000005\
+                       940202020202020202020202020202020202020202\
+                       a00000000000000000000000000000000000000000000000000000000000000000";
+        assert_eq!(Bytes::from(bytes.clone()).to_string(), written);
+        assert_eq!(decode_genesis(&bytes), Ok(genesis));
     }
 }

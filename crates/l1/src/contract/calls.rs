@@ -50,7 +50,7 @@ fn circuit(circuit: &CircuitKey) -> abi::Circuit {
 }
 
 /// A key as the generated bindings take it.
-pub fn verifying_key(key: &VerifyingKey) -> abi::VerifyingKey {
+pub(crate) fn verifying_key(key: &VerifyingKey) -> abi::VerifyingKey {
     let mut ic = [U256::zero(); 8];
     for (words, point) in ic.chunks_exact_mut(2).zip(&key.ic) {
         words.copy_from_slice(&u256s(&g1_words(point)));
@@ -90,12 +90,12 @@ pub fn submit_batches(proven: &[(Batch, [Word; 8])]) -> Vec<u8> {
 }
 
 /// The generated call behind [`submit_batch`].
-pub fn submit_batch_call(batch: &Batch, proof: &[Word; 8]) -> abi::SubmitBatchCall {
+pub(crate) fn submit_batch_call(batch: &Batch, proof: &[Word; 8]) -> abi::SubmitBatchCall {
     abi::SubmitBatchCall { batch: abi_batch(batch), proof: u256s(proof) }
 }
 
 /// The generated call behind [`submit_batches`].
-pub fn submit_batches_call(proven: &[(Batch, [Word; 8])]) -> abi::SubmitBatchesCall {
+pub(crate) fn submit_batches_call(proven: &[(Batch, [Word; 8])]) -> abi::SubmitBatchesCall {
     abi::SubmitBatchesCall {
         batches: proven.iter().map(|(batch, _)| abi_batch(batch)).collect(),
         proofs: proven.iter().map(|(_, proof)| u256s(proof)).collect(),
@@ -405,7 +405,7 @@ pub fn word(x: &Fr) -> Word {
 }
 
 /// A deposit as the generated bindings take it.
-pub fn mint_entry(entry: &MintEntry) -> abi::MintEntry {
+pub(crate) fn mint_entry(entry: &MintEntry) -> abi::MintEntry {
     abi::MintEntry {
         account: fr_u256(&entry.account),
         low: entry.low,
@@ -416,7 +416,7 @@ pub fn mint_entry(entry: &MintEntry) -> abi::MintEntry {
 }
 
 /// A forced request as the generated bindings take it.
-pub fn forced_entry(entry: &ForcedEntry) -> abi::ForcedEntry {
+pub(crate) fn forced_entry(entry: &ForcedEntry) -> abi::ForcedEntry {
     abi::ForcedEntry {
         kind: entry.kind.number(),
         index: entry.index,

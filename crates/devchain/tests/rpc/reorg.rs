@@ -1,7 +1,7 @@
 //! Reorganisations and old states.
 
 use devchain::chain::{Dropped, HISTORY};
-use ethers::types::{H256, U256};
+use revm::primitives::B256;
 use serde_json::{Value, json};
 
 use crate::common::*;
@@ -13,7 +13,7 @@ async fn dropped_transactions_wait_and_are_mined_again_in_other_blocks() {
     let (chain, client) = start().await;
     let address = client.deploy(0).await;
     let set = sign(0, tx(1, Some(address), with_word(contract::SET, 7)));
-    let hash = client.mined(&set).await.transaction_hash;
+    let hash = hash_of(&client.mined(&set).await);
     client.mined(&sign(0, tx(2, Some(address), with_word(contract::SET, 8)))).await;
     let old: Vec<_> =
         [client.block_hash(1).await, client.block_hash(2).await, client.block_hash(3).await].into();
@@ -26,7 +26,7 @@ async fn dropped_transactions_wait_and_are_mined_again_in_other_blocks() {
     assert_eq!(gone, Value::Null);
     let receipt: Value = client.call("eth_getTransactionReceipt", json!([hash])).await;
     assert_eq!(receipt, Value::Null);
-    assert_eq!(client.word(address, vec![contract::GET], json!("latest")).await, U256::zero());
+    assert_eq!(client.number(address, vec![contract::GET], json!("latest")).await, 0);
     let logs: Vec<Value> = client.call("eth_getLogs", json!([{ "fromBlock": "0x0" }])).await;
     assert!(logs.is_empty());
     let sender = wallet_address(0);
@@ -34,15 +34,15 @@ async fn dropped_transactions_wait_and_are_mined_again_in_other_blocks() {
     assert_eq!(client.try_send(&set).await.expect_err("it waits").message, "already known");
 
     chain.mine(1).expect("mined");
-    assert_eq!(client.receipt(hash).await.block_number, Some(4.into()));
-    assert_eq!(client.word(address, vec![contract::GET], json!("latest")).await, 8.into());
+    assert_eq!(client.receipt(hash).await["blockNumber"], "0x4");
+    assert_eq!(client.number(address, vec![contract::GET], json!("latest")).await, 8);
 }
 
 #[tokio::test]
 async fn dropped_transactions_can_be_forgotten() {
     let (_chain, client) = start().await;
     let raw = sign(0, transfer(0, wallet_address(1), 5));
-    let hash = client.mined(&raw).await.transaction_hash;
+    let hash = hash_of(&client.mined(&raw).await);
     client.call::<Value>("devchain_reorg", json!([1, { "dropTransactions": true }])).await;
     let gone: Value = client.call("eth_getTransactionByHash", json!([hash])).await;
     assert_eq!(gone, Value::Null);
@@ -103,13 +103,13 @@ async fn old_states_are_read_as_they_were_and_refused_when_too_old() {
     }
     for block in 1..=6u64 {
         let tag = json!(format!("{block:#x}"));
-        assert_eq!(client.word(address, vec![contract::GET], tag.clone()).await, (block - 1).into());
-        let slot: H256 = client.call("eth_getStorageAt", json!([address, "0x0", tag])).await;
-        assert_eq!(slot, H256::from_low_u64_be(block - 1));
+        assert_eq!(client.number(address, vec![contract::GET], tag.clone()).await, block - 1);
+        let slot: B256 = client.call("eth_getStorageAt", json!([address, "0x0", tag])).await;
+        assert_eq!(slot, word_of(block - 1));
         assert_eq!(client.nonce(wallet_address(0), &format!("{block:#x}")).await, block);
     }
     let by_hash = json!({ "blockHash": client.block_hash(3).await });
-    assert_eq!(client.word(address, vec![contract::GET], by_hash).await, 2.into());
+    assert_eq!(client.number(address, vec![contract::GET], by_hash).await, 2);
     chain.mine(HISTORY as u64 - 5).expect("mined");
     assert_eq!(client.nonce(wallet_address(0), "0x1").await, 1);
     chain.mine(1).expect("mined");

@@ -1,4 +1,4 @@
-//! Drives a dev chain over HTTP with an Ethereum client library.
+//! Drives a dev chain over HTTP, with transactions that an independent library signs.
 //!
 //! | scenario | what it pins down |
 //! |---|---|

@@ -5,8 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use devchain::{Config, Error, node::Node};
-use ethers::utils::keccak256;
-use revm::primitives::{Address, U256};
+use revm::primitives::{Address, Bytes, U256, keccak256};
 use testbed::bend::{Dice, Noting, Suite};
 
 use crate::common::*;
@@ -32,9 +31,9 @@ fn on(folder: &Path) -> Config {
 fn seed() -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a folder");
     let node = Node::open(&on(folder.path())).expect("starts");
-    let send = |raw: ethers::types::Bytes| node.submit(raw.0.into()).expect("taken");
+    let send = |raw: Bytes| node.submit(raw).expect("taken");
     send(sign(0, tx(0, None, contract::creation())));
-    let address = ethers::utils::get_contract_address(wallet_address(0), 0);
+    let address = wallet_address(0).create(0);
     send(sign(0, tx(1, Some(address), with_word(contract::SET, 11))));
     let snapshot = node.snapshot().expect("taken");
     node.set_balance(Address::repeat_byte(7), U256::MAX).expect("written");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use devchain::{Config, DevChain, Mining};
-use ethers::types::{H256, U256};
+use revm::primitives::B256;
 use serde_json::{Value, json};
 
 use crate::common::*;
@@ -39,9 +39,8 @@ async fn a_restart_gives_the_same_head_state_pool_clock_and_snapshots() {
     let (chain, client) = start_with(on(folder.path())).await;
     let after: Value = client.call("eth_getBlockByNumber", json!(["latest", true])).await;
     assert_eq!(before, after);
-    assert_eq!(client.word(address, vec![contract::GET], json!("latest")).await, 12.into());
-    let balance: U256 = client.call("eth_getBalance", json!([address, "latest"])).await;
-    assert_eq!(balance, 0x77.into());
+    assert_eq!(client.number(address, vec![contract::GET], json!("latest")).await, 12);
+    assert_eq!(client.balance(address).await, 0x77);
     let seen: Value = client.call("eth_getTransactionByHash", json!([waiting])).await;
     assert_eq!(seen["nonce"], "0x5");
     chain.mine(1).expect("mined");
@@ -52,7 +51,7 @@ async fn a_restart_gives_the_same_head_state_pool_clock_and_snapshots() {
     let next: Value = client.call("eth_getBlockByNumber", json!(["latest", false])).await;
     assert!(time(&next) >= time(&before));
     assert!(chain.revert(snapshot).expect("written"));
-    assert_eq!(client.word(address, vec![contract::GET], json!("latest")).await, 11.into());
+    assert_eq!(client.number(address, vec![contract::GET], json!("latest")).await, 11);
 }
 
 /// A chain in a process of its own, killed by SIGKILL when dropped.
@@ -92,7 +91,7 @@ impl Drop for Served {
 #[tokio::test]
 async fn sigkill_under_load_loses_no_answered_transaction() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut answered: Vec<H256> = Vec::new();
+    let mut answered: Vec<B256> = Vec::new();
     for round in 0..3usize {
         let mut served = Served::start(folder.path());
         // Four senders at once, so that flushes are shared and the kill hits some of them half way.
@@ -104,9 +103,7 @@ async fn sigkill_under_load_loses_no_answered_transaction() {
                     let mut nonce = client.nonce(wallet_address(sender), "pending").await;
                     loop {
                         let raw = sign(sender, transfer(nonce, wallet_address(9), 1));
-                        let sent: Result<H256, _> =
-                            client.provider.request("eth_sendRawTransaction", json!([raw])).await;
-                        match sent {
+                        match client.rpc.call::<B256>("eth_sendRawTransaction", json!([raw])).await {
                             Ok(hash) => hashes.push(hash),
                             Err(_) => return hashes,
                         }
@@ -131,9 +128,8 @@ async fn sigkill_under_load_loses_no_answered_transaction() {
         let receipt: Value = client.call("eth_getTransactionReceipt", json!([hash])).await;
         assert_eq!(receipt["status"], "0x1", "{hash:?} was answered");
     }
-    let received: U256 = client.call("eth_getBalance", json!([wallet_address(9), "latest"])).await;
-    let extra = received - U256::exp10(22);
-    assert!(extra >= answered.len().into(), "{extra} wei of {} transfers", answered.len());
+    let extra = client.balance(wallet_address(9)).await - 10u128.pow(22);
+    assert!(extra >= answered.len() as u128, "{extra} wei of {} transfers", answered.len());
 }
 
 #[tokio::test]
@@ -161,14 +157,14 @@ async fn a_torn_last_entry_is_cut_off_and_the_chain_goes_on() {
 async fn a_transaction_whose_block_was_torn_off_is_mined_at_the_start() {
     let folder = tempfile::tempdir().expect("a folder");
     let (chain, client) = start_with(on(folder.path())).await;
-    let hash = client.mined(&sign(0, transfer(0, wallet_address(1), 1))).await.transaction_hash;
+    let hash = hash_of(&client.mined(&sign(0, transfer(0, wallet_address(1), 1))).await);
     chain.shutdown().await.expect("ends well");
     let log = folder.path().join("chain.log");
     let file = std::fs::OpenOptions::new().write(true).open(&log).expect("the log");
     file.set_len(file.metadata().expect("the log").len() - 1).expect("shortened");
 
     let (_chain, client) = start_with(on(folder.path())).await;
-    assert_eq!(client.receipt(hash).await.block_number, Some(1.into()));
+    assert_eq!(client.receipt(hash).await["blockNumber"], "0x1");
 }
 
 #[tokio::test]

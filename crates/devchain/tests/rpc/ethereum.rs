@@ -1,8 +1,15 @@
 //! What every Ethereum chain does. [`observe`] runs the same calls against any chain and notes what it saw; the tests
 //! here say what has to be seen, and `against_anvil` that another implementation sees the same.
 
-use ethers::types::{Address, Bytes, H256, U256};
+use l1::{
+    http::HttpLimits,
+    node::{FeeLimits, Node},
+    rpc::Refusal,
+    testing::RawTx,
+};
+use revm::primitives::{Address, B256, Bytes};
 use serde_json::{Value, json};
+use testbed::chain::account;
 
 use crate::common::*;
 use crate::contract::{self, with_word};
@@ -34,7 +41,7 @@ fn word(value: u64) -> String {
 }
 
 fn precompile(number: u64, input: &str) -> Value {
-    json!([{ "to": Address::from_low_u64_be(number), "data": format!("0x{input}") }, "latest"])
+    json!([{ "to": Address::left_padding_from(&number.to_be_bytes()), "data": format!("0x{input}") }, "latest"])
 }
 
 /// Things seen on a chain, in order, that do not depend on the clock or on how hashes are made.
@@ -46,17 +53,18 @@ pub async fn observe(client: &Client) -> Observations {
     let mut see = |what, value: Value| seen.push((what, value));
 
     let receipt = client.mined(&sign(0, tx(0, None, contract::creation()))).await;
-    let address = receipt.contract_address.expect("a contract");
-    see("deployment", json!([address, receipt.gas_used, receipt.status, receipt.block_number]));
+    let address = created(&receipt);
+    see("deployment", json!([address, receipt["gasUsed"], receipt["status"], receipt["blockNumber"]]));
     let code: Bytes = client.call("eth_getCode", json!([address, "latest"])).await;
     see("code", json!(code));
 
     let receipt = client.mined(&sign(0, tx(1, Some(address), with_word(contract::SET, 77)))).await;
-    see("set", json!([receipt.gas_used, receipt.status, receipt.logs_bloom, receipt.cumulative_gas_used]));
-    for log in &receipt.logs {
-        see("log", json!([log.address, log.topics, log.data, log.log_index, log.removed]));
+    let of = |name: &str| receipt[name].clone();
+    see("set", json!([of("gasUsed"), of("status"), of("logsBloom"), of("cumulativeGasUsed")]));
+    for log in receipt["logs"].as_array().expect("logs") {
+        see("log", json!([log["address"], log["topics"], log["data"], log["logIndex"], log["removed"]]));
     }
-    let slot: H256 = client.call("eth_getStorageAt", json!([address, "0x0", "latest"])).await;
+    let slot: B256 = client.call("eth_getStorageAt", json!([address, "0x0", "latest"])).await;
     see("storage", json!(slot));
     see("get", json!(client.word(address, vec![contract::GET], json!("latest")).await));
     see("get before", json!(client.word(address, vec![contract::GET], json!("0x1")).await));
@@ -69,18 +77,18 @@ pub async fn observe(client: &Client) -> Observations {
         }
     }
     let receipt = client.mined(&sign(0, tx(2, Some(address), vec![contract::FAIL]))).await;
-    see("reverted", json!([receipt.gas_used, receipt.status, receipt.logs.len()]));
+    see("reverted", json!([receipt["gasUsed"], receipt["status"], receipt["logs"]]));
     let receipt = client.mined(&sign(0, tx(3, Some(address), vec![contract::INVALID]))).await;
-    see("halted", json!([receipt.gas_used, receipt.status]));
+    see("halted", json!([receipt["gasUsed"], receipt["status"]]));
 
     let to = wallet_address(5);
     let receipt = client.mined(&sign(1, transfer(0, to, 12_345))).await;
-    see("transfer", json!([receipt.gas_used, receipt.transaction_type]));
-    let balance: U256 = client.call("eth_getBalance", json!([to, "latest"])).await;
-    see("balance", json!(balance));
-    let listed = tx(1, Some(address), with_word(contract::SET, 78)).access_list(access_list(address));
+    see("transfer", json!([receipt["gasUsed"], receipt["type"]]));
+    see("balance", client.call("eth_getBalance", json!([to, "latest"])).await);
+    let access_list = vec![(address.into_array(), vec![[0; 32]])];
+    let listed = RawTx { access_list, ..tx(1, Some(address), with_word(contract::SET, 78)) };
     let receipt = client.mined(&sign(1, listed)).await;
-    see("with an access list", json!(receipt.gas_used));
+    see("with an access list", receipt["gasUsed"].clone());
 
     for (number, input) in [
         (6, [word(1), word(2), word(1), word(2)].concat()),
@@ -111,19 +119,20 @@ pub async fn observe(client: &Client) -> Observations {
         json!([client.nonce(sender, "latest").await, client.nonce(sender, "pending").await]),
     );
     see("underpriced", refusal(client.try_send(&sign(2, tx(0, Some(to), vec![9]))).await));
-    let more = tx(0, Some(to), vec![1]).max_fee_per_gas(11 * GWEI).max_priority_fee_per_gas(2 * GWEI);
+    let more = tx(0, Some(to), vec![1]);
+    let more = RawTx { max_fee: (11 * GWEI).into(), max_priority: (2 * GWEI).into(), ..more };
     let replacement = client.send(&sign(2, more)).await;
     client.call::<Value>("evm_mine", json!([])).await;
     see("mined both", json!(client.nonce(sender, "latest").await));
-    see("the replacement", json!(client.receipt(replacement).await.transaction_index));
+    see("the replacement", client.receipt(replacement).await["transactionIndex"].clone());
     client.call::<Value>("evm_setAutomine", json!([true])).await;
 
     see("nonce too low", refusal(client.try_send(&sign(2, tx(0, Some(to), vec![2]))).await));
-    let poor = tx(0, Some(to), vec![]).value(U256::exp10(24));
+    let poor = RawTx { value: 10u128.pow(24).into(), ..tx(0, Some(to), vec![]) };
     see("no funds", refusal(client.try_send(&sign(3, poor)).await));
-    let foreign = tx(0, Some(to), vec![]).chain_id(1);
+    let foreign = RawTx { chain_id: Some(1), ..tx(0, Some(to), vec![]) };
     see("another chain", json!(client.try_send(&sign(3, foreign)).await.is_err()));
-    let starved = tx(0, Some(to), vec![]).gas(20_999);
+    let starved = RawTx { gas: 20_999.into(), ..tx(0, Some(to), vec![]) };
     see("too little gas", json!(client.try_send(&sign(3, starved)).await.is_err()));
 
     let before = client.head().await;
@@ -137,19 +146,14 @@ pub async fn observe(client: &Client) -> Observations {
 }
 
 /// Code and the first words of a refusal: the rest of the text is each client's own.
-fn refusal(result: Result<H256, Failure>) -> Value {
+fn refusal(result: Result<B256, Refusal>) -> Value {
     let failure = result.expect_err("refused");
     let words: Vec<_> = failure.message.split([' ', ':']).take(3).map(str::to_lowercase).collect();
     json!([failure.code, words])
 }
 
 pub fn wallet_address(index: usize) -> Address {
-    Address::from(devchain::DEV_ACCOUNTS[index].address.into_array())
-}
-
-fn access_list(address: Address) -> ethers::types::transaction::eip2930::AccessList {
-    vec![ethers::types::transaction::eip2930::AccessListItem { address, storage_keys: vec![H256::zero()] }]
-        .into()
+    devchain::DEV_ACCOUNTS[index].address
 }
 
 fn all<'a>(seen: &'a Observations, what: &str) -> Vec<&'a Value> {
@@ -162,10 +166,10 @@ async fn a_chain_keeps_to_the_rules_of_ethereum() {
     let seen = observe(&client).await;
     let one = |what: &str| all(&seen, what)[0].clone();
     assert_eq!(one("code"), json!(Bytes::from(contract::runtime())));
-    assert_eq!(one("storage"), json!(H256::from_low_u64_be(77)));
-    assert_eq!((one("get"), one("get before")), (json!("0x4d"), json!("0x0")));
+    assert_eq!(one("storage"), json!(word_of(77)));
+    assert_eq!((one("get"), one("get before")), (json!(word_of(77)), json!(word_of(0))));
     let log = one("log");
-    assert_eq!(log[1], json!([H256::from_low_u64_be(0xaa), H256::from_low_u64_be(77)]));
+    assert_eq!(log[1], json!([word_of(0xaa), word_of(77)]));
     for (failure, data) in all(&seen, "revert").chunks(2).zip(["0xdeadbeef", "0x08c379a0"]) {
         for failure in failure {
             assert_eq!(failure[0], json!(3));
@@ -194,12 +198,12 @@ async fn a_chain_keeps_to_the_rules_of_ethereum() {
 async fn gas_above_the_cap_of_eip_7825_is_refused_and_at_the_cap_is_taken() {
     let (_chain, client) = start().await;
     let to = wallet_address(1);
-    let failure =
-        client.try_send(&sign(0, tx(0, Some(to), vec![]).gas(16_777_217))).await.expect_err("refused");
+    let with_gas = |gas: u64| sign(0, RawTx { gas: gas.into(), ..tx(0, Some(to), vec![]) });
+    let failure = client.try_send(&with_gas(16_777_217)).await.expect_err("refused");
     assert_eq!(failure.code, -32_003);
     assert!(failure.message.contains("cap: 16777216"), "{}", failure.message);
-    let receipt = client.mined(&sign(0, tx(0, Some(to), vec![]).gas(16_777_216))).await;
-    assert_eq!(receipt.status, Some(1.into()));
+    let receipt = client.mined(&with_gas(16_777_216)).await;
+    assert_eq!(receipt["status"], "0x1");
 }
 
 #[tokio::test]
@@ -211,22 +215,13 @@ async fn unprotected_malleable_and_padded_transactions_are_refused() {
     padded.push(0);
     assert!(client.try_send(&Bytes::from(padded)).await.is_err());
 
-    let request: ethers::types::transaction::eip2718::TypedTransaction = tx(0, Some(to), vec![]).into();
-    let mut signature = wallet(0).sign_transaction_sync(&request).expect("signs");
-    // The wallet gives EIP-155's v = 35 + 2 * chain id + parity, here too.
-    let parity = (signature.v + 1) % 2;
-    let order = U256::from_str_radix("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141", 16);
-    signature.s = order.expect("a number") - signature.s;
-    signature.v = 1 - parity;
-    let failure = client.try_send(&request.rlp_signed(&signature)).await.expect_err("refused");
+    let malleable = tx(0, Some(to), vec![]).sign_malleably(&account(0)).expect("signs");
+    let failure = client.try_send(&malleable.into()).await.expect_err("refused");
     assert!(failure.message.contains("EIP-2"), "{}", failure.message);
 
-    let legacy = transfer(0, to, 1);
-    let mut unprotected = legacy.clone();
-    unprotected.chain_id = None;
-    let mut signature = wallet(0).sign_hash(unprotected.sighash()).expect("signs");
-    signature.v = 27 + signature.v % 2;
-    assert!(client.try_send(&unprotected.rlp_signed(&signature)).await.is_err());
+    let unprotected = sign(0, RawTx { chain_id: None, ..transfer(0, to, 1) });
+    let failure = client.try_send(&unprotected).await.expect_err("refused");
+    assert!(failure.message.contains("EIP-155"), "{}", failure.message);
     assert_eq!(client.head().await, 0);
     client.mined(&good).await;
     assert_eq!(client.try_send(&good).await.expect_err("known").message, "already known");
@@ -243,10 +238,10 @@ async fn estimates_suffice_and_are_close() {
     ] {
         let nonce = client.nonce(wallet_address(0), "latest").await;
         let call = json!([{ "from": wallet_address(0), "to": to, "data": Bytes::from(data.clone()) }]);
-        let estimate: U256 = client.call("eth_estimateGas", call).await;
-        let receipt = client.mined(&sign(0, tx(nonce, to, data).gas(estimate))).await;
-        assert_eq!(receipt.status, Some(1.into()), "{estimate} is enough");
-        let used = receipt.gas_used.expect("mined");
+        let estimate = small(&client.call("eth_estimateGas", call).await);
+        let receipt = client.mined(&sign(0, RawTx { gas: estimate.into(), ..tx(nonce, to, data) })).await;
+        assert_eq!(receipt["status"], "0x1", "{estimate} is enough");
+        let used = small(&receipt["gasUsed"]);
         assert!(estimate - used <= estimate / 32, "{estimate} for {used}");
     }
 }
@@ -258,7 +253,7 @@ async fn logs_are_found_by_address_topic_range_and_block() {
     for (nonce, (address, value)) in (2..).zip([(first, 1), (second, 2), (first, 3), (second, 1)]) {
         client.mined(&sign(0, tx(nonce, Some(address), with_word(contract::SET, value)))).await;
     }
-    let topic = |value| H256::from_low_u64_be(value);
+    let topic = word_of;
     let numbers = async |filter: Value| {
         let logs: Vec<Value> = client.call("eth_getLogs", json!([filter])).await;
         logs.iter().map(|log| log["blockNumber"].as_str().expect("a number").to_owned()).collect::<Vec<_>>()
@@ -282,7 +277,7 @@ async fn logs_are_found_by_address_topic_range_and_block() {
     let both =
         client.try_call::<Value>("eth_getLogs", json!([{ "blockHash": hash, "toBlock": "0x1" }])).await;
     assert_eq!(both.expect_err("refused").code, -32_602);
-    let unknown = client.try_call::<Value>("eth_getLogs", json!([{ "blockHash": H256::zero() }])).await;
+    let unknown = client.try_call::<Value>("eth_getLogs", json!([{ "blockHash": B256::ZERO }])).await;
     assert_eq!(unknown.expect_err("refused").code, -32_000);
 }
 
@@ -313,46 +308,43 @@ async fn the_base_fee_follows_eip_1559() {
     assert_eq!(history["gasUsedRatio"], json!([1.0, 0.5]));
     assert_eq!(history["baseFeePerGas"].as_array().map(Vec::len), Some(3));
     assert_eq!(history["reward"][0][0], json!(format!("{:#x}", 10 * GWEI - full)));
-    // ethers' own estimator works on it.
-    use ethers::providers::Middleware;
-    let (max_fee, _tip) = client.provider.estimate_eip1559_fees(None).await.expect("fees");
-    assert!(max_fee >= U256::from(fee(5).await));
+    // What wallets make of it pays for the next block.
+    let wallet = Node::connect(&chain.url().into(), HttpLimits::default()).expect("a URL");
+    let fees = wallet.fees(&FeeLimits::default()).await.expect("fees");
+    assert!(fees.max_fee >= u128::from(fee(5).await));
 }
 
 #[tokio::test]
 async fn a_transaction_below_the_base_fee_waits_until_the_fee_falls() {
     let (chain, client) = start().await;
-    let cheap = transfer(0, wallet_address(1), 1).gas_price(800_000_000u64);
+    let cheap = RawTx { max_fee: 800_000_000.into(), ..transfer(0, wallet_address(1), 1) };
     let hash = client.send(&sign(0, cheap)).await;
     let seen: Value = client.call("eth_getTransactionByHash", json!([hash])).await;
     assert_eq!((&seen["blockHash"], client.head().await), (&Value::Null, 0));
     chain.mine(2).expect("mined");
-    assert_eq!(client.receipt(hash).await.block_number, Some(2.into()));
+    assert_eq!(client.receipt(hash).await["blockNumber"], "0x2");
 }
 
 #[tokio::test]
 async fn time_travels_forward_and_never_back() {
     let (chain, client) = start().await;
     let address = client.deploy(0).await;
-    let before = client.word(address, vec![contract::TIME], json!("latest")).await;
+    let before = client.number(address, vec![contract::TIME], json!("latest")).await;
     client.call::<Value>("evm_increaseTime", json!([86_400])).await;
     chain.mine(1).expect("mined");
-    let after = client.word(address, vec![contract::TIME], json!("latest")).await;
+    let after = client.number(address, vec![contract::TIME], json!("latest")).await;
     assert!(after >= before + 86_400);
-    let target = (after + 1_000_000).as_u64();
+    let target = after + 1_000_000;
     client.call::<Value>("evm_setNextBlockTimestamp", json!([target])).await;
-    assert_eq!(client.word(address, vec![contract::TIME], json!("pending")).await, target.into());
+    assert_eq!(client.number(address, vec![contract::TIME], json!("pending")).await, target);
     chain.mine(1).expect("mined");
-    assert_eq!(client.word(address, vec![contract::TIME], json!("latest")).await, target.into());
+    assert_eq!(client.number(address, vec![contract::TIME], json!("latest")).await, target);
     chain.mine(1).expect("mined");
-    assert!(
-        client.word(address, vec![contract::TIME], json!("latest")).await >= target.into(),
-        "time goes on"
-    );
+    assert!(client.number(address, vec![contract::TIME], json!("latest")).await >= target, "time goes on");
     let back = client.try_call::<Value>("evm_setNextBlockTimestamp", json!([target - 1])).await;
     assert_eq!(back.expect_err("refused").code, -32_000);
     client.call::<Value>("evm_mine", json!([target + 50_000])).await;
-    assert_eq!(client.word(address, vec![contract::TIME], json!("latest")).await, (target + 50_000).into());
+    assert_eq!(client.number(address, vec![contract::TIME], json!("latest")).await, target + 50_000);
 }
 
 #[tokio::test]
@@ -360,7 +352,7 @@ async fn contracts_see_block_hashes() {
     let (_chain, client) = start().await;
     let address = client.deploy(0).await;
     let seen = client.word(address, with_word(contract::HASH, 0), json!("pending")).await;
-    assert_eq!(seen, U256::from_big_endian(client.block_hash(0).await.as_bytes()));
+    assert_eq!(seen, client.block_hash(0).await);
 }
 
 #[tokio::test]
@@ -371,7 +363,7 @@ async fn a_block_is_made_each_interval_with_what_waits() {
     };
     let (chain, client) = start_with(config).await;
     let receipt = client.mined(&sign(0, transfer(0, wallet_address(1), 1))).await;
-    assert_eq!(receipt.status, Some(1.into()));
+    assert_eq!(receipt["status"], "0x1");
     let mined = client.head().await;
     while client.head().await < mined + 2 {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
@@ -387,10 +379,9 @@ async fn a_block_is_made_each_interval_with_what_waits() {
 #[tokio::test]
 async fn a_balance_can_be_set() {
     let (_chain, client) = start().await;
-    let account = Address::from_low_u64_be(0xbeef);
+    let account = Address::repeat_byte(0xbe);
     client.call::<Value>("anvil_setBalance", json!([account, "0x1234"])).await;
-    let balance: U256 = client.call("eth_getBalance", json!([account, "latest"])).await;
-    assert_eq!(balance, 0x1234.into());
+    assert_eq!(client.balance(account).await, 0x1234);
 }
 
 #[tokio::test]
@@ -399,7 +390,7 @@ async fn a_replacement_pays_a_tenth_more_in_both_fees() {
     chain.node().set_mining(devchain::Mining::Manual).expect("set");
     let to = wallet_address(1);
     let with = |fee: u64, tip: u64| {
-        sign(0, tx(0, Some(to), vec![]).max_fee_per_gas(fee).max_priority_fee_per_gas(tip))
+        sign(0, RawTx { max_fee: fee.into(), max_priority: tip.into(), ..tx(0, Some(to), vec![]) })
     };
     let first = client.send(&with(10 * GWEI, GWEI)).await;
     let (fee, tip) = (11 * GWEI, GWEI / 10 * 11);

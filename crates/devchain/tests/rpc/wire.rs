@@ -1,6 +1,8 @@
 //! JSON-RPC envelopes.
 
+use revm::primitives::Address;
 use serde_json::{Value, json};
+use testbed::chain::account;
 
 use crate::common::*;
 
@@ -73,10 +75,9 @@ async fn a_chain_can_be_asked_without_http() {
     assert_eq!(chain.call("eth_none", Value::Null).expect_err("unknown").code, -32_601);
     let version: String = client.call("net_version", json!([])).await;
     assert_eq!(version, "31337");
-    let accounts: Vec<ethers::types::Address> = client.call("eth_accounts", json!([])).await;
-    for (index, account) in accounts.iter().enumerate() {
-        use ethers::signers::Signer;
-        assert_eq!(wallet(index).address(), *account, "the key belongs to the account");
+    let accounts: Vec<Address> = client.call("eth_accounts", json!([])).await;
+    for (index, address) in accounts.iter().enumerate() {
+        assert_eq!(account(index).address(), address.into_array(), "the key belongs to the account");
     }
     assert_eq!(accounts.len(), 10);
 }

@@ -1,22 +1,21 @@
 //! Raw transactions come from outside: nothing in them may panic, and nothing but the canonical form is taken.
 
 use devchain::tx::decode;
-use ethers::types::transaction::eip2718::TypedTransaction;
-use ethers::types::transaction::eip2930::AccessListItem;
-use ethers::types::{Bytes, H256};
+use l1::testing::{RawTx, TxType, U256};
+use revm::primitives::Bytes;
 
 use crate::common::*;
 use crate::ethereum::wallet_address;
 
 fn examples() -> [Bytes; 4] {
     let to = wallet_address(1);
-    let list = vec![AccessListItem { address: to, storage_keys: vec![H256::repeat_byte(3); 2] }];
+    let access_list = vec![(to.into_array(), vec![[3; 32]; 2])];
     let legacy = transfer(7, to, 1_000_000_007);
-    let listed = legacy.clone().with_access_list(list.clone());
+    let listed = RawTx { tx_type: TxType::AccessList, access_list: access_list.clone(), ..legacy.clone() };
     [
         sign(0, legacy),
-        sign(0, TypedTransaction::Eip2930(listed)),
-        sign(0, tx(200, Some(to), vec![5; 60]).access_list(list)),
+        sign(0, listed),
+        sign(0, RawTx { access_list, ..tx(200, Some(to), vec![5; 60]) }),
         sign(0, tx(0, None, vec![0xfe])),
     ]
 }
@@ -26,7 +25,7 @@ fn what_is_taken_is_what_was_signed() {
     for (raw, tx_type) in examples().iter().zip([0, 1, 2, 2]) {
         let tx = decode(raw).expect("signed well");
         assert_eq!((tx.tx_type, tx.chain_id), (tx_type, CHAIN_ID));
-        assert_eq!(tx.sender.into_array(), wallet_address(0).0);
+        assert_eq!(tx.sender, wallet_address(0));
         assert_eq!(tx.raw.as_ref(), raw.as_ref());
     }
 }
@@ -41,7 +40,7 @@ fn no_changed_byte_panics_or_keeps_the_sender() {
                 let mut changed = raw.to_vec();
                 changed[at] = value;
                 if let Ok(tx) = decode(&changed) {
-                    assert_ne!(tx.sender.into_array(), wallet_address(0).0, "byte {at} to {value:#x}");
+                    assert_ne!(tx.sender, wallet_address(0), "byte {at} to {value:#x}");
                 }
             }
         }
@@ -61,15 +60,15 @@ fn no_cut_or_repeated_transaction_is_taken() {
 
 #[test]
 fn numbers_that_do_not_fit_are_refused() {
-    let huge = ethers::types::U256::MAX;
-    let to = Some(wallet_address(1));
-    for request in [
-        tx(0, to, vec![]).gas(huge),
-        tx(0, to, vec![]).nonce(huge),
-        tx(0, to, vec![]).max_fee_per_gas(huge),
-        tx(0, to, vec![]).max_priority_fee_per_gas(huge),
+    let plain = || tx(0, Some(wallet_address(1)), vec![]);
+    for (request, words) in [
+        (RawTx { gas: U256::MAX, ..plain() }, "the gas limit does not fit 64 bits"),
+        (RawTx { nonce: U256::MAX, ..plain() }, "the nonce does not fit 64 bits"),
+        (RawTx { max_fee: U256::MAX, ..plain() }, "a fee does not fit 128 bits"),
+        (RawTx { max_priority: U256::MAX, ..plain() }, "a fee does not fit 128 bits"),
     ] {
-        assert!(decode(&sign(0, request)).is_err());
+        let error = decode(&sign(0, request)).expect_err("refused").to_string();
+        assert!(error.contains(words), "{error}");
     }
-    assert!(decode(&sign(0, tx(0, to, vec![]).value(huge))).is_ok(), "value has 256 bits");
+    assert!(decode(&sign(0, RawTx { value: U256::MAX, ..plain() })).is_ok(), "value has 256 bits");
 }
