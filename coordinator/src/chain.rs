@@ -9,6 +9,7 @@
 //! | [`evm`] | a node of an EVM chain |
 //! | [`several`] | several nodes, none of which is believed alone |
 //! | `memory` | a chain in memory, for tests |
+//! | `model` | the contract's bookkeeping, for that chain and the simulator's |
 
 use async_trait::async_trait;
 use protocol::{
@@ -22,6 +23,8 @@ use protocol::{
 pub mod evm;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
+#[cfg(any(test, feature = "testing", feature = "sim"))]
+pub mod model;
 pub mod several;
 
 /// The chain as the coordinator sees it. Implementations hold the contract's address and the owner key, and no rule.

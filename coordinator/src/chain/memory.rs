@@ -5,35 +5,32 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use bn254::Fr;
-use circuits::{
-    leaf::{CoinRange, account},
-    slot::ForcedKind,
-    tree::{DEPTH, empty_root},
-};
+use circuits::{leaf::account, slot::ForcedKind};
 use parking_lot::{Mutex, MutexGuard};
 use protocol::{
     Address,
     l1::{
-        At, BatchAccepted, BlockRef, ChainError, ContractState, Deployment, Deposit, DryRun, Fees,
-        ForcedRequest, Hash32, Logs, Receipt, SendOutcome, SignedTx, SubmitBatch,
+        At, BlockRef, ChainError, ContractState, Deployment, Deposit, DryRun, Fees, Hash32, Logs, Receipt,
+        SendOutcome, SignedTx, SubmitBatch,
     },
 };
 use sha2::{Digest, Sha256};
 
-use super::Chain;
+use super::{
+    Chain,
+    model::{self, ContractModel, DEADLINE},
+};
 
 /// Blocks on top of the one that is called final.
 const FINAL_DEPTH: u64 = 2;
-const DEADLINE: u64 = u64::MAX >> 1;
 
 #[derive(Clone)]
 struct Block {
     hash: Hash32,
     logs: Logs,
     receipts: Vec<Receipt>,
-    contract: ContractState,
+    contract: ContractModel,
     nonce: u64,
-    coins: u64,
 }
 
 #[derive(Default)]
@@ -96,22 +93,12 @@ impl Default for MemoryChain {
             quantum_wei: 1_000_000_000,
             first_block: 0,
         };
-        let contract = ContractState {
-            root: empty_root(DEPTH),
-            batch_no: 0,
-            next: 0,
-            minted_up_to: 0,
-            forced_up_to: 0,
-            deposit_count: 0,
-            forced_count: 0,
-        };
         let genesis = Block {
             hash: [1; 32],
             logs: Logs::default(),
             receipts: Vec::new(),
-            contract,
+            contract: ContractModel::default(),
             nonce: 0,
-            coins: 0,
         };
         let inner = Inner { blocks: vec![genesis], ..Inner::default() };
         Self { deployment, inner: Mutex::new(inner) }
@@ -233,7 +220,7 @@ impl MemoryChain {
     }
 
     pub fn contract(&self) -> ContractState {
-        self.lock().tip().contract
+        self.lock().tip().contract.state
     }
 
     fn up(&self) -> Result<MutexGuard<'_, Inner>, ChainError> {
@@ -263,35 +250,17 @@ impl Inner {
             ..self.tip().clone()
         };
         for (owner, key_hash, coins) in std::mem::take(&mut self.deposits) {
-            let Ok(range) = CoinRange::new(block.coins + 1, block.coins + coins) else { continue };
-            block.coins += coins;
-            block.logs.deposits.push(Deposit {
-                id: block.contract.deposit_count,
-                owner,
-                key_hash,
-                account: account(&owner, &key_hash),
-                range,
-                depositor: owner,
-                // Differs on another branch, as a timestamp does.
-                deadline: DEADLINE + number + 1_000 * self.branch,
-                block: number,
-                tx: [0; 32],
-            });
-            block.contract.deposit_count += 1;
+            let account = account(&owner, &key_hash);
+            // Differs on another branch, as a timestamp does.
+            let deadline = DEADLINE + number + 1_000 * self.branch;
+            block
+                .logs
+                .deposits
+                .extend(block.contract.deposit(owner, key_hash, account, coins, deadline, number));
         }
         for (kind, index, account, new_account, owner) in std::mem::take(&mut self.forced) {
-            block.logs.forced.push(ForcedRequest {
-                id: block.contract.forced_count,
-                kind,
-                index,
-                account,
-                new_account,
-                owner,
-                deadline: DEADLINE,
-                block: number,
-                tx: [0; 32],
-            });
-            block.contract.forced_count += 1;
+            let request = block.contract.force(kind, index, account, new_account, owner, number);
+            block.logs.forced.push(request);
         }
         block.nonce += std::mem::take(&mut self.foreign);
         let mut pool = std::mem::take(&mut self.pool);
@@ -313,19 +282,8 @@ impl Inner {
                 gas_used: 400_000,
             });
             for (batch, contract) in batches.iter().zip(steps.unwrap_or_default()) {
-                block.logs.batches.push(BatchAccepted {
-                    batch_no: batch.batch_no,
-                    shape: batch.shape,
-                    mid_root: batch.mid_root,
-                    new_root: batch.new_root,
-                    start: batch.start,
-                    next: contract.next,
-                    minted_up_to: contract.minted_up_to,
-                    forced_up_to: contract.forced_up_to,
-                    block: number,
-                    tx: tx.hash,
-                });
-                block.contract = contract;
+                block.logs.batches.push(model::accepted(batch, &contract, number, tx.hash));
+                block.contract.state = contract;
             }
         }
         left.retain(|tx| tx.nonce >= block.nonce);
@@ -339,7 +297,7 @@ impl Inner {
             let blocks = self.blocks.iter().chain([on]);
             blocks.flat_map(|block| &block.logs.deposits).any(|known| known == deposit)
         };
-        let mut contract = on.contract;
+        let mut contract = on.contract.state;
         let step = |batch: &SubmitBatch| {
             if self.refused == Some(batch.batch_no) {
                 return Err(format!("Refused({})", batch.batch_no));
@@ -364,39 +322,23 @@ impl Inner {
             };
             block.nonce += 1;
             if let Ok(steps) = self.accept(&block, batches) {
-                block.contract = steps.last().copied().unwrap_or(block.contract);
+                block.contract.state = steps.last().copied().unwrap_or(block.contract.state);
             }
         }
         block
     }
 }
 
-/// The contract's bookkeeping, without proof and money.
+/// The contract's bookkeeping, with the numbers of queue entries.
 fn accept(contract: &ContractState, batch: &SubmitBatch) -> Result<ContractState, String> {
-    let places = batch.shape.places() as u64;
-    if batch.batch_no != contract.batch_no + 1 {
-        return Err(format!("WrongBatch({}, {})", batch.batch_no, contract.batch_no + 1));
-    }
-    if batch.start < contract.next
-        || !batch.start.is_multiple_of(places)
-        || batch.start >= contract.next + 1024
-    {
-        return Err(format!("WrongStart({})", batch.start));
-    }
-    if batch.mints.iter().map(|mint| mint.id).ne((contract.minted_up_to..).take(batch.mints.len())) {
+    let after = model::after(contract, batch)?;
+    if !batch.mints.iter().map(|mint| mint.id).eq(contract.minted_up_to..after.minted_up_to) {
         return Err("WrongMint".to_owned());
     }
-    if batch.forced.iter().map(|entry| entry.id).ne((contract.forced_up_to..).take(batch.forced.len())) {
+    if !batch.forced.iter().map(|entry| entry.id).eq(contract.forced_up_to..after.forced_up_to) {
         return Err("WrongForced".to_owned());
     }
-    Ok(ContractState {
-        root: batch.new_root,
-        batch_no: batch.batch_no,
-        next: batch.start + places,
-        minted_up_to: contract.minted_up_to + batch.mints.len() as u64,
-        forced_up_to: contract.forced_up_to + batch.forced.len() as u64,
-        ..*contract
-    })
+    Ok(after)
 }
 
 #[async_trait]
@@ -451,13 +393,13 @@ impl Chain for MemoryChain {
     async fn contract_state(&self) -> Result<ContractState, ChainError> {
         let inner = self.up()?;
         let at = inner.blocks.len().saturating_sub(1 + inner.faults.contract_behind);
-        let contract = inner.blocks[at].contract;
+        let contract = inner.blocks[at].contract.state;
         let root = if inner.foreign_root { contract.root + Fr::from(1) } else { contract.root };
         Ok(ContractState { root, ..contract })
     }
 
     async fn queue_lengths(&self, block: u64) -> Result<Option<(u64, u64)>, ChainError> {
-        let contract = self.up()?.blocks.get(block as usize).map(|block| block.contract);
+        let contract = self.up()?.blocks.get(block as usize).map(|block| block.contract.state);
         Ok(contract.map(|contract| (contract.deposit_count, contract.forced_count)))
     }
 

@@ -4,11 +4,7 @@
 use std::collections::BTreeMap;
 
 use bn254::{Fr, PrimeField};
-use circuits::{
-    leaf::CoinRange,
-    slot::ForcedKind,
-    tree::{DEPTH, empty_root},
-};
+use circuits::slot::ForcedKind;
 use protocol::{
     Address,
     l1::{
@@ -19,8 +15,8 @@ use protocol::{
 use sha2::{Digest, Sha256};
 
 use super::world::Dice;
+use crate::chain::model::{self, ContractModel, DEADLINE};
 
-const DEADLINE: u64 = u64::MAX >> 1;
 const BASE_FEE: u128 = 100;
 
 mod contract;
@@ -42,9 +38,8 @@ struct Block {
     txs: Vec<SignedTx>,
     receipts: Vec<Receipt>,
     /// After the block.
-    contract: ContractState,
+    contract: ContractModel,
     nonce: u64,
-    coins: u64,
     credited: u64,
 }
 
@@ -73,15 +68,6 @@ pub struct Node {
 
 impl Node {
     pub fn new(domain: Fr, confirmations: u64) -> Self {
-        let contract = ContractState {
-            root: empty_root(DEPTH),
-            batch_no: 0,
-            next: 0,
-            minted_up_to: 0,
-            forced_up_to: 0,
-            deposit_count: 0,
-            forced_count: 0,
-        };
         let genesis = Block {
             hash: [1; 32],
             wishes: Vec::new(),
@@ -90,9 +76,8 @@ impl Node {
             batches: Vec::new(),
             txs: Vec::new(),
             receipts: Vec::new(),
-            contract,
+            contract: ContractModel::default(),
             nonce: 0,
-            coins: 0,
             credited: 0,
         };
         Self {
@@ -129,12 +114,12 @@ impl Node {
     }
 
     pub fn contract(&self) -> ContractState {
-        self.tip().contract
+        self.tip().contract.state
     }
 
     /// Deposits and forced requests up to a block.
     pub fn queue_lengths(&self, block: u64) -> Option<(u64, u64)> {
-        let contract = self.blocks.get(block as usize)?.contract;
+        let contract = self.blocks.get(block as usize)?.contract.state;
         Some((contract.deposit_count, contract.forced_count))
     }
 
@@ -153,7 +138,7 @@ impl Node {
     }
 
     pub fn coins(&self) -> u64 {
-        self.tip().coins
+        self.tip().contract.coins
     }
 
     /// No block up to this one is ever replaced.
@@ -254,7 +239,6 @@ impl Node {
             receipts: Vec::new(),
             contract: before.contract,
             nonce: before.nonce,
-            coins: before.coins,
             credited: before.credited,
         };
         let mut later = Vec::new();
@@ -288,19 +272,8 @@ impl Node {
         let success = match calls {
             Some((batches, Ok(steps))) => {
                 for (batch, contract) in batches.iter().zip(steps) {
-                    block.batches.push(BatchAccepted {
-                        batch_no: batch.batch_no,
-                        shape: batch.shape,
-                        mid_root: batch.mid_root,
-                        new_root: batch.new_root,
-                        start: batch.start,
-                        next: contract.next,
-                        minted_up_to: contract.minted_up_to,
-                        forced_up_to: contract.forced_up_to,
-                        block: number,
-                        tx: tx.hash,
-                    });
-                    block.contract = contract;
+                    block.batches.push(model::accepted(batch, &contract, number, tx.hash));
+                    block.contract.state = contract;
                     block.credited += batch.records.iter().map(credit).sum::<u64>();
                 }
                 true
@@ -353,43 +326,18 @@ impl Node {
 
 impl Block {
     fn fulfil(&mut self, wish: Wish, number: u64) {
-        let tx = [0; 32];
         match wish.clone() {
             Wish::Deposit { owner, key_hash, account, coins } => {
-                let Ok(range) = CoinRange::new(self.coins + 1, self.coins + coins) else { return };
-                self.coins += coins;
-                let id = self.contract.deposit_count;
-                self.contract.deposit_count += 1;
-                self.deposits.push(Deposit {
-                    id,
-                    owner,
-                    key_hash,
-                    account,
-                    range,
-                    depositor: owner,
-                    deadline: DEADLINE,
-                    block: number,
-                    tx,
-                });
+                let deposit = self.contract.deposit(owner, key_hash, account, coins, DEADLINE, number);
+                let Some(deposit) = deposit else { return };
+                self.deposits.push(deposit);
             }
             Wish::Force { kind, index, account, new_account, owner } => {
                 // The contract knows which places exist.
-                if index >= self.contract.next {
+                if index >= self.contract.state.next {
                     return;
                 }
-                let id = self.contract.forced_count;
-                self.contract.forced_count += 1;
-                self.forced.push(ForcedRequest {
-                    id,
-                    kind,
-                    index,
-                    account,
-                    new_account,
-                    owner,
-                    deadline: DEADLINE,
-                    block: number,
-                    tx,
-                });
+                self.forced.push(self.contract.force(kind, index, account, new_account, owner, number));
             }
         }
         self.wishes.push(wish);

@@ -4,12 +4,13 @@ use circuits::public_data::{Head, challenge, evaluate};
 use protocol::l1::{At, ContractState, Deposit, ForcedRequest, SignedTx, SubmitBatch};
 
 use super::{Block, Node, tag};
+use crate::chain::model;
 
 impl Node {
     /// What the contract would say now, or after what waits.
     pub fn dry_run(&self, batches: &[SubmitBatch], at: At) -> Result<(), String> {
         let tip = self.tip();
-        let mut contract = tip.contract;
+        let mut contract = tip.contract.state;
         let mut pool: Vec<&SignedTx> = self.pool.iter().collect();
         pool.sort_by_key(|tx| tx.nonce);
         if at != At::Pending || self.keeps_no_pending_state {
@@ -33,7 +34,7 @@ impl Node {
         block: &Block,
         batches: &[SubmitBatch],
     ) -> Result<Vec<ContractState>, String> {
-        self.accept_on(block.contract, &block.deposits, &block.forced, batches)
+        self.accept_on(block.contract.state, &block.deposits, &block.forced, batches)
     }
 
     fn accept_on(
@@ -57,14 +58,7 @@ impl Node {
         new_deposits: &[Deposit],
         new_forced: &[ForcedRequest],
     ) -> Result<ContractState, String> {
-        let places = batch.shape.places() as u64;
-        if batch.batch_no != contract.batch_no + 1 {
-            return Err(format!("WrongBatch({}, {})", batch.batch_no, contract.batch_no + 1));
-        }
-        let aligned = batch.start.is_multiple_of(places);
-        if batch.start < contract.next || !aligned || batch.start >= contract.next + 1024 {
-            return Err(format!("WrongStart({})", batch.start));
-        }
+        let after = model::after(contract, batch)?;
         let deposits = self.blocks.iter().flat_map(|block| &block.deposits).chain(new_deposits);
         if !deposits.skip(contract.minted_up_to as usize).take(batch.mints.len()).eq(&batch.mints) {
             return Err("WrongMint".to_owned());
@@ -92,13 +86,6 @@ impl Node {
         if batch.proof != tag(&[batch.h, c, evaluate(&c, &words)]) {
             return Err("WrongProof".to_owned());
         }
-        Ok(ContractState {
-            root: batch.new_root,
-            batch_no: batch.batch_no,
-            next: batch.start + places,
-            minted_up_to: contract.minted_up_to + batch.mints.len() as u64,
-            forced_up_to: contract.forced_up_to + batch.forced.len() as u64,
-            ..*contract
-        })
+        Ok(after)
     }
 }
