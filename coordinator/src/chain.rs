@@ -23,7 +23,7 @@ use protocol::{
 pub mod evm;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
-#[cfg(any(test, feature = "testing", feature = "sim"))]
+#[cfg(any(test, feature = "testing"))]
 pub mod model;
 pub mod several;
 

@@ -15,7 +15,7 @@ use protocol::{
 use sha2::{Digest, Sha256};
 
 use super::world::Dice;
-use crate::chain::model::{self, ContractModel, DEADLINE};
+use coordinator::chain::model::{self, ContractModel, DEADLINE};
 
 const BASE_FEE: u128 = 100;
 

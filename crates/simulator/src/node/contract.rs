@@ -4,7 +4,7 @@ use circuits::public_data::{Head, challenge, evaluate};
 use protocol::l1::{At, ContractState, Deposit, ForcedRequest, SignedTx, SubmitBatch};
 
 use super::{Block, Node, tag};
-use crate::chain::model;
+use coordinator::chain::model;
 
 impl Node {
     /// What the contract would say now, or after what waits.
