@@ -72,11 +72,11 @@ pub struct Heads {
 
 impl Heads {
     fn of(state: &State, stages: OrdMap<u32, Stage>) -> Self {
-        let tree = &state.tree;
+        let tree = state.tree();
         let root_of = |batch_no| tree.root_after(batch_no).unwrap_or_default();
         Self {
-            open_batch: state.batcher.open.batch_no,
-            open_start: state.batcher.open.start,
+            open_batch: state.batcher().open_batch().batch_no,
+            open_start: state.batcher().open_batch().start,
             sealed: tree.state_batch(),
             proven: tree.proven_batch(),
             finalized: tree.final_batch(),
@@ -113,7 +113,7 @@ pub struct Views {
 impl Views {
     /// All of a durable state.
     pub fn of(state: &State) -> Self {
-        let ledger = &state.ledger;
+        let ledger = &state.ledger();
         let (recent, before) = ledger.idempotency().layers();
         let views = Self {
             holders: Shards::default(),
@@ -121,7 +121,7 @@ impl Views {
             remembered: Shards::default(),
             remembered_before: before.cloned(),
             heads: ArcSwap::default(),
-            workers: ArcSwap::from_pointee(worker_views(&state.farm)),
+            workers: ArcSwap::from_pointee(worker_views(state.farm())),
         };
         for (address, balances) in ledger.all_balances() {
             views.holders.change(address, |holder| holder.balances = *balances);
@@ -131,16 +131,16 @@ impl Views {
                 holder.leaves.insert(place, *leaf);
             });
         }
-        for registered in ledger.directory.entries() {
+        for registered in ledger.directory().entries() {
             views.register(registered);
         }
-        for (account, key) in ledger.directory.keys() {
+        for (account, key) in ledger.directory().keys() {
             views.keys.put(*account, *key);
         }
         for (key, remembered) in recent {
             views.remembered.put(key.clone(), *remembered);
         }
-        let unsettled = (state.tree.final_batch() + 1)..=state.tree.state_batch();
+        let unsettled = (state.tree().final_batch() + 1)..=state.tree().state_batch();
         let stages = unsettled.filter_map(|no| Some((no, state.batch(no)?.stage())));
         views.heads.store(Arc::new(Heads::of(state, stages.collect())));
         views
@@ -166,7 +166,7 @@ impl Views {
                     };
                 }),
                 Row::Directory(entry) => {
-                    let Some(registered) = state.ledger.directory.entry(&entry.owner) else { continue };
+                    let Some(registered) = state.ledger().directory().entry(&entry.owner) else { continue };
                     self.keys.put(
                         directory::bytes(&registered.account),
                         (registered.key_hash, registered.entry.key),
@@ -192,7 +192,7 @@ impl Views {
     pub fn look_at_workers(&self, state: &State, last: &mut Instant) {
         if last.elapsed() >= WORKERS_EVERY {
             *last = Instant::now();
-            self.workers.store(Arc::new(worker_views(&state.farm)));
+            self.workers.store(Arc::new(worker_views(state.farm())));
         }
     }
 

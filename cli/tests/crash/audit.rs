@@ -119,7 +119,7 @@ impl Audit {
         let contract = self.chain.contract_state().await.unwrap();
         assert_eq!(
             (contract.batch_no, contract.root),
-            (state.tree.final_batch(), state.tree.root()),
+            (state.tree().final_batch(), state.tree().root()),
             "the contract stands at the ledger's root"
         );
         self.check_chain(contract.batch_no).await;
@@ -140,7 +140,7 @@ impl Audit {
         for person in &people.all {
             let owner = person.address();
             let told = book.balances.get(&owner).copied().unwrap_or_default();
-            let replayed = state.ledger.balances(&owner);
+            let replayed = state.ledger().balances(&owner);
             assert_eq!(
                 [replayed.accepted, replayed.proven, replayed.finalized],
                 [told; 3],

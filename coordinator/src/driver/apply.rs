@@ -4,7 +4,7 @@ use queue::{Cursors, QueueWrite};
 use sequencer::{
     farm::{FarmCommand, FarmEffect},
     rejection::Rejection,
-    settlement::SettlementEffect,
+    settlement::{Note, SettlementEffect},
     state::{State, StateError, event::ProofAccepted},
 };
 use tokio::sync::oneshot;
@@ -56,7 +56,10 @@ impl Driver {
                 let stop = self.status.halted().map(|reason| Rejection::Halted { reason });
                 let clocks = || self.status.clock().or_else(|| self.time.doubt());
                 let stop = stop.or_else(|| clocks().map(|reason| Rejection::Clock { reason }));
-                let outcome = self.state.submit(&operation, stop, now, &mut round.log)?;
+                let outcome = match self.state.submit(&operation, stop, now, &mut round.log) {
+                    Ok(done) => Ok(done),
+                    Err(failure) => Err(failure.rejected()?),
+                };
                 if let (Ok(id), Some(request)) = (&outcome, request) {
                     round.requests.push((request, *id));
                 }
@@ -76,7 +79,10 @@ impl Driver {
                 }));
             }
             Message::Register(entry, reply) => {
-                let outcome = self.state.register_key((*entry).clone(), now, &mut round.log)?;
+                let outcome = match self.state.register_key((*entry).clone(), now, &mut round.log) {
+                    Ok(done) => Ok(done),
+                    Err(failure) => Err(failure.rejected()?),
+                };
                 round.after.push(Box::new(move |_, committed| {
                     let answer = match committed {
                         Committed::Yes => outcome,
@@ -93,7 +99,10 @@ impl Driver {
                 Vec::new()
             })),
             Message::TakeIn { to, logs, reply } => {
-                let outcome = self.state.take_in(to, *logs, now, &mut round.log)?;
+                let outcome = match self.state.take_in(to, *logs, now, &mut round.log) {
+                    Ok(done) => Ok(done),
+                    Err(failure) => Err(failure.rejected()?),
+                };
                 round.after.push(Box::new(move |_, committed| {
                     // Without an answer the task reads the cursor again.
                     if committed == Committed::Yes {
@@ -103,7 +112,10 @@ impl Driver {
                 }));
             }
             Message::ReadAgain { kept, to, logs, reply } => {
-                let outcome = self.state.read_again(kept, to, *logs, now, &mut round.log)?;
+                let outcome = match self.state.read_again(kept, to, *logs, now, &mut round.log) {
+                    Ok(done) => Ok(done),
+                    Err(failure) => Err(failure.rejected()?),
+                };
                 round.after.push(Box::new(move |_, committed| {
                     if committed == Committed::Yes {
                         let _ = reply.send(outcome);
@@ -123,7 +135,7 @@ impl Driver {
                     Vec::new()
                 }));
             }
-            Message::Hold { contract_at } => self.state.settlement.hold(contract_at),
+            Message::Hold { contract_at } => self.state.note_settlement(Note::Held { contract_at }, now),
             Message::Settled { record, reply } => {
                 self.state.settled(*record, now, &mut round.log)?;
                 round.after.push(Box::new(move |_, committed| {
@@ -190,7 +202,7 @@ impl Driver {
         let effects = match event {
             FromQueue::Late { worker, process, job, attempt } => {
                 if let Some(batch_no) = job.batch_no() {
-                    self.state.late_proof(batch_no, attempt.0, worker.clone(), now, &mut round.log);
+                    self.state.late_proof(batch_no, attempt.0, worker.clone(), now, &mut round.log)?;
                 }
                 let answer = FarmCommand::Answer { worker, process, job, attempt };
                 self.state.farm_step(answer, now, &mut round.log)
@@ -281,7 +293,7 @@ impl Driver {
 
 fn on_chain(state: &State, effect: SettlementEffect) -> Option<OnChain> {
     match effect {
-        SettlementEffect::Record(_) => None,
+        SettlementEffect::Record(_) | SettlementEffect::Note(_) => None,
         SettlementEffect::Submit { batch_no, last, nonce, fees, tried, replaces } => {
             let batches = (batch_no..=last)
                 .map(|no| Some((state.submission(no)?, state.batch(no)?.public_inputs)))
@@ -289,7 +301,7 @@ fn on_chain(state: &State, effect: SettlementEffect) -> Option<OnChain> {
             Some(OnChain::Submit(Box::new(Submit { batches, nonce, fees, tried, replaces })))
         }
         SettlementEffect::Send { batch_no, tx } => {
-            let before = state.settlement.transactions(batch_no).iter().rev().filter(|known| **known != tx);
+            let before = state.settlement().transactions(batch_no).iter().rev().filter(|known| **known != tx);
             Some(OnChain::Send(std::iter::once(tx.clone()).chain(before.cloned()).collect()))
         }
         SettlementEffect::Alarm { batch_no, reason } => {

@@ -209,9 +209,9 @@ impl ChainTask {
     async fn settle(&self, final_block: u64, head: u64, noted: &mut Noted) -> Result<(), Stop> {
         let (nonce, contract) = self.chain.standing(self.deployment.operator).await?;
         let followed = self.link.ask(move |state| {
-            let settlement = &state.settlement;
+            let settlement = state.settlement();
             let submissions: Vec<u32> = settlement.submissions().map(|(batch_no, _)| batch_no).collect();
-            let settled = state.batch(state.tree.final_batch()).and_then(|batch| batch.l1_block);
+            let settled = state.batch(state.tree().final_batch()).and_then(|batch| batch.l1_block);
             let waiting = settlement.submissions().any(|(_, s)| s.mined.is_none());
             let undone = settlement.undone(&contract).map(|(first, receipt)| (first, receipt.clone()));
             let contradiction = settlement.contradiction(&contract);
@@ -384,7 +384,7 @@ impl ChainTask {
         let ours: Vec<Hash32> = receipts.values().filter(|r| r.success).map(|r| r.tx).collect();
         let left = move |state: &sequencer::state::State| {
             batches.retain(|batch_no| {
-                !state.settlement.transactions(*batch_no).iter().any(|tx| ours.contains(&tx.hash))
+                !state.settlement().transactions(*batch_no).iter().any(|tx| ours.contains(&tx.hash))
             });
             batches
         };

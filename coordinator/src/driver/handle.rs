@@ -233,8 +233,8 @@ impl Handle {
     /// Whether everything accepted is final and no deposit or forced request waits.
     pub async fn settled(&self) -> bool {
         let settled = |state: &State| {
-            let idle = state.batcher.open.slots.is_empty() && state.batcher.waiting() == (0, 0);
-            idle && state.tree.final_batch() == state.tree.state_batch()
+            let idle = state.batcher().open_batch().slots.is_empty() && state.batcher().waiting() == (0, 0);
+            idle && state.tree().final_batch() == state.tree().state_batch()
         };
         self.link.ask(settled).await.unwrap_or(false)
     }

@@ -93,16 +93,16 @@ impl Operator for Handle {
             (
                 state.paused(),
                 state.deadlines(now),
-                state.batcher.open.operations.len(),
+                state.batcher().open_batch().operations.len(),
                 state.job_facts(JOBS, now),
                 state
-                    .farm
+                    .farm()
                     .stuck()
                     .map(|(batch_no, job, _)| (batch_no, phase_name(&job.phase)))
                     .collect::<Vec<_>>(),
-                state.farm.draining().iter().map(ToString::to_string).collect(),
-                state.farm.pools().map(|(name, pool)| (name.clone(), pool)).collect(),
-                state.load(state.farm.counted_at()),
+                state.farm().draining().iter().map(ToString::to_string).collect(),
+                state.farm().pools().map(|(name, pool)| (name.clone(), pool)).collect(),
+                state.load(state.farm().counted_at()),
             )
         });
         let (paused, deadlines, open_operations, (jobs, job_count), stuck, draining, pools, load) =
@@ -148,7 +148,7 @@ impl Operator for Handle {
 
     async fn knows_worker(&self, id: WorkerId) -> Result<bool, Rejection> {
         let known = self.link.ask(move |state| {
-            let farm = &state.farm;
+            let farm = state.farm();
             let mut names = farm.workers().map(|(name, _)| name).chain(farm.departed().map(|gone| &gone.id));
             names.any(|name| *name == id) || farm.draining().contains(&id)
         });

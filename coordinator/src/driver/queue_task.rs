@@ -191,7 +191,7 @@ async fn check(
     let wanted: Option<(Shape, [Fr; 3])> = link
         .ask(move |state| {
             let batch_no = job.batch_no()?;
-            let wants = state.wants_proof(batch_no) && state.farm.was_granted(&asked, job, attempt);
+            let wants = state.wants_proof(batch_no) && state.farm().was_granted(&asked, job, attempt);
             let batch = state.batch(batch_no).filter(|_| wants)?;
             Some((batch.shape, batch.public_inputs))
         })

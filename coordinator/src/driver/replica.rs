@@ -48,7 +48,7 @@ impl Replica {
 
     /// Hashes the whole tree again, on a copy, and calls `wrong` if a node differs.
     pub fn scrub(&self, wrong: impl FnOnce(TreeError) + Send + 'static) {
-        let tree = self.state.tree.clone();
+        let tree = self.state.tree().clone();
         let scrub = move || {
             if let Err(error) = tree.check(u64::MAX) {
                 wrong(error);

@@ -146,13 +146,13 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
         return Err(StartError::Signer(unlisted(&operator.address())));
     }
     // What the contract refused before is refused until a look finds that it is not.
-    status.set(|status| status.halted = state.settlement.refusal().map(str::to_owned));
+    status.set(|status| status.halted = state.settlement().refusal().map(str::to_owned));
     wire::failpoint("start.compared");
     let (store, state) = complete_history(store, state, reached.sequence).await?;
     tracing::info!(
-        batch = state.tree.state_batch(),
-        proven = state.tree.proven_batch(),
-        finalized = state.tree.final_batch(),
+        batch = state.tree().state_batch(),
+        proven = state.tree().proven_batch(),
+        finalized = state.tree().final_batch(),
         "the log is replayed"
     );
 
@@ -397,7 +397,7 @@ async fn complete_history(
 ) -> Result<(Box<dyn Store>, State), StartError> {
     let completed = blocking(move || {
         if store.is_incomplete()? {
-            let batches = state.batcher.open.batch_no;
+            let batches = state.batcher().open_batch().batch_no;
             tracing::info!(batches, "the history in the store is completed for its readers");
             let mut rows = Vec::new();
             for batch_no in 1..=batches {
@@ -431,7 +431,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 /// The contract may be behind (not submitted yet) but never ahead, and stands at one of our roots.
 pub fn compare_with_contract(state: &State, contract: &ContractState) -> Result<(), StartError> {
-    let proven = state.tree.proven_batch();
+    let proven = state.tree().proven_batch();
     let mismatch = StartError::Contract { contract: contract.batch_no, proven };
     if contract.batch_no > proven {
         return Err(mismatch);

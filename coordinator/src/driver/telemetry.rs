@@ -50,7 +50,7 @@ fn seconds(ms: u64) -> f64 {
 impl Telemetry {
     /// A request's operation was accepted, or had been before.
     pub fn accepted(&mut self, request: TraceId, id: &OperationId, state: &State) {
-        let Some(batch) = state.batch_of(id).filter(|batch| *batch > state.tree.final_batch()) else {
+        let Some(batch) = state.batch_of(id).filter(|batch| *batch > state.tree().final_batch()) else {
             return;
         };
         tracing::info_span!("operation.accepted", trace_id = %request, operation = %id, batch).in_scope(
@@ -124,7 +124,7 @@ impl Telemetry {
                 _ => {}
             }
         }
-        let tree = &state.tree;
+        let tree = state.tree();
         for (stage, batch_no) in
             [("sealed", tree.state_batch()), ("proven", tree.proven_batch()), ("final", tree.final_batch())]
         {
@@ -242,7 +242,7 @@ impl Telemetry {
         for shape in state.rules().circuits.keys() {
             self.depths.extend(PHASES.map(|phase| ((shape.name(), phase), 0)));
         }
-        for (_, job) in state.farm.jobs() {
+        for (_, job) in state.farm().jobs() {
             *self.depths.entry((job.shape.name(), phase_name(&job.phase))).or_default() += 1;
             for lease in &job.live {
                 lease_age = lease_age.max((now + lease_ms).saturating_sub(lease.until));
@@ -252,7 +252,7 @@ impl Telemetry {
             gauge!("proofmill_jobs", "circuit" => *circuit, "phase" => *phase).set(f64::from(*count));
         }
         gauge!("proofmill_lease_age_seconds").set(seconds(lease_age));
-        for (name, pool) in state.farm.pools() {
+        for (name, pool) in state.farm().pools() {
             let name = name.to_string();
             gauge!("proofmill_pool_workers", "pool" => name.clone()).set(pool.workers as f64);
             gauge!("proofmill_pool_in_flight", "pool" => name.clone()).set(f64::from(pool.in_flight));
@@ -262,7 +262,7 @@ impl Telemetry {
         }
         let behind = state.cursor().map_or(0, |cursor| head.saturating_sub(cursor.number));
         gauge!("proofmill_l1_lag_blocks").set(behind as f64);
-        let tree = &state.tree;
+        let tree = state.tree();
         gauge!("proofmill_unsettled_batches").set(f64::from(tree.state_batch() - tree.final_batch()));
         let oldest = state.batch(tree.final_batch() + 1).and_then(|batch| batch.timeline.first());
         gauge!("proofmill_unsettled_age_seconds")

@@ -222,7 +222,7 @@ async fn independent_check(chain: &Arc<MemoryChain>, url: &str, promised: &[Oper
         }
         assert_eq!(accepted.len(), promised.len(), "the log holds what was promised, and nothing else");
         let bob = Person::new(2).owner;
-        assert_eq!(state.ledger.balances(&bob).accepted, sum);
+        assert_eq!(state.ledger().balances(&bob).accepted, sum);
         let stored = format!("SELECT balance FROM user_balance WHERE address = '\\x{}'", hex::encode(bob));
         assert_eq!(fixtures::count(&url_of, &stored), sum);
     };

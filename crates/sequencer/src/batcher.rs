@@ -41,7 +41,7 @@ pub struct Filled {
     pub effect: SlotEffect,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OpenBatch {
     pub batch_no: u32,
     pub start: u64,
@@ -141,7 +141,7 @@ pub struct Batcher {
     rules: SealRules,
     /// The first place no batch has passed.
     next: u64,
-    pub open: OpenBatch,
+    open: OpenBatch,
     deposits: VecDeque<Waiting<Deposit>>,
     forced: VecDeque<Waiting<ForcedRequest>>,
     /// Slots used by the last batches.
@@ -158,15 +158,7 @@ impl Batcher {
             shapes,
             rules,
             next: 0,
-            open: OpenBatch {
-                batch_no: 1,
-                start: 0,
-                places: 0,
-                slots: Vec::new(),
-                operations: Vec::new(),
-                records: 0,
-                first_at: None,
-            },
+            open: OpenBatch { batch_no: 1, ..OpenBatch::default() },
             deposits: VecDeque::new(),
             forced: VecDeque::new(),
             load: VecDeque::new(),
@@ -192,6 +184,10 @@ impl Batcher {
         self.fitting(self.open.places).max_by_key(|shape| shape.slots())
     }
 
+    pub fn open_batch(&self) -> &OpenBatch {
+        &self.open
+    }
+
     pub fn next_place(&self) -> u64 {
         self.next
     }
@@ -215,13 +211,15 @@ impl Batcher {
 
     /// The class to open with: the smallest that holds the need and twice the recent load, and mints a burst of deposits.
     pub fn class_for(&self, slots: usize) -> usize {
-        let load = self.load.iter().copied().max().unwrap_or(0);
+        self.class(slots, self.load.iter().copied().max().unwrap_or(0), self.deposits.len())
+    }
+
+    fn class(&self, slots: usize, load: usize, deposits: usize) -> usize {
         let wanted = slots.max(2 * load).min(self.most_slots());
         let most_mints = self.shapes.iter().map(|shape| shape.mint_places()).max().unwrap_or(0);
         let fits = |places: usize| {
             let mints = self.most_in(places, Shape::mint_places);
-            self.most_in(places, Shape::slots) >= wanted
-                && (self.deposits.len() <= 4 * mints || mints == most_mints)
+            self.most_in(places, Shape::slots) >= wanted && (deposits <= 4 * mints || mints == most_mints)
         };
         let largest = self.shapes.last().map_or(0, |shape| shape.places());
         self.shapes.iter().map(|shape| shape.places()).find(|places| fits(*places)).unwrap_or(largest)
@@ -253,21 +251,10 @@ impl Batcher {
     }
 
     /// Opens the batch after the last sealed one, or the empty open one again, with a class.
-    pub fn open(&mut self, batch_no: u32, places: usize) {
-        debug_assert!(
-            self.open.slots.is_empty(),
-            "an open batch with operations is sealed, not opened again"
-        );
+    pub fn reopen(&mut self, batch_no: u32, places: usize) {
+        assert!(self.open.slots.is_empty(), "an open batch with operations is sealed, not opened again");
         let start = self.next.div_ceil(places as u64) * places as u64;
-        self.open = OpenBatch {
-            batch_no,
-            start,
-            places,
-            slots: Vec::new(),
-            operations: Vec::new(),
-            records: 0,
-            first_at: None,
-        };
+        self.open = OpenBatch { batch_no, start, places, ..OpenBatch::default() };
     }
 
     pub fn fill(&mut self, operation: OperationId, slots: Vec<Filled>, now: u64) {
@@ -353,30 +340,31 @@ impl Batcher {
         }
     }
 
-    /// Takes the sealed batch out with the queue entries it answers, and moves on by its circuit's places.
-    pub fn seal(&mut self, plan: &SealPlan) -> (OpenBatch, Vec<Deposit>, Vec<ForcedRequest>) {
-        let deposits = self.deposits.drain(..plan.mints).map(|waiting| waiting.entry).collect();
-        let forced = self.forced.drain(..plan.forced).map(|waiting| waiting.entry).collect();
+    /// The queue entries that a batch sealed by this plan answers.
+    pub fn next_entries(&self, plan: &SealPlan) -> (Vec<Deposit>, Vec<ForcedRequest>) {
+        let deposits = self.deposits.iter().take(plan.mints).map(|waiting| waiting.entry.clone());
+        let forced = self.forced.iter().take(plan.forced).map(|waiting| waiting.entry.clone());
+        (deposits.collect(), forced.collect())
+    }
+
+    /// The class to open with once the open batch is sealed by this plan.
+    pub fn class_after(&self, plan: &SealPlan, slots: usize) -> usize {
+        let load = self.load.iter().skip(usize::from(self.load.len() == LOAD_MEMORY)).copied();
+        let load = load.chain([self.open.slots.len()]).max().unwrap_or(0);
+        self.class(slots, load, self.deposits.len() - plan.mints)
+    }
+
+    /// The open batch is sealed: what it answers leaves the queues, and the next place is behind its circuit's places.
+    pub fn seal(&mut self, plan: &SealPlan) {
+        self.deposits.drain(..plan.mints);
+        self.forced.drain(..plan.forced);
         self.next = self.open.start + plan.shape.places() as u64;
-        debug_assert!(self.next <= CAPACITY, "the tree has room for every batch that was opened");
+        assert!(self.next <= CAPACITY, "the tree has room for every batch that was opened");
         if self.load.len() == LOAD_MEMORY {
             self.load.pop_front();
         }
         self.load.push_back(self.open.slots.len());
         self.yielded = plan.forced > 0;
-        let batch_no = self.open.batch_no + 1;
-        let sealed = std::mem::replace(
-            &mut self.open,
-            OpenBatch {
-                batch_no,
-                start: self.next,
-                places: 0,
-                slots: Vec::new(),
-                operations: Vec::new(),
-                records: 0,
-                first_at: None,
-            },
-        );
-        (sealed, deposits, forced)
+        self.open = OpenBatch { batch_no: self.open.batch_no + 1, start: self.next, ..OpenBatch::default() };
     }
 }

@@ -16,13 +16,14 @@
 //! - Each pool has a window of attempts in flight: a proof widens it, an attempt that ends badly narrows it. A pool that
 //!   delivers nothing ends at one attempt at a time.
 //!
-//! Invariants: jobs change only through [`Farm::apply`], which a replay of the log repeats; workers, windows and timers are
-//! in memory only. The work of one command is O(log n) in jobs and workers, whatever strangers write.
+//! Invariants: what is recorded lies in the `book` and changes only through [`Farm::apply`], which a replay of the log repeats;
+//! workers, windows and timers are in memory only. The work of one command is O(log n) in jobs and workers, whatever strangers write.
 //!
 //! | file | concept |
 //! |---|---|
 //! | `farm` | jobs, commands, effects |
-//! | `record` | what the log keeps, and how it changes jobs |
+//! | `record` | what the log keeps |
+//! | `book` | jobs and pools, as records move them |
 //! | `registry` | the workers that are alive, and which of them is free for which circuit |
 //! | `pool` | windows and budgets of the pools |
 //! | `reports` | what each report of a worker does |
@@ -42,6 +43,7 @@ use wire::{
 };
 
 mod attempt;
+mod book;
 mod capacity;
 mod dispatch;
 mod keys;
@@ -53,6 +55,8 @@ mod reports;
 mod timers;
 
 pub use attempt::SILENT;
+use book::Book;
+pub use book::{Job, Lease, Phase};
 use capacity::Counted;
 pub use capacity::{CapacityRules, Load, Scale};
 use pace::Pace;
@@ -79,52 +83,6 @@ pub struct FarmRules {
     pub quarantine_after: u32,
     /// How long an attempt may take before any proof of its circuit was measured.
     pub attempt_limit_ms: u64,
-}
-
-/// An attempt in flight.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Lease {
-    pub worker: WorkerId,
-    pub attempt: u32,
-    /// Unix milliseconds, as the next two.
-    pub granted: u64,
-    pub until: u64,
-    /// When the entry was sent last.
-    pub sent: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Phase {
-    /// To be handed out.
-    Due,
-    /// In flight with at least one worker.
-    Leased,
-    /// It ended badly on several workers and then alone: tried again later.
-    Parked { message: String },
-    /// The coordinator's own replay says that it cannot be proved: it waits for an operator.
-    Poisoned { message: String },
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Job {
-    pub shape: Shape,
-    pub circuit_digest: [u8; 32],
-    pub input_hash: [u8; 32],
-    /// Number of the last attempt. Never used twice.
-    pub attempt: u32,
-    pub phase: Phase,
-    /// Attempts in flight, oldest first.
-    pub live: Vec<Lease>,
-    /// Attempts that ended without a proof: one that comes late is still looked at.
-    pub former: Vec<(u32, WorkerId)>,
-    /// Attempts that ended badly since the job was last cleared.
-    pub failures: u32,
-    /// The workers they ended on, each once, the last ones.
-    pub failed_on: Vec<WorkerId>,
-    /// Whether it is tried alone.
-    pub quarantined: bool,
-    /// How often it was parked.
-    pub parked: u32,
 }
 
 /// What the farm is told.
@@ -220,12 +178,7 @@ pub enum FarmEffect {
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Farm {
     rules: FarmRules,
-    jobs: BTreeMap<u32, Job>,
-    /// Told by an operator to take nothing more, until they are gone.
-    draining: BTreeSet<WorkerId>,
-    pools: BTreeSet<PoolName>,
-    /// Removed pools, whose credentials may still write.
-    closed: BTreeSet<PoolName>,
+    book: Book,
     /// The digest of the contract's verifying key of each circuit.
     #[serde(skip)]
     pinned: BTreeMap<Shape, [u8; 32]>,
@@ -265,48 +218,31 @@ struct Work {
     wants_dispatch: bool,
 }
 
-/// Equal if the same was recorded: times and what is in memory only do not count.
+/// Equal if the same was recorded.
 #[cfg(any(test, feature = "sim"))]
 impl PartialEq for Farm {
     fn eq(&self, other: &Self) -> bool {
-        let recorded = |farm: &Self| {
-            let mut jobs = farm.jobs.clone();
-            for lease in jobs.values_mut().flat_map(|job| &mut job.live) {
-                (lease.granted, lease.until, lease.sent) = (0, 0, 0);
-            }
-            jobs
-        };
-        (&self.draining, &self.pools, &self.closed) == (&other.draining, &other.pools, &other.closed)
-            && recorded(self) == recorded(other)
+        self.book == other.book
     }
 }
 
 impl Farm {
     /// With one pool, `default`. `pinned`: the digest of the contract's verifying key of each circuit.
     pub fn new(rules: FarmRules, pinned: BTreeMap<Shape, [u8; 32]>, capacity: CapacityRules) -> Self {
-        Self {
-            rules,
-            capacity,
-            jobs: BTreeMap::new(),
-            draining: BTreeSet::new(),
-            pools: BTreeSet::from([PoolName::default()]),
-            closed: BTreeSet::new(),
-            pinned,
-            work: Work::default(),
-        }
+        Self { rules, capacity, book: Book::default(), pinned, work: Work::default() }
     }
 
     pub fn job(&self, batch_no: u32) -> Option<&Job> {
-        self.jobs.get(&batch_no)
+        self.book.job(batch_no)
     }
 
     /// Oldest first.
     pub fn jobs(&self) -> impl Iterator<Item = (u32, &Job)> {
-        self.jobs.iter().map(|(batch_no, job)| (*batch_no, job))
+        self.book.jobs().iter().map(|(batch_no, job)| (*batch_no, job))
     }
 
     pub fn job_count(&self) -> usize {
-        self.jobs.len()
+        self.book.jobs().len()
     }
 
     pub fn worker(&self, id: &WorkerId) -> Option<&Worker> {
@@ -324,12 +260,12 @@ impl Farm {
 
     /// The pools, with what is known of each since this coordinator leads.
     pub fn pools(&self) -> impl Iterator<Item = (&PoolName, Pool)> {
-        self.pools.iter().map(|name| (name, self.work.pools.get(name).cloned().unwrap_or_default()))
+        self.book.pools().iter().map(|name| (name, self.work.pools.get(name).cloned().unwrap_or_default()))
     }
 
     /// Jobs that wait for an operator or a later try, with the last failure of each.
     pub fn stuck(&self) -> impl Iterator<Item = (u32, &Job, &str)> {
-        self.jobs.iter().filter_map(|(batch_no, job)| match &job.phase {
+        self.book.jobs().iter().filter_map(|(batch_no, job)| match &job.phase {
             Phase::Poisoned { message } | Phase::Parked { message } => {
                 Some((*batch_no, job, message.as_str()))
             }
@@ -339,12 +275,12 @@ impl Farm {
 
     /// Workers that were told to drain and are not gone yet.
     pub fn draining(&self) -> &BTreeSet<WorkerId> {
-        &self.draining
+        &self.book.draining()
     }
 
     /// Whether a proof of this attempt by this worker is worth verifying: it holds the attempt, or held it.
     pub fn was_granted(&self, worker: &WorkerId, job: JobId, attempt: Attempt) -> bool {
-        job.batch_no().and_then(|batch_no| self.jobs.get(&batch_no)).is_some_and(|job| {
+        job.batch_no().and_then(|batch_no| self.book.job(batch_no)).is_some_and(|job| {
             job.live.iter().any(|lease| lease.attempt == attempt.0 && lease.worker == *worker)
                 || job.former.iter().any(|(former, by)| *former == attempt.0 && by == worker)
         })
@@ -352,20 +288,7 @@ impl Farm {
 
     /// A sealed batch waits to be proved.
     pub fn enqueue(&mut self, batch_no: u32, shape: Shape, circuit_digest: [u8; 32], input_hash: [u8; 32]) {
-        let job = Job {
-            shape,
-            circuit_digest,
-            input_hash,
-            attempt: 0,
-            phase: Phase::Due,
-            live: Vec::new(),
-            former: Vec::new(),
-            failures: 0,
-            failed_on: Vec::new(),
-            quarantined: false,
-            parked: 0,
-        };
-        self.jobs.insert(batch_no, job);
+        self.book.enqueue(batch_no, shape, circuit_digest, input_hash);
         self.index(batch_no);
     }
 
@@ -373,7 +296,7 @@ impl Farm {
     pub fn proven(&mut self, batch_no: u32, by: &WorkerId, at: u64) -> Vec<FarmEffect> {
         let mut effects = Vec::new();
         self.unindex(batch_no);
-        let Some(job) = self.jobs.remove(&batch_no) else { return effects };
+        let Some(job) = self.book.remove(batch_no) else { return effects };
         self.work.replays.remove(&batch_no);
         let pools: BTreeSet<PoolName> = job.live.iter().map(|lease| lease.worker.pool.clone()).collect();
         let granted = job.live.iter().find(|lease| lease.worker == *by).map(|lease| lease.granted);
@@ -398,12 +321,12 @@ impl Farm {
     ) {
         (self.rules, self.pinned, self.capacity) = (rules, pinned, capacity);
         self.work = Work::default();
-        for (batch_no, job) in &self.jobs {
+        for (batch_no, job) in self.book.jobs() {
             for lease in &job.live {
                 self.work.leases_of.entry(lease.worker.clone()).or_default().push((*batch_no, lease.attempt));
             }
         }
-        let jobs: Vec<u32> = self.jobs.keys().copied().collect();
+        let jobs: Vec<u32> = self.book.jobs().keys().copied().collect();
         jobs.into_iter().for_each(|batch_no| self.index(batch_no));
     }
 
@@ -437,7 +360,7 @@ impl Farm {
             FarmCommand::RemovePool { pool } => self.remove_pool(&pool, now, &mut effects),
             FarmCommand::Requeue { batch_no } => {
                 let stuck = |job: &Job| matches!(job.phase, Phase::Poisoned { .. } | Phase::Parked { .. });
-                if self.jobs.get(&batch_no).is_some_and(stuck) {
+                if self.book.job(batch_no).is_some_and(stuck) {
                     self.work.replays.remove(&batch_no);
                     self.record(FarmRecord::Requeued { batch_no }, now, &mut effects);
                 }
@@ -460,14 +383,14 @@ impl Farm {
         }
         (self.work.active_since, self.work.steady_since) = (now, now);
         self.work.counted.moved(now);
-        for pool in &self.pools {
+        for pool in self.book.pools() {
             self.work.pools.entry(pool.clone()).or_default();
         }
         effects.push(self.pools_effect());
         let until = now + self.rules.lease_ms;
-        for (batch_no, job) in &mut self.jobs {
-            for lease in &mut job.live {
-                (lease.until, lease.sent) = (until, now);
+        self.book.renew_all(now, until);
+        for (batch_no, job) in self.book.jobs() {
+            for lease in &job.live {
                 self.work.timers.at(until, timers::Timer::Attempt(*batch_no, lease.attempt));
                 self.work.pools.entry(lease.worker.pool.clone()).or_default().in_flight += 1;
             }
@@ -479,6 +402,37 @@ impl Farm {
         self.work.wants_dispatch = true;
     }
 
+    /// Applies a record of the log, made at `at`.
+    pub fn apply(&mut self, record: &FarmRecord, at: u64) {
+        let batch_no = record.batch_no();
+        batch_no.into_iter().for_each(|batch_no| self.unindex(batch_no));
+        let released = self.book.apply(record, at, at + self.rules.lease_ms);
+        let Some(batch_no) = batch_no.filter(|batch_no| self.book.job(*batch_no).is_some()) else { return };
+        if let FarmRecord::Granted { attempt, worker, .. } = record {
+            self.work.leases_of.entry(worker.clone()).or_default().push((batch_no, *attempt));
+        }
+        for lease in released {
+            self.release(&lease, batch_no);
+        }
+        self.index(batch_no);
+    }
+
+    /// The worker does not hold this attempt any more.
+    fn release(&mut self, lease: &Lease, batch_no: u32) {
+        if let Some(leases) = self.work.leases_of.get_mut(&lease.worker) {
+            leases.retain(|held| *held != (batch_no, lease.attempt));
+            if leases.is_empty() {
+                self.work.leases_of.remove(&lease.worker);
+            }
+        }
+        if self.work.is_active {
+            if let Some(pool) = self.work.pools.get_mut(&lease.worker.pool) {
+                pool.in_flight = pool.in_flight.saturating_sub(1);
+            }
+            self.refresh(&lease.worker);
+        }
+    }
+
     /// Applies a record and hands it to the log.
     fn record(&mut self, record: FarmRecord, now: u64, effects: &mut Vec<FarmEffect>) {
         self.apply(&record, now);
@@ -486,7 +440,7 @@ impl Farm {
     }
 
     fn pools_effect(&self) -> FarmEffect {
-        FarmEffect::Pools { open: self.pools.clone(), closed: self.closed.clone() }
+        FarmEffect::Pools { open: self.book.pools().clone(), closed: self.book.closed().clone() }
     }
 }
 

@@ -23,7 +23,7 @@ use circuits::{
     leaf::CoinRange,
     slot::{ForcedEntry, HeldLeaf},
 };
-use protocol::{Address, Balances};
+use protocol::{Address, Balances, l1::Deposit};
 use serde::{Deserialize, Serialize};
 
 use crate::layered::Layered;
@@ -53,6 +53,17 @@ pub struct Leaf {
 impl Leaf {
     pub fn held(&self) -> HeldLeaf {
         HeldLeaf { account: self.account, range: self.range }
+    }
+
+    /// What a deposit mints.
+    pub fn minted(deposit: &Deposit, batch_no: u32) -> Self {
+        Self {
+            owner: deposit.owner,
+            key_hash: Some(deposit.key_hash),
+            account: deposit.account,
+            range: deposit.range,
+            batch_no,
+        }
     }
 }
 
@@ -89,7 +100,7 @@ pub struct Ledger {
     #[serde(skip)]
     pub(crate) owned: HashMap<Address, BTreeSet<(u64, u64)>>,
     balances: HashMap<Address, Balances>,
-    pub directory: Directory,
+    directory: Directory,
     #[serde(skip)]
     pub(crate) idempotency: Layered<(Address, Arc<str>), Remembered>,
     quotas: HashMap<Address, Quota>,
@@ -104,6 +115,14 @@ impl Ledger {
     /// What each idempotency key was used for.
     pub fn idempotency(&self) -> &Layered<(Address, Arc<str>), Remembered> {
         &self.idempotency
+    }
+
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    pub(crate) fn register(&mut self, registered: directory::Registered) {
+        self.directory.insert(registered);
     }
 
     pub fn leaf(&self, index: u64) -> Option<&Leaf> {

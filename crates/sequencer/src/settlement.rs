@@ -140,9 +140,25 @@ pub enum FinalityLook {
     Replaced,
 }
 
+/// What one look tells the next and a restart may forget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A flight was seen displaced, which the next look confirms, or none was.
+    Doubted(Option<Displacement>),
+    /// The newest transaction of this nonce is sent again.
+    Sent { nonce: u64 },
+    /// A call on what is pending was refused while the contract stood at this batch: wait until it moves.
+    Held { contract_at: u32 },
+    /// The contract has moved.
+    Released,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SettlementEffect {
+    /// To be applied and recorded.
     Record(SettlementRecord),
+    /// To be applied.
+    Note(Note),
     /// Pass the gates, sign, record, send.
     Submit {
         batch_no: u32,
@@ -198,7 +214,7 @@ pub struct Settlement {
 
 /// What a look has seen of a flight that can never be mined as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Displacement {
+pub struct Displacement {
     nonce: u64,
     next_nonce: u64,
     contract_at: u32,
@@ -315,9 +331,18 @@ impl Settlement {
         if ours { self.landed.receipt(first).map(|receipt| (first, receipt)) } else { None }
     }
 
-    /// A call on what is pending was refused while the contract stood at this batch: wait until it moves.
-    pub fn hold(&mut self, contract_at: u32) {
-        self.held_at = Some(contract_at);
+    /// Applies a note.
+    pub fn note(&mut self, note: Note, now: u64) {
+        match note {
+            Note::Doubted(doubted) => self.doubted = doubted,
+            Note::Sent { nonce } => {
+                if let Some(flight) = self.flights.get_mut(&nonce) {
+                    flight.sent_at = now;
+                }
+            }
+            Note::Held { contract_at } => self.held_at = Some(contract_at),
+            Note::Released => self.held_at = None,
+        }
     }
 
     /// Why the contract refused what is next, if nothing was signed for it since.

@@ -1,7 +1,8 @@
 //! All cores as one state, moved by events only.
 //!
-//! Invariant: `State::apply` over the event log gives the same state again, whatever died when. A decision looks at the
-//! state, makes events, applies them; the driver commits them before anybody hears of it.
+//! Invariant: `State::apply` over the event log gives the same state again, whatever died when. A decision (`decide_…`) takes
+//! `&self` and only makes events; `State::record` applies and logs them, and the driver commits them before anybody hears of it.
+//! What no event records is kept beside the cores' records and may be lost: when transactions were sent, which workers are alive.
 //!
 //! | file | concept |
 //! |---|---|
@@ -27,7 +28,7 @@ use circuits::{
     message::SignedKind,
     public_data::Record,
     shape::Shape,
-    slot::{SlotContext, SlotInput},
+    slot::{SlotContext, SlotEffect, SlotInput},
 };
 use protocol::{
     Address, OperationId, OperationKind, Placement, Stage, TimelineEntry,
@@ -54,7 +55,7 @@ pub mod intake;
 pub mod lines;
 pub mod ops;
 pub mod rows;
-mod sealing;
+pub mod sealing;
 pub mod snapshot;
 mod views;
 
@@ -150,11 +151,11 @@ struct Touched {
 #[cfg_attr(any(test, feature = "sim"), derive(PartialEq))]
 pub struct State {
     rules: Arc<Rules>,
-    pub ledger: Ledger,
-    pub tree: Tree,
-    pub batcher: Batcher,
-    pub farm: Farm,
-    pub settlement: Settlement,
+    ledger: Ledger,
+    tree: Tree,
+    batcher: Batcher,
+    farm: Farm,
+    settlement: Settlement,
     batches: BTreeMap<u32, Batch>,
     /// Shared, since a snapshot copies the map while the coordinator waits.
     operations: Layered<OperationId, Arc<Operation>>,
@@ -226,21 +227,47 @@ impl State {
         &self.rules
     }
 
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    pub fn batcher(&self) -> &Batcher {
+        &self.batcher
+    }
+
+    pub fn farm(&self) -> &Farm {
+        &self.farm
+    }
+
+    pub fn settlement(&self) -> &Settlement {
+        &self.settlement
+    }
+
+    /// Changes a node of the tree and nothing above it.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn spoil(&mut self, level: usize, index: usize) {
+        self.tree.levels[level][index] += Fr::from(1);
+    }
+
     pub fn batch(&self, batch_no: u32) -> Option<&Batch> {
         self.batches.get(&batch_no)
     }
 
-    /// Applies an event of the log.
+    /// Applies an event, just decided or of the log. What the farm wants done then is for who decided it only.
     ///
     /// # Errors
-    /// `StateError` if the log cannot have been written by this state.
-    pub fn apply(&mut self, stamped: &Stamped) -> Result<(), StateError> {
+    /// `StateError` if the event cannot have been decided in this state.
+    pub fn apply(&mut self, stamped: &Stamped) -> Result<Vec<FarmEffect>, StateError> {
         let at = stamped.at;
         match &stamped.event {
             Event::KeyRegistered(registered) => self.register(registered),
             Event::Accepted(accepted) => self.accept(accepted, at)?,
             Event::Opened { batch_no, places } => {
-                if !self.batcher.open.slots.is_empty() || *batch_no != self.tree.state_batch() + 1 {
+                if !self.batcher.open_batch().slots.is_empty() || *batch_no != self.tree.state_batch() + 1 {
                     return Err(StateError::Log(format!("batch {batch_no} opened out of order")));
                 }
                 // Of any circuit: those that are configured can be others than when it was written.
@@ -249,9 +276,9 @@ impl State {
                         "batch {batch_no} opened with {places} places, which no circuit has"
                     )));
                 }
-                self.batcher.open(*batch_no, *places as usize);
+                self.batcher.reopen(*batch_no, *places as usize);
             }
-            Event::Sealed(sealed) => self.replay_sealing(sealed, at)?,
+            Event::Sealed(sealed) => self.apply_sealed(sealed, at)?,
             Event::TakenIn { to, deposits, forced } => {
                 self.taken.advance(*to, deposits, forced);
                 self.batcher.take_in(deposits.clone(), forced.clone(), at);
@@ -263,19 +290,17 @@ impl State {
                 self.farm.apply(record, at);
                 self.note_farm(record, at);
             }
-            Event::Proven(proof) => {
-                self.proven(proof, at)?;
-            }
+            Event::Proven(proof) => return self.proven(proof, at),
             Event::Settlement(record) => self.settle(record, at)?,
             Event::Ops(OpsRecord::Led { term, .. }) => self.term = *term,
             Event::Ops(OpsRecord::StoreBack { .. } | OpsRecord::LossAccepted { .. }) => {}
             Event::Ops(record) => self.paused = *record == OpsRecord::Paused,
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     fn register(&mut self, registered: &KeyRegistered) {
-        self.ledger.directory.insert(Registered::new(registered.entry()));
+        self.ledger.register(Registered::new(registered.entry()));
         self.ledger.learn_key(&registered.owner);
         self.remember(
             registered.owner,
@@ -291,22 +316,23 @@ impl State {
     }
 
     fn accept(&mut self, accepted: &Accepted, at: u64) -> Result<(), StateError> {
-        let mut slots = Vec::with_capacity(accepted.spends.len());
-        for (i, spend) in accepted.spends.iter().enumerate() {
-            let place = accepted.place + i as u64;
-            let context = SlotContext { domain: self.rules.domain, batch_no: accepted.batch_no, place };
-            let effect = spend.effect(&context).map_err(|error| StateError::Log(error.to_string()))?;
-            slots.push(Filled { input: SlotInput::Signed(Box::new(spend.clone())), effect });
-        }
-        self.accept_filled(accepted, slots, at)
-    }
-
-    /// As `accept`, with effects that are known already.
-    fn accept_filled(&mut self, accepted: &Accepted, slots: Vec<Filled>, at: u64) -> Result<(), StateError> {
-        let open = &self.batcher.open;
+        let open = self.batcher.open_batch();
         if accepted.batch_no != open.batch_no || accepted.place != open.start + open.slots.len() as u64 {
             return Err(StateError::Log(format!("operation {} stands in the wrong place", accepted.id)));
         }
+        let replayed;
+        let effects = match accepted.effects.get() {
+            Some(effects) => effects,
+            None => {
+                replayed = self.effects(accepted)?;
+                &replayed
+            }
+        };
+        let slots = accepted.spends.iter().zip(effects).map(|(spend, effect)| Filled {
+            input: SlotInput::Signed(Box::new(spend.clone())),
+            effect: *effect,
+        });
+        let slots = slots.collect();
         let mut promised = Vec::with_capacity(accepted.spends.len());
         let mut amount = 0;
         for (i, spend) in accepted.spends.iter().enumerate() {
@@ -349,6 +375,15 @@ impl State {
             hit: None,
         });
         Ok(())
+    }
+
+    /// What each spend of an operation does, worked out again.
+    fn effects(&self, accepted: &Accepted) -> Result<Vec<SlotEffect>, StateError> {
+        let effects = accepted.spends.iter().zip(accepted.place..).map(|(spend, place)| {
+            let context = SlotContext { domain: self.rules.domain, batch_no: accepted.batch_no, place };
+            spend.effect(&context).map_err(|error| StateError::Log(error.to_string()))
+        });
+        effects.collect()
     }
 
     fn add_operation(&mut self, operation: Operation) {

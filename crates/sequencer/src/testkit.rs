@@ -163,7 +163,7 @@ impl Bench {
             idempotency_key: format!("register {}", self.keys),
             request_hash: [0; 32],
         };
-        self.state.register_key(registered, self.now, &mut self.log).unwrap().unwrap();
+        self.state.register_key(registered, self.now, &mut self.log).unwrap();
     }
 
     pub fn deposit(&mut self, holder: &Holder, coins: u64) {
@@ -191,7 +191,7 @@ impl Bench {
     fn take_in(&mut self, logs: Logs) {
         self.block += 1;
         let to = Cursor { number: self.block, hash: [self.block as u8; 32] };
-        self.state.take_in(to, logs, self.now, &mut self.log).unwrap().unwrap();
+        self.state.take_in(to, logs, self.now, &mut self.log).unwrap();
     }
 
     /// Lets the deposits and forced requests that wait into a batch.
@@ -202,7 +202,9 @@ impl Bench {
 
     pub fn submit(&mut self, request: SubmitRequest) -> Result<OperationId, Rejection> {
         let verified = verify(&domain_word(), &self.state.rules().limits, &Unremembered, request)?;
-        self.state.submit(&verified, None, self.now, &mut self.log).unwrap()
+        self.state
+            .submit(&verified, None, self.now, &mut self.log)
+            .map_err(|failure| failure.rejected().unwrap())
     }
 
     /// Prepares, signs and submits a send.
@@ -292,12 +294,5 @@ impl State {
     pub fn without_rows(mut self) -> Self {
         self.take_rows();
         self
-    }
-}
-
-impl crate::tree::Tree {
-    /// Changes a node and nothing above it.
-    pub fn spoil(&mut self, level: usize, index: usize) {
-        self.levels[level][index] += Fr::from(1);
     }
 }

@@ -5,6 +5,8 @@
 //! were), forgotten some time after the batch is final: only those batches whose outcome L1 may still change cost extra
 //! memory. Until then the final view can go back.
 //!
+//! A batch is hashed beside the tree ([`Tree::hashed`]) and applied when that is decided.
+//!
 //! Nodes live in one dense `Vec` per level up to the last place used: 32 bytes a node, 43 bytes a place all in.
 
 use std::collections::{BTreeMap, HashMap};
@@ -67,7 +69,63 @@ pub enum TreeError {
     Forgotten { to: u32 },
 }
 
-type Undo = HashMap<(usize, u64), Fr>;
+/// Nodes by level and index.
+type Nodes = HashMap<(usize, u64), Fr>;
+type Undo = Nodes;
+
+/// What a batch makes of the tree: every node that it changes.
+#[derive(Clone, Debug)]
+pub struct Hashed {
+    batch_no: u32,
+    new_root: Fr,
+    nodes: Nodes,
+}
+
+/// The tree with nodes of a batch that is not applied.
+struct Draft<'a> {
+    tree: &'a Tree,
+    nodes: Nodes,
+}
+
+impl Draft<'_> {
+    fn node(&self, level: usize, index: u64) -> Fr {
+        self.nodes.get(&(level, index)).copied().unwrap_or_else(|| self.tree.node(level, index))
+    }
+
+    /// Writes leaves and hashes every node above them once.
+    fn write(&mut self, leaves: impl Iterator<Item = (u64, Fr)>, parallel: Parallel) {
+        let mut touched: Vec<u64> = Vec::new();
+        for (index, leaf) in leaves {
+            self.nodes.insert((0, index), leaf);
+            touched.push(index / ARITY as u64);
+        }
+        for level in 1..=DEPTH {
+            touched.sort_unstable();
+            touched.dedup();
+            let hash = |parent: &u64| {
+                let child = |i: usize| self.node(level - 1, parent * ARITY as u64 + i as u64);
+                poseidon::hash4(std::array::from_fn(child))
+            };
+            let hashes = parallel.map(&touched, HASHES_PER_TASK, hash);
+            for (parent, value) in touched.iter_mut().zip(hashes) {
+                self.nodes.insert((level, *parent), value);
+                *parent /= ARITY as u64;
+            }
+        }
+    }
+}
+
+/// The siblings on the way from a leaf's node on level `from` up to level `to`.
+fn siblings_by(index: u64, from: usize, to: usize, node: impl Fn(usize, u64) -> Fr) -> Vec<Siblings> {
+    (from..to)
+        .map(|level| {
+            let own = index >> (2 * level);
+            let first = own - digit(index, level) as u64;
+            let mut others = (first..first + ARITY as u64).filter(|i| *i != own).map(|i| node(level, i));
+            std::array::from_fn(|_| others.next().unwrap_or_default())
+        })
+        .collect()
+}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tree {
@@ -156,86 +214,63 @@ impl Tree {
         }
     }
 
-    fn siblings_by(index: u64, from: usize, to: usize, node: impl Fn(usize, u64) -> Fr) -> Vec<Siblings> {
-        (from..to)
-            .map(|level| {
-                let own = index >> (2 * level);
-                let first = own - digit(index, level) as u64;
-                let mut others = (first..first + ARITY as u64).filter(|i| *i != own).map(|i| node(level, i));
-                std::array::from_fn(|_| others.next().unwrap_or_default())
-            })
-            .collect()
-    }
-
     /// The path of a leaf after `batch_no`, from the leaf level to the root; nothing if that view is not kept.
     pub fn path_after(&self, batch_no: u32, index: u64) -> Option<Vec<Siblings>> {
         self.root_after(batch_no)
             .is_some()
-            .then(|| Self::siblings_by(index, 0, DEPTH, |level, i| self.node_after(batch_no, level, i)))
+            .then(|| siblings_by(index, 0, DEPTH, |level, i| self.node_after(batch_no, level, i)))
     }
 
-    fn set(&mut self, undo: &mut Undo, level: usize, index: u64, value: Fr) {
-        undo.entry((level, index)).or_insert_with(|| self.node(level, index));
-        let nodes = &mut self.levels[level];
-        if nodes.len() <= index as usize {
-            nodes.resize(index as usize + 1, empty_root(level));
-        }
-        nodes[index as usize] = value;
-    }
-
-    /// Writes leaves and hashes every node above them once.
-    fn write(&mut self, undo: &mut Undo, leaves: impl Iterator<Item = (u64, Fr)>, parallel: Parallel) {
-        let mut touched: Vec<u64> = Vec::new();
-        for (index, leaf) in leaves {
-            self.set(undo, 0, index, leaf);
-            touched.push(index / ARITY as u64);
-        }
-        for level in 1..=DEPTH {
-            touched.sort_unstable();
-            touched.dedup();
-            let hash = |parent: &u64| {
-                let child = |i: usize| self.node(level - 1, parent * ARITY as u64 + i as u64);
-                poseidon::hash4(std::array::from_fn(child))
-            };
-            let hashes = parallel.map(&touched, HASHES_PER_TASK, hash);
-            for (parent, value) in touched.iter_mut().zip(hashes) {
-                self.set(undo, level, *parent, value);
-                *parent /= ARITY as u64;
-            }
-        }
-    }
-
-    /// Appends and spends one batch, the next in order.
+    /// What a batch makes of the tree, which stays as it is; the change that comes next in order.
     ///
     /// # Errors
-    /// `OutOfOrder` for any other batch; the tree is unchanged then.
-    pub fn apply(&mut self, change: &Change<'_>, parallel: Parallel) -> Result<Applied, TreeError> {
-        if change.batch_no != self.state + 1 {
-            return Err(TreeError::OutOfOrder { view: "sealed", given: change.batch_no, last: self.state });
-        }
+    /// `OutOfOrder` for any other batch.
+    pub fn hashed(&self, change: &Change<'_>, parallel: Parallel) -> Result<(Hashed, Applied), TreeError> {
+        self.check_order(change.batch_no)?;
+        let mut next = Draft { tree: self, nodes: Nodes::new() };
         let old_root = self.root();
-        let mut undo = Undo::new();
         let level = change.shape.subtree_levels();
-        let append_siblings = Self::siblings_by(change.start, level, DEPTH, |l, i| self.node(l, i));
+        let append_siblings = siblings_by(change.start, level, DEPTH, |l, i| self.node(l, i));
         let outputs = change.appended.iter().enumerate().filter(|(_, leaf)| **leaf != Fr::default());
-        let outputs: Vec<(u64, Fr)> = outputs.map(|(i, leaf)| (change.start + i as u64, *leaf)).collect();
-        self.write(&mut undo, outputs.into_iter(), parallel);
-        let mid_root = self.root();
+        next.write(outputs.map(|(i, leaf)| (change.start + i as u64, *leaf)), parallel);
+        let mid_root = next.node(DEPTH, 0);
         let top = carried_level(change.shape);
-        let carried_nodes = (0..1u64 << (2 * (DEPTH - top))).map(|i| self.node(top, i)).collect();
-        let paths = change
-            .opened
-            .iter()
-            .map(|index| {
-                index.map_or_else(Vec::new, |i| Self::siblings_by(i, 0, top, |l, i| self.node(l, i)))
-            })
-            .collect();
-        self.write(&mut undo, change.written.iter().copied(), parallel);
-        let new_root = self.root();
-        self.state = change.batch_no;
-        self.undo.insert(change.batch_no, undo);
-        self.roots.insert(change.batch_no, new_root);
-        Ok(Applied { old_root, append_siblings, mid_root, carried_nodes, paths, new_root })
+        let carried_nodes = (0..1u64 << (2 * (DEPTH - top))).map(|i| next.node(top, i)).collect();
+        let path = |index: u64| siblings_by(index, 0, top, |l, i| next.node(l, i));
+        let paths = change.opened.iter().map(|index| index.map_or_else(Vec::new, path)).collect();
+        next.write(change.written.iter().copied(), parallel);
+        let new_root = next.node(DEPTH, 0);
+        let hashed = Hashed { batch_no: change.batch_no, new_root, nodes: next.nodes };
+        Ok((hashed, Applied { old_root, append_siblings, mid_root, carried_nodes, paths, new_root }))
+    }
+
+    /// Appends and spends a batch as it was hashed.
+    ///
+    /// # Errors
+    /// `OutOfOrder` unless it is the next one of the state that it was hashed on; the tree is unchanged then.
+    pub fn apply(&mut self, hashed: &Hashed) -> Result<(), TreeError> {
+        self.check_order(hashed.batch_no)?;
+        let mut undo = Undo::with_capacity(hashed.nodes.len());
+        for (&(level, index), &value) in &hashed.nodes {
+            undo.insert((level, index), self.node(level, index));
+            let nodes = &mut self.levels[level];
+            if nodes.len() <= index as usize {
+                nodes.resize(index as usize + 1, empty_root(level));
+            }
+            nodes[index as usize] = value;
+        }
+        self.state = hashed.batch_no;
+        self.undo.insert(hashed.batch_no, undo);
+        self.roots.insert(hashed.batch_no, hashed.new_root);
+        Ok(())
+    }
+
+    fn check_order(&self, given: u32) -> Result<(), TreeError> {
+        if given == self.state + 1 {
+            Ok(())
+        } else {
+            Err(TreeError::OutOfOrder { view: "sealed", given, last: self.state })
+        }
     }
 
     /// Moves the proven view over `batch_no`.
@@ -306,6 +341,15 @@ mod tests {
         Change { batch_no, shape: Shape::S3M1, start, appended, opened: &[], written }
     }
 
+    fn seal(tree: &mut Tree, change: &Change<'_>) -> Result<Applied, TreeError> {
+        let before = tree.clone();
+        let (hashed, applied) = tree.hashed(change, Parallel::default())?;
+        assert_eq!(*tree, before, "hashing changes nothing");
+        tree.apply(&hashed)?;
+        assert!(tree.apply(&hashed).is_err(), "twice");
+        Ok(applied)
+    }
+
     fn leaves(seed: u64) -> Vec<Fr> {
         (0..4).map(|i| Fr::from(seed * 10 + i + 1)).collect()
     }
@@ -316,7 +360,7 @@ mod tests {
         let mut roots = vec![tree.root()];
         for n in 1..=5u32 {
             let spent = [(u64::from(n.saturating_sub(2)) * 4, Fr::from(1000 + u64::from(n)))];
-            let applied = tree.apply(&change(n, &leaves(u64::from(n)), &spent), Parallel::default()).unwrap();
+            let applied = seal(&mut tree, &change(n, &leaves(u64::from(n)), &spent)).unwrap();
             assert_eq!(applied.old_root, roots[n as usize - 1]);
             roots.push(applied.new_root);
         }
@@ -348,9 +392,9 @@ mod tests {
     fn views_move_one_batch_at_a_time_and_never_past_each_other() {
         let mut tree = Tree::default();
         assert_eq!(tree.prove(1), Err(TreeError::Ahead { view: "proven", limit: 0 }));
-        assert!(tree.apply(&change(2, &[], &[]), Parallel::default()).is_err());
-        tree.apply(&change(1, &leaves(1), &[]), Parallel::default()).unwrap();
-        tree.apply(&change(2, &leaves(2), &[]), Parallel::default()).unwrap();
+        assert!(tree.hashed(&change(2, &[], &[]), Parallel::default()).is_err());
+        seal(&mut tree, &change(1, &leaves(1), &[])).unwrap();
+        seal(&mut tree, &change(2, &leaves(2), &[])).unwrap();
         assert_eq!(tree.prove(2), Err(TreeError::OutOfOrder { view: "proven", given: 2, last: 0 }));
         assert_eq!(tree.finalise(1), Err(TreeError::Ahead { view: "final", limit: 0 }));
         tree.prove(1).unwrap();

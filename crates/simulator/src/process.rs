@@ -177,7 +177,7 @@ impl Standby {
 /// What is not as the whole log gives it.
 fn replayed_differs(state: &State, log: &[Stamped], rules: &Arc<Rules>) -> Option<String> {
     let mut replayed = State::new(Arc::clone(rules));
-    let applied = log.iter().try_for_each(|stamped| replayed.apply(stamped));
+    let applied = log.iter().try_for_each(|stamped| replayed.apply(stamped).map(drop));
     replayed.take_rows();
     applied.err().map(|error| error.to_string()).or_else(|| state.difference(&replayed))
 }

@@ -399,10 +399,10 @@ impl Schedule {
         let world = self.world.lock();
         let taken = world.node.contract();
         let all_taken = state.next_ids() == (taken.deposit_count, taken.forced_count);
-        state.batcher.open.slots.is_empty()
-            && state.batcher.waiting() == (0, 0)
+        state.batcher().open_batch().slots.is_empty()
+            && state.batcher().waiting() == (0, 0)
             && all_taken
-            && state.tree.final_batch() == state.tree.state_batch()
+            && state.tree().final_batch() == state.tree().state_batch()
             && self.users.iter().all(User::content)
     }
 
@@ -412,7 +412,7 @@ impl Schedule {
         let Some(leader) = self.processes.first() else { return };
         let state = &leader.driver.state;
         let ledger: std::collections::BTreeMap<_, _> = state
-            .ledger
+            .ledger()
             .leaves()
             .map(|(index, leaf)| (index, (leaf.owner, leaf.account, leaf.range)))
             .collect();
@@ -427,7 +427,7 @@ impl Schedule {
         for user in &self.users {
             let owner = user.owner();
             let held = coins.values().filter(|coin| coin.0 == owner).map(|coin| coin.2.amount()).sum::<u64>();
-            let balances = state.ledger.balances(&owner);
+            let balances = state.ledger().balances(&owner);
             if [balances.accepted, balances.proven, balances.finalized] != [held; 3] {
                 world.breaks(|| format!("{} has {balances:?}, and its leaves hold {held}", owner[0]));
             }
@@ -439,7 +439,7 @@ impl Schedule {
                 format!("of {coins} coins {held} are held, {withdrawn} withdrawn, {credited} paid out")
             });
         }
-        if world.node.contract().root != state.tree.root() {
+        if world.node.contract().root != state.tree().root() {
             world.breaks(|| "the contract stands at another root".to_owned());
         }
     }

@@ -48,7 +48,7 @@ impl ChainTask {
     ) -> Result<Looked, Stop> {
         let contract = self.chain.contract_state().await?;
         let known = self.link.ask(move |state| {
-            let settlement = &state.settlement;
+            let settlement = state.settlement();
             let undone = settlement.undone(&contract).is_some();
             (state.cursor(), settlement.contradiction(&contract), undone, state.intake_stopped().is_some())
         });

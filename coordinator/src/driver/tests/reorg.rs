@@ -109,8 +109,9 @@ async fn deposits_in_another_order_are_minted_in_the_order_of_the_chain() {
     world.chain.deposit(alice.owner, alice.key_hash, 1_000);
     world.chain.deposit(bob.owner, bob.key_hash, 70);
     world.chain.mine(1);
-    let first_account =
-        async || handle.ask_state(|state| state.batcher.first_waiting().map(|deposit| deposit.account)).await;
+    let first_account = async || {
+        handle.ask_state(|state| state.batcher().first_waiting().map(|deposit| deposit.account)).await
+    };
     eventually("alice comes first", async || first_account().await == Some(alice.account)).await;
     world.chain.reorg_with(1, &[(bob.owner, bob.key_hash, 70), (alice.owner, alice.key_hash, 1_000)]);
     eventually("bob comes first", async || first_account().await == Some(bob.account)).await;

@@ -57,7 +57,7 @@ impl Farm {
     /// The batch of an attempt that this worker holds.
     fn held(&self, worker: &WorkerId, id: JobId, attempt: Attempt) -> Option<u32> {
         let batch_no = id.batch_no()?;
-        let job = self.jobs.get(&batch_no)?;
+        let job = self.book.job(batch_no)?;
         let held = job.live.iter().any(|lease| lease.attempt == attempt.0 && lease.worker == *worker);
         held.then_some(batch_no)
     }
@@ -73,7 +73,7 @@ impl Farm {
         effects: &mut Vec<FarmEffect>,
     ) {
         let lease =
-            self.jobs.get(&batch_no).and_then(|job| job.live.iter().find(|lease| lease.attempt == attempt));
+            self.book.job(batch_no).and_then(|job| job.live.iter().find(|lease| lease.attempt == attempt));
         let Some(worker) = lease.map(|lease| lease.worker.clone()) else { return };
         if end != AttemptEnd::Moved
             && let Some(known) = self.work.registry.get_mut(&worker)
@@ -93,7 +93,7 @@ impl Farm {
             now,
             effects,
         );
-        let Some(job) = self.jobs.get(&batch_no) else { return };
+        let Some(job) = self.book.job(batch_no) else { return };
         if !job.live.iter().any(|lease| lease.worker.pool == pool) {
             effects.push(FarmEffect::RemoveInput { pool, batch_no });
         }
@@ -105,7 +105,7 @@ impl Farm {
             job.failed_on.len() >= k as usize || job.failures >= k.saturating_mul(FAILURES_PER_WORKER);
         if job.quarantined && job.live.is_empty() {
             self.record(FarmRecord::Parked { batch_no, message }, now, effects);
-            let parked = self.jobs.get(&batch_no).map_or(0, |job| job.parked);
+            let parked = self.book.job(batch_no).map_or(0, |job| job.parked);
             self.work.timers.at(now + super::timers::parked_for(parked), Timer::Parked(batch_no));
         } else if often && !job.quarantined {
             self.record(FarmRecord::Quarantined { batch_no }, now, effects);
@@ -142,7 +142,7 @@ impl Farm {
         unprovable: Option<String>,
         effects: &mut Vec<FarmEffect>,
     ) {
-        let Some(job) = self.jobs.get(&batch_no) else { return };
+        let Some(job) = self.book.job(batch_no) else { return };
         self.work.replays.insert(batch_no, Some(unprovable.is_none()));
         let Some(message) = unprovable else { return };
         if matches!(job.phase, Phase::Poisoned { .. }) {

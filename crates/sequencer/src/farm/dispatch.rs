@@ -50,7 +50,7 @@ impl Farm {
         while passed < PASSED_OVER {
             let due = self.work.due.get(&shape).and_then(|due| due.range(from..).next().copied());
             let Some(batch_no) = due else { return };
-            let Some(job) = self.jobs.get(&batch_no) else { return };
+            let Some(job) = self.book.job(batch_no) else { return };
             match self.pick(job) {
                 Pick::Worker(worker) => self.grant(batch_no, &worker, now, effects),
                 Pick::NotThese => {
@@ -72,7 +72,7 @@ impl Farm {
             }
             return;
         };
-        let Some(job) = self.jobs.get(&batch_no) else { return };
+        let Some(job) = self.book.job(batch_no) else { return };
         let Pick::Worker(worker) = self.pick(job) else { return };
         if self.is_idle(&worker) {
             self.work.reserved.remove(&shape);
@@ -136,7 +136,7 @@ impl Farm {
     }
 
     fn grant(&mut self, batch_no: u32, worker: &WorkerId, now: u64, effects: &mut Vec<FarmEffect>) {
-        let Some((job, known)) = self.jobs.get(&batch_no).zip(self.work.registry.get_mut(worker)) else {
+        let Some((job, known)) = self.book.job(batch_no).zip(self.work.registry.get_mut(worker)) else {
             return;
         };
         let (attempt, process) = (job.attempt + 1, known.process);
@@ -155,7 +155,7 @@ impl Farm {
         if needs_input {
             effects.push(FarmEffect::Input { pool: worker.pool.clone(), batch_no });
         }
-        let Some(job) = self.jobs.get(&batch_no) else { return };
+        let Some(job) = self.book.job(batch_no) else { return };
         let control = Control::Job(Self::entry(batch_no, job, attempt));
         effects.push(FarmEffect::Send { worker: worker.clone(), directive: Directive { process, control } });
     }
@@ -172,7 +172,7 @@ impl Farm {
                 continue;
             }
             let Some((lease, Pick::Worker(to))) =
-                self.jobs.get(&batch_no).and_then(|job| Some((job.live.first()?.clone(), self.pick(job))))
+                self.book.job(batch_no).and_then(|job| Some((job.live.first()?.clone(), self.pick(job))))
             else {
                 continue;
             };
@@ -187,7 +187,7 @@ impl Farm {
         let in_flight = self.work.in_flight.get(&shape).into_iter().flatten();
         let overdue = in_flight.take_while(|(granted, _)| *granted <= granted_before).take(LOOKED_AT);
         for (_, batch_no) in overdue.copied().collect::<Vec<_>>() {
-            let Some(job) = self.jobs.get(&batch_no) else { continue };
+            let Some(job) = self.book.job(batch_no) else { continue };
             if job.live.len() >= MAX_LIVE || job.quarantined {
                 continue;
             }
@@ -201,7 +201,7 @@ impl Farm {
 
     /// Whether a job's only attempt has not begun to be proved.
     fn waits_behind(&self, batch_no: u32, now: u64) -> bool {
-        let Some(job) = self.jobs.get(&batch_no) else { return false };
+        let Some(job) = self.book.job(batch_no) else { return false };
         let [lease] = job.live.as_slice() else { return false };
         let key = (JobId::of_batch(batch_no), Attempt(lease.attempt));
         let stage = self.work.registry.get(&lease.worker).and_then(|worker| {
@@ -232,7 +232,7 @@ impl Farm {
 
     /// Puts a job into the indexes that its phase belongs to.
     pub(super) fn index(&mut self, batch_no: u32) {
-        let Some(job) = self.jobs.get(&batch_no) else { return };
+        let Some(job) = self.book.job(batch_no) else { return };
         match job.phase {
             Phase::Due => {
                 let due = if job.quarantined { &mut self.work.alone } else { &mut self.work.due };
@@ -250,7 +250,7 @@ impl Farm {
 
     /// Takes a job out of all indexes, before it changes.
     pub(super) fn unindex(&mut self, batch_no: u32) {
-        let Some(job) = self.jobs.get(&batch_no) else { return };
+        let Some(job) = self.book.job(batch_no) else { return };
         for due in [&mut self.work.due, &mut self.work.alone] {
             if let Some(due) = due.get_mut(&job.shape) {
                 due.remove(&batch_no);

@@ -42,7 +42,7 @@ impl Farm {
             self.reply(worker, process, control, now, effects);
             let held = self.work.leases_of.get(worker).cloned().unwrap_or_default();
             for (batch_no, attempt) in held {
-                if self.jobs.get(&batch_no).is_some_and(|job| job.shape == shape) {
+                if self.book.job(batch_no).is_some_and(|job| job.shape == shape) {
                     self.close(worker, batch_no, attempt, effects);
                     self.end(batch_no, attempt, AttemptEnd::HandedBack, &why, now, effects);
                 }

@@ -85,7 +85,7 @@ impl Pool {
 impl Farm {
     /// Adds a pool, if there is room for one.
     pub(super) fn add_pool(&mut self, pool: PoolName, effects: &mut Vec<FarmEffect>) {
-        if self.pools.contains(&pool) || self.pools.len() >= MAX_POOLS {
+        if self.book.pools().contains(&pool) || self.book.pools().len() >= MAX_POOLS {
             return;
         }
         self.work.pools.entry(pool.clone()).or_default();
@@ -95,7 +95,7 @@ impl Farm {
 
     /// Removes a pool; its workers are gone.
     pub(super) fn remove_pool(&mut self, pool: &PoolName, now: u64, effects: &mut Vec<FarmEffect>) {
-        if !self.pools.contains(pool) {
+        if !self.book.pools().contains(pool) {
             return;
         }
         for worker in self.work.registry.of_pool(pool) {

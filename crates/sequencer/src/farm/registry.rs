@@ -258,7 +258,7 @@ impl Farm {
         self.work.registry.set_counted(id, counted);
         let held = self.work.leases_of.get(id).cloned().unwrap_or_default();
         for (place, (batch_no, _)) in held.iter().enumerate() {
-            let Some(job) = self.jobs.get(batch_no) else { continue };
+            let Some(job) = self.book.jobs().get(batch_no) else { continue };
             let behind = self.work.behind.entry(job.shape).or_default();
             if place > 0 && job.live.len() == 1 {
                 behind.insert(*batch_no);

@@ -26,7 +26,7 @@ impl Farm {
         effects: &mut Vec<FarmEffect>,
     ) {
         // What was read before the pool was removed.
-        if !self.pools.contains(&worker.pool) {
+        if !self.book.pools().contains(&worker.pool) {
             return;
         }
         let known = self.work.registry.get(worker).map(|known| known.process);
@@ -96,7 +96,7 @@ impl Farm {
             self.work.timers.at(now + self.rules.lease_ms, Timer::Worker(worker.clone()));
         }
         let refused = keys::refused(&self.pinned, &registration);
-        let is_draining = self.draining.contains(worker);
+        let is_draining = self.book.draining().contains(worker);
         self.work.registry.register(worker, |known| {
             known.registration = Some(registration);
             known.refused = refused;
@@ -121,16 +121,10 @@ impl Farm {
     ) {
         let until = now + self.rules.lease_ms;
         for InFlight { job: id, attempt, .. } in in_flight {
-            let job = id.batch_no().and_then(|batch_no| self.jobs.get_mut(&batch_no));
-            let lease = job.and_then(|job| {
-                job.live.iter_mut().find(|lease| lease.attempt == attempt.0 && lease.worker == *worker)
-            });
-            match lease {
-                Some(lease) => lease.until = until,
-                None => {
-                    let control = Control::Close { job: *id, attempt: *attempt };
-                    self.reply(worker, process, control, now, effects);
-                }
+            let held = id.batch_no().is_some_and(|no| self.book.renew(no, attempt.0, worker, until));
+            if !held {
+                let control = Control::Close { job: *id, attempt: *attempt };
+                self.reply(worker, process, control, now, effects);
             }
         }
         let held = self.work.leases_of.get(worker).cloned().unwrap_or_default();
@@ -139,7 +133,7 @@ impl Farm {
             !in_flight.iter().any(|named| (named.job, named.attempt) == key)
         });
         for (batch_no, attempt) in missing.collect::<Vec<_>>() {
-            let lease = self.jobs.get(&batch_no).and_then(|job| {
+            let lease = self.book.job(batch_no).and_then(|job| {
                 job.live.iter().find(|lease| lease.attempt == attempt && lease.sent + RESEND_MS <= now)
             });
             if lease.is_some() {
@@ -159,7 +153,7 @@ impl Farm {
     pub(super) fn resend(&mut self, now: u64, effects: &mut Vec<FarmEffect>) {
         let mut oldest: Vec<(u64, u32)> = self.work.in_flight.values().flatten().copied().collect();
         oldest.sort_unstable();
-        let jobs = oldest.into_iter().filter_map(|(_, batch_no)| Some((batch_no, self.jobs.get(&batch_no)?)));
+        let jobs = oldest.into_iter().filter_map(|(_, batch_no)| Some((batch_no, self.book.job(batch_no)?)));
         let leases = jobs.flat_map(|(batch_no, job)| job.live.iter().map(move |lease| (batch_no, lease)));
         let known = leases.filter_map(|(batch_no, lease)| {
             let process = self.work.registry.get(&lease.worker)?.process;
@@ -180,10 +174,9 @@ impl Farm {
         now: u64,
         effects: &mut Vec<FarmEffect>,
     ) {
-        let Some(job) = self.jobs.get_mut(&batch_no) else { return };
+        let Some(job) = self.book.job(batch_no) else { return };
         let control = Control::Job(Self::entry(batch_no, job, attempt));
-        let Some(lease) = job.live.iter_mut().find(|lease| lease.attempt == attempt) else { return };
-        lease.sent = now;
+        self.book.sent(batch_no, attempt, now);
         effects.push(FarmEffect::Input { pool: worker.pool.clone(), batch_no });
         effects.push(FarmEffect::Send { worker: worker.clone(), directive: Directive { process, control } });
     }
@@ -222,13 +215,13 @@ impl Farm {
             }
             effects.push(FarmEffect::Forget { worker: worker.clone() });
         }
-        if self.draining.contains(worker) {
+        if self.book.draining().contains(worker) {
             self.record(FarmRecord::Admitted { worker: worker.clone() }, now, effects);
         }
     }
 
     pub(super) fn drain(&mut self, worker: WorkerId, now: u64, effects: &mut Vec<FarmEffect>) {
-        if self.draining.contains(&worker) || self.draining.len() >= MAX_DRAINING {
+        if self.book.draining().contains(&worker) || self.book.draining().len() >= MAX_DRAINING {
             return;
         }
         self.record(FarmRecord::Draining { worker: worker.clone() }, now, effects);

@@ -51,11 +51,9 @@ impl Farm {
     /// The clock was set: all that is timed begins now. Timers fire at once and look again.
     pub(crate) fn clock_was_set(&mut self, now: u64) {
         let until = now + self.rules.lease_ms;
-        for lease in self.jobs.values_mut().flat_map(|job| &mut job.live) {
-            (lease.granted, lease.sent, lease.until) = (now, now, until);
-        }
+        self.book.set_times(now, until);
         self.work.in_flight.clear();
-        let leased = self.jobs.iter().filter(|(_, job)| matches!(job.phase, Phase::Leased));
+        let leased = self.book.jobs().iter().filter(|(_, job)| matches!(job.phase, Phase::Leased));
         let leased: Vec<u32> = leased.map(|(batch_no, _)| *batch_no).collect();
         leased.into_iter().for_each(|batch_no| self.index(batch_no));
         let work = &mut self.work;
@@ -82,7 +80,7 @@ impl Farm {
                 Timer::Attempt(batch_no, attempt) => self.attempt_timer(batch_no, attempt, now, effects),
                 Timer::Parked(batch_no) => {
                     let parked = |job: &super::Job| matches!(job.phase, Phase::Parked { .. });
-                    if self.jobs.get(&batch_no).is_some_and(parked) {
+                    if self.book.job(batch_no).is_some_and(parked) {
                         self.record(FarmRecord::Unparked { batch_no }, now, effects);
                     }
                 }
@@ -105,7 +103,7 @@ impl Farm {
     }
 
     fn attempt_timer(&mut self, batch_no: u32, attempt: u32, now: u64, effects: &mut Vec<FarmEffect>) {
-        let Some(job) = self.jobs.get(&batch_no) else { return };
+        let Some(job) = self.book.job(batch_no) else { return };
         let Some(lease) = job.live.iter().find(|lease| lease.attempt == attempt) else { return };
         let limit = lease.granted.saturating_add(attempt::limit_ms(self, job.shape));
         let worker = lease.worker.clone();

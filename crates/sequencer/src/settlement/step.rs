@@ -3,8 +3,8 @@
 use protocol::l1::{Fees, Receipt};
 
 use super::{
-    ChainView, Displacement, FinalityLook, Flight, LogsRead, Settlement, SettlementEffect, SettlementRecord,
-    SettlementRules, Submission, Tried, cost,
+    ChainView, Displacement, FinalityLook, Flight, LogsRead, Note, Settlement, SettlementEffect,
+    SettlementRecord, SettlementRules, Submission, Tried, cost,
 };
 
 /// What became of a flight, or of a batch that no transaction of ours brought in.
@@ -20,9 +20,8 @@ enum Fate {
 }
 
 impl Settlement {
-    /// What follows from the chain as it is. Records are to be applied in order; nothing is changed here but the times of
-    /// the last broadcasts.
-    pub fn step(&mut self, view: &ChainView, now: u64) -> Vec<SettlementEffect> {
+    /// What follows from the chain as it is. Records and notes are to be applied in order.
+    pub fn decide(&self, view: &ChainView, now: u64) -> Vec<SettlementEffect> {
         if let Some(reason) = self.contradiction(&view.contract) {
             return vec![SettlementEffect::Halt { batch_no: view.contract.batch_no, reason }];
         }
@@ -51,20 +50,24 @@ impl Settlement {
             };
         }
         let mut effects = Vec::new();
-        let before = self.doubted.take();
-        if self.follow(view, before, &mut effects) {
+        let mut doubted = None;
+        let sound = self.follow(view, &mut doubted, &mut effects);
+        if doubted != self.doubted {
+            effects.push(SettlementEffect::Note(Note::Doubted(doubted)));
+        }
+        if sound {
             self.keep_alive(view, now, &mut effects);
             self.begin(view, now, &mut effects);
         }
         effects
     }
 
-    /// Believes receipts and logs, in order. Whether all that is on its way may still arrive. `before` is what the last look
-    /// saw displaced.
+    /// Believes receipts and logs, in order. Whether all that is on its way may still arrive. `doubted`: what is seen displaced
+    /// for the first time.
     fn follow(
-        &mut self,
+        &self,
         view: &ChainView,
-        before: Option<Displacement>,
+        doubted: &mut Option<Displacement>,
         effects: &mut Vec<SettlementEffect>,
     ) -> bool {
         let mut all_final = true;
@@ -125,8 +128,8 @@ impl Settlement {
                             next_nonce: self.next_nonce(view),
                             contract_at: view.contract.batch_no,
                         };
-                        if before != Some(seen) {
-                            self.doubted = Some(seen);
+                        if self.doubted != Some(seen) {
+                            *doubted = Some(seen);
                             break;
                         }
                         let record = SettlementRecord::Displaced { batch_no: first, last, nonce };
@@ -198,25 +201,26 @@ impl Settlement {
     }
 
     /// Pays more for what waits, or sends it again.
-    fn keep_alive(&mut self, view: &ChainView, now: u64, effects: &mut Vec<SettlementEffect>) {
-        let rules = self.rules;
-        let submissions = &self.submissions;
-        for (&nonce, flight) in &mut self.flights {
+    fn keep_alive(&self, view: &ChainView, now: u64, effects: &mut Vec<SettlementEffect>) {
+        for (&nonce, flight) in &self.flights {
             let sent_already = effects.iter().any(|effect| {
                 matches!(effect, SettlementEffect::Send { batch_no, .. } if *batch_no == flight.first)
             });
             let unknown = flight.txs.iter().any(|tx| view.unknown.contains(&tx.hash));
-            if sent_already || unknown || view.nonce > nonce || arrived(flight, submissions, view) {
+            if sent_already || unknown || view.nonce > nonce || arrived(flight, &self.submissions, view) {
                 continue;
             }
-            flight.keep_alive(nonce, view, &rules, now, effects);
+            flight.keep_alive(nonce, view, &self.rules, now, effects);
         }
     }
 
     /// New transactions for what is proven and not on its way.
-    fn begin(&mut self, view: &ChainView, now: u64, effects: &mut Vec<SettlementEffect>) {
+    fn begin(&self, view: &ChainView, now: u64, effects: &mut Vec<SettlementEffect>) {
         let contract_at = view.contract.batch_no;
-        self.held_at = self.held_at.filter(|held| *held == contract_at);
+        let is_held = self.held_at == Some(contract_at);
+        if self.held_at.is_some() && !is_held {
+            effects.push(SettlementEffect::Note(Note::Released));
+        }
         let waiting: Vec<&Flight> =
             self.flights.values().filter(|flight| !arrived(flight, &self.submissions, view)).collect();
         if now < self.not_before || waiting.iter().any(|flight| flight.at_cap) {
@@ -237,7 +241,7 @@ impl Settlement {
         {
             let tried =
                 if contract_at.checked_add(1) == Some(first) { Tried::Latest } else { Tried::Pending };
-            if tried == Tried::Pending && (in_flight == 0 || self.held_at.is_some()) {
+            if tried == Tried::Pending && (in_flight == 0 || is_held) {
                 return;
             }
             effects.push(SettlementEffect::Submit {
@@ -290,7 +294,7 @@ fn arrived(
 
 impl Flight {
     fn keep_alive(
-        &mut self,
+        &self,
         nonce: u64,
         view: &ChainView,
         rules: &SettlementRules,
@@ -319,7 +323,7 @@ impl Flight {
             }
         }
         if self.sent_at + rules.resend_ms <= now {
-            self.sent_at = now;
+            effects.push(SettlementEffect::Note(Note::Sent { nonce }));
             effects.push(SettlementEffect::Send { batch_no, tx: tx.clone() });
         }
         if at_cap {

@@ -84,12 +84,18 @@ fn mined(view: ChainView, receipts: &[Receipt], final_block: u64) -> ChainView {
 
 /// Steps, applies what is recorded, and returns all effects.
 fn step(settlement: &mut Settlement, view: &ChainView, now: u64) -> Vec<SettlementEffect> {
-    let effects = settlement.step(view, now);
-    for effect in &effects {
-        if let SettlementEffect::Record(record) = effect {
+    let mut effects = settlement.decide(view, now);
+    effects.retain(|effect| match effect {
+        SettlementEffect::Record(record) => {
             settlement.apply(record, now);
+            true
         }
-    }
+        SettlementEffect::Note(note) => {
+            settlement.note(*note, now);
+            false
+        }
+        _ => true,
+    });
     effects
 }
 
@@ -280,7 +286,7 @@ fn a_call_refused_on_what_is_pending_waits_until_the_contract_moves() {
     let rules = SettlementRules { max_in_flight: 4, ..RULES };
     let mut s = settlement_with(rules, 3);
     sign(&mut s, 1, tx(5, 1), 0);
-    s.hold(0);
+    s.note(Note::Held { contract_at: 0 }, 0);
     assert_eq!(step(&mut s, &view(0, 5), 1), []);
     let effects = step(&mut s, &mined(view(1, 6), &[receipt(1, 10)], 0), 2);
     assert_eq!(effects[1..], [submit(2..=2, 6, Tried::Latest), submit(3..=3, 7, Tried::Pending)]);

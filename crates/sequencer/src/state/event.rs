@@ -2,8 +2,15 @@
 //!
 //! The layout is part of the store's format: variants and fields are only ever added at the end, with a new `VERSION`.
 
+use std::sync::Arc;
+
 use bn254::Fr;
-use circuits::{baby_jubjub::Point, message::SignedKind, shape::Shape, slot::SignedSpend};
+use circuits::{
+    baby_jubjub::Point,
+    message::SignedKind,
+    shape::Shape,
+    slot::{SignedSpend, SlotEffect},
+};
 use protocol::{
     Address, DirectoryEntry, OperationId,
     l1::{Deposit, ForcedRequest, Hash32},
@@ -11,10 +18,40 @@ use protocol::{
 use serde::{Deserialize, Serialize};
 use wire::WorkerId;
 
+use super::sealing::Sealing;
 use crate::{batcher::SealReason, farm::FarmRecord, settlement::SettlementRecord};
 
 /// Layout of the events in a store.
 pub const VERSION: u32 = 3;
+
+/// What was worked out to decide an event, so that applying it need not do it again. It is no part of the log: an event that was
+/// read from there comes without, and whoever applies it works it out.
+#[derive(Clone, Debug)]
+pub struct Computed<T>(Option<Arc<T>>);
+
+impl<T> Computed<T> {
+    pub fn new(value: T) -> Self {
+        Self(Some(Arc::new(value)))
+    }
+
+    pub fn get(&self) -> Option<&T> {
+        self.0.as_deref()
+    }
+}
+
+impl<T> Default for Computed<T> {
+    /// Not worked out.
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+/// All are equal: it follows from the rest of the event.
+impl<T> PartialEq for Computed<T> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
 
 /// A signed operation that was accepted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +68,9 @@ pub struct Accepted {
     pub spends: Vec<SignedSpend>,
     /// Of the promises, Unix seconds.
     pub deadline: u64,
+    /// What each spend does.
+    #[serde(skip)]
+    pub effects: Computed<Vec<SlotEffect>>,
 }
 
 /// A directory entry that was registered.
@@ -71,6 +111,8 @@ pub struct Sealed {
     pub public_inputs: [Fr; 3],
     pub input_hash: [u8; 32],
     pub reason: SealReason,
+    #[serde(skip)]
+    pub work: Computed<Sealing>,
 }
 
 /// A proof of the batch was verified here.
@@ -160,6 +202,15 @@ pub enum Event {
     ReadAgain(Box<ReadAgain>),
     Intake(IntakeRecord),
     Ops(OpsRecord),
+}
+
+impl Event {
+    pub fn accepted(&self) -> Option<&Accepted> {
+        match self {
+            Self::Accepted(accepted) => Some(accepted),
+            _ => None,
+        }
+    }
 }
 
 /// An event and when it happened, in Unix milliseconds.

@@ -103,7 +103,7 @@ impl State {
         let batch = self.batches.get(&batch_no);
         let ids = match batch {
             Some(batch) => &batch.operations,
-            None if batch_no == self.batcher.open.batch_no => &self.batcher.open.operations,
+            None if batch_no == self.batcher.open_batch().batch_no => &self.batcher.open_batch().operations,
             None => return Vec::new(),
         };
         let operations: Vec<_> = ids.iter().filter_map(|id| self.operations.get(id)).collect();

@@ -15,6 +15,7 @@ use protocol::{
 
 use super::{
     State, StateError,
+    decide::Failure,
     event::{Cursor, Event, IntakeRecord, ReadAgain, Stamped},
 };
 
@@ -233,29 +234,32 @@ impl State {
     /// Takes in the logs up to and including block `to`.
     ///
     /// # Errors
-    /// `StateError` never; the inner result stops the intake.
+    /// An `IntakeError` stops the intake; `StateError` if the cores disagree, which would be a bug.
     pub fn take_in(
         &mut self,
         to: Cursor,
         logs: Logs,
         now: u64,
         log: &mut Vec<Stamped>,
-    ) -> Result<Result<(), IntakeError>, StateError> {
+    ) -> Result<(), Failure<IntakeError>> {
+        let event = self.decide_intake(to, logs).map_err(Failure::Rejected)?;
+        self.record([event], now, log)?;
+        Ok(())
+    }
+
+    fn decide_intake(&self, to: Cursor, logs: Logs) -> Result<Event, IntakeError> {
         if self.cursor().is_some_and(|cursor| to.number <= cursor.number) {
-            return Ok(Err(IntakeError::Backwards { to: to.number }));
+            return Err(IntakeError::Backwards { to: to.number });
         }
         let Logs { deposits, forced, .. } = logs;
-        if let Err(error) = self.taken.due.check(&deposits, &forced) {
-            return Ok(Err(error));
-        }
-        self.log(now, Event::TakenIn { to, deposits, forced }, log)?;
-        Ok(Ok(()))
+        self.taken.due.check(&deposits, &forced)?;
+        Ok(Event::TakenIn { to, deposits, forced })
     }
 
     /// Exchanges everything behind the recorded block `kept` for what the chain says now, up to and including `to`.
     ///
     /// # Errors
-    /// `StateError` never; the inner result stops the intake.
+    /// An `IntakeError` stops the intake; `StateError` if the cores disagree, which would be a bug.
     pub fn read_again(
         &mut self,
         kept: Option<Cursor>,
@@ -263,36 +267,39 @@ impl State {
         logs: Logs,
         now: u64,
         log: &mut Vec<Stamped>,
-    ) -> Result<Result<(), IntakeError>, StateError> {
-        let Some(replaced) = self.cursor() else { return Ok(Err(IntakeError::Backwards { to: to.number })) };
+    ) -> Result<(), Failure<IntakeError>> {
+        let event = self.decide_reading_again(kept, to, logs).map_err(Failure::Rejected)?;
+        self.record([event], now, log)?;
+        Ok(())
+    }
+
+    fn decide_reading_again(
+        &self,
+        kept: Option<Cursor>,
+        to: Cursor,
+        logs: Logs,
+    ) -> Result<Event, IntakeError> {
+        let Some(replaced) = self.cursor() else { return Err(IntakeError::Backwards { to: to.number }) };
         let Some(due) = self.taken.due_after(kept) else {
-            return Ok(Err(IntakeError::TooDeep { block: replaced.number }));
+            return Err(IntakeError::TooDeep { block: replaced.number });
         };
         let (deposit, request) = (due.deposits, due.forced);
         let Logs { deposits, forced, .. } = logs;
         let (sealed_deposits, sealed_forced) = self.sealed_ids();
-        let fits = due
-            .check(&deposits, &forced)
-            .and_then(|()| {
-                self.batches.values().filter(|batch| batch.stage() < Stage::Final).try_for_each(|batch| {
-                    check_sealed("deposit", batch.batch_no, &batch.mints, &deposits, deposit)?;
-                    check_sealed("forced request", batch.batch_no, &batch.forced, &forced, request)
-                })
-            })
-            .and_then(|()| at_least("deposit", deposit + deposits.len() as u64, sealed_deposits))
-            .and_then(|()| at_least("forced request", request + forced.len() as u64, sealed_forced));
-        if let Err(error) = fits {
-            return Ok(Err(error));
+        due.check(&deposits, &forced)?;
+        for batch in self.batches.values().filter(|batch| batch.stage() < Stage::Final) {
+            check_sealed("deposit", batch.batch_no, &batch.mints, &deposits, deposit)?;
+            check_sealed("forced request", batch.batch_no, &batch.forced, &forced, request)?;
         }
-        let again = ReadAgain { replaced, kept, to, deposits, forced };
-        self.log(now, Event::ReadAgain(Box::new(again)), log)?;
-        Ok(Ok(()))
+        at_least("deposit", deposit + deposits.len() as u64, sealed_deposits)?;
+        at_least("forced request", request + forced.len() as u64, sealed_forced)?;
+        Ok(Event::ReadAgain(Box::new(ReadAgain { replaced, kept, to, deposits, forced })))
     }
 
     /// Records that the intake stopped or goes on, if that is news.
     ///
     /// # Errors
-    /// `StateError` never.
+    /// `StateError` if the cores disagree, which would be a bug.
     pub fn note_intake(
         &mut self,
         record: IntakeRecord,
@@ -303,7 +310,8 @@ impl State {
             IntakeRecord::Stopped { reason, .. } => Some(reason.as_str()),
             IntakeRecord::Resumed => None,
         };
-        if reason == self.intake_stopped() { Ok(()) } else { self.log(now, Event::Intake(record), log) }
+        let news = reason != self.intake_stopped();
+        self.record(news.then_some(Event::Intake(record)), now, log).map(drop)
     }
 
     /// The ids that the next deposit and the next forced request to be sealed have.
@@ -359,6 +367,10 @@ mod tests {
         }
     }
 
+    fn stopped(outcome: Result<(), Failure<IntakeError>>) -> IntakeError {
+        outcome.unwrap_err().rejected().unwrap()
+    }
+
     #[test]
     fn deposits_whose_coins_do_not_follow_on_are_not_taken_in() {
         let alice = Holder::new(1);
@@ -368,24 +380,24 @@ mod tests {
         // A reorganisation between two reads: the same ids, other coins.
         for (low, high) in [(1, 10), (901, 1_900), (1_002, 1_100)] {
             let logs = Logs { deposits: vec![deposit(&alice, 1, low, high)], ..Logs::default() };
-            let outcome = bench.state.take_in(to, logs, 2_000, &mut bench.log).unwrap();
-            assert_eq!(outcome, Err(IntakeError::Coins { id: 1, found: low, expected: 1_001 }));
+            let outcome = stopped(bench.state.take_in(to, logs, 2_000, &mut bench.log));
+            assert_eq!(outcome, IntakeError::Coins { id: 1, found: low, expected: 1_001 });
             assert_eq!(bench.log.len(), events);
         }
         let both = vec![deposit(&alice, 1, 1_001, 1_010), deposit(&alice, 2, 1_011, 1_020)];
         let logs = Logs { deposits: both.clone(), ..Logs::default() };
-        bench.state.take_in(to, logs, 2_000, &mut bench.log).unwrap().unwrap();
+        bench.state.take_in(to, logs, 2_000, &mut bench.log).unwrap();
 
         // Read again from the first block on: what follows there counts.
         let to = Cursor { number: 10, hash: [10; 32] };
         let kept = bench.state.recorded().0.last().copied();
         let again = Logs { deposits: both[1..].to_vec(), ..Logs::default() };
-        let outcome = bench.state.read_again(kept, to, again, 3_000, &mut bench.log).unwrap();
-        assert!(matches!(outcome, Err(IntakeError::Gap { found: 2, expected: 1, .. })), "{outcome:?}");
+        let outcome = stopped(bench.state.read_again(kept, to, again, 3_000, &mut bench.log));
+        assert!(matches!(outcome, IntakeError::Gap { found: 2, expected: 1, .. }), "{outcome:?}");
         let again = Logs { deposits: vec![deposit(&alice, 1, 1_011, 1_020)], ..Logs::default() };
-        let outcome = bench.state.read_again(kept, to, again, 3_000, &mut bench.log).unwrap();
-        assert_eq!(outcome, Err(IntakeError::Coins { id: 1, found: 1_011, expected: 1_001 }));
+        let outcome = stopped(bench.state.read_again(kept, to, again, 3_000, &mut bench.log));
+        assert_eq!(outcome, IntakeError::Coins { id: 1, found: 1_011, expected: 1_001 });
         let again = Logs { deposits: both, ..Logs::default() };
-        bench.state.read_again(kept, to, again, 3_000, &mut bench.log).unwrap().unwrap();
+        bench.state.read_again(kept, to, again, 3_000, &mut bench.log).unwrap();
     }
 }

@@ -33,39 +33,35 @@ impl State {
     /// Pauses or resumes new operations.
     ///
     /// # Errors
-    /// `StateError` never.
+    /// `StateError` if the cores disagree, which would be a bug.
     pub fn ops(&mut self, record: OpsRecord, now: u64, log: &mut Vec<Stamped>) -> Result<(), StateError> {
-        if self.paused == (record == OpsRecord::Paused) {
-            return Ok(());
-        }
-        self.log(now, Event::Ops(record), log)
+        let news = self.paused != (record == OpsRecord::Paused);
+        self.record(news.then_some(Event::Ops(record)), now, log).map(drop)
     }
 
     /// This coordinator leads in a term, which is noted once.
     ///
     /// # Errors
-    /// `StateError` never.
+    /// `StateError` if the cores disagree, which would be a bug.
     pub fn led(&mut self, term: u64, now: u64, log: &mut Vec<Stamped>) -> Result<(), StateError> {
-        if self.term == term {
-            return Ok(());
-        }
-        let batch_no = self.batcher.open.batch_no;
-        self.log(now, Event::Ops(OpsRecord::Led { term, batch_no }), log)
+        let batch_no = self.batcher.open_batch().batch_no;
+        let led = Event::Ops(OpsRecord::Led { term, batch_no });
+        self.record((self.term != term).then_some(led), now, log).map(drop)
     }
 
     /// The smallest thing that can be written: whether a store that refused takes it.
     ///
     /// # Errors
-    /// `StateError` never.
+    /// `StateError` if the cores disagree, which would be a bug.
     pub fn probe(&mut self, now: u64, log: &mut Vec<Stamped>) -> Result<(), StateError> {
-        let batch_no = self.batcher.open.batch_no;
-        self.log(now, Event::Ops(OpsRecord::StoreBack { batch_no }), log)
+        let batch_no = self.batcher.open_batch().batch_no;
+        self.record([Event::Ops(OpsRecord::StoreBack { batch_no })], now, log).map(drop)
     }
 
     /// Notes that an operator has given up what was promised behind event `found`.
     ///
     /// # Errors
-    /// `StateError` never.
+    /// `StateError` if the cores disagree, which would be a bug.
     pub fn loss_accepted(
         &mut self,
         known: u64,
@@ -73,8 +69,8 @@ impl State {
         now: u64,
         log: &mut Vec<Stamped>,
     ) -> Result<(), StateError> {
-        let batch_no = self.batcher.open.batch_no;
-        self.log(now, Event::Ops(OpsRecord::LossAccepted { batch_no, known, found }), log)
+        let batch_no = self.batcher.open_batch().batch_no;
+        self.record([Event::Ops(OpsRecord::LossAccepted { batch_no, known, found })], now, log).map(drop)
     }
 
     /// Sends a poisoned or parked job out again; any other job is left as it is.
@@ -108,9 +104,9 @@ impl State {
     pub fn deadlines(&self, now: u64) -> Deadlines {
         let now = now / 1000;
         let mut deadlines = Deadlines::default();
-        let unsettled = (self.tree.final_batch() + 1)..=self.batcher.open.batch_no;
+        let unsettled = (self.tree.final_batch() + 1)..=self.batcher.open_batch().batch_no;
         let sealed = unsettled.filter_map(|batch_no| self.batches.get(&batch_no));
-        let ids = sealed.flat_map(|batch| &batch.operations).chain(&self.batcher.open.operations);
+        let ids = sealed.flat_map(|batch| &batch.operations).chain(&self.batcher.open_batch().operations);
         for operation in ids.filter_map(|id| self.operations.get(id)) {
             if operation.promised.is_empty() {
                 continue;
@@ -124,7 +120,7 @@ impl State {
 
     /// What a batch waits for, as a sentence; nothing for a batch that never was.
     pub fn waits_for(&self, batch_no: u32, now: u64) -> Option<String> {
-        let open = &self.batcher.open;
+        let open = self.batcher.open_batch();
         if batch_no == open.batch_no {
             let (slots, places) = (open.slots.len(), open.places);
             return Some(format!("It is open: {slots} of {places} slots are taken."));

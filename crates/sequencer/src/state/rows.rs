@@ -88,7 +88,7 @@ impl State {
         }));
         self.operation_rows(&touched.operations, &mut rows);
         rows.extend(touched.batches.into_iter().filter_map(|batch_no| self.batch_row(batch_no)));
-        let entries = touched.owners.iter().filter_map(|owner| self.ledger.directory.entry(owner));
+        let entries = touched.owners.iter().filter_map(|owner| self.ledger.directory().entry(owner));
         rows.extend(entries.map(|registered| Row::Directory(Box::new(registered.entry.clone()))));
         rows.extend(touched.keys.into_iter().filter_map(|(sender, key)| {
             let remembered = self.ledger.remembered(sender, &key)?;
@@ -119,7 +119,7 @@ impl State {
     fn numbered(&self, batch_no: u32) -> impl DoubleEndedIterator<Item = (u64, &OperationId)> {
         let operations = match self.batches.get(&batch_no) {
             Some(batch) => &batch.operations[..],
-            None if batch_no == self.batcher.open.batch_no => &self.batcher.open.operations,
+            None if batch_no == self.batcher.open_batch().batch_no => &self.batcher.open_batch().operations,
             None => &[],
         };
         let first = u64::from(batch_no) * PER_BATCH;

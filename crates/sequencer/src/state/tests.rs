@@ -48,7 +48,7 @@ fn a_chain_of_payments_moves_through_one_batch() {
     for (from, to) in [(&alice, &bob), (&bob, &carol), (&carol, &alice)] {
         bench.send(from, to, 500).unwrap();
     }
-    assert_eq!(bench.state.batcher.open.slots.len(), 3);
+    assert_eq!(bench.state.batcher.open_batch().slots.len(), 3);
     assert_eq!((accepted(&bench, &alice), accepted(&bench, &bob), accepted(&bench, &carol)), (1_000, 0, 0));
     bench.wait();
     assert_eq!(bench.state.tree.state_batch(), 2);
@@ -83,13 +83,13 @@ fn a_batch_is_sealed_with_the_smallest_circuit_that_holds_it_at_the_same_start()
     }
     let merge = bench.send(&alice, &alice, 1_450).unwrap();
     assert!(bench.state.operation(&merge).unwrap().promised.len() > 3);
-    let open = bench.state.batcher.open.clone();
+    let open = bench.state.batcher.open_batch().clone();
     assert_eq!(open.start % open.places as u64, 0);
     bench.wait();
     let sealed = bench.state.batch(open.batch_no).unwrap();
     assert_eq!((sealed.shape, sealed.start), (Shape::S14M2, open.start));
     bench.send(&alice, &bob, 20).unwrap();
-    let open = bench.state.batcher.open.clone();
+    let open = bench.state.batcher.open_batch().clone();
     bench.wait();
     let sealed = bench.state.batch(open.batch_no).unwrap();
     assert_eq!((sealed.shape, sealed.start), (Shape::S3M1, open.start));
@@ -267,7 +267,7 @@ fn a_missing_deposit_stops_the_intake() {
     };
     let logs = protocol::l1::Logs { deposits: vec![deposit], ..Default::default() };
     let to = event::Cursor { number: 99, hash: [9; 32] };
-    let stopped = bench.state.take_in(to, logs, 1, &mut bench.log).unwrap().unwrap_err();
+    let stopped = bench.state.take_in(to, logs, 1, &mut bench.log).unwrap_err().rejected().unwrap();
     assert_eq!(stopped.to_string().split(':').next(), Some("PM-INTAKE-001"));
     assert_eq!(bench.state, before);
 }

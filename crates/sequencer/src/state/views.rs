@@ -54,7 +54,7 @@ impl State {
         let leaf = self.ledger.leaf_after(batch_no, index).ok_or(Rejection::LeafEmpty { index, batch_no })?;
         let key_hash = leaf
             .key_hash
-            .or_else(|| self.ledger.directory.key_hash_of(&leaf.owner, &leaf.account))
+            .or_else(|| self.ledger.directory().key_hash_of(&leaf.owner, &leaf.account))
             .ok_or(Rejection::KeyHashUnknown { index })?;
         debug_assert_eq!(siblings.len(), DEPTH);
         Ok(OwnershipProof {

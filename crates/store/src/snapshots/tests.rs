@@ -48,11 +48,11 @@ fn attempts_in_flight_survive_a_snapshot() {
     let snapshots = snapshots(folder.path());
     let mut bench = lived();
     let rules = Arc::new(bench.state.rules().clone());
-    let batch_no = bench.state.farm.jobs().next().unwrap().0;
+    let batch_no = bench.state.farm().jobs().next().unwrap().0;
     bench.grant(batch_no);
     snapshots.save(&bench.state, 1).unwrap();
     let (loaded, _) = snapshots.load(&rules).unwrap();
-    let job = loaded.farm.job(batch_no).unwrap();
+    let job = loaded.farm().job(batch_no).unwrap();
     assert_eq!((&job.phase, job.live.len()), (&sequencer::farm::Phase::Leased, 1));
 }
 
@@ -86,7 +86,7 @@ fn a_tree_that_does_not_hash_to_its_root_is_not_taken_from_a_snapshot() {
     let snapshots = snapshots(folder.path());
     let mut bench = lived();
     let rules = Arc::new(bench.state.rules().clone());
-    bench.state.tree.spoil(1, 0);
+    bench.state.spoil(1, 0);
     snapshots.save(&bench.state, 1).unwrap();
     assert!(snapshots.load(&rules).is_none());
 }

@@ -79,7 +79,7 @@ fn a_late_proof_is_noted_once_for_each_attempt_that_there_was() {
     bench.state.farm_step(FarmCommand::Tick, bench.now, &mut bench.log);
     let late = |bench: &mut Bench, attempt, name: &str| {
         let worker = WorkerId::parse(name).unwrap();
-        bench.state.late_proof(1, attempt, worker, bench.now, &mut bench.log);
+        bench.state.late_proof(1, attempt, worker, bench.now, &mut bench.log).unwrap();
     };
     late(&mut bench, 1, "slow");
     bench.grant(1);
@@ -98,7 +98,7 @@ fn a_late_proof_is_noted_once_for_each_attempt_that_there_was() {
     );
     let mut again = bench.replayed();
     let mut log = Vec::new();
-    again.late_proof(1, 1, WorkerId::parse("slow").unwrap(), bench.now, &mut log);
+    again.late_proof(1, 1, WorkerId::parse("slow").unwrap(), bench.now, &mut log).unwrap();
     assert_eq!(log, [], "nor once more after a restart");
 }
 
