@@ -148,6 +148,8 @@ pub struct Driver {
     pub looked_at_workers: Instant,
     /// While the store refuses what is written.
     pub refusing: Option<Refusing>,
+    /// Requests that came before the state was whole.
+    pub early: Vec<Message>,
 }
 
 pub type Pause = Box<dyn Fn(Duration) + Send>;
@@ -342,6 +344,7 @@ impl Driver {
     }
 
     pub fn round(&mut self, group: Vec<Message>) -> Result<(), StartError> {
+        let group = self.once_whole(group);
         let Some((group, probe)) = self.admitted(group) else { return Ok(()) };
         let now = self.time.now();
         let mut round = Round::default();
@@ -383,6 +386,18 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// Requests wait until the state is whole; what workers and L1 say does not.
+    fn once_whole(&mut self, group: Vec<Message>) -> Vec<Message> {
+        if self.state.is_whole() {
+            let mut early = std::mem::take(&mut self.early);
+            early.extend(group);
+            return early;
+        }
+        let (early, now) = group.into_iter().partition(Message::is_request);
+        self.early.extend::<Vec<_>>(early);
+        now
     }
 
     fn decide(&mut self, group: Vec<Message>, now: u64, round: &mut Round) -> Result<(), StateError> {

@@ -129,6 +129,13 @@ pub enum Message {
     Stop,
 }
 
+impl Message {
+    /// Whether its answer depends on what was accepted before.
+    pub fn is_request(&self) -> bool {
+        matches!(self, Self::Submit(..) | Self::Register(..) | Self::Ask(_))
+    }
+}
+
 /// Something for the queue, in order.
 pub enum ToQueue {
     Write(QueueWrite),

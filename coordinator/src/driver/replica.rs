@@ -191,7 +191,7 @@ impl Snapshotter {
     pub fn look(&mut self, state: &State, sequence: u64) {
         let (last, at) = self.last;
         let due = sequence >= last + self.settings.events && at.elapsed() >= self.settings.every;
-        if !due || self.writing.as_ref().is_some_and(|writing| !writing.is_finished()) {
+        if !due || !state.is_whole() || self.writing.as_ref().is_some_and(|writing| !writing.is_finished()) {
             return;
         }
         let began = Instant::now();

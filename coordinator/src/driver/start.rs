@@ -182,6 +182,7 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
         views: Arc::clone(&views),
         looked_at_workers: Instant::now(),
         refusing: None,
+        early: Vec::new(),
     };
     let cancel = CancellationToken::new();
     let ended = CancellationToken::new();
@@ -397,6 +398,9 @@ async fn complete_history(
 ) -> Result<(Box<dyn Store>, State), StartError> {
     let completed = blocking(move || {
         if store.is_incomplete()? {
+            while !state.is_whole() {
+                std::thread::sleep(FOLLOW_EVERY);
+            }
             let batches = state.batcher().open_batch().batch_no;
             tracing::info!(batches, "the history in the store is completed for its readers");
             let mut rows = Vec::new();

@@ -272,7 +272,7 @@ impl Telemetry {
         gauge!("proofmill_counted_workers").set(load.workers as f64);
         gauge!("proofmill_leader_term").set(term as f64);
         gauge!("proofmill_paused").set(f64::from(u8::from(state.paused())));
-        if self.looks.is_multiple_of(DEADLINES_EVERY) {
+        if self.looks.is_multiple_of(DEADLINES_EVERY) && state.is_whole() {
             let deadlines = state.deadlines(now);
             gauge!("proofmill_promises_near_deadline").set(deadlines.near as f64);
             gauge!("proofmill_promises_missed").set(deadlines.missed as f64);

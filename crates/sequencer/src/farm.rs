@@ -275,7 +275,7 @@ impl Farm {
 
     /// Workers that were told to drain and are not gone yet.
     pub fn draining(&self) -> &BTreeSet<WorkerId> {
-        &self.book.draining()
+        self.book.draining()
     }
 
     /// Whether a proof of this attempt by this worker is worth verifying: it holds the attempt, or held it.

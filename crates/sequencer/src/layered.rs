@@ -1,6 +1,7 @@
-//! A map whose old part may still be on its way from a snapshot: whoever asks for it waits, everything else goes on.
+//! A map whose old part may still be on its way from a snapshot. Until it is there it is not found: whoever must not miss it asks
+//! [`Layered::is_whole`] first.
 //!
-//! Invariant: nothing is removed. What was put in since the snapshot lies in `recent` and is found first.
+//! Invariants: nothing is removed, and nothing here waits. What was put in since the snapshot lies in `recent` and is found first.
 
 use std::{
     collections::HashMap,
@@ -49,7 +50,12 @@ impl<K: Eq + Hash, V> Layered<K, V> {
     }
 
     fn past(&self) -> Option<&HashMap<K, V>> {
-        self.past.as_ref().map(|past| past.0.wait())
+        self.past.as_ref()?.0.get()
+    }
+
+    /// Whether the old part is there, if there is one.
+    pub fn is_whole(&self) -> bool {
+        self.past.as_ref().is_none_or(|past| past.0.get().is_some())
     }
 
     /// What is recent, and the old part.
@@ -65,7 +71,7 @@ impl<K: Eq + Hash, V> Layered<K, V> {
         self.recent.insert(key, value);
     }
 
-    /// Everything, in no order; each key once.
+    /// Everything that is there, in no order; each key once.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         let old = self.past().into_iter().flatten().filter(|(key, _)| !self.recent.contains_key(*key));
         old.chain(&self.recent)
@@ -89,15 +95,14 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "the past comes from another thread")]
-    fn what_is_recent_is_found_without_the_past_and_what_is_old_waits_for_it() {
+    fn what_is_recent_is_found_without_the_past_and_what_is_old_once_that_is_there() {
         let past = Past::new();
         let mut map = Layered::over(Arc::clone(&past));
         map.insert(2, "new");
-        assert_eq!(map.get(&2), Some(&"new"));
-        let arrival = std::thread::spawn(move || past.arrive(HashMap::from([(1, "old"), (2, "older")])));
+        assert_eq!((map.get(&1), map.get(&2), map.is_whole()), (None, Some(&"new"), false));
+        past.arrive(HashMap::from([(1, "old"), (2, "older")]));
         assert_eq!((map.get(&1), map.get(&2), map.get(&3)), (Some(&"old"), Some(&"new"), None));
-        arrival.join().unwrap();
+        assert!(map.is_whole());
         let mut all: Vec<_> = map.iter().collect();
         all.sort_unstable();
         assert_eq!(all, [(&1, &"old"), (&2, &"new")]);

@@ -147,6 +147,12 @@ pub enum Rejection {
     HistoryUnavailable,
     #[error("the operation may or may not be recorded; send it again with the same idempotencyKey")]
     Unavailable,
+    /// The state is not whole: whether this was accepted before is not known yet.
+    #[error(
+        "the operator has just started and is still reading what it accepted before; send it again in a moment with the same \
+         idempotencyKey"
+    )]
+    Starting,
     /// Before anything was tried, unlike `Unavailable`.
     #[error(
         "the operator's store takes nothing at the moment and nothing of this was recorded; send \
@@ -215,7 +221,7 @@ impl Rejection {
             Self::Clock { .. } => "CLOCK",
             Self::Busy | Self::NoWorker { .. } | Self::Backlog { .. } | Self::BusyReading => "BUSY",
             Self::HistoryUnavailable => "HISTORY_UNAVAILABLE",
-            Self::Unavailable | Self::StoreTakesNothing => "UNAVAILABLE",
+            Self::Unavailable | Self::Starting | Self::StoreTakesNothing => "UNAVAILABLE",
             Self::ValueRefused => "VALUE_REFUSED",
             Self::ChainUnavailable => "CHAIN_UNAVAILABLE",
         }
@@ -237,6 +243,7 @@ impl Rejection {
                 | Self::BusyReading
                 | Self::HistoryUnavailable
                 | Self::Unavailable
+                | Self::Starting
                 | Self::StoreTakesNothing
                 | Self::ChainUnavailable
         )

@@ -223,6 +223,12 @@ impl State {
         self.settlement.not_later_than(now);
     }
 
+    /// Whether everything is there. What a snapshot holds of operations and idempotency keys may still be on its way; until then
+    /// no request is decided that may have been decided before.
+    pub fn is_whole(&self) -> bool {
+        self.operations.is_whole() && self.ledger.idempotency().is_whole()
+    }
+
     pub fn rules(&self) -> &Rules {
         &self.rules
     }

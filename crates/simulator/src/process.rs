@@ -230,6 +230,7 @@ impl Process {
             looked_at_workers: Instant::now(),
             telemetry: Telemetry::default(),
             refusing: None,
+            early: Vec::new(),
         };
         driver.begin();
         let blind = world.lock().bug == Some(Bug::VerifierIsBlind);

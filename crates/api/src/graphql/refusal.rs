@@ -83,6 +83,7 @@ fn path(rejection: &Rejection) -> &'static [&'static str] {
         | R::BusyReading
         | R::HistoryUnavailable
         | R::Unavailable
+        | R::Starting
         | R::StoreTakesNothing
         | R::ChainUnavailable => &[],
     }

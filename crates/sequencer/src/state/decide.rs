@@ -132,7 +132,8 @@ impl State {
     /// The operation that this request was accepted as, if it was.
     fn known_operation(&self, operation: &Verified) -> Result<Option<OperationId>, Rejection> {
         match self.ledger.remembered(operation.sender, &operation.idempotency_key) {
-            None => Ok(None),
+            None if self.is_whole() => Ok(None),
+            None => Err(Rejection::Starting),
             Some(Remembered { request_hash, operation: Some(id) })
                 if request_hash == operation.request_hash =>
             {
@@ -222,6 +223,9 @@ impl State {
         if let Some(known) = self.ledger.remembered(registered.owner, &registered.idempotency_key) {
             let same = known.request_hash == registered.request_hash && known.operation.is_none();
             return if same { Ok(None) } else { Err(Rejection::IdempotencyConflict) };
+        }
+        if !self.is_whole() {
+            return Err(Rejection::Starting);
         }
         let current = self.ledger.directory().entry(&registered.owner).map(|known| known.entry.key_epoch);
         if let Some(current) = current.filter(|current| *current > registered.key_epoch) {

@@ -165,7 +165,7 @@ impl State {
             let effect = entry.effect(&context).map_err(|error| unprovable(error.to_string()))?;
             changed.insert(request.index, entry.after());
             added.push(forced_operation(request, &entry, batch_no, at));
-            inputs.push(SlotInput::Forced(entry.clone()));
+            inputs.push(SlotInput::Forced(entry));
             effects.push(Some(effect));
             forced.push((entry, request.owner));
         }

@@ -60,8 +60,11 @@ pub enum SectionError {
 /// The sections of a state.
 ///
 /// # Errors
-/// `Malformed` never: what is written here can be written.
+/// `Unfit` for a state that is not whole.
 pub fn encode(state: &State) -> Result<Vec<Vec<u8>>, SectionError> {
+    if !state.is_whole() {
+        return Err(SectionError::Unfit("not whole: the snapshot before is still being read"));
+    }
     let parallel = state.rules.parallel;
     let rest = RestRef {
         ledger: &state.ledger,
@@ -138,7 +141,7 @@ impl Later {
         }
     }
 
-    /// Decodes it; who looked something up meanwhile waits for this.
+    /// Decodes it: the state is whole then.
     ///
     /// # Errors
     /// `Malformed` for what [`encode`] does not write.

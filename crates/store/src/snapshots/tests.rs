@@ -32,6 +32,7 @@ fn a_snapshot_and_the_events_after_it_give_the_state_that_the_log_gives() {
         following.take_rows();
         snapshots.save(&following, number).unwrap();
         let (mut loaded, at) = snapshots.load(&rules).unwrap();
+        until_whole(&loaded);
         assert!(at == number && loaded == following, "after event {number}");
         for later in &bench.log[number as usize..] {
             loaded.apply(later).unwrap();
@@ -40,6 +41,37 @@ fn a_snapshot_and_the_events_after_it_give_the_state_that_the_log_gives() {
         assert!(loaded == bench.replayed().without_rows(), "after event {number}");
     }
     assert_eq!(snapshots.names().unwrap().len(), KEPT);
+}
+
+fn until_whole(state: &State) {
+    while !state.is_whole() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn nothing_is_decided_again_while_it_is_unknown_what_was_decided_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let snapshots = snapshots(folder.path());
+    let (mut bench, alice, bob) = funded(&[Shape::S3M1]);
+    let ask = protocol::PrepareSend {
+        sender: alice.owner,
+        recipient: bob.owner,
+        amount: 100,
+        allow_vault: false,
+        valid_until: None,
+    };
+    let request = alice.sign(&bench.state.prepare_send(&ask).unwrap(), "key");
+    let id = bench.submit(request.clone()).unwrap();
+    let parts = snapshots.encode(&bench.state, 1).unwrap().concat();
+    let (state, later) = snapshots.decode(&parts, 1, &Arc::new(bench.state.rules().clone())).unwrap();
+    bench.state = state;
+    let refused = bench.submit(request.clone()).unwrap_err();
+    assert_eq!((refused.code(), refused.retryable()), ("UNAVAILABLE", true));
+    assert!(snapshots.save(&bench.state, 2).is_err(), "half a state is no snapshot");
+    later.decode().unwrap();
+    assert_eq!(bench.submit(request), Ok(id));
+    snapshots.save(&bench.state, 2).unwrap();
 }
 
 #[test]
