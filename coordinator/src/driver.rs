@@ -18,6 +18,7 @@
 //! |---|---|
 //! | `driver` | the loop, on a thread of its own |
 //! | `messages` | what comes in, and what goes out to queue and chain |
+//! | `outbox` | what waits for the queue |
 //! | `apply` | what each message does to the cores |
 //! | `commit` | a round to the store, and what follows when that is away, full, or refuses a value |
 //! | `time` | what time it is, and whether other clocks agree |
@@ -36,7 +37,10 @@
 //! | `queue_task` | eyes and hands on the queue |
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -50,7 +54,6 @@ use store::{
     Leadership, Store, StoreError,
     mark::{Compared as Marked, HighWater, Kept, digest},
 };
-use tokio::sync::mpsc::UnboundedSender;
 
 use crate::views::Views;
 
@@ -62,6 +65,7 @@ pub(crate) mod health;
 mod known_keys;
 mod messages;
 mod operate;
+mod outbox;
 mod points;
 pub(crate) mod queue_task;
 mod reads;
@@ -76,6 +80,7 @@ pub(crate) mod time;
 pub(crate) use commit::Refusing;
 pub use handle::Handle;
 pub(crate) use messages::{FromQueue, Message, OnChain, Submit, ToQueue};
+pub use outbox::Outbox;
 pub use replica::SnapshotSettings;
 use replica::{Replica, Snapshotter};
 pub use start::{Parts, StartError, start};
@@ -91,6 +96,7 @@ pub mod internals {
         chain_task::{ChainTask, Noted},
         handle::Link,
         messages::{FromQueue, Message, ToQueue},
+        outbox::Outbox,
         queue_task::{deliver, split},
         replica::Replica,
         start::{compare_with_contract, follow_once},
@@ -125,8 +131,8 @@ pub struct Driver {
     pub state: State,
     pub store: Box<dyn Store>,
     pub snapshots: Option<Snapshotter>,
-    pub inbox: crossbeam_channel::Receiver<Message>,
-    pub outbox: UnboundedSender<ToQueue>,
+    pub inbox: Receiver<Message>,
+    pub outbox: Outbox,
     pub status: SharedStatus,
     pub commit_max: usize,
     pub commit_window: Duration,
@@ -322,7 +328,10 @@ impl Driver {
     /// What waits; if something is to be committed, a little longer for company.
     fn collect(&mut self) -> (Vec<Message>, bool) {
         let mut group = Vec::new();
-        let Ok(first) = self.inbox.recv_timeout(TICK) else { return (group, false) };
+        let first = match self.inbox.recv_timeout(TICK) {
+            Ok(first) => first,
+            Err(error) => return (group, error == RecvTimeoutError::Disconnected),
+        };
         let deadline = Instant::now() + self.commit_window;
         let mut next = Some(first);
         let mut writes = false;
@@ -337,7 +346,7 @@ impl Driver {
             }
             next = self.inbox.try_recv().ok();
             if next.is_none() && writes {
-                next = self.inbox.recv_deadline(deadline).ok();
+                next = self.inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok();
             }
         }
         (group, false)
@@ -381,8 +390,7 @@ impl Driver {
                 wire::failpoint("round.answered");
             }
             for effect in round.to_queue {
-                // The queue's task ends only when the coordinator does.
-                let _ = self.outbox.send(effect);
+                self.outbox.send(effect);
             }
         }
         Ok(())
@@ -412,6 +420,10 @@ impl Driver {
             self.message(message, now, round)?;
         }
         self.state.seal_due(now, &mut round.log)?;
+        if self.outbox.recovered() {
+            let effects = self.state.farm_step(FarmCommand::QueueWiped, now, &mut round.log);
+            self.farm_effects(effects, round);
+        }
         let effects = self.state.farm_step(FarmCommand::Tick, now, &mut round.log);
         self.farm_effects(effects, round);
         Ok(())

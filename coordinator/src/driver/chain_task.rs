@@ -173,15 +173,15 @@ impl ChainTask {
         let looked = looked.await;
         self.status.set(|status| status.intake_unreachable = unreachable(&looked));
         match looked {
-            Ok(Looked::AllTakenIn) => self.intake_goes_on(),
+            Ok(Looked::AllTakenIn) => self.intake_goes_on().await,
             Ok(Looked::Waits) => {}
             Err(Stop::Intake(error)) => {
                 // A missing log may stand in blocks that were read and not recorded.
                 *scanned = None;
-                self.intake_stopped(error.batch_no(), error.to_string());
+                self.intake_stopped(error.batch_no(), error.to_string()).await;
             }
             Err(Stop::Chain(error @ ChainError::Undecodable { .. })) => {
-                self.intake_stopped(None, error.to_string());
+                self.intake_stopped(None, error.to_string()).await;
             }
             Err(Stop::Chain(error)) => tracing::warn!(%error, "deposits wait; the chain is asked again"),
             Err(Stop::Driver) => *scanned = None,

@@ -5,6 +5,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::JoinHandle,
     time::Duration,
@@ -47,16 +48,40 @@ use crate::{chain::Chain, config::Config, views::Views};
 /// A question about health that is not answered in this time says something by itself.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
+/// Messages that may wait for the driver. Requests are limited before (`Config::max_waiting`), and each task waits for its answer.
+pub(crate) const INBOX: usize = 1 << 15;
+/// While the inbox is full it is tried again after this.
+const FULL: Duration = Duration::from_millis(5);
+
 /// The way into the driver.
 #[derive(Clone)]
 pub struct Link {
-    pub sender: crossbeam_channel::Sender<Message>,
+    sender: SyncSender<Message>,
 }
 
 impl Link {
-    /// False once the driver has stopped.
-    pub fn send(&self, message: Message) -> bool {
-        self.sender.send(message).is_ok()
+    /// The way in, and the inbox that it leads to. What lies in the inbox when that is dropped is dropped too, so that whoever
+    /// waits for an answer hears of it (which is not so with the bounded channels of crossbeam).
+    pub fn new() -> (Self, Receiver<Message>) {
+        let (sender, inbox) = sync_channel(INBOX);
+        (Self { sender }, inbox)
+    }
+
+    /// False if the driver has stopped or too much waits for it.
+    pub fn try_send(&self, message: Message) -> bool {
+        self.sender.try_send(message).is_ok()
+    }
+
+    /// Waits while too much waits. False once the driver has stopped.
+    pub async fn send(&self, mut message: Message) -> bool {
+        loop {
+            match self.sender.try_send(message) {
+                Ok(()) => return true,
+                Err(TrySendError::Disconnected(_)) => return false,
+                Err(TrySendError::Full(back)) => message = back,
+            }
+            tokio::time::sleep(FULL).await;
+        }
     }
 
     /// Asks a question about the durable state; nothing once the driver has stopped.
@@ -69,7 +94,7 @@ impl Link {
             // Whoever asked may have gone.
             let _ = reply.send(question(state));
         };
-        self.send(Message::Ask(Box::new(question)));
+        self.send(Message::Ask(Box::new(question))).await;
         answer.await.ok()
     }
 }
@@ -223,7 +248,7 @@ impl Handle {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let (reply, sealed) = oneshot::channel();
-        if self.link.send(Message::Seal(reply)) {
+        if self.link.send(Message::Seal(reply)).await {
             // An error means that the driver has stopped, and nothing is left to seal.
             let _ = sealed.await;
         }
@@ -257,7 +282,7 @@ impl Handle {
         self.status.stop();
         self.cancel.cancel();
         self.tasks.wait().await;
-        self.link.send(Message::Stop);
+        self.link.send(Message::Stop).await;
         let thread = self.thread.lock().take();
         if let Some(thread) = thread {
             // A panic of the driver was reported by its own hook.
@@ -294,7 +319,8 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.cancel.cancel();
         self.status.stop();
-        self.link.send(Message::Stop);
+        // If it is full the driver ends when all ways in are gone.
+        self.link.try_send(Message::Stop);
     }
 }
 
@@ -371,7 +397,7 @@ impl Service for Handle {
         wire::failpoint("submit.checked");
         // Apply to the ledger, take slots of the open batch, commit.
         let (reply, answer) = oneshot::channel();
-        if !self.link.send(Message::Submit(Box::new(operation), TraceId::current(), reply)) {
+        if !self.link.send(Message::Submit(Box::new(operation), TraceId::current(), reply)).await {
             return Err(Rejection::Unavailable);
         }
         let view = answer.await.map_err(|_| Rejection::Unavailable)??;
@@ -404,7 +430,7 @@ impl Service for Handle {
             request_hash: hash.finalize().into(),
         };
         let (reply, answer) = oneshot::channel();
-        if !self.link.send(Message::Register(Box::new(registered), reply)) {
+        if !self.link.send(Message::Register(Box::new(registered), reply)).await {
             return Err(Rejection::Unavailable);
         }
         answer.await.map_err(|_| Rejection::Unavailable)??;

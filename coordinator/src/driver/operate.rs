@@ -19,7 +19,7 @@ const JOBS: usize = 100;
 impl Handle {
     async fn decided(&self, message: impl FnOnce(oneshot::Sender<()>) -> Message) -> Result<(), Rejection> {
         let (reply, answer) = oneshot::channel();
-        if !self.link.send(message(reply)) {
+        if !self.link.send(message(reply)).await {
             return Err(Rejection::Unavailable);
         }
         answer.await.map_err(|_| Rejection::Unavailable)
@@ -38,7 +38,7 @@ impl Operator for Handle {
 
     async fn add_pool(&self, pool: PoolName) -> Result<bool, Rejection> {
         let (reply, answer) = oneshot::channel();
-        if !self.link.send(Message::AddPool(pool, reply)) {
+        if !self.link.send(Message::AddPool(pool, reply)).await {
             return Err(Rejection::Unavailable);
         }
         answer.await.map_err(|_| Rejection::Unavailable)
@@ -60,7 +60,7 @@ impl Operator for Handle {
         let facts = self.link.ask(move |state| state.batch_facts(batch_no, system_clock())).await;
         let Some(facts) = facts.ok_or(Rejection::Unavailable)? else { return Ok(None) };
         let (reply, answer) = oneshot::channel();
-        if !self.link.send(Message::Lines(batch_no, reply)) {
+        if !self.link.send(Message::Lines(batch_no, reply)).await {
             return Err(Rejection::Unavailable);
         }
         let lines = answer.await.map_err(|_| Rejection::Unavailable)?.map_err(|error| {

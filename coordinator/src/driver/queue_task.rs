@@ -7,7 +7,7 @@ use bn254::Fr;
 use circuits::shape::Shape;
 use queue::{CoordinatorQueue, EventBatch, PoolEvent, QueueError, QueueWrite, Trouble};
 use sequencer::state::explain::Evidence;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 use wire::{Attempt, Control, JobId, WorkerEvent, WorkerId};
 
@@ -25,7 +25,7 @@ const AT_ONCE: usize = 256;
 /// Carries effects to the queue, in order, each until it succeeds.
 pub(super) async fn write(
     queue: Arc<dyn CoordinatorQueue>,
-    mut effects: UnboundedReceiver<ToQueue>,
+    mut effects: Receiver<ToQueue>,
     link: Link,
     status: SharedStatus,
     cancel: CancellationToken,
@@ -62,7 +62,7 @@ pub(super) async fn write(
 
 /// Waits for effects; false once there will be none.
 async fn next(
-    effects: &mut UnboundedReceiver<ToQueue>,
+    effects: &mut Receiver<ToQueue>,
     waiting: &mut Vec<ToQueue>,
     cancel: &CancellationToken,
 ) -> bool {
@@ -92,7 +92,8 @@ async fn replay(batch_no: u32, evidence: Evidence, link: Link) {
     // Without an answer the coordinator stops.
     let Ok(suspects) = in_pool(move || evidence.bisect()).await else { return };
     let unprovable = suspects.first().map(|suspect| suspect.reason.clone());
-    link.send(Message::FromQueue { events: vec![FromQueue::Replayed { batch_no, unprovable }], up_to: None });
+    link.send(Message::FromQueue { events: vec![FromQueue::Replayed { batch_no, unprovable }], up_to: None })
+        .await;
 }
 
 /// Where a test may kill the process before and after an effect.
@@ -168,7 +169,7 @@ pub async fn deliver(batch: EventBatch, verifier: &Arc<dyn ProofVerifier>, link:
     for event in batch.events {
         events.extend(check(event, &mut seen, verifier, link).await);
     }
-    link.send(Message::FromQueue { events, up_to: batch.up_to })
+    link.send(Message::FromQueue { events, up_to: batch.up_to }).await
 }
 
 /// A proof is verified against the public inputs that were computed at sealing. One for a batch that is proven already, or

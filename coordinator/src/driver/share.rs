@@ -61,8 +61,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_loop_has_rest_between_questions_however_many_ask() {
-        let (sender, inbox) = crossbeam_channel::unbounded();
-        let link = Link { sender };
+        let (link, inbox) = Link::new();
         let state = State::new(sequencer::testkit::rules(&[circuits::shape::Shape::S3M1]));
         let work = Duration::from_millis(4);
         let answering = std::thread::spawn(move || {
@@ -83,7 +82,7 @@ mod tests {
             asked.await.unwrap().unwrap();
         }
         let took = begun.elapsed();
-        link.send(Message::Stop);
+        assert!(link.try_send(Message::Stop));
         let busy = answering.join().unwrap();
         // The rest after the last one is not waited for.
         assert!(busy * 30 < took, "{busy:?} of {took:?}");

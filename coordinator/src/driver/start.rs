@@ -158,8 +158,8 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
 
     let (views, history) = (Arc::new(Views::of(&state)), store.history());
     let (scribe, signed) = Scribe::new();
-    let (sender, inbox) = crossbeam_channel::unbounded();
-    let (outbox, to_queue) = tokio::sync::mpsc::unbounded_channel();
+    let (link, inbox) = handle::Link::new();
+    let (outbox, to_queue) = super::Outbox::new();
     let began = Instant::now();
     let clocks = Clocks { wall: Box::new(system_clock), monotonic: Box::new(move || began.elapsed()) };
     let driver = Driver {
@@ -196,7 +196,6 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
         .map_err(|error| StartError::Thread(error.to_string()))?;
 
     let tasks = TaskTracker::new();
-    let link = handle::Link { sender };
     let chain_task = ChainTask {
         chain: Arc::clone(&chain),
         verifier: Arc::clone(&verifier),

@@ -18,8 +18,8 @@ use coordinator::{
     Config, StartError,
     chain::Chain,
     internals::{
-        ChainTask, Clocks, Driver, FromQueue, Link, Message, Noted, Replica, SharedStatus, Telemetry, Time,
-        ToQueue, Views, compare_with_contract, deliver, follow_once, split,
+        ChainTask, Clocks, Driver, FromQueue, Link, Message, Noted, Outbox, Replica, SharedStatus, Telemetry,
+        Time, ToQueue, Views, compare_with_contract, deliver, follow_once, split,
     },
     verifier::ProofVerifier,
 };
@@ -34,7 +34,7 @@ use store::{
     mark::HighWater,
     snapshots::{SnapshotError, Snapshots},
 };
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 use wire::PoolName;
 
 use super::{
@@ -195,9 +195,9 @@ impl Process {
         config: &Config,
     ) -> Self {
         let (state, reached, term) = led;
-        let (sender, inbox) = crossbeam_channel::unbounded();
-        let (outbox, to_queue) = tokio::sync::mpsc::unbounded_channel();
-        let (status, link) = (SharedStatus::default(), Link { sender });
+        let (link, inbox) = Link::new();
+        let (outbox, to_queue) = Outbox::new();
+        let status = SharedStatus::default();
         let (skew, time) = {
             let mut world = world.lock();
             // One in many starts with a clock that is wrong.
@@ -268,7 +268,7 @@ impl Process {
             true => Message::AddPool(pool, tokio::sync::oneshot::channel().0),
             false => Message::RemovePool(pool, tokio::sync::oneshot::channel().0),
         };
-        self.link.send(message);
+        self.link.try_send(message);
     }
 
     /// What the next start may begin with, and its last event.
@@ -347,14 +347,14 @@ async fn read(queue: Arc<dyn CoordinatorQueue>, verifier: Arc<dyn ProofVerifier>
     }
 }
 
-async fn write(queue: Arc<dyn CoordinatorQueue>, mut effects: UnboundedReceiver<ToQueue>, link: Link) {
+async fn write(queue: Arc<dyn CoordinatorQueue>, mut effects: Receiver<ToQueue>, link: Link) {
     let mut waiting = Vec::new();
     while effects.recv_many(&mut waiting, 16).await > 0 {
         // Signatures are not real here, so a replay would blame them. That an input is the one in the log is checked where it
         // is laid down.
         let replay = |batch_no, _| {
             let events = vec![FromQueue::Replayed { batch_no, unprovable: None }];
-            link.send(Message::FromQueue { events, up_to: None });
+            link.try_send(Message::FromQueue { events, up_to: None });
         };
         let writes = split(waiting.drain(..), replay);
         while queue.write(&writes).await.is_err() {

@@ -218,7 +218,7 @@ impl User {
                 Message::Register(Box::new(entry.clone()), reply)
             }
         };
-        process.link.send(message);
+        process.link.try_send(message);
     }
 
     /// Reads what was answered; some answers get lost on the way. `ended`: a process that has just stopped, and may have answered

@@ -23,16 +23,16 @@ pub(super) enum Looked {
 }
 
 impl ChainTask {
-    pub(super) fn intake_stopped(&self, batch_no: Option<u32>, reason: String) {
+    pub(super) async fn intake_stopped(&self, batch_no: Option<u32>, reason: String) {
         if self.status.get().intake_alarm.as_ref() != Some(&reason) {
             tracing::error!(reason, "no deposits are taken in");
         }
         metrics::gauge!("proofmill_intake_stopped").set(1.0);
         self.status.set(|status| status.intake_alarm = Some(reason.clone()));
-        self.link.send(Message::Intake(IntakeRecord::Stopped { batch_no, reason }));
+        self.link.send(Message::Intake(IntakeRecord::Stopped { batch_no, reason })).await;
     }
 
-    pub(super) fn intake_goes_on(&self) {
+    pub(super) async fn intake_goes_on(&self) {
         if self.status.get().intake_alarm.is_some() {
             tracing::info!("deposits are taken in again");
             self.status.set(|status| status.intake_alarm = None);
@@ -76,7 +76,7 @@ impl ChainTask {
         }
         let looked = self.read_on(final_block, scanned).await?;
         if stopped && looked == Looked::AllTakenIn {
-            self.link.send(Message::Intake(IntakeRecord::Resumed));
+            self.link.send(Message::Intake(IntakeRecord::Resumed)).await;
         }
         Ok(looked)
     }
@@ -196,7 +196,7 @@ impl ChainTask {
         message: impl FnOnce(oneshot::Sender<Result<(), IntakeError>>) -> Message,
     ) -> Result<(), Stop> {
         let (reply, answer) = oneshot::channel();
-        if !self.link.send(message(reply)) {
+        if !self.link.send(message(reply)).await {
             return Err(Stop::Driver);
         }
         answer.await.map_err(|_| Stop::Driver)?.map_err(Stop::Intake)

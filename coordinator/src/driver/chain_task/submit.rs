@@ -17,7 +17,7 @@ impl ChainTask {
         let contract = view.contract;
         wire::failpoint("settle.observed");
         let (reply, answer) = oneshot::channel();
-        if !self.link.send(Message::Observed { view: Box::new(view), reply }) {
+        if !self.link.send(Message::Observed { view: Box::new(view), reply }).await {
             return Err(Stop::Driver);
         }
         let mut gates_open = true;
@@ -93,7 +93,7 @@ impl ChainTask {
                 }
                 (DryRun::Reverted(reason), At::Pending) => {
                     tracing::debug!(batch_no, last, reason, "waits until the batches before are mined");
-                    self.link.send(Message::Hold { contract_at: contract.batch_no });
+                    self.link.send(Message::Hold { contract_at: contract.batch_no }).await;
                     return Ok(false);
                 }
             }
@@ -147,7 +147,7 @@ impl ChainTask {
 
     async fn record(&self, record: SettlementRecord) -> Result<(), Stop> {
         let (reply, recorded) = oneshot::channel();
-        if !self.link.send(Message::Settled { record: Box::new(record), reply }) {
+        if !self.link.send(Message::Settled { record: Box::new(record), reply }).await {
             return Err(Stop::Driver);
         }
         recorded.await.map_err(|_| Stop::Driver)
