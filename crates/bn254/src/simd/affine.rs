@@ -205,7 +205,8 @@ pub unsafe fn denominators<F: Coordinate, S: Source<F>>(
             if negative != 0 {
                 other.y = other.y.negate_where(negative);
             }
-            denominators[k] = one.blend(active, Case::of(&points[at + k], &other).denominator(one));
+            denominators[k] = one
+                .blend(active, Case::of(&points[at + k], &other).denominator(&points[at + k], &other, one));
             scratch.steps.push(Step { prefix: product[k], x: other.x, y: other.y });
         }
         product = F::mul(&product, &denominators);
@@ -237,17 +238,20 @@ pub unsafe fn finish_complete<F: Coordinate>(
     while at > 0 {
         at -= CHAINS;
         let (mut before, mut denominators) = ([one; CHAINS], [one; CHAINS]);
+        let (mut others, mut cases) = ([Points { x: one, y: one }; CHAINS], [Case::default(); CHAINS]);
         for k in 0..CHAINS {
             let Step { prefix, x, y } = steps[at + k];
-            let denominator = Case::of(&points[at + k], &Points { x, y }).denominator(one);
+            others[k] = Points { x, y };
+            cases[k] = Case::of(&points[at + k], &others[k]);
+            let denominator = cases[k].denominator(&points[at + k], &others[k], one);
             (before[k], denominators[k]) = (prefix, one.blend(active_lanes(sums, at + k), denominator));
         }
         let quotient = F::mul(&inverse, &before);
         inverse = F::mul(&inverse, &denominators);
         for k in 0..CHAINS {
             let active = active_lanes(sums, at + k);
-            let (mine, other) = (points[at + k], Points { x: steps[at + k].x, y: steps[at + k].y });
-            let sum = Case::of(&mine, &other).sum(quotient[k], zero);
+            let mine = points[at + k];
+            let sum = cases[k].sum(&mine, &others[k], quotient[k], zero);
             points[at + k] = mine.blend(active, sum);
             infinite |= active & sum.infinities();
         }
@@ -269,37 +273,35 @@ impl<F: Coordinate> Points<F> {
     }
 }
 
-/// Two vectors of points and, lane by lane, which kind of sum theirs is.
-struct Case<'a, F> {
-    one: &'a Points<F>,
-    other: &'a Points<F>,
+/// Which kind of sum the lanes of two vectors of points have.
+#[derive(Clone, Copy, Default)]
+struct Case {
     one_infinite: u8,
     other_infinite: u8,
     doubled: u8,
     opposite: u8,
 }
 
-impl<'a, F: Coordinate> Case<'a, F> {
+impl Case {
     #[inline(always)]
-    fn of(one: &'a Points<F>, other: &'a Points<F>) -> Self {
+    fn of<F: Coordinate>(one: &Points<F>, other: &Points<F>) -> Self {
         let (one_infinite, other_infinite) = (one.infinities(), other.infinities());
         let same_x = other.x.minus(one.x).zeros() & !one_infinite & !other_infinite;
         let opposite = same_x & other.y.plus(one.y).zeros();
-        Self { one, other, one_infinite, other_infinite, doubled: same_x & !opposite, opposite }
+        Self { one_infinite, other_infinite, doubled: same_x & !opposite, opposite }
     }
 
     /// Never zero.
     #[inline(always)]
-    fn denominator(&self, unit: F) -> F {
+    fn denominator<F: Coordinate>(self, one: &Points<F>, other: &Points<F>, unit: F) -> F {
         let trivial = self.one_infinite | self.other_infinite | self.opposite;
-        let difference = self.other.x.minus(self.one.x);
-        difference.blend(self.doubled, self.one.y.plus(self.one.y)).blend(trivial, unit)
+        let difference = other.x.minus(one.x);
+        difference.blend(self.doubled, one.y.plus(one.y)).blend(trivial, unit)
     }
 
     /// From the inverse of the denominator.
     #[inline(always)]
-    fn sum(&self, quotient: F, zero: F) -> Points<F> {
-        let (one, other) = (self.one, self.other);
+    fn sum<F: Coordinate>(self, one: &Points<F>, other: &Points<F>, quotient: F, zero: F) -> Points<F> {
         let square = F::sqr(&[one.x])[0];
         // The tangent has the slope 3x²/2y: 3·x² is x² times the quotient, three times.
         let tangent = F::mul(&[quotient], &[square])[0];
