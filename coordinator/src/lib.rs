@@ -9,11 +9,13 @@
 //! | `driver` | the loop that owns the cores, and the tasks at its sides |
 //! | [`chain`] | what is needed of an EVM chain |
 //! | `views` | what readers see of the durable state |
+//! | `explain` | the state in sentences, for operators |
 //! | [`config`] | settings |
 
 pub mod chain;
 pub mod config;
 mod driver;
+mod explain;
 pub mod verifier;
 mod views;
 

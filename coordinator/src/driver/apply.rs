@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use wire::{Control, Directive, JobId};
 
 use super::{AfterCommit, Committed, Driver, FromQueue, Message, OnChain, Round, Submit, ToQueue};
-use crate::views::operation_view;
+use crate::{explain, views::operation_view};
 
 /// Answers only if the round was committed; without an answer the caller asks again.
 fn when_durable(reply: oneshot::Sender<()>) -> AfterCommit {
@@ -267,7 +267,7 @@ impl Driver {
             let write = match effect {
                 FarmEffect::Record(_) => return None,
                 FarmEffect::Replay { batch_no } => {
-                    let evidence = self.state.evidence(batch_no)?;
+                    let evidence = explain::evidence(&self.state, batch_no)?;
                     return Some(ToQueue::Replay { batch_no, evidence });
                 }
                 FarmEffect::Pools { open, closed } => QueueWrite::Pools { open, closed },

@@ -7,12 +7,10 @@
 //! What an operator should know but does not keep it from working is in `warnings`.
 
 use api::service::Reason;
-use sequencer::{
-    farm::Load,
-    state::ops::{Trouble, seconds},
-};
+use sequencer::{farm::Load, state::ops::Trouble};
 
 use super::Status;
+use crate::explain::seconds;
 
 fn reason(code: &'static str, text: impl Into<String>) -> Reason {
     Reason { code, text: text.into() }

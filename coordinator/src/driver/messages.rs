@@ -11,13 +11,14 @@ use sequencer::{
     state::{
         State,
         event::{Cursor, IntakeRecord, KeyRegistered, OpsRecord},
-        explain::Evidence,
         intake::IntakeError,
         rows::Line,
     },
 };
 use tokio::sync::oneshot;
 use wire::{Attempt, JobId, PoolName, ProcessId, ProofBytes, Timings, WorkerEvent, WorkerId};
+
+use crate::explain::Evidence;
 
 /// Something from the queue, proofs already verified.
 #[derive(Clone, Debug)]

@@ -5,13 +5,13 @@ use async_trait::async_trait;
 use protocol::{OperationId, Stage};
 use sequencer::{
     rejection::Rejection,
-    state::{event::OpsRecord, explain::phase_name, ops::Trouble},
+    state::{event::OpsRecord, ops::Trouble},
 };
 use tokio::sync::oneshot;
 use wire::{PoolName, WorkerId};
 
 use super::{Handle, Message, handle::pooled, health, system_clock};
-use crate::views::operation_view;
+use crate::{explain, views::operation_view};
 
 /// Jobs that an overview names.
 const JOBS: usize = 100;
@@ -57,8 +57,8 @@ impl Operator for Handle {
     }
 
     async fn explain_batch(&self, batch_no: u32) -> Result<Option<Explanation>, Rejection> {
-        let facts = self.link.ask(move |state| state.batch_facts(batch_no, system_clock())).await;
-        let Some(facts) = facts.ok_or(Rejection::Unavailable)? else { return Ok(None) };
+        let facts = self.link.ask(move |state| explain::batch_facts(state, batch_no, system_clock())).await;
+        let Some((facts, poisoned)) = facts.ok_or(Rejection::Unavailable)? else { return Ok(None) };
         let (reply, answer) = oneshot::channel();
         if !self.link.send(Message::Lines(batch_no, reply)).await {
             return Err(Rejection::Unavailable);
@@ -67,7 +67,7 @@ impl Operator for Handle {
             tracing::error!(batch_no, error, "the lines of a batch cannot be read");
             Rejection::Unavailable
         })?;
-        let suspects = match facts.poisoned.clone() {
+        let suspects = match poisoned {
             Some(evidence) => Some(pooled(move || evidence.bisect()).await?),
             None => None,
         };
@@ -76,7 +76,7 @@ impl Operator for Handle {
 
     async fn explain_operation(&self, id: OperationId) -> Result<Option<OperationExplanation>, Rejection> {
         let asked = self.link.ask(move |state| {
-            let (operation, placed, deadline) = state.operation_facts(&id, system_clock())?;
+            let (operation, placed, deadline) = explain::operation_facts(state, &id, system_clock())?;
             Some((operation_view(state, operation), placed, deadline))
         });
         let Some((operation, placed, deadline)) = asked.await.ok_or(Rejection::Unavailable)? else {
@@ -94,11 +94,11 @@ impl Operator for Handle {
                 state.paused(),
                 state.deadlines(now),
                 state.batcher().open_batch().operations.len(),
-                state.job_facts(JOBS, now),
+                explain::job_facts(state, JOBS, now),
                 state
                     .farm()
                     .stuck()
-                    .map(|(batch_no, job, _)| (batch_no, phase_name(&job.phase)))
+                    .map(|(batch_no, job, _)| (batch_no, job.phase.name()))
                     .collect::<Vec<_>>(),
                 state.farm().draining().iter().map(ToString::to_string).collect(),
                 state.farm().pools().map(|(name, pool)| (name.clone(), pool)).collect(),

@@ -6,7 +6,6 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use bn254::Fr;
 use circuits::shape::Shape;
 use queue::{CoordinatorQueue, EventBatch, PoolEvent, QueueError, QueueWrite, Trouble};
-use sequencer::state::explain::Evidence;
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 use wire::{Attempt, Control, JobId, WorkerEvent, WorkerId};
@@ -15,7 +14,10 @@ use super::{
     FromQueue, Message, SharedStatus, ToQueue,
     handle::{Link, pooled as in_pool},
 };
-use crate::verifier::{ProofVerifier, pooled};
+use crate::{
+    explain::Evidence,
+    verifier::{ProofVerifier, pooled},
+};
 
 const WAIT: Duration = Duration::from_millis(500);
 const BACKOFF: Duration = Duration::from_millis(200);

@@ -12,12 +12,11 @@ use context::trace::TraceId;
 use metrics::{counter, gauge, histogram};
 use protocol::OperationId;
 use sequencer::{
-    farm::FarmRecord,
+    farm::{FarmRecord, Phase},
     settlement::SettlementRecord,
     state::{
         State,
         event::{Accepted, Event, Stamped},
-        explain::{PHASES, phase_name},
     },
 };
 use wire::{Timings, WorkerId};
@@ -240,10 +239,10 @@ impl Telemetry {
     pub fn look(&mut self, state: &State, lease_ms: u64, head: u64, term: u64, now: u64) {
         let mut lease_age = 0;
         for shape in state.rules().circuits.keys() {
-            self.depths.extend(PHASES.map(|phase| ((shape.name(), phase), 0)));
+            self.depths.extend(Phase::NAMES.map(|phase| ((shape.name(), phase), 0)));
         }
         for (_, job) in state.farm().jobs() {
-            *self.depths.entry((job.shape.name(), phase_name(&job.phase))).or_default() += 1;
+            *self.depths.entry((job.shape.name(), job.phase.name())).or_default() += 1;
             for lease in &job.live {
                 lease_age = lease_age.max((now + lease_ms).saturating_sub(lease.until));
             }

@@ -17,7 +17,9 @@ use wire::CardReading;
 
 mod operator;
 
-pub use operator::{Explanation, OperationExplanation, Operator, Overview};
+pub use operator::{
+    BatchFacts, Explanation, JobFacts, OperationExplanation, Operator, Overview, Placed, Suspect,
+};
 pub use protocol::history::{BatchView, ListOf, OperationView, PromiseView};
 pub use sequencer::rejection::Rejection;
 

@@ -47,10 +47,8 @@ use crate::{
 };
 
 mod admission;
-pub mod bisect;
 pub mod decide;
 pub mod event;
-pub mod explain;
 pub mod intake;
 pub mod lines;
 pub mod ops;

@@ -2,7 +2,7 @@
 
 use async_graphql::SimpleObject;
 use chrono::{DateTime, Utc};
-use sequencer::{farm::Pool, state::explain::JobFacts};
+use sequencer::farm::Pool;
 use wire::PoolName;
 
 use crate::{
@@ -30,9 +30,9 @@ pub struct Job {
     pub waits_for: String,
 }
 
-impl From<JobFacts> for Job {
-    fn from(facts: JobFacts) -> Self {
-        let JobFacts { batch_no, shape, phase, attempt, failures, worker, waits_for } = facts;
+impl From<service::JobFacts> for Job {
+    fn from(facts: service::JobFacts) -> Self {
+        let service::JobFacts { batch_no, shape, phase, attempt, failures, worker, waits_for } = facts;
         Self { batch: batch_no, circuit: shape.name(), phase, attempt, failures, worker, waits_for }
     }
 }
@@ -210,7 +210,7 @@ impl From<service::Explanation> for BatchExplanation {
                 .map(|placed| Bytes32(placed.id.0))
         };
         let suspects = explanation.suspects.map(|suspects| {
-            let suspect = |found: sequencer::state::bisect::Suspect| Suspect {
+            let suspect = |found: service::Suspect| Suspect {
                 slot: found.slot,
                 operation: found.slot.and_then(operation_in),
                 reason: found.reason,
@@ -224,7 +224,7 @@ impl From<service::Explanation> for BatchExplanation {
             Line { at: time(line.at), after_ms: after_ms.into(), text: line.text }
         };
         let lines = explanation.lines.into_iter().map(line).collect();
-        let operation = |placed: &sequencer::state::explain::Placed| BatchOperation {
+        let operation = |placed: &service::Placed| BatchOperation {
             id: Bytes32(placed.id.0),
             kind: placed.kind.into(),
             slots: placed.slots.clone().collect(),

@@ -1,21 +1,61 @@
 //! What operators ask of a running coordinator and tell it to do. Each call answers when its decision is durable, and may be
 //! repeated.
 
+use std::ops::Range;
+
 use async_trait::async_trait;
-use protocol::{OperationId, Stage, history::OperationView};
+use circuits::shape::Shape;
+use protocol::{OperationId, OperationKind, Stage, history::OperationView};
 use sequencer::{
     farm::Pool,
     rejection::Rejection,
-    state::{
-        bisect::Suspect,
-        explain::{BatchFacts, JobFacts, Placed},
-        ops::Deadlines,
-        rows::Line,
-    },
+    state::{ops::Deadlines, rows::Line},
 };
 use wire::{PoolName, WorkerId};
 
 use super::{SystemView, WorkerView};
+
+/// An operation of a batch and its slots there; a mint has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    pub id: OperationId,
+    pub kind: OperationKind,
+    pub slots: Range<usize>,
+}
+
+/// What the state knows about a batch.
+#[derive(Clone, Debug)]
+pub struct BatchFacts {
+    pub batch_no: u32,
+    /// None while it is open.
+    pub shape: Option<Shape>,
+    pub stage: Stage,
+    /// What it waits for now.
+    pub waits_for: String,
+    pub operations: Vec<Placed>,
+}
+
+/// A job that waits for a proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobFacts {
+    pub batch_no: u32,
+    pub shape: Shape,
+    /// One of [`Phase::NAMES`].
+    pub phase: &'static str,
+    pub attempt: u32,
+    /// Attempts that ended badly.
+    pub failures: u32,
+    pub worker: Option<String>,
+    pub waits_for: String,
+}
+
+/// Something that cannot be proved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    /// Its slot; nothing if it is no single slot's fault.
+    pub slot: Option<usize>,
+    pub reason: String,
+}
 
 /// All that is known about a batch.
 #[derive(Clone, Debug)]

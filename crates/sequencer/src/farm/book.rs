@@ -34,6 +34,20 @@ pub enum Phase {
     Poisoned { message: String },
 }
 
+impl Phase {
+    /// The names of all phases.
+    pub const NAMES: [&str; 4] = ["due", "leased", "parked", "poisoned"];
+
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Due => "due",
+            Self::Leased => "leased",
+            Self::Parked { .. } => "parked",
+            Self::Poisoned { .. } => "poisoned",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Job {
     pub shape: Shape,

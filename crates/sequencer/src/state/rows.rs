@@ -11,7 +11,7 @@ use std::{
 use bn254::Fr;
 use protocol::{Address, Balances, DirectoryEntry, OperationId, Stage, l1::SignedTx};
 
-use super::{Batch, Operation, State, event::Cursor, explain::phase_name};
+use super::{Batch, Operation, State, event::Cursor};
 use crate::ledger::{Leaf, Remembered};
 
 /// Numbers of operations that each batch has; more than any circuit has places.
@@ -139,7 +139,7 @@ impl State {
         let transactions = self.settlement.transactions(batch_no).to_vec();
         let job = self.farm.job(batch_no).map(|job| {
             let worker = job.live.last().map(|lease| lease.worker.to_string());
-            JobRow { attempt: job.attempt, charged: job.failures, phase: phase_name(&job.phase), worker }
+            JobRow { attempt: job.attempt, charged: job.failures, phase: job.phase.name(), worker }
         });
         Some(Row::Batch(Box::new(BatchRow { batch, transactions, job })))
     }

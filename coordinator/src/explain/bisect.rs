@@ -3,20 +3,13 @@
 //! Pure. A slot that fails here fails in every prover; if none does, the fault is not in the batch but in a prover, its key
 //! or its card.
 
+use api::service::Suspect;
 use bn254::Fr;
 use circuits::{
     batch::{BatchError, BatchInput, Prepared},
     slot::{SlotContext, SlotInput},
 };
 use wire::job::{decode_batch_input, input_hash};
-
-/// Something that cannot be proved.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Suspect {
-    /// Its slot; nothing if it is no single slot's fault.
-    pub slot: Option<usize>,
-    pub reason: String,
-}
 
 fn whole(reason: impl Into<String>) -> Vec<Suspect> {
     vec![Suspect { slot: None, reason: reason.into() }]
@@ -75,7 +68,7 @@ mod tests {
     use wire::job::encode_batch_input;
 
     use super::*;
-    use crate::testkit::{Bench, Holder, rules};
+    use sequencer::testkit::{Bench, Holder, rules};
 
     /// A sealed batch with two sends: its number, input and public inputs.
     fn sealed() -> (u32, BatchInput, [Fr; 3]) {
@@ -88,7 +81,7 @@ mod tests {
         bench.send(&alice, &bob, 100).unwrap();
         bench.send(&alice, &bob, 200).unwrap();
         bench.wait();
-        let batch = bench.state.batches.values().next_back().unwrap();
+        let batch = bench.state.batch(bench.state.tree().state_batch()).unwrap();
         let input = decode_batch_input(batch.input.as_ref().unwrap()).unwrap();
         assert_eq!(bisect(batch.input.as_ref().unwrap(), &batch.input_hash, &batch.public_inputs), []);
         (batch.batch_no, input, batch.public_inputs)
