@@ -48,14 +48,14 @@ use context::trace::TraceId;
 use protocol::OperationId;
 use sequencer::{
     farm::FarmCommand,
-    state::{State, StateError, event::Stamped, lines, rows::Row},
+    state::{State, StateError, event::Stamped, rows::Row},
 };
 use store::{
     Leadership, Store, StoreError,
     mark::{Compared as Marked, HighWater, Kept, digest},
 };
 
-use crate::views::Views;
+use crate::{explain, views::Views};
 
 mod apply;
 pub(crate) mod chain_task;
@@ -431,7 +431,7 @@ impl Driver {
 
     fn take_rows(&mut self, log: &[Stamped]) -> Vec<Row> {
         let mut rows = self.state.take_rows();
-        rows.extend(log.iter().flat_map(lines::lines).map(Row::Line));
+        rows.extend(log.iter().flat_map(explain::lines).map(Row::Line));
         rows
     }
 }

@@ -3,13 +3,14 @@
 //! | file | concept |
 //! |---|---|
 //! | `explain` | what waits for what |
+//! | `lines` | events in words |
 //! | `bisect` | which slots of a batch cannot be proved |
 
 use std::sync::Arc;
 
-use api::service::{BatchFacts, JobFacts, Placed, Suspect};
+use api::service::{BatchFacts, Deadlines, JobFacts, Placed, Suspect};
 use bn254::Fr;
-use protocol::{OperationId, OperationKind, Stage};
+use protocol::{OperationId, OperationKind, Stage, TimelineEntry};
 use sequencer::{
     farm::{Job, Phase, Worker},
     state::{Operation, State},
@@ -17,6 +18,12 @@ use sequencer::{
 use wire::{Attempt, JobId, WorkerId};
 
 mod bisect;
+mod lines;
+
+pub use lines::lines;
+
+/// A promise is near its deadline when it has less than this left, in seconds.
+const NEAR_DEADLINE_S: u64 = 600;
 
 /// A poisoned batch as it was sealed.
 #[derive(Clone, Debug)]
@@ -197,6 +204,43 @@ fn waits_for_proof(state: &State, batch_no: u32, now: u64) -> String {
     }
 }
 
+/// Promises that run out soon or have run out.
+pub fn deadlines(state: &State, now: u64) -> Deadlines {
+    let now = now / 1000;
+    let mut deadlines = Deadlines::default();
+    let unsettled = (state.tree().final_batch() + 1)..=state.batcher().open_batch().batch_no;
+    let sealed = unsettled.filter_map(|batch_no| state.batch(batch_no));
+    let ids = sealed.flat_map(|batch| &batch.operations).chain(&state.batcher().open_batch().operations);
+    for operation in ids.filter_map(|id| state.operation(id)) {
+        if operation.promised.is_empty() {
+            continue;
+        }
+        deadlines.missed += u64::from(operation.deadline <= now);
+        deadlines.near += u64::from(operation.deadline > now && operation.deadline - now < NEAR_DEADLINE_S);
+    }
+    deadlines
+}
+
+/// How far an operation has come, and when.
+pub fn timeline(state: &State, operation: &Operation) -> Vec<TimelineEntry> {
+    let mut timeline = vec![TimelineEntry { stage: Stage::Accepted, at: operation.at, l1_tx: None }];
+    if let Some(batch) = state.batch(operation.batch_no) {
+        timeline.extend(batch.timeline.iter().cloned());
+    }
+    timeline
+}
+
+/// Slots of a sealed batch that move coins: one for each leaf spent and each forced request.
+pub fn slots_used(state: &State, batch_no: u32) -> u32 {
+    let operations = state.batch(batch_no).into_iter().flat_map(|batch| &batch.operations);
+    let slots = operations.filter_map(|id| state.operation(id)).map(|operation| match operation.kind {
+        OperationKind::Mint => 0,
+        OperationKind::Send | OperationKind::Withdraw => operation.promised.len(),
+        OperationKind::ForcedExit | OperationKind::ForcedRekey => 1,
+    });
+    u32::try_from(slots.sum::<usize>()).unwrap_or(u32::MAX)
+}
+
 /// A duration for people.
 pub fn seconds(ms: u64) -> String {
     match ms {
@@ -228,5 +272,14 @@ mod tests {
         bench.prove(1);
         assert_eq!(waits(&bench), "It is proven and waits for its transaction to be signed.");
         assert_eq!(waits_for(&bench.state, 9, bench.now), None);
+    }
+
+    #[test]
+    fn mints_take_no_slot_so_the_energy_of_a_proof_is_shared_by_what_moved() {
+        let (mut bench, alice, _) = funded(&[Shape::S3M1]);
+        let id = bench.withdraw(&alice, 250).unwrap();
+        bench.wait();
+        let promised = bench.state.operation(&id).unwrap().promised.len() as u32;
+        assert_eq!((slots_used(&bench.state, 1), slots_used(&bench.state, 2)), (0, promised));
     }
 }

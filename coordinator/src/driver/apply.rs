@@ -233,7 +233,7 @@ impl Driver {
                 if let Some(millijoules) =
                     timings.energy_millijoules.filter(|_| self.state.wants_proof(batch_no))
                 {
-                    let (worker, payments) = (worker.clone(), self.state.slots_used(batch_no));
+                    let (worker, payments) = (worker.clone(), explain::slots_used(&self.state, batch_no));
                     let energy = FarmCommand::ProofEnergy { worker, millijoules, payments };
                     let effects = self.state.farm_step(energy, now, &mut round.log);
                     self.farm_effects(effects, round);

@@ -92,7 +92,7 @@ impl Operator for Handle {
             let now = system_clock();
             (
                 state.paused(),
-                state.deadlines(now),
+                explain::deadlines(state, now),
                 state.batcher().open_batch().operations.len(),
                 explain::job_facts(state, JOBS, now),
                 state

@@ -21,6 +21,8 @@ use sequencer::{
 };
 use wire::{Timings, WorkerId};
 
+use crate::explain;
+
 /// Workers with a series of their own; those that come later count together.
 const MOST_WORKERS: usize = 64;
 /// Their name.
@@ -272,7 +274,7 @@ impl Telemetry {
         gauge!("proofmill_leader_term").set(term as f64);
         gauge!("proofmill_paused").set(f64::from(u8::from(state.paused())));
         if self.looks.is_multiple_of(DEADLINES_EVERY) && state.is_whole() {
-            let deadlines = state.deadlines(now);
+            let deadlines = explain::deadlines(state, now);
             gauge!("proofmill_promises_near_deadline").set(deadlines.near as f64);
             gauge!("proofmill_promises_missed").set(deadlines.missed as f64);
         }

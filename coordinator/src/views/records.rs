@@ -7,6 +7,8 @@ use sequencer::{
 };
 use wire::WorkerId;
 
+use crate::explain;
+
 pub fn operation_view(state: &State, operation: &Operation) -> OperationView {
     let promise = |promised: &Promised| PromiseView {
         operation_id: operation.id.0,
@@ -27,7 +29,7 @@ pub fn operation_view(state: &State, operation: &Operation) -> OperationView {
         amount: operation.amount,
         batch_no: operation.batch_no,
         stage: state.stage_of(operation.batch_no),
-        timeline: state.timeline(operation),
+        timeline: explain::timeline(state, operation),
         promises: operation.promised.iter().map(promise).collect(),
         hit: operation.hit,
     }

@@ -18,7 +18,7 @@ use wire::CardReading;
 mod operator;
 
 pub use operator::{
-    BatchFacts, Explanation, JobFacts, OperationExplanation, Operator, Overview, Placed, Suspect,
+    BatchFacts, Deadlines, Explanation, JobFacts, OperationExplanation, Operator, Overview, Placed, Suspect,
 };
 pub use protocol::history::{BatchView, ListOf, OperationView, PromiseView};
 pub use sequencer::rejection::Rejection;

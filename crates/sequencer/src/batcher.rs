@@ -104,21 +104,6 @@ pub enum SealReason {
     Drain,
 }
 
-impl SealReason {
-    /// As the end of a sentence.
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Full => "it is full",
-            Self::Records => "it shows L1 as many records as a batch may",
-            Self::Age => "its first operation waited long enough",
-            Self::Deposits => "deposits waited long enough or fill it",
-            Self::Forced => "a forced request waited long enough",
-            Self::NoRoom => "the next operation did not fit",
-            Self::Drain => "the coordinator drains",
-        }
-    }
-}
-
 fn replace_from<T>(
     waiting: &mut VecDeque<Waiting<T>>,
     from: u64,

@@ -13,7 +13,6 @@
 //! | `intake` | how far L1's queues were taken in, and what a reorganisation of L1 does to that |
 //! | `sealing` | the open batch to a `BatchInput` |
 //! | `views` | answers to questions |
-//! | `lines` | events in words, for `explain` |
 //! | `ops` | what operators ask and decide |
 //! | `rows` | what changed, for the store's projections |
 //! | `snapshot` | the state as a file, so that a start does not replay everything |
@@ -50,7 +49,6 @@ mod admission;
 pub mod decide;
 pub mod event;
 pub mod intake;
-pub mod lines;
 pub mod ops;
 pub mod rows;
 pub mod sealing;

@@ -6,14 +6,18 @@ use std::ops::Range;
 use async_trait::async_trait;
 use circuits::shape::Shape;
 use protocol::{OperationId, OperationKind, Stage, history::OperationView};
-use sequencer::{
-    farm::Pool,
-    rejection::Rejection,
-    state::{ops::Deadlines, rows::Line},
-};
+use sequencer::{farm::Pool, rejection::Rejection, state::rows::Line};
 use wire::{PoolName, WorkerId};
 
 use super::{SystemView, WorkerView};
+
+/// Promises of operations that are not final yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deadlines {
+    /// Due within ten minutes.
+    pub near: u64,
+    pub missed: u64,
+}
 
 /// An operation of a batch and its slots there; a mint has none.
 #[derive(Clone, Debug, PartialEq, Eq)]

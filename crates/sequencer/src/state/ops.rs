@@ -13,17 +13,6 @@ use super::{
 };
 use crate::farm::{FarmCommand, FarmEffect, Load, MAX_POOLS};
 
-/// A promise is near its deadline when it has less than this left, in seconds.
-const NEAR_DEADLINE_S: u64 = 600;
-
-/// Promises of operations that are not final yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Deadlines {
-    /// Due within ten minutes.
-    pub near: u64,
-    pub missed: u64,
-}
-
 impl State {
     /// Whether an operator has paused new operations.
     pub fn paused(&self) -> bool {
@@ -98,24 +87,6 @@ impl State {
     /// The batch that an operation is in.
     pub fn batch_of(&self, id: &OperationId) -> Option<u32> {
         self.operations.get(id).map(|operation| operation.batch_no)
-    }
-
-    /// Promises that run out soon or have run out.
-    pub fn deadlines(&self, now: u64) -> Deadlines {
-        let now = now / 1000;
-        let mut deadlines = Deadlines::default();
-        let unsettled = (self.tree.final_batch() + 1)..=self.batcher.open_batch().batch_no;
-        let sealed = unsettled.filter_map(|batch_no| self.batches.get(&batch_no));
-        let ids = sealed.flat_map(|batch| &batch.operations).chain(&self.batcher.open_batch().operations);
-        for operation in ids.filter_map(|id| self.operations.get(id)) {
-            if operation.promised.is_empty() {
-                continue;
-            }
-            deadlines.missed += u64::from(operation.deadline <= now);
-            deadlines.near +=
-                u64::from(operation.deadline > now && operation.deadline - now < NEAR_DEADLINE_S);
-        }
-        deadlines
     }
 }
 

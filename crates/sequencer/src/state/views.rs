@@ -1,7 +1,7 @@
 //! Questions about the state.
 
 use circuits::tree::DEPTH;
-use protocol::{OperationId, OperationKind, OwnershipProof, Stage, TimelineEntry, l1::SubmitBatch};
+use protocol::{OperationId, OwnershipProof, Stage, l1::SubmitBatch};
 
 use super::{Batch, Operation, State};
 use crate::rejection::Rejection;
@@ -14,27 +14,6 @@ impl State {
 
     pub fn operation(&self, id: &OperationId) -> Option<&Operation> {
         self.operations.get(id).map(|operation| &**operation)
-    }
-
-    /// How far an operation has come, and when.
-    pub fn timeline(&self, operation: &Operation) -> Vec<TimelineEntry> {
-        let mut timeline = vec![TimelineEntry { stage: Stage::Accepted, at: operation.at, l1_tx: None }];
-        if let Some(batch) = self.batches.get(&operation.batch_no) {
-            timeline.extend(batch.timeline.iter().cloned());
-        }
-        timeline
-    }
-
-    /// Slots of a sealed batch that move coins: one for each leaf spent and each forced request.
-    pub fn slots_used(&self, batch_no: u32) -> u32 {
-        let operations = self.batches.get(&batch_no).into_iter().flat_map(|batch| &batch.operations);
-        let slots =
-            operations.filter_map(|id| self.operations.get(id)).map(|operation| match operation.kind {
-                OperationKind::Mint => 0,
-                OperationKind::Send | OperationKind::Withdraw => operation.promised.len(),
-                OperationKind::ForcedExit | OperationKind::ForcedRekey => 1,
-            });
-        u32::try_from(slots.sum::<usize>()).unwrap_or(u32::MAX)
     }
 
     /// # Errors

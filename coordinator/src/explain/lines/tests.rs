@@ -2,13 +2,13 @@
 
 use circuits::{shape::Shape, slot::ForcedKind};
 use protocol::l1::ForcedRequest;
-use wire::WorkerId;
-
-use super::lines;
-use crate::{
+use sequencer::{
     farm::FarmCommand,
     testkit::{Bench, exit_of, funded},
 };
+use wire::WorkerId;
+
+use super::lines;
 
 fn lines_of(bench: &Bench, batch_no: u32) -> Vec<String> {
     let lines = bench.log.iter().flat_map(lines).filter(|line| line.batch_no == batch_no);
@@ -54,7 +54,7 @@ fn a_sealed_batch_says_why() {
     bench.send(&alice, &bob, 100).unwrap();
     bench.state.seal_now(bench.now, &mut bench.log).unwrap();
     assert_eq!(sealed_because(&bench), "the coordinator drains");
-    let index = bench.state.ledger.leaves_of(&alice.owner).next().unwrap().0;
+    let index = bench.state.ledger().leaves_of(&alice.owner).next().unwrap().0;
     let rekey =
         ForcedRequest { kind: ForcedKind::Rekey, new_account: alice.account, ..exit_of(&alice, index) };
     bench.force(rekey);

@@ -3,13 +3,14 @@
 //! Pure: the line of an event follows from the event alone, so that it is the same after a replay. Events that are about no
 //! batch, and heartbeats, which are not events, leave none.
 
-use super::{
-    event::{Event, IntakeRecord, OpsRecord, Stamped},
-    rows::Line,
-};
-use crate::{
+use sequencer::{
+    batcher::SealReason,
     farm::FarmRecord,
     settlement::{SettlementRecord, Tried, least_depth},
+    state::{
+        event::{Event, IntakeRecord, OpsRecord, Stamped},
+        rows::Line,
+    },
 };
 
 /// The lines that an event leaves: one for each batch it is about.
@@ -23,7 +24,7 @@ pub fn lines(stamped: &Stamped) -> Vec<Line> {
                 sealed.shape.name(),
                 sealed.mints,
                 sealed.forced,
-                sealed.reason.words()
+                sealed_because(sealed.reason)
             ),
         ),
         Event::Farm(record) => match farm(record) {
@@ -142,6 +143,19 @@ fn settlement(record: &SettlementRecord) -> String {
         SettlementRecord::AtCap { fees, .. } => {
             format!("the fees stand at their cap of {} wei per gas; it is sent again as it is", fees.max_fee)
         }
+    }
+}
+
+/// As the end of a sentence.
+fn sealed_because(reason: SealReason) -> &'static str {
+    match reason {
+        SealReason::Full => "it is full",
+        SealReason::Records => "it shows L1 as many records as a batch may",
+        SealReason::Age => "its first operation waited long enough",
+        SealReason::Deposits => "deposits waited long enough or fill it",
+        SealReason::Forced => "a forced request waited long enough",
+        SealReason::NoRoom => "the next operation did not fit",
+        SealReason::Drain => "the coordinator drains",
     }
 }
 
