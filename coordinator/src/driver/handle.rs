@@ -33,7 +33,7 @@ use sequencer::{
         prepare::Book,
     },
     rejection::Rejection,
-    state::{State, event::KeyRegistered, ops},
+    state::{State, event::KeyRegistered},
 };
 use sha2::{Digest, Sha256};
 use store::History;
@@ -439,7 +439,7 @@ impl Service for Handle {
 
     async fn readiness(&self) -> Readiness {
         // While the loop waits for its store it answers nobody; that it waits is told by the status.
-        let asked = tokio::time::timeout(ANSWER_WITHIN, self.link.ask(ops::trouble)).await;
+        let asked = tokio::time::timeout(ANSWER_WITHIN, self.link.ask(health::trouble)).await;
         let trouble = asked.ok().flatten();
         let draining = self.draining.load(Ordering::Acquire);
         let status = self.status.get();

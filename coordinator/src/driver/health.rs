@@ -7,10 +7,25 @@
 //! What an operator should know but does not keep it from working is in `warnings`.
 
 use api::service::Reason;
-use sequencer::{farm::Load, state::ops::Trouble};
+use sequencer::{farm::Load, state::State};
 
 use super::Status;
 use crate::explain::seconds;
+
+/// What the state says against new operations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    pub paused: bool,
+    /// Batches that nobody could prove.
+    pub stuck: Vec<u32>,
+    /// What the farm has to do; nothing where it does not count.
+    pub load: Option<Load>,
+}
+
+pub(super) fn trouble(state: &State) -> Trouble {
+    let stuck = state.farm().stuck().map(|(batch_no, ..)| batch_no).collect();
+    Trouble { paused: state.paused(), stuck, load: Some(state.load(state.farm().counted_at())) }
+}
 
 fn reason(code: &'static str, text: impl Into<String>) -> Reason {
     Reason { code, text: text.into() }

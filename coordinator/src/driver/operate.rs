@@ -3,14 +3,16 @@
 use api::service::{Explanation, OperationExplanation, Operator, Overview, Service, WorkerHealth};
 use async_trait::async_trait;
 use protocol::{OperationId, Stage};
-use sequencer::{
-    rejection::Rejection,
-    state::{event::OpsRecord, ops::Trouble},
-};
+use sequencer::{rejection::Rejection, state::event::OpsRecord};
 use tokio::sync::oneshot;
 use wire::{PoolName, WorkerId};
 
-use super::{Handle, Message, handle::pooled, health, system_clock};
+use super::{
+    Handle, Message,
+    handle::pooled,
+    health::{self, Trouble},
+    system_clock,
+};
 use crate::{explain, views::operation_view};
 
 /// Jobs that an overview names.

@@ -51,7 +51,8 @@ fn seconds(ms: u64) -> f64 {
 impl Telemetry {
     /// A request's operation was accepted, or had been before.
     pub fn accepted(&mut self, request: TraceId, id: &OperationId, state: &State) {
-        let Some(batch) = state.batch_of(id).filter(|batch| *batch > state.tree().final_batch()) else {
+        let batch = state.operation(id).map(|operation| operation.batch_no);
+        let Some(batch) = batch.filter(|batch| *batch > state.tree().final_batch()) else {
             return;
         };
         tracing::info_span!("operation.accepted", trace_id = %request, operation = %id, batch).in_scope(

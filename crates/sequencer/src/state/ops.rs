@@ -4,14 +4,13 @@
 //! requests are taken in, since their deadlines run on L1 whatever happens here. Each decision may be repeated and changes
 //! nothing the second time.
 
-use protocol::OperationId;
 use wire::{PoolName, WorkerId};
 
 use super::{
     State, StateError,
     event::{Event, OpsRecord, Stamped},
 };
-use crate::farm::{FarmCommand, FarmEffect, Load, MAX_POOLS};
+use crate::farm::{FarmCommand, FarmEffect, MAX_POOLS};
 
 impl State {
     /// Whether an operator has paused new operations.
@@ -83,24 +82,4 @@ impl State {
     pub fn remove_pool(&mut self, pool: PoolName, now: u64, log: &mut Vec<Stamped>) -> Vec<FarmEffect> {
         self.farm_step(FarmCommand::RemovePool { pool }, now, log)
     }
-
-    /// The batch that an operation is in.
-    pub fn batch_of(&self, id: &OperationId) -> Option<u32> {
-        self.operations.get(id).map(|operation| operation.batch_no)
-    }
-}
-
-/// What the state says against new operations.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Trouble {
-    pub paused: bool,
-    /// Batches that nobody could prove.
-    pub stuck: Vec<u32>,
-    /// What the farm has to do; nothing where it does not count.
-    pub load: Option<Load>,
-}
-
-pub fn trouble(state: &State) -> Trouble {
-    let stuck = state.farm.stuck().map(|(batch_no, ..)| batch_no).collect();
-    Trouble { paused: state.paused, stuck, load: Some(state.load(state.farm.counted_at())) }
 }
