@@ -124,6 +124,28 @@ pub struct Handle {
     share: Share,
 }
 
+/// What `start` made.
+pub(super) struct Running {
+    pub config: Config,
+    pub deployment: Deployment,
+    pub circuits: BTreeMap<Shape, [u8; 32]>,
+    pub operator: OperatorKey,
+    pub chain: Arc<dyn Chain>,
+    pub link: Link,
+    pub status: SharedStatus,
+    pub readings: Readings,
+    pub threads: Threads,
+}
+
+/// What runs, and how it is ended.
+pub(super) struct Threads {
+    pub cancel: CancellationToken,
+    /// The driver has ended.
+    pub ended: CancellationToken,
+    pub tasks: TaskTracker,
+    pub driver: JoinHandle<()>,
+}
+
 /// What readers use.
 pub(super) struct Readings {
     pub views: Arc<Views>,
@@ -156,21 +178,11 @@ pub(super) async fn pooled<T: Send + 'static>(
 }
 
 impl Handle {
-    #[expect(clippy::too_many_arguments, reason = "what `start` made, moved in once")]
-    pub(super) fn new(
-        config: Config,
-        deployment: Deployment,
-        circuits: BTreeMap<Shape, [u8; 32]>,
-        operator: OperatorKey,
-        chain: Arc<dyn Chain>,
-        link: Link,
-        status: SharedStatus,
-        cancel: CancellationToken,
-        ended: CancellationToken,
-        tasks: TaskTracker,
-        thread: JoinHandle<()>,
-        Readings { views, history, scribe }: Readings,
-    ) -> Self {
+    pub(super) fn new(running: Running) -> Self {
+        let Running { config, deployment, circuits, operator, chain, link, status, readings, threads } =
+            running;
+        let Readings { views, history, scribe } = readings;
+        let Threads { cancel, ended, tasks, driver } = threads;
         let domain = domain(deployment.chain_id, &deployment.contract);
         let signing = SigningDomain { chain_id: deployment.chain_id, contract: deployment.contract };
         let limits = config.rules(domain, signing, circuits.clone()).limits;
@@ -189,7 +201,7 @@ impl Handle {
             cancel,
             ended,
             tasks,
-            thread: Mutex::new(Some(thread)),
+            thread: Mutex::new(Some(driver)),
             waiting: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             views,

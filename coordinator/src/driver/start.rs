@@ -218,7 +218,7 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
     tasks.spawn(queue_task::read(queue, verifier, link.clone(), status.clone(), cancel.clone()));
     tasks.spawn(scribe::write(Arc::clone(&history), signed, cancel.clone()));
     tasks.close();
-    Ok(Arc::new(Handle::new(
+    Ok(Arc::new(Handle::new(handle::Running {
         config,
         deployment,
         circuits,
@@ -226,12 +226,9 @@ pub async fn start(config: Config, parts: Parts) -> Result<Arc<Handle>, StartErr
         chain,
         link,
         status,
-        cancel,
-        ended,
-        tasks,
-        thread,
-        handle::Readings { views, history, scribe },
-    )))
+        readings: handle::Readings { views, history, scribe },
+        threads: handle::Threads { cancel, ended, tasks, driver: thread },
+    })))
 }
 
 /// Binds the store to the deployment; waits while it does not answer.
