@@ -17,7 +17,7 @@ use devchain::{DEV_ACCOUNTS, DevAccount, DevChain, Mining};
 use eyre::{WrapErr, bail};
 use gpu_worker::backend::{Choice, Kind};
 use l1::{contract::types::Config as ContractConfig, node::AccountKey};
-use protocol::{Address, l1::Finality};
+use protocol::{Address, l1::Finality, parse_address};
 use script::{Places, Script};
 use serde::{Deserialize, Serialize};
 use store::mark::Loss;
@@ -26,7 +26,6 @@ use crate::{
     keys::{circuit_key, open_or_make_dev},
     node, redis,
     ui::{Spinner, hex},
-    wallet::parse_address,
 };
 
 /// A block a second: payments wait for proofs, not for blocks.

@@ -29,7 +29,10 @@ use l1::{
     http::Endpoint,
     node::{AccountKey, Broadcast, Contract, DEV_CHAIN_IDS, Deployed, Deployer, Plan, TxError},
 };
-use protocol::l1::{ChainError, Fees};
+use protocol::{
+    eth,
+    l1::{ChainError, Fees},
+};
 
 mod file;
 #[cfg(all(test, unix))]
@@ -45,7 +48,7 @@ use journal::Journal;
 use crate::{
     keys::{circuit_key, open},
     tls::Trust,
-    ui::{Spinner, eth, hex},
+    ui::{Spinner, hex},
 };
 
 #[derive(Args)]

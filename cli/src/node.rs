@@ -34,7 +34,7 @@ use l1::{
     http::{ClientIdentity, Endpoint, HttpLimits, TlsOptions},
     node::{AccountKey, RemoteSigner, Signer},
 };
-use protocol::{Address, ecdsa::OperatorKey, l1::Finality};
+use protocol::{Address, ecdsa::OperatorKey, l1::Finality, parse_address};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::{InstanceName, PoolName, ProcessId, WorkerId};
@@ -55,7 +55,6 @@ use crate::{
     ops, redis,
     tls::Trust,
     ui::hex,
-    wallet::parse_address,
     worker::{choose_backend, watch_card},
 };
 
@@ -77,7 +76,7 @@ pub struct Options {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["contract", "first_block", "circuits"])]
     deployment: Option<PathBuf>,
     /// The contract
-    #[arg(long, value_parser = |text: &str| parse_address(text).map_err(|e| e.to_string()))]
+    #[arg(long, value_parser = parse_address)]
     contract: Option<Address>,
     /// The block of its deployment
     #[arg(long)]
@@ -97,7 +96,7 @@ pub struct Options {
     #[arg(long, value_name = "URL", requires = "operator_address")]
     remote_signer: Option<String>,
     /// The account that the remote signer signs for
-    #[arg(long, value_name = "0x…", requires = "remote_signer", value_parser = |text: &str| parse_address(text).map_err(|e| e.to_string()))]
+    #[arg(long, value_name = "0x…", requires = "remote_signer", value_parser = parse_address)]
     operator_address: Option<Address>,
     /// The certificate (PEM) with which the remote signer knows this coordinator
     #[arg(long, value_name = "FILE", requires_all = ["remote_signer", "signer_key"])]

@@ -14,6 +14,8 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use prover::progress::Progress;
 
+pub use client::api::codec::hex_text as hex;
+
 /// As `println!`, but a closed stdout is no error.
 macro_rules! say {
     () => { $crate::ui::line(std::io::stdout(), format_args!("")) };
@@ -98,18 +100,6 @@ impl Spinner {
     }
 }
 
-/// Wei as ETH, without trailing zeros.
-pub fn eth(wei: u128) -> String {
-    let (whole, rest) = (wei / 10u128.pow(18), wei % 10u128.pow(18));
-    let digits = format!("{rest:018}");
-    let digits = digits.trim_end_matches('0');
-    if digits.is_empty() { format!("{whole} ETH") } else { format!("{whole}.{digits} ETH") }
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    format!("0x{}", hex::encode(bytes))
-}
-
 /// The first and last digits of a long hash.
 pub fn short_hash(bytes: &[u8]) -> String {
     let text = hex::encode(bytes);
@@ -117,17 +107,5 @@ pub fn short_hash(bytes: &[u8]) -> String {
         format!("0x{text}")
     } else {
         format!("0x{}…{}", &text[..8], &text[text.len() - 4..])
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wei_reads_as_eth() {
-        assert_eq!(eth(0), "0 ETH");
-        assert_eq!(eth(1_500_000_000_000_000_000), "1.5 ETH");
-        assert_eq!(eth(1_000_000_000), "0.000000001 ETH");
     }
 }

@@ -1,56 +1,28 @@
-//! `wallet`: what a holder does from the command line.
+//! `wallet`: the options of a holder's commands, and what these print. What a wallet keeps and does is the crate `wallet`.
 //!
-//! Invariants: nothing is signed that the wallet did not compute itself; nothing is sent that is not on the disk; nothing the
-//! coordinator says is believed that L1 or a signature can show; the same command again never pays twice.
-//!
-//! | part | purpose |
+//! | module | purpose |
 //! |---|---|
-//! | [`session`] | a holder with a coordinator and a node |
-//! | [`pay`], [`request`], [`exclusive`] | payments and withdrawals; signed bodies; which may stand beside each other |
-//! | [`resume`] | requests that earlier commands left open |
-//! | [`promise`], [`settled`] | promises compared field by field; what became of them |
-//! | [`journal`] | L1 transactions |
-//! | [`account`], [`proofs`] | what the coordinator says, compared with L1; ownership proofs |
-//! | [`pin`] | which contract is trusted |
-//! | [`file`], [`folder`] | the wallet file; the folder beside it |
-//! | [`wait`], [`show`] | waiting; printing |
-//! | [`address`], [`amount`], [`text`] | addresses, amounts, JSON |
+//! | `commands` | each command: connect, ask the parts, tell the user |
+//! | `show` | what is printed and changes nothing |
+//! | `wait` | waiting until what was begun can be used |
 
-mod account;
-mod address;
-mod amount;
 mod commands;
-mod error;
-mod exclusive;
-mod file;
-mod folder;
-mod journal;
-mod pay;
-mod pin;
-mod promise;
-mod proofs;
-mod request;
-mod resume;
-mod session;
-mod settled;
 mod show;
-mod text;
 mod wait;
 
 use std::{path::PathBuf, time::Duration};
 
-use address::address_argument;
-use amount::{Amount, parse_amount};
 use clap::{Args, Subcommand};
-use file::default_path;
-use protocol::Address;
+use protocol::{Address, parse_address};
+use wallet::{
+    amount::{Amount, parse_amount},
+    file::default_path,
+    proofs,
+};
 
 use crate::tls::Trust;
 
-pub use address::parse_address;
 pub use commands::run;
-pub use folder::Folder;
-pub use session::Session;
 
 #[derive(Args)]
 pub struct Options {
@@ -99,7 +71,7 @@ enum Command {
     /// Make a wallet with a fresh key, or with the key in PROOFMILL_WALLET_KEY; needs --api and --rpc
     New {
         /// The contract, from somebody you trust; without it the coordinator names it
-        #[arg(long, value_parser = address_argument)]
+        #[arg(long, value_parser = parse_address)]
         contract: Option<Address>,
     },
     /// Print the address
@@ -117,7 +89,7 @@ enum Command {
     Register,
     /// Pay an address: 0.1, 0.1eth, 5gwei, all
     Send {
-        #[arg(value_parser = address_argument)]
+        #[arg(value_parser = parse_address)]
         to: Address,
         #[arg(value_parser = parse_amount)]
         amount: Amount,

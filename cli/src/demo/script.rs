@@ -8,13 +8,11 @@ use std::time::Duration;
 
 use client::api::{Client, ClientError, OperationKind, Stage};
 use eyre::{WrapErr, bail, ensure};
-use protocol::Address;
+use protocol::{Address, eth};
 use serde::{Deserialize, Serialize};
+use wallet::{Folder, Session};
 
-use crate::{
-    ui::{Spinner, eth},
-    wallet::{Folder, Session},
-};
+use crate::ui::Spinner;
 
 const ETH: u128 = 1_000_000_000_000_000_000;
 /// How long the demo waits for a batch before it gives up: proofs of large circuits take minutes on two cores.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use client::api::{Batch, Client, OperationSummary, Stage};
-use protocol::Address;
+use protocol::{Address, eth};
 
 use super::script::Journal;
-use crate::ui::{eth, short_hash};
+use crate::ui::short_hash;
 
 /// Prints the table and returns whether everything in it is final.
 pub async fn print(client: &Client, people: &[(&str, Address)], journal: &Journal) -> eyre::Result<bool> {

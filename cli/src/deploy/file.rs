@@ -5,11 +5,10 @@ use std::{fs, path::Path};
 
 use circuits::shape::Shape;
 use eyre::{WrapErr, ensure};
-use protocol::Address;
+use protocol::{Address, parse_address};
 use serde::{Deserialize, Serialize};
 
 use super::toml_file;
-use crate::wallet::parse_address;
 
 /// The layout of the file.
 const VERSION: u32 = 1;
@@ -110,7 +109,7 @@ impl Deployment {
     }
 
     pub fn contract(&self) -> eyre::Result<Address> {
-        parse_address(&self.contract)
+        Ok(parse_address(&self.contract)?)
     }
 }
 

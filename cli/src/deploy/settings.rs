@@ -6,11 +6,10 @@ use std::{fmt::Write, path::Path};
 
 use eyre::WrapErr;
 use l1::contract::{settings::SETTINGS, types::Config};
-use protocol::Address;
+use protocol::{Address, parse_address};
 use serde::Deserialize;
 
 use super::toml_file;
-use crate::wallet::parse_address;
 
 /// The file as it is read. Accounts are text, numbers are in the units of the contract.
 #[derive(Deserialize)]

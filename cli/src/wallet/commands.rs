@@ -12,25 +12,18 @@ use l1::{
         wallet::{DepositMade, ForcedMade, Wallet},
     },
 };
-use protocol::{Address, ecdsa::OperatorKey};
-
-use super::{
-    Command, Options, Waiting,
-    address::checksummed,
+use protocol::{Address, checksummed, ecdsa::OperatorKey, eth};
+use wallet::{
+    Folder, Session, WalletError,
     amount::Amount,
-    error::WalletError,
     file::{Deployment, WalletFile, key_of_variable},
-    folder::Folder,
     journal::Purpose,
     pin,
     request::{Order, Paid},
-    session::Session,
-    show,
 };
-use crate::{
-    tls::Trust,
-    ui::{eth, hex},
-};
+
+use super::{Command, Options, Waiting, show, wait};
+use crate::{tls::Trust, ui::hex};
 
 fn tell(line: &str) {
     say_error!("  {line}");
@@ -189,7 +182,7 @@ async fn deposit(session: &Session, amount: Amount, waiting: Waiting) -> eyre::R
     );
     done.reported()?;
     match waiting.limit() {
-        Some(limit) => session.wait_for_deposit(&made, limit).await,
+        Some(limit) => wait::for_deposit(session, &made, limit).await,
         None => {
             tell(&format!(
                 "{}; `balance` shows it, `deposit … --wait` waits",
@@ -205,7 +198,7 @@ async fn pay(session: &Session, order: &Order, waiting: Waiting) -> eyre::Result
     session.prune_promises(false).await?;
     let (operation, batch) = say_paid(session.pay(order).await?)?;
     match waiting.limit() {
-        Some(limit) => session.wait_for_batch(&operation, batch, limit).await,
+        Some(limit) => wait::for_batch(session, &operation, batch, limit).await,
         None => {
             if order.recipient.is_none() {
                 let words = session.batch_words(&operation, batch).await;

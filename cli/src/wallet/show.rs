@@ -1,19 +1,18 @@
 //! What the wallet prints that changes nothing.
 
 use chrono::DateTime;
-use client::api::{OperationKind, TimelineEntry};
+use client::api::{Coin, OperationKind, Stage, TimelineEntry};
 use eyre::{Result, bail};
-
-use super::{
-    account::stage_words,
-    address::checksummed,
-    error::WalletError,
+use protocol::{checksummed, eth};
+use wallet::{
+    Session, WalletError,
     folder::Shelf,
     promise::Kept,
     request::{Request, State},
-    session::{Session, now},
+    session::now,
 };
-use crate::ui::{eth, hex, short_hash};
+
+use crate::ui::{hex, short_hash};
 
 fn time(seconds: u64) -> String {
     let at = i64::try_from(seconds).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
@@ -27,6 +26,18 @@ fn kind_words(kind: OperationKind) -> &'static str {
         OperationKind::Withdraw => "withdrawal",
         OperationKind::ForcedExit => "forced exit",
         OperationKind::ForcedRekey => "forced re-key",
+    }
+}
+
+/// How far a leaf is, in words.
+fn stage_words(coin: &Coin) -> &'static str {
+    match coin.stage {
+        Stage::Final => "final",
+        Stage::Submitted => "on its way to L1",
+        Stage::Proven => "proven",
+        Stage::Proving => "being proved",
+        Stage::Sealed => "sealed",
+        Stage::Accepted => "accepted",
     }
 }
 

@@ -16,6 +16,7 @@
 //! | [`spend_key`] | a wallet's Baby Jubjub key from its Ethereum signature |
 
 mod address;
+mod amount;
 pub mod depth;
 pub mod ecdsa;
 pub mod eip712;
@@ -25,7 +26,8 @@ pub mod operation;
 pub mod request;
 pub mod spend_key;
 
-pub use address::{Address, checksummed};
+pub use address::{Address, AddressError, checksummed, parse_address};
+pub use amount::eth;
 pub use operation::{
     Balances, DirectoryEntry, OperationId, OperationKind, OwnershipProof, Placement, Stage, TimelineEntry,
 };

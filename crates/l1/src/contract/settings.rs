@@ -3,6 +3,8 @@
 //! Invariant: one entry for each field of [`Config`], in its order; `ConfigOutOfBounds` names an entry by its name in
 //! Solidity. The bounds are the constants of `ProofmillState.sol`; `tests/suite/construction.rs` goes beyond each.
 
+use protocol::eth;
+
 use crate::contract::types::Config;
 
 /// A field of [`Config`] in words.
@@ -121,15 +123,6 @@ pub fn in_words(config: &Config) -> [(&'static str, String); 11] {
 
 fn address(address: &[u8; 20]) -> String {
     format!("0x{}", hex::encode(address))
-}
-
-fn eth(wei: u128) -> String {
-    const ETH: u128 = 1_000_000_000_000_000_000;
-    let fraction = format!("{:018}", wei % ETH);
-    match fraction.trim_end_matches('0') {
-        "" => format!("{} ETH", wei / ETH),
-        digits => format!("{}.{digits} ETH", wei / ETH),
-    }
 }
 
 fn percent(bps: u16) -> String {

@@ -9,7 +9,7 @@ use client::api::{ClientError, OwnershipProof, Promise};
 use eyre::Result;
 use serde_json::json;
 
-use super::{
+use crate::{
     error::WalletError,
     folder::Shelf,
     promise::{Kept, PromiseError},

@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
+use client::api::codec::hex_text;
+
 pub use client::api::codec::decimal;
 
 pub mod bytes {
     use super::*;
 
     pub fn serialize<T: AsRef<[u8]>, S: Serializer>(bytes: &T, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&crate::ui::hex(bytes.as_ref()))
+        serializer.serialize_str(&hex_text(bytes.as_ref()))
     }
 
     pub fn deserialize<'de, T: TryFrom<Vec<u8>>, D: Deserializer<'de>>(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use client::api::UserError;
 use eyre::bail;
 
-use super::{
+use crate::{
     error::WalletError,
     request::{Paid, Request, State},
     session::Session,

@@ -8,15 +8,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use client::api::codec::hex_text;
 use eyre::{Context, bail, eyre};
-use protocol::{Address, ecdsa::OperatorKey};
+use protocol::{Address, checksummed, ecdsa::OperatorKey, parse_address};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    address::{checksummed, parse_address},
-    error::WalletError,
-};
-use crate::ui::hex;
+use crate::error::WalletError;
 
 /// The key of a new wallet; never instead of an existing one's.
 pub const KEY_VARIABLE: &str = "PROOFMILL_WALLET_KEY";
@@ -52,7 +49,7 @@ impl WalletFile {
             api_url,
             contract: checksummed(&at.contract),
             chain_id: Some(at.chain_id),
-            code_hash: Some(hex(&at.code_hash)),
+            code_hash: Some(hex_text(&at.code_hash)),
         }
     }
 
@@ -89,7 +86,7 @@ impl WalletFile {
     }
 
     pub fn contract(&self) -> eyre::Result<Address> {
-        parse_address(&self.contract)
+        Ok(parse_address(&self.contract)?)
     }
 
     pub fn code_hash(&self) -> eyre::Result<Option<[u8; 32]>> {
@@ -119,7 +116,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> eyre::Result<()> {
     let mut file = options.open(path).wrap_err_with(|| format!("cannot make {}", path.display()))?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    super::folder::sync_parent(path)?;
+    crate::folder::sync_parent(path)?;
     Ok(())
 }
 

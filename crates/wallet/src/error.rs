@@ -4,9 +4,7 @@
 
 use std::path::PathBuf;
 
-use protocol::Address;
-
-use super::address::checksummed;
+use protocol::{Address, checksummed};
 
 #[derive(Debug, thiserror::Error)]
 pub enum WalletError {

@@ -9,7 +9,7 @@
 //! | promises compared, promises on the disk | the user is told, then the request is closed |
 //!
 //! A refusal opens the way to another signed request only where all together can never move more than was ordered
-//! ([`super::exclusive`]).
+//! ([`crate::exclusive`]).
 
 use std::{
     sync::Arc,
@@ -21,10 +21,10 @@ use client::{
     holder::Intent,
 };
 use eyre::bail;
-use protocol::l1::ContractState;
+use protocol::{checksummed, eth, l1::ContractState};
 use serde_json::json;
 
-use super::{
+use crate::{
     error::WalletError,
     exclusive,
     folder::{Lock, Shelf},
@@ -32,7 +32,6 @@ use super::{
     request::{Order, Paid, Request, State},
     session::{Session, now},
 };
-use crate::ui::eth;
 
 /// Batches for which a signature is good: enough to wait for a slow farm, too few to be held for long.
 const VALID_BATCHES: u32 = 200;
@@ -321,7 +320,7 @@ impl Session {
     ///
     /// # Errors
     /// Unless it is known what became of it.
-    pub(super) async fn settle(&self, request: &mut Request) -> eyre::Result<Result<Operation, UserError>> {
+    pub(crate) async fn settle(&self, request: &mut Request) -> eyre::Result<Result<Operation, UserError>> {
         let (operation, text) = match self.submit(request).await? {
             Verdict::Accepted(operation, text) => (*operation, text),
             Verdict::Refused(error) => {
@@ -388,7 +387,7 @@ impl Session {
             "reason": reason.to_string(),
             "at": now(),
             "chainId": self.holder.deployment().chain_id,
-            "contract": super::address::checksummed(&self.holder.deployment().contract),
+            "contract": checksummed(&self.holder.deployment().contract),
             "coordinator": self.client.url(),
             "request": request.body,
             "answer": text,

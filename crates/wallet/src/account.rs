@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use bn254::Fr;
 use circuits::leaf::{self, CoinRange};
-use client::api::{Account, Coin, Stage};
+use client::api::Account;
 use eyre::Result;
 
-use super::{error::WalletError, session::Session};
+use crate::{error::WalletError, session::Session};
 
 /// How the coordinator's state stands to L1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,21 +94,9 @@ fn check(account: &Account, quantum: u128) -> Result<(), String> {
     Ok(())
 }
 
-/// How far a leaf is, in words.
-pub fn stage_words(coin: &Coin) -> &'static str {
-    match coin.stage {
-        Stage::Final => "final",
-        Stage::Submitted => "on its way to L1",
-        Stage::Proven => "proven",
-        Stage::Proving => "being proved",
-        Stage::Sealed => "sealed",
-        Stage::Accepted => "accepted",
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use client::api::Balances;
+    use client::api::{Balances, Coin, Stage};
 
     use super::*;
 

@@ -7,9 +7,9 @@
 //! | in it | holds |
 //! |---|---|
 //! | `wallet.json` | whose folder it is |
-//! | `requests` | signed operations from before they are sent until they are settled ([`super::request`]) |
-//! | `promises` | the operator's promises until their batch is on L1 ([`super::promise`]) |
-//! | `transactions` | L1 transactions from before they are sent until they are reported ([`super::journal`]) |
+//! | `requests` | signed operations from before they are sent until they are settled ([`crate::request`]) |
+//! | `promises` | the operator's promises until their batch is on L1 ([`crate::promise`]) |
+//! | `transactions` | L1 transactions from before they are sent until they are reported ([`crate::journal`]) |
 //! | `evidence` | answers that were not what was signed |
 
 use std::{
@@ -20,10 +20,10 @@ use std::{
 };
 
 use eyre::{Context, bail};
-use protocol::Address;
+use protocol::{Address, checksummed};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{address::checksummed, error::WalletError};
+use crate::error::WalletError;
 
 /// How long one command waits for another.
 const LOCK_PATIENCE: Duration = Duration::from_secs(180);

@@ -1,20 +1,18 @@
 //! Signed operations, as they are kept.
 //!
 //! Invariant: a body is on the disk before it is sent, and is sent again byte for byte. One that was refused stays until a
-//! request that excludes it was accepted ([`super::exclusive`]) or the user drops it: time alone shows nothing about it.
+//! request that excludes it was accepted ([`crate::exclusive`]) or the user drops it: time alone shows nothing about it.
 
 use std::sync::Arc;
 
-use client::api::{Draft, Kind};
-use protocol::Address;
+use client::api::{Draft, Kind, codec::hex_text};
+use protocol::{Address, checksummed, eth};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    address::checksummed,
+use crate::{
     folder::{Entry, Folder, Lock, Shelf},
     promise::Signed,
 };
-use crate::ui::{eth, hex};
 
 /// What somebody wants to happen.
 #[derive(Clone, Debug)]
@@ -79,7 +77,7 @@ impl Request {
     }
 
     pub fn operation(&self) -> String {
-        hex(&self.signed.operation)
+        hex_text(&self.signed.operation)
     }
 
     pub fn kind(&self) -> Kind {
@@ -114,8 +112,8 @@ pub struct Paid {
     pub request: Request,
     /// An earlier command sent it and could not say so.
     pub found: bool,
-    pub(super) requests: Requests,
-    pub(super) _lock: Arc<Lock>,
+    pub(crate) requests: Requests,
+    pub(crate) _lock: Arc<Lock>,
 }
 
 impl Paid {

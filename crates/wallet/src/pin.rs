@@ -6,12 +6,12 @@
 //! who signs promises, fees, whether the keys come from a ceremony.
 
 use circuits::shape::Shape;
+use client::api::codec::hex_text;
 use l1::node::Contract;
-use protocol::Address;
+use protocol::{Address, checksummed};
 use sha3::{Digest, Keccak256};
 
-use super::{address::checksummed, error::WalletError};
-use crate::ui::hex;
+use crate::error::WalletError;
 
 /// Digests of the circuits' matrices, as `proofmill circuit info` prints them.
 const DIGESTS: [(Shape, &str); 6] = [
@@ -50,7 +50,7 @@ pub async fn check_new(contract: &Contract) -> eyre::Result<[u8; 32]> {
         let Some(info) = contract.circuit(shape.number()).await? else { continue };
         let sizes = (info.slots as usize, info.mint_places as usize);
         let digest = DIGESTS.iter().find(|(of, _)| *of == shape).map(|(_, digest)| *digest);
-        if sizes != (shape.slots(), shape.mint_places()) || digest != Some(hex(&info.digest).as_str()) {
+        if sizes != (shape.slots(), shape.mint_places()) || digest != Some(hex_text(&info.digest).as_str()) {
             return Err(wrong(contract.address(), &format!("circuit {shape} is not this version's")).into());
         }
         known += 1;

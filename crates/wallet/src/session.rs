@@ -20,7 +20,7 @@ use l1::{
 };
 use protocol::{Address, ecdsa::OperatorKey, eip712::SigningDomain};
 
-use super::{
+use crate::{
     amount::Amount,
     error::WalletError,
     folder::Folder,

@@ -11,7 +11,7 @@
 
 use client::api::Draft;
 
-use super::request::Request;
+use crate::request::Request;
 
 /// A slot that was signed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wallet::{promise::Signed, request::Order};
+    use crate::{promise::Signed, request::Order};
 
     fn draft(slots: &[Slot]) -> Draft {
         let key = circuits::baby_jubjub::Point { x: Fr::from(0), y: Fr::from(1) };

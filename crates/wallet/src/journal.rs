@@ -11,18 +11,17 @@ use bn254::Fr;
 use eyre::bail;
 use l1::node::{Mined, TxError, UserCall, Wallet};
 use protocol::{
-    Address,
+    Address, eth,
     l1::{Fees, SignedTx},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::{
     error::WalletError,
     folder::{self, Folder, Lock, Shelf},
     session::now,
     text,
 };
-use crate::ui::eth;
 
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,10 +11,10 @@ use circuits::{
     tree,
 };
 use client::api::{Coin, OwnershipProof};
+use protocol::checksummed;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    address::checksummed,
+use crate::{
     error::WalletError,
     folder::write_atomically,
     session::{Session, now},
@@ -225,8 +225,9 @@ pub fn default_out() -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use client::api::codec::hex_text;
+
     use super::*;
-    use crate::ui::hex;
 
     const INDEX: u64 = 5;
 
@@ -292,8 +293,8 @@ mod tests {
         let export = |proofs: Vec<Proof>| Export {
             version: 2,
             chain_id: 1,
-            contract: hex(&[2; 20]),
-            owner: hex(&[1; 20]),
+            contract: hex_text(&[2; 20]),
+            owner: hex_text(&[1; 20]),
             exported_at: 0,
             proofs,
         };

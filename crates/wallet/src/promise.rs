@@ -3,14 +3,14 @@
 //! Pure. The caller brings the time and asks L1 whether the signer is listed.
 
 use bn254::Fr;
-use client::api::{Draft, Kind, Operation, OperationKind, Promise};
+use client::api::{Draft, Kind, Operation, OperationKind, Promise, codec::hex_text};
 use protocol::{
     Address,
     eip712::{self, SigningDomain, TypedMessage},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{folder::Entry, text};
+use crate::{folder::Entry, text};
 
 /// Promises with deadlines further away are worth nothing.
 const LONGEST_SECONDS: u64 = 3600;
@@ -143,7 +143,7 @@ impl Signed {
     }
 
     fn compare_operation(&self, answer: &Operation) -> Result<(), PromiseError> {
-        if answer.id != crate::ui::hex(&self.operation) {
+        if answer.id != hex_text(&self.operation) {
             return Err(PromiseError::OtherOperation);
         }
         let kind = if self.withdraw { OperationKind::Withdraw } else { OperationKind::Send };
@@ -319,7 +319,7 @@ mod tests {
             signature: Vec::new(),
         };
         let mut answer = Operation {
-            id: crate::ui::hex(&[4; 32]),
+            id: hex_text(&[4; 32]),
             kind: if withdraw { OperationKind::Withdraw } else { OperationKind::Send },
             sender: Some(sender),
             recipient,
@@ -346,7 +346,7 @@ mod tests {
     fn a_promise_that_differs_in_one_field_is_not() {
         type Lie = (PromiseError, fn(&mut Operation));
         let lies: [Lie; 14] = [
-            (PromiseError::OtherOperation, |o| o.id = crate::ui::hex(&[5; 32])),
+            (PromiseError::OtherOperation, |o| o.id = hex_text(&[5; 32])),
             (PromiseError::OtherAnswer("kind"), |o| o.kind = OperationKind::Mint),
             (PromiseError::OtherAnswer("sender"), |o| o.sender = None),
             (PromiseError::OtherAnswer("recipient"), |o| o.recipient = None),
