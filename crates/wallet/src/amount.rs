@@ -3,6 +3,7 @@
 /// What is to be moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Amount {
+    /// So much.
     Wei(u128),
     /// Everything that can be moved.
     All,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use protocol::{Address, checksummed};
 
+/// A refusal, or what is not known. The sentence of each says what happened and what to do; its fields are what it names.
 #[derive(Debug, thiserror::Error)]
 pub enum WalletError {
     #[error(

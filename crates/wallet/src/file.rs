@@ -18,14 +18,20 @@ use crate::error::WalletError;
 /// The key of a new wallet; never instead of an existing one's.
 pub const KEY_VARIABLE: &str = "PROOFMILL_WALLET_KEY";
 
+/// A wallet file as it is read and written.
 #[derive(Serialize, Deserialize)]
 pub struct WalletFile {
+    /// The format: 1 or 2.
     pub version: u32,
     /// 64 hex digits.
     private_key: String,
+    /// The Ethereum node.
     pub rpc_url: String,
+    /// The coordinator.
     pub api_url: String,
+    /// The contract's address.
     pub contract: String,
+    /// The chain; files of version 1 do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chain_id: Option<u64>,
     /// Keccak-256 of the contract's code.
@@ -35,12 +41,16 @@ pub struct WalletFile {
 
 /// Where the coins are.
 pub struct Deployment {
+    /// The contract.
     pub contract: Address,
+    /// The chain that it is on.
     pub chain_id: u64,
+    /// Keccak-256 of its code.
     pub code_hash: [u8; 32],
 }
 
 impl WalletFile {
+    /// A file of the present version, which is not written yet.
     pub fn new(private_key: &[u8; 32], rpc_url: String, api_url: String, at: &Deployment) -> Self {
         Self {
             version: 2,
@@ -53,6 +63,10 @@ impl WalletFile {
         }
     }
 
+    /// Reads a file, and compares its key with the one in the environment if there is one.
+    ///
+    /// # Errors
+    /// `OtherKey` where they differ; if it cannot be read, or is no wallet file of a known version.
     pub fn read(path: &Path) -> eyre::Result<Self> {
         let text = fs::read_to_string(path).wrap_err_with(|| {
             format!("cannot read the wallet {}; make one with `proofmill wallet new`", path.display())
@@ -72,23 +86,39 @@ impl WalletFile {
     }
 
     /// Writes a new file and refuses to replace one: a lost key is lost money.
+    ///
+    /// # Errors
+    /// If there is a file, or it is not surely on the disk.
     pub fn create(&self, path: &Path) -> eyre::Result<()> {
         write_private(path, serde_json::to_string_pretty(self)?.as_bytes())
             .wrap_err("an existing wallet is never replaced")
     }
 
+    /// The key as 64 hex digits.
     pub fn key_hex(&self) -> &str {
         &self.private_key
     }
 
+    /// The account of the key.
+    ///
+    /// # Errors
+    /// If the file holds no key.
     pub fn address(&self) -> eyre::Result<Address> {
         Ok(OperatorKey::from_hex(&self.private_key)?.address())
     }
 
+    /// The contract's address.
+    ///
+    /// # Errors
+    /// If the file holds none.
     pub fn contract(&self) -> eyre::Result<Address> {
         Ok(parse_address(&self.contract)?)
     }
 
+    /// Keccak-256 of the contract's code; nothing in files of version 1.
+    ///
+    /// # Errors
+    /// If the file holds something else.
     pub fn code_hash(&self) -> eyre::Result<Option<[u8; 32]>> {
         let Some(text) = &self.code_hash else { return Ok(None) };
         let mut hash = [0; 32];
@@ -99,6 +129,9 @@ impl WalletFile {
 }
 
 /// The key in the environment, if there is one.
+///
+/// # Errors
+/// If it is not 64 hex digits.
 pub fn key_of_variable() -> eyre::Result<Option<[u8; 32]>> {
     let Ok(text) = std::env::var(KEY_VARIABLE) else { return Ok(None) };
     let mut key = [0; 32];
@@ -108,7 +141,7 @@ pub fn key_of_variable() -> eyre::Result<Option<[u8; 32]>> {
 }
 
 /// Writes a new file that only its owner can read, durably, and never replaces one.
-pub fn write_private(path: &Path, bytes: &[u8]) -> eyre::Result<()> {
+fn write_private(path: &Path, bytes: &[u8]) -> eyre::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

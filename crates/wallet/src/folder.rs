@@ -32,9 +32,13 @@ const LOCK_POLL: Duration = Duration::from_millis(50);
 /// What is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shelf {
+    /// Signed operations.
     Requests,
+    /// Promises of the operator that are not settled.
     Promises,
+    /// L1 transactions that are not reported.
     Transactions,
+    /// Answers that were not what was signed.
     Evidence,
 }
 
@@ -53,6 +57,7 @@ impl Shelf {
 
 /// What a shelf holds, with the version of its format.
 pub trait Entry: Serialize + DeserializeOwned {
+    /// The only version that is read.
     const VERSION: u32;
 }
 
@@ -70,6 +75,7 @@ impl Entry for Belongs {
     const VERSION: u32 = 1;
 }
 
+/// The folder of one account in one contract.
 #[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -90,6 +96,8 @@ impl Folder {
         Self::open(wallet.with_extension("d"))
     }
 
+    /// Opens a folder, or makes it.
+    ///
     /// # Errors
     /// If it cannot be made.
     pub fn open(path: PathBuf) -> eyre::Result<Self> {
@@ -163,6 +171,7 @@ impl Folder {
         }
     }
 
+    /// Where an entry is.
     pub fn place(&self, shelf: Shelf, name: &str) -> PathBuf {
         self.path.join(shelf.name()).join(format!("{name}.json"))
     }
@@ -177,6 +186,8 @@ impl Folder {
         Ok(path)
     }
 
+    /// Removes an entry; there need be none.
+    ///
     /// # Errors
     /// If it may still be there.
     pub fn remove(&self, shelf: Shelf, name: &str) -> eyre::Result<()> {
@@ -226,7 +237,7 @@ fn read<T: Entry>(path: PathBuf) -> Result<T, WalletError> {
 }
 
 /// Makes sure that a name in a folder survives a power cut.
-pub fn sync_parent(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -236,7 +247,7 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
 }
 
 /// The old content or the new one, whatever happens; only its owner can read it.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> eyre::Result<()> {
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> eyre::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);

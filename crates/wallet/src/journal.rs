@@ -27,21 +27,30 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase")]
 pub enum Purpose {
+    /// Coins for the owner's own account.
     Deposit {
+        /// What is deposited, the fee included.
         #[serde(with = "text::decimal")]
         wei: u128,
     },
+    /// Takes what the contract has credited.
     Collect,
+    /// Demands that a leaf leaves.
     ForceExit {
+        /// The leaf's place.
         index: u64,
     },
+    /// Demands that a leaf goes under the present key.
     ForceRekey {
+        /// The leaf's place.
         index: u64,
     },
+    /// Makes the present key and entry void.
     BumpKeyEpoch,
 }
 
 impl Purpose {
+    /// What it is, for a person.
     pub fn words(&self) -> String {
         match self {
             Self::Deposit { wei } => format!("deposit of {}", eth(*wei)),
@@ -69,7 +78,9 @@ impl Purpose {
 /// A purpose with what it takes to make its call.
 #[derive(Clone, Debug)]
 pub struct Order {
+    /// What is to be done.
     pub purpose: Purpose,
+    /// For whom.
     pub owner: Address,
     /// Of the owner's present key.
     pub key_hash: Fr,
@@ -84,13 +95,16 @@ pub struct Order {
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
     version: u32,
+    /// What it does.
     pub purpose: Purpose,
     /// Unix seconds.
     pub signed_at: u64,
     chain_id: u64,
     #[serde(with = "text::bytes")]
     contract: Address,
+    /// Of the account.
     pub nonce: u64,
+    /// The transaction's hash.
     #[serde(with = "text::bytes")]
     pub hash: [u8; 32],
     #[serde(with = "text::bytes")]
@@ -151,7 +165,9 @@ impl Entry {
 /// A transaction that is mined; it stays in the journal until it is reported.
 #[derive(Debug)]
 pub struct Done {
+    /// What the chain says of it.
     pub mined: Mined,
+    /// As it is in the journal.
     pub entry: Entry,
     /// An earlier command sent it and could not say so.
     pub found: bool,
@@ -170,8 +186,9 @@ impl Done {
     }
 }
 
+/// The transactions of a wallet's folder.
 #[derive(Clone, Debug)]
-pub struct Journal(pub Folder);
+pub struct Journal(pub(crate) Folder);
 
 impl Journal {
     /// Transactions that nobody was told of, in order of their nonces.

@@ -23,7 +23,7 @@ const DIGESTS: [(Shape, &str); 6] = [
     (Shape::S1020M4, "0x2c910a07eefbd2bfad97ec09cde7bf09a3ea60fa6a91ae7da0a1f8a5edbc603f"),
 ];
 
-pub fn hash(code: &[u8]) -> [u8; 32] {
+fn hash(code: &[u8]) -> [u8; 32] {
     Keccak256::digest(code).into()
 }
 

@@ -19,20 +19,28 @@ const LONGEST_SECONDS: u64 = 3600;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Signed {
+    /// The operation's id.
     #[serde(with = "text::bytes")]
     pub operation: [u8; 32],
+    /// Who signed.
     #[serde(with = "text::bytes")]
     pub sender: Address,
+    /// With its checksum; nobody for a withdrawal.
     pub recipient: Option<String>,
+    /// What was ordered.
     #[serde(with = "text::decimal")]
     pub wei: u128,
+    /// Whether it leaves for L1.
     pub withdraw: bool,
-    /// The contract's last batch and first free place when it was signed.
+    /// The contract's last batch when it was signed.
     pub batch_before: u32,
+    /// The first free place of its tree then.
     pub next_before: u64,
+    /// The last batch for which the signature is good.
     pub valid_until: u32,
     /// Unix seconds.
     pub signed_at: u64,
+    /// One for each leaf that is spent.
     pub slots: Vec<Slot>,
 }
 
@@ -41,7 +49,9 @@ pub struct Signed {
 pub struct Slot {
     /// The leaf that is spent.
     pub spent: u64,
+    /// The first coin that moves.
     pub low: u64,
+    /// The last one.
     pub high: u64,
     /// Of the leaf that is made; the owner as a number for a withdrawal.
     #[serde(with = "bn254::serde_fr")]
@@ -232,14 +242,21 @@ fn signer_of(promise: &Promise, domain: &SigningDomain) -> Option<Address> {
 #[serde(rename_all = "camelCase")]
 pub struct Kept {
     version: u32,
+    /// The operation's id, as text.
     pub operation: String,
+    /// Where the promise is due.
     pub chain_id: u64,
+    /// The contract, with its checksum.
     pub contract: String,
+    /// The batch that is promised.
     pub batch: u32,
     /// Unix seconds.
     pub deadline: u64,
+    /// Unix seconds.
     pub received_at: u64,
+    /// What the promises answer.
     pub signed: Signed,
+    /// As the operator signed them.
     pub promises: Vec<Promise>,
     /// Its batch is final and the coordinator shows no leaf there: spent since, or never made. Not asked again by itself.
     #[serde(default)]
@@ -251,7 +268,7 @@ impl Entry for Kept {
 }
 
 impl Kept {
-    pub fn of(signed: &Signed, answer: &Operation, domain: &SigningDomain, received_at: u64) -> Self {
+    pub(crate) fn of(signed: &Signed, answer: &Operation, domain: &SigningDomain, received_at: u64) -> Self {
         Self {
             version: Self::VERSION,
             operation: answer.id.clone(),

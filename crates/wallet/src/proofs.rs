@@ -34,19 +34,24 @@ struct Export {
     proofs: Vec<Proof>,
 }
 
+/// The way from a leaf to a root that L1 has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Proof {
+    /// The batch after which L1 has that root.
     pub batch: u32,
     root: String,
     index: u64,
     #[serde(with = "text::bytes")]
     owner: [u8; 20],
     key_hash: String,
+    /// The leaf's first coin.
     pub low: u64,
+    /// The leaf's last coin.
     pub high: u64,
     leaf: String,
     siblings: Vec<[String; 3]>,
+    /// Whether that batch is final.
     #[serde(rename = "finalOnL1")]
     pub final_on_l1: bool,
 }
@@ -108,6 +113,9 @@ impl Session {
     }
 
     /// The proof of a leaf; the inner error is why there is none yet.
+    ///
+    /// # Errors
+    /// `Answer` for a proof that is not true; if the coordinator or the node does not answer.
     pub async fn proof_of(&self, coin: &Coin, last_final: u32) -> eyre::Result<Result<Proof, String>> {
         use client::api::ClientError::Refused;
         // Under the last final root if the leaf is there, else under the contract's present one.

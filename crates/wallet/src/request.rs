@@ -19,7 +19,9 @@ use crate::{
 pub struct Order {
     /// Nobody: it is a withdrawal.
     pub recipient: Option<Address>,
+    /// How much.
     pub wei: u128,
+    /// Pay although the recipient has no key: only L1 can unlock these coins.
     pub allow_vault: bool,
     /// Withdraw although next to nothing arrives.
     pub yes_burn: bool,
@@ -43,18 +45,24 @@ pub enum State {
     Reported,
 }
 
+/// A signed operation with all that is needed to send it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Request {
     version: u32,
+    /// How far it is.
     pub state: State,
+    /// Under which the coordinator knows it.
     pub idempotency_key: String,
     /// Whether the user chose the key.
     pub named: bool,
+    /// Whether the order allowed a recipient without a key.
     pub allow_vault: bool,
+    /// What an answer is compared with.
     pub signed: Signed,
     /// Index, first and last coin of the leaf of each slot.
     pub leaves: Vec<(u64, u64, u64)>,
+    /// What is sent, byte for byte.
     pub body: String,
 }
 
@@ -63,7 +71,7 @@ impl Entry for Request {
 }
 
 impl Request {
-    pub fn new(order: &Order, key: &str, draft: &Draft, signed: Signed, body: String) -> Self {
+    pub(crate) fn new(order: &Order, key: &str, draft: &Draft, signed: Signed, body: String) -> Self {
         Self {
             version: Self::VERSION,
             state: State::Unanswered,
@@ -76,14 +84,16 @@ impl Request {
         }
     }
 
+    /// The operation's id as text.
     pub fn operation(&self) -> String {
         hex_text(&self.signed.operation)
     }
 
-    pub fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         if self.signed.withdraw { Kind::Withdraw } else { Kind::Send }
     }
 
+    /// What it does, for a person.
     pub fn words(&self) -> String {
         match &self.signed.recipient {
             Some(recipient) => format!("{} to {recipient}", eth(self.signed.wei)),
@@ -108,7 +118,9 @@ impl Request {
 /// A request that was accepted; it counts as open until it is reported.
 #[derive(Debug)]
 pub struct Paid {
+    /// As the coordinator answered.
     pub operation: client::api::Operation,
+    /// As it is in the folder.
     pub request: Request,
     /// An earlier command sent it and could not say so.
     pub found: bool,
@@ -127,10 +139,13 @@ impl Paid {
     }
 }
 
+/// The requests of a wallet's folder.
 #[derive(Clone, Debug)]
-pub struct Requests(pub Folder);
+pub struct Requests(pub(crate) Folder);
 
 impl Requests {
+    /// All of them, the oldest first.
+    ///
     /// # Errors
     /// If one cannot be read.
     pub fn all(&self) -> eyre::Result<Vec<Request>> {
@@ -139,6 +154,8 @@ impl Requests {
         Ok(requests)
     }
 
+    /// Writes a request, in place of the one of that operation.
+    ///
     /// # Errors
     /// If it is not surely on the disk.
     pub fn put(&self, request: &Request) -> eyre::Result<()> {
@@ -146,6 +163,8 @@ impl Requests {
         Ok(())
     }
 
+    /// Writes down how far a request is.
+    ///
     /// # Errors
     /// As [`Self::put`].
     pub fn set(&self, request: &mut Request, state: State) -> eyre::Result<()> {
@@ -156,6 +175,8 @@ impl Requests {
         Ok(())
     }
 
+    /// Forgets a request.
+    ///
     /// # Errors
     /// If it may still be there.
     pub fn remove(&self, request: &Request) -> eyre::Result<()> {

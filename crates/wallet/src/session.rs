@@ -28,13 +28,19 @@ use crate::{
     request::{Order, Requests},
 };
 
+/// A holder with a coordinator, a node and a folder.
 pub struct Session {
+    /// The keys, and what they refuse to sign.
     pub holder: Holder,
+    /// The coordinator; believed in nothing.
     pub client: Client,
+    /// The contract, and the account's transactions to it.
     pub l1: Wallet,
     /// Wei per coin.
     pub quantum: u128,
+    /// The contract's fees.
     pub fees: FeeRules,
+    /// What was signed and promised.
     pub folder: Folder,
     /// How long to ask again where nobody answers, and to wait for a receipt.
     pub patience: Duration,
@@ -48,6 +54,8 @@ pub fn now() -> u64 {
 }
 
 impl Session {
+    /// Connects a key to a contract.
+    ///
     /// `at` is the contract, and the chain where it must be.
     ///
     /// # Errors
@@ -76,10 +84,12 @@ impl Session {
         Ok(Self { holder, client, l1, quantum, fees, folder, patience, tell: |_| {} })
     }
 
+    /// L1 transactions.
     pub fn journal(&self) -> Journal {
         Journal(self.folder.clone())
     }
 
+    /// Signed operations.
     pub fn requests(&self) -> Requests {
         Requests(self.folder.clone())
     }
@@ -124,14 +134,26 @@ impl Session {
         self.transact(Purpose::BumpKeyEpoch, Fr::default(), 0).await
     }
 
+    /// Deposits, and reports it.
+    ///
+    /// # Errors
+    /// See [`Journal::transact`].
     pub async fn deposit(&self, wei: u128) -> eyre::Result<DepositMade> {
         Ok(DepositMade::of(self.begin_deposit(wei).await?.reported()?)?)
     }
 
+    /// Collects what the contract has credited, and reports it.
+    ///
+    /// # Errors
+    /// See [`Journal::transact`].
     pub async fn collect(&self) -> eyre::Result<Mined> {
         self.begin_collect().await?.reported()
     }
 
+    /// Forces a leaf out that is under the present key, and reports it.
+    ///
+    /// # Errors
+    /// See [`Journal::transact`].
     pub async fn force_exit(&self, index: u64) -> eyre::Result<ForcedMade> {
         let done = self.begin_force(Purpose::ForceExit { index }, self.holder.key_hash()).await?;
         let paid = done.entry.paid;
@@ -139,11 +161,18 @@ impl Session {
     }
 
     /// Publishes the holder's directory entry.
+    ///
+    /// # Errors
+    /// The coordinator's refusal, or if it does not answer.
     pub async fn register(&self, idempotency_key: &str) -> eyre::Result<()> {
         self.client.register_key(&self.holder.registration(idempotency_key)).await?;
         Ok(())
     }
 
+    /// Pays, and reports it.
+    ///
+    /// # Errors
+    /// See [`Session::pay`].
     pub async fn send(
         &self,
         recipient: Address,
@@ -156,6 +185,10 @@ impl Session {
         self.pay(&order).await?.reported()
     }
 
+    /// Withdraws to L1, and reports it.
+    ///
+    /// # Errors
+    /// See [`Session::pay`].
     pub async fn withdraw(&self, wei: u128, idempotency_key: &str) -> eyre::Result<Operation> {
         let idempotency_key = Some(idempotency_key.to_owned());
         let order = Order { recipient: None, wei, allow_vault: false, yes_burn: false, idempotency_key };
