@@ -13,7 +13,7 @@
 //! | [`account`], [`proofs`] | what the coordinator says, compared with L1; ownership proofs |
 //! | `progress` | how far deposits and batches are |
 //! | [`pin`] | which contract is trusted |
-//! | [`file`], [`folder`] | the wallet file; the folder beside it |
+//! | [`mod@file`], [`folder`] | the wallet file; the folder beside it |
 //! | [`amount`], [`error`], `text` | amounts as people write them; refusals; JSON |
 //!
 //! `pay`, `exclusive`, `resume`, `settled` and `progress` are parts of [`Session`].

@@ -1,7 +1,7 @@
 //! Signed operations, as they are kept.
 //!
 //! Invariant: a body is on the disk before it is sent, and is sent again byte for byte. One that was refused stays until a
-//! request that excludes it was accepted ([`crate::exclusive`]) or the user drops it: time alone shows nothing about it.
+//! request that excludes it was accepted (`exclusive`) or the user drops it: time alone shows nothing about it.
 
 use std::sync::Arc;
 
