@@ -105,7 +105,9 @@ pub enum Rejection {
     BatchNotAvailable { batch_no: u32, oldest: u32, newest: u32 },
     #[error("no batch is proven yet; ask again later")]
     NothingProven,
-    #[error("leaf {index} is empty under the root of batch {batch_no}; ask for a leaf that its account has in that batch")]
+    #[error(
+        "leaf {index} is empty under the root of batch {batch_no}; ask for a leaf that its account has in that batch"
+    )]
     LeafEmpty { index: u64, batch_no: u32 },
     #[error("leaf {index} was re-keyed on L1 to a key that is not in the directory; register it first")]
     KeyHashUnknown { index: u64 },
