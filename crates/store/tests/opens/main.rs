@@ -2,6 +2,8 @@
 //! own (`before/`, events of version 3), and beside it a snapshot of an older layout. Whoever changes the layout of events adds what
 //! the version before wrote.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use std::{fs, path::Path, sync::Arc};
 
 use circuits::{public_data::domain, shape::Shape};
