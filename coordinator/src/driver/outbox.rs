@@ -5,7 +5,7 @@
 //! are is never lost. What was to be removed stays in the queue until its worker or pool goes.
 
 use queue::QueueWrite;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
 
 use super::ToQueue;
 
@@ -30,14 +30,14 @@ impl Outbox {
     }
 
     pub fn send(&mut self, effect: ToQueue) {
-        let effect = match self.dropped {
-            // The queue's task ends only when the coordinator does.
-            0 => match self.sender.try_reserve() {
+        if self.dropped == 0 {
+            match self.sender.try_reserve() {
                 Ok(room) => return room.send(effect),
-                Err(_) => effect,
-            },
-            _ => effect,
-        };
+                // The queue's task ends only when the coordinator does.
+                Err(TrySendError::Closed(())) => return,
+                Err(TrySendError::Full(())) => {}
+            }
+        }
         if self.dropped == 0 {
             tracing::error!(
                 room = self.sender.max_capacity(),
@@ -91,5 +91,8 @@ mod tests {
         let ToQueue::Write(QueueWrite::Pools { open, .. }) = receiver.try_recv().unwrap() else { panic!() };
         assert_eq!(open.first().unwrap().to_string(), "e", "the last ones");
         assert!(receiver.try_recv().is_err() && !outbox.recovered());
+        drop(receiver);
+        outbox.send(pools("f"));
+        assert_eq!(outbox.dropped, 0, "a coordinator that ends drops nothing with an alarm");
     }
 }
