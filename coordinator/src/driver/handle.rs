@@ -48,7 +48,7 @@ use crate::{chain::Chain, config::Config, views::Views};
 /// A question about health that is not answered in this time says something by itself.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
-/// Messages that may wait for the driver. Requests are limited before (`Config::max_waiting`), and each task waits for its answer.
+/// Messages that may wait for the driver. Requests are limited before (`Config::waiting_max`), and each task waits for its answer.
 pub(crate) const INBOX: usize = 1 << 15;
 /// While the inbox is full it is tried again after this.
 const FULL: Duration = Duration::from_millis(5);
